@@ -1,0 +1,14 @@
+#include "addon/registers.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+    exports.Set("contract", Napi::Number::New(env, 1));
+    flashmoe::addon::register_pack(env, exports);
+    flashmoe::addon::register_engine(env, exports);
+    return exports;
+}
+
+} // namespace
+
+NODE_API_MODULE(flashmoe, init)

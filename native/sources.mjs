@@ -1,0 +1,19 @@
+// Lists the addon's C++ sources for binding.gyp, so that a new file needs no second entry.
+import { readdirSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const native = dirname(fileURLToPath(import.meta.url));
+const rooms = ['addon', 'core', 'blocks', 'quant', 'pack', 'experts', 'backend', 'backend/cpu'];
+
+for (const room of rooms) {
+  let names = [];
+  try {
+    names = readdirSync(join(native, room));
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error;
+  }
+  for (const name of names.sort()) {
+    if (name.endsWith('.cpp')) console.log(relative(process.cwd(), join(native, room, name)));
+  }
+}

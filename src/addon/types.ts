@@ -1,0 +1,182 @@
+// TypeScript's only view of the native addon (native/addon/). Written by hand; a test holds it
+// against what the binary exports. Only addon/load.ts loads the binary.
+
+/** Work in native threads. `cancel` makes `done` reject with code ERR_INTERRUPTED at the next safe point. */
+export interface NativeJob<T> {
+  done: Promise<T>;
+  cancel(): void;
+}
+
+export type Progress = (doneBytes: number, totalBytes: number) => void;
+
+/** One contiguous copy. All numbers are bytes. */
+export interface CopyRange {
+  source: string;
+  sourceOffset: number;
+  targetOffset: number;
+  size: number;
+}
+
+export interface CopyJob {
+  /** Created if absent, never truncated; opened without following a symbolic link. */
+  target: string;
+  ranges: CopyRange[];
+  /** fsync (F_FULLFSYNC on macOS) before the job is done. */
+  sync: boolean;
+}
+
+/** A component of all experts of one layer: expert e lies at offset + e * (size / experts). */
+export interface StackedTensor {
+  source: string;
+  offset: number;
+  size: number;
+  dtype: 'U32' | 'BF16' | 'F16' | 'F32';
+}
+
+/** gate_proj, up_proj or down_proj of a layer. rows × columns are logical (unpacked) dimensions of one expert. */
+export interface PackProjection {
+  rows: number;
+  columns: number;
+  /** Bits and group size in the source; bits 0 = unquantised weight without scales and biases. */
+  sourceBits: number;
+  groupSize: number;
+  weight: StackedTensor;
+  scales: StackedTensor | null;
+  biases: StackedTensor | null;
+  /** Equal to sourceBits: bytes are copied as they are. 2 from 4 or 8: requantised, scales and biases become BF16. */
+  targetBits: number;
+  targetOffsets: { weight: number; scales: number; biases: number };
+}
+
+export interface PackLayerJob {
+  /** Written whole from offset 0 (truncated first), fsynced before done. */
+  target: string;
+  experts: number;
+  expertStride: number;
+  projections: PackProjection[];
+  /** search: error-minimising (docs/format.md). minmax: range only, the baseline for comparisons. */
+  method: 'search' | 'minmax';
+  threads: number;
+}
+
+export interface PackLayerResult {
+  bytesRead: number;
+  bytesWritten: number;
+  sha256: string;
+  /** Per projection, over all experts: sums over values, from stored bytes, against the source's own values. */
+  error: { squaredError: number; squaredDeviation: number; values: number }[];
+}
+
+export interface KernelCheck {
+  name: string;
+  maxError: number;
+  tolerance: number;
+  ok: boolean;
+}
+
+export interface SelfTest {
+  ok: boolean;
+  backend: string;
+  /** Instruction set chosen at run time, e.g. avx512, avx2, neon, scalar. */
+  isa: string;
+  checks: KernelCheck[];
+}
+
+export interface EngineOptions {
+  /** Folder with model_weights.{bin,json}. */
+  modelDir: string;
+  /** Folder with layout.json and layer files. */
+  expertsDir: string;
+  threads: number;
+  ioThreads: number;
+  /** Ids at or above it are padding rows and are never sampled. */
+  tokenLimit: number;
+  /** Fewer experts per token than the config says; 0 = as configured. */
+  expertsPerToken: number;
+  backend: 'cpu';
+}
+
+export interface EngineInfo {
+  backend: string;
+  isa: string;
+  vocabSize: number;
+  maxPositions: number;
+  layers: number;
+  expertsPerToken: number;
+  /** Bytes mapped (dense), and bytes one token's routed experts take when none is in the page cache. */
+  denseBytes: number;
+  expertBytesPerToken: number;
+  /** Fixed state (recurrent, convolution) and growth per token of context. */
+  stateBytes: number;
+  kvBytesPerToken: number;
+}
+
+export interface StepStats {
+  tokens: number;
+  seconds: number;
+  /** Bytes and count of expert reads issued, whether or not the page cache had them. */
+  expertBytesRead: number;
+  expertReads: number;
+  ioSeconds: number;
+}
+
+export interface SamplingParams {
+  /** 0 = greedy; then the other fields are ignored. */
+  temperature: number;
+  topP: number;
+  topK: number;
+  minP: number;
+  /** Allowed ids, one bit a token, little-endian words; null = all below tokenLimit. */
+  allowed: Int32Array | null;
+  /** Additive, by token id; applied before temperature. */
+  bias: { ids: Int32Array; values: Float32Array } | null;
+}
+
+/** One conversation's state: tokens so far, KV, recurrent state, and the logits after its last token. */
+export interface NativeSession {
+  /** Tokens in the state. */
+  length(): number;
+  /** Appends tokens, layer-major in chunks; leaves the last position's logits. */
+  prefill(
+    tokens: Int32Array,
+    onProgress: (done: number, total: number) => void,
+  ): NativeJob<StepStats>;
+  /** Appends one token. */
+  decode(token: number): NativeJob<StepStats>;
+  /** Chooses an id from the last logits. Deterministic for a seed set by seed(). */
+  sample(params: SamplingParams): number;
+  seed(seed: number): void;
+  /** Copy of the last logits [vocabSize]. */
+  logits(): Float32Array;
+  /** Appends tokens and returns logits at every position [T, vocabSize] and, if asked, layers + 1 hidden states [T, hidden]: the input of each layer, then the final norm's output. */
+  evaluate(
+    tokens: Int32Array,
+    hidden: boolean,
+  ): NativeJob<{ logits: Float32Array; hidden: Float32Array[] }>;
+  /** Back to empty. */
+  reset(): void;
+  /** An independent copy of the state; both go on from here. */
+  fork(): NativeSession;
+  /** The state as bytes, and back; for the prefix cache. */
+  save(): Uint8Array;
+  restore(bytes: Uint8Array): void;
+  close(): void;
+}
+
+export interface NativeEngine {
+  info(): EngineInfo;
+  /** `maxTokens`: context to reserve address space for; ERR_CONTEXT when the memory isn't there. */
+  createSession(maxTokens: number): NativeSession;
+  close(): void;
+}
+
+export interface NativeAddon {
+  /** Version of this contract; addon/load.ts refuses another one. */
+  readonly contract: 1;
+  selfTest(): SelfTest;
+  copyRanges(job: CopyJob, onProgress: Progress): NativeJob<{ bytes: number }>;
+  /** sha256 in hex of bytes [0, size) of a file. */
+  hashFile(path: string, onProgress: Progress): NativeJob<{ sha256: string; bytes: number }>;
+  packLayer(job: PackLayerJob, onProgress: Progress): NativeJob<PackLayerResult>;
+  openEngine(options: EngineOptions): NativeJob<NativeEngine>;
+}

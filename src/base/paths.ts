@@ -1,0 +1,56 @@
+// Where things lie below the flashmoe home. Pure: a home in, paths out.
+
+import { join } from 'node:path';
+
+export interface HomePaths {
+  home: string;
+  models: string;
+  /** An addon built on this machine, and its build log. */
+  engine: string;
+  logs: string;
+  /** User settings: default model, port. */
+  settings: string;
+}
+
+export interface ModelPaths {
+  root: string;
+  /** Owned files with sizes and hashes, plan summary, receipt. Present only when provisioning finished. */
+  manifest: string;
+  journal: string;
+  lock: string;
+  /** Source shards while they are needed. */
+  download: string;
+  denseFile: string;
+  denseManifest: string;
+  /** packed_experts for source bits, packed_experts_2bit for 2-bit. */
+  experts(quant: string): string;
+}
+
+export function homePaths(home: string): HomePaths {
+  return {
+    home,
+    models: join(home, 'models'),
+    engine: join(home, 'engine'),
+    logs: join(home, 'logs'),
+    settings: join(home, 'settings.json'),
+  };
+}
+
+export function modelPaths(home: HomePaths, modelId: string): ModelPaths {
+  const root = join(home.models, modelId);
+  return {
+    root,
+    manifest: join(root, 'manifest.json'),
+    journal: join(root, 'journal.ndjson'),
+    lock: join(root, 'setup.lock'),
+    download: join(root, 'download'),
+    denseFile: join(root, 'model_weights.bin'),
+    denseManifest: join(root, 'model_weights.json'),
+    experts: (quant) => join(root, quant === '4bit' ? 'packed_experts' : `packed_experts_${quant}`),
+  };
+}
+
+/** `packed_experts/layer_07.bin`: at least two digits, as flash-moe names them. */
+export function layerFileName(layer: number): string {
+  return `layer_${String(layer).padStart(2, '0')}.bin`;
+}

@@ -1,0 +1,107 @@
+// What the server, the known-answer step and `flashmoe run` see of an engine. Token ids, templates
+// and native sessions stay below this line; wire formats of any API stay above it.
+
+export interface ToolCall {
+  id: string;
+  name: string;
+  /** Already typed by the tool's schema. */
+  arguments: Record<string, unknown>;
+}
+
+export interface ToolDefinition {
+  name: string;
+  description?: string;
+  /** JSON schema of the arguments object. */
+  parameters?: Record<string, unknown>;
+}
+
+export interface ChatMessage {
+  role: 'system' | 'user' | 'assistant' | 'tool';
+  content: string;
+  reasoning?: string;
+  toolCalls?: ToolCall[];
+  toolCallId?: string;
+  name?: string;
+}
+
+export interface Sampling {
+  /** 0 = greedy. */
+  temperature: number;
+  topP: number;
+  topK: number;
+  minP: number;
+  seed: number | null;
+}
+
+export interface ChatRequest {
+  messages: ChatMessage[];
+  tools: ToolDefinition[];
+  /** null = the model's template decides. */
+  thinking: boolean | null;
+  /** null = up to the context limit. */
+  maxTokens: number | null;
+  stop: string[];
+  /** Absent fields fall back to generation_config.json. */
+  sampling: Partial<Sampling>;
+}
+
+/** Tokens in, tokens out: no template, no stop strings. For known answers, `logits` and completions. */
+export interface TokensRequest {
+  tokens: number[];
+  maxTokens: number;
+  sampling: Partial<Sampling>;
+}
+
+export interface Usage {
+  promptTokens: number;
+  /** Of promptTokens, taken from a saved state instead of computed. */
+  cachedTokens: number;
+  completionTokens: number;
+  reasoningTokens: number;
+}
+
+export interface Timings {
+  prefillSeconds: number;
+  decodeSeconds: number;
+  expertBytesRead: number;
+}
+
+export type FinishReason = 'stop' | 'length' | 'tool_calls';
+
+export type GenerateEvent =
+  | { type: 'prefill'; done: number; total: number }
+  /** Never empty, never half a UTF-8 sequence. */
+  | { type: 'text'; channel: 'content' | 'reasoning'; text: string }
+  | { type: 'tool-call'; index: number; call: ToolCall }
+  | { type: 'token'; id: number }
+  | {
+      type: 'finish';
+      reason: FinishReason;
+      stopSequence: string | null;
+      usage: Usage;
+      timings: Timings;
+    };
+
+export interface LoadedModel {
+  id: string;
+  repo: string;
+  quant: string;
+  /** Tokens. */
+  contextLength: number;
+  expertsPerToken: number;
+  backend: string;
+  isa: string;
+  denseBytes: number;
+  expertBytesPerToken: number;
+}
+
+/** One loaded model. One generation runs at a time; the caller queues. Errors are FlashmoeErrors. */
+export interface Engine {
+  readonly model: LoadedModel;
+  /** Number of prompt tokens; throws ERR_CONTEXT when prompt and maxTokens don't fit. */
+  countTokens(request: ChatRequest): number;
+  chat(request: ChatRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  /** Emits `token` events instead of text. */
+  continueTokens(request: TokensRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  close(): Promise<void>;
+}

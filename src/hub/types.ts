@@ -1,0 +1,48 @@
+// Hugging Face over HTTP as bytes: this folder knows repositories, commits and files, but no tensors.
+
+export interface HubToken {
+  value: string;
+  /** Where it came from, for messages: `HF_TOKEN` or a file path. Never the value. */
+  source: string;
+}
+
+export interface HubSettings {
+  /** Base URL without trailing slash; the token goes to this origin only. */
+  endpoint: string;
+  token: HubToken | null;
+  /** HF_HUB_OFFLINE: no request leaves the machine. */
+  offline: boolean;
+  userAgent: string;
+}
+
+export interface RepoFile {
+  /** Checked: relative, no `..`, no backslash, no NUL, no control characters. */
+  path: string;
+  size: number;
+  /** sha256 of the content for LFS files, else null. */
+  sha256: string | null;
+  /** git blob sha1 of the content for plain files, else null (an LFS entry's oid is the pointer's). */
+  gitSha1: string | null;
+}
+
+/** What a repository held at one commit. Every later URL carries `commit`. */
+export interface RepoListing {
+  repo: string;
+  /** What was asked for: a branch, tag or commit. */
+  revision: string;
+  /** 40 hex digits. */
+  commit: string;
+  files: RepoFile[];
+}
+
+export type HubEvent =
+  | { type: 'progress'; file: string; done: number; total: number }
+  /** Bytes of an earlier run that were found on disk and hashed again. */
+  | { type: 'resumed'; file: string; from: number; total: number }
+  | { type: 'retry'; file: string; attempt: number; delayMs: number; reason: string }
+  | { type: 'notice'; message: string };
+
+export interface HubTask {
+  emit(event: HubEvent): void;
+  signal: AbortSignal;
+}

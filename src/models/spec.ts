@@ -1,0 +1,198 @@
+// A model as data: what the engine must compute and under which names its tensors lie. Pure types;
+// this is the contract between families (who write it) and the native core (which reads it from
+// model_weights.json and has never heard of a family). Formulas: docs/format.md.
+
+/** Rotary embedding of one block. `invFreq[i]` is in radians per position; length = dims / 2. */
+export interface RopeSpec {
+  /** half: i pairs with i + dims/2. interleaved: 2i pairs with 2i + 1. */
+  pairing: 'half' | 'interleaved';
+  /** Leading dimensions of a head that rotate; the others pass through. */
+  dims: number;
+  /** Already scaled (YaRN or other), computed in double precision. */
+  invFreq: number[];
+  /** Factor on cos and sin; 1 unless YaRN's mscale and mscale_all_dim differ. */
+  magnitude: number;
+}
+
+/** Grouped-query attention. All linears `[out, in]`; tensor values are manifest names without `.weight`. */
+export interface GqaSpec {
+  kind: 'gqa';
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  /** Softmax scale, usually headDim^-0.5. */
+  scale: number;
+  /** q_proj yields per head headDim query values, then headDim gate values; output times sigmoid(gate). */
+  outputGate: boolean;
+  /** RMS norm of each query and key head before RoPE; needs q_norm and k_norm. */
+  qkNorm: boolean;
+  rope: RopeSpec;
+  tensors: { q: string; k: string; v: string; o: string; qNorm?: string; kNorm?: string };
+}
+
+/** Gated delta-net with causal depthwise convolution over q|k|v. State S is [valueDim, keyDim] a value head, f32. */
+export interface GatedDeltaNetSpec {
+  kind: 'gated_delta_net';
+  keyHeads: number;
+  valueHeads: number;
+  keyDim: number;
+  valueDim: number;
+  convKernel: number;
+  /** Added to the sum of squares when q and k are normalised to unit length. */
+  qkNormEps: number;
+  tensors: {
+    qkv: string;
+    z: string;
+    a: string;
+    b: string;
+    conv: string;
+    aLog: string;
+    dtBias: string;
+    norm: string;
+    out: string;
+  };
+}
+
+/** Multi-head latent attention. Cache holds `latent` (after norm) and the rotated shared key part. */
+export interface MlaSpec {
+  kind: 'mla';
+  heads: number;
+  /** null: one `q` projection instead of `qA`, `qANorm`, `qB`. */
+  qLoraRank: number | null;
+  kvLoraRank: number;
+  nopeDim: number;
+  ropeDim: number;
+  valueDim: number;
+  scale: number;
+  /** eps of the two low-rank norms. */
+  loraNormEps: number;
+  rope: RopeSpec;
+  tensors: {
+    q?: string;
+    qA?: string;
+    qANorm?: string;
+    qB?: string;
+    kvA: string;
+    kvANorm: string;
+    /** Either kvB [heads*(nopeDim+valueDim), kvLoraRank] … */
+    kvB?: string;
+    /** … or embedQ [heads, kvLoraRank, nopeDim] and unembedOut [heads, valueDim, kvLoraRank]. */
+    embedQ?: string;
+    unembedOut?: string;
+    o: string;
+  };
+}
+
+export type MixerSpec = GqaSpec | GatedDeltaNetSpec | MlaSpec;
+
+/** down(silu(gate(x)) * up(x)). */
+export interface DenseMlpSpec {
+  kind: 'dense_mlp';
+  intermediateSize: number;
+  tensors: { gate: string; up: string; down: string };
+}
+
+export interface MoeSpec {
+  kind: 'moe';
+  experts: number;
+  /** Experts per token by config; a caller may ask for fewer. */
+  topK: number;
+  intermediateSize: number;
+  scoring: 'softmax' | 'sigmoid';
+  /** Divide the chosen weights by their sum. */
+  normTopK: boolean;
+  /** Group-limited choice; 1 and 1 when there is none. */
+  groups: number;
+  topGroups: number;
+  /** Factor on the routed weights after normalisation. */
+  routedScale: number;
+  /** null: no shared expert. `gate` present: its output is times sigmoid(gate . x). */
+  shared: {
+    intermediateSize: number;
+    tensors: { gate: string; up: string; down: string; sigmoidGate?: string };
+  } | null;
+  tensors: { router: string; choiceBias?: string };
+}
+
+export type MlpSpec = DenseMlpSpec | MoeSpec;
+
+export interface LayerSpec {
+  inputNorm: string;
+  mixer: MixerSpec;
+  postNorm: string;
+  mlp: MlpSpec;
+}
+
+/** The whole architecture, normalised from config.json by a family. Stored as `config` in model_weights.json. */
+export interface ModelSpec {
+  schema: 1;
+  /** model_type of the source, for messages only. */
+  modelType: string;
+  hiddenSize: number;
+  /** Rows of the embedding and output matrices, padding included. */
+  vocabSize: number;
+  normEps: number;
+  /** Context limit of the model in tokens. */
+  maxPositions: number;
+  embed: string;
+  finalNorm: string;
+  /** Equal to `embed` when tied. */
+  lmHead: string;
+  layers: LayerSpec[];
+}
+
+/** Element types that may occur in packed files. */
+export type DType = 'U32' | 'BF16' | 'F16' | 'F32';
+
+/** One tensor of model_weights.bin. `bits` and `groupSize` only on the `.weight` of a quantised linear. */
+export interface DenseTensor {
+  offset: number;
+  size: number;
+  shape: number[];
+  dtype: DType;
+  bits?: number;
+  group_size?: number;
+}
+
+/** model_weights.json, format version 1. Offsets and sizes in bytes; every offset a multiple of 64. */
+export interface DenseManifest {
+  format: 'flashmoe-dense';
+  version: 1;
+  source: { repo: string; revision: string; shards: { path: string; size: number; sha256: string }[] };
+  config: ModelSpec;
+  num_tensors: number;
+  file_size: number;
+  sha256: string;
+  tensors: Record<string, DenseTensor>;
+}
+
+/** One of gate_proj, up_proj, down_proj × weight, scales, biases inside an expert. */
+export interface ExpertComponent {
+  name: string;
+  offset: number;
+  size: number;
+  dtype: DType;
+  /** Stored shape of one expert, e.g. U32 [I, H*bits/32]. */
+  shape: number[];
+  /** On `.weight` of a quantised projection; absent on an unquantised one, which has no scales and biases. */
+  bits?: number;
+  group_size?: number;
+}
+
+export interface ExpertLayout {
+  expert_size: number;
+  /** Distance between experts in the file: expert_size rounded up to 16,384. */
+  expert_stride: number;
+  components: ExpertComponent[];
+}
+
+/** layout.json beside the layer files, format version 1. Layers that differ in bits refer to different layouts. */
+export interface ExpertsManifest {
+  format: 'flashmoe-experts';
+  version: 1;
+  quant: string;
+  source: { repo: string; revision: string };
+  num_experts: number;
+  layouts: ExpertLayout[];
+  layers: { layer: number; file: string; size: number; sha256: string; layout: number }[];
+}
