@@ -30,6 +30,11 @@ export function formatBytesBoth(bytes: number): string {
   return bytes < 1000 ? formatBytes(bytes) : `${formatBytes(bytes)} (${formatBinaryBytes(bytes)})`;
 }
 
+/** `48.2 MB/s`. */
+export function formatRate(bytesPerSecond: number): string {
+  return `${formatBytes(bytesPerSecond)}/s`;
+}
+
 /** With thousands separators and no rounding: `223,014,297,600`. */
 export function formatExact(value: number): string {
   return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',');
