@@ -1,0 +1,97 @@
+// LaunchAgents: writes one plist below the user's own Library and speaks to launchctl. Knows nothing of
+// what the service does. The job lives with the login: logged out means not running.
+
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { writeFileAtomic } from '../base/atomic-file.js';
+import type { ServiceManager, ServiceSpec, ServiceStatus } from '../service.js';
+import { assertLabel } from '../service.js';
+import { toolRunner } from '../service-tool.js';
+import type { JobState, Pace } from './launchctl.js';
+import { Launchctl } from './launchctl.js';
+import { renderPlist } from './plist.js';
+
+export interface LaunchdHost {
+  homeDirectory: string;
+  userId: number;
+  env: Readonly<Record<string, string | undefined>>;
+}
+
+/** ExitTimeOut is 30 s; a little more before giving up. */
+const PACE: Pace = { intervalMs: 250, attempts: 160 };
+
+/** Probes for a graphical login and manages jobs there; over SSH without one, in the user's background domain. */
+export async function launchdManager(
+  host: LaunchdHost,
+  signal: AbortSignal,
+  pace: Pace = PACE,
+): Promise<ServiceManager> {
+  const run = toolRunner('launchctl', host.env);
+  const gui = `gui/${host.userId}`;
+  const graphical = (await run(['print', gui], signal)).exitCode === 0;
+  const launchctl = new Launchctl(run, graphical ? gui : `user/${host.userId}`);
+  const session = graphical ? 'Aqua' : 'Background';
+
+  const definitionPath = (label: string): string => {
+    assertLabel(label);
+    return join(host.homeDirectory, 'Library', 'LaunchAgents', `${label}.plist`);
+  };
+  const status = async (label: string, at: AbortSignal): Promise<ServiceStatus> =>
+    describe(await launchctl.print(label, at), definitionPath(label), launchctl.domain);
+
+  return {
+    kind: 'launchd',
+    render: (spec) => renderPlist(spec, session),
+    definitionPath,
+    status,
+    async install(spec, at) {
+      const text = renderPlist(spec, session);
+      const path = definitionPath(spec.label);
+      await prepareFolders(spec, path);
+      await launchctl.bootout(spec.label, pace, at);
+      await writeFileAtomic(path, text, 0o644);
+      await launchctl.enable(spec.label, at);
+      await launchctl.bootstrap(spec.label, path, pace, at);
+      return status(spec.label, at);
+    },
+    async uninstall(label, at) {
+      const path = definitionPath(label);
+      await launchctl.bootout(label, pace, at);
+      await rm(path, { force: true });
+      return status(label, at);
+    },
+  };
+}
+
+/** launchd answers a missing working directory or log folder with status 78 and no word. */
+async function prepareFolders(spec: ServiceSpec, definition: string): Promise<void> {
+  const folders = [definition, spec.stdoutPath, spec.stderrPath].map((path) => dirname(path));
+  for (const folder of [spec.workingDirectory, ...folders]) {
+    await mkdir(folder, { recursive: true });
+  }
+}
+
+function describe(job: JobState, path: string, domain: string): ServiceStatus {
+  const installed = existsSync(path);
+  return {
+    manager: 'launchd',
+    installed,
+    running: job.pid !== null,
+    pid: job.pid,
+    lastExitCode: job.lastExitCode,
+    definitionPath: installed ? path : null,
+    detail: words(job, installed, domain),
+  };
+}
+
+function words(job: JobState, installed: boolean, domain: string): string {
+  if (!installed && !job.loaded) return 'not installed';
+  if (!installed) return `loaded in ${domain}, but its file is gone`;
+  if (!job.loaded) return `installed, but not loaded in ${domain}`;
+  if (job.pid !== null) return `running in ${domain}, stops at logout`;
+  if (job.lastExitCode === 78) {
+    return 'launchd could not start it (78): program, working directory or log folder is missing';
+  }
+  return `loaded in ${domain}, ${job.state ?? 'state unknown'}`;
+}

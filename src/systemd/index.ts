@@ -1,0 +1,91 @@
+// systemd user units: writes one unit below the user's own configuration and speaks to systemctl --user.
+// Knows nothing of what the service does.
+
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname, isAbsolute, join } from 'node:path';
+import { writeFileAtomic } from '../base/atomic-file.js';
+import type { ServiceManager, ServiceStatus } from '../service.js';
+import { assertLabel } from '../service.js';
+import { toolRunner } from '../service-tool.js';
+import type { UnitState } from './systemctl.js';
+import { Systemctl } from './systemctl.js';
+import { renderUnit } from './unit.js';
+
+export interface SystemdHost {
+  homeDirectory: string;
+  env: Readonly<Record<string, string | undefined>>;
+}
+
+/** null where no user manager answers: containers, `su` without a login, other init systems. */
+export async function systemdManager(
+  host: SystemdHost,
+  signal: AbortSignal,
+): Promise<ServiceManager | null> {
+  const systemctl = new Systemctl(toolRunner('systemctl', host.env));
+  if (!(await systemctl.isReachable(signal))) return null;
+
+  const unitName = (label: string): string => {
+    assertLabel(label);
+    return `${label}.service`;
+  };
+  const definitionPath = (label: string): string =>
+    join(configHome(host), 'systemd', 'user', unitName(label));
+  const status = async (label: string, at: AbortSignal): Promise<ServiceStatus> =>
+    describe(await systemctl.show(unitName(label), at), definitionPath(label));
+
+  return {
+    kind: 'systemd',
+    render: renderUnit,
+    definitionPath,
+    status,
+    async install(spec, at) {
+      const text = renderUnit(spec);
+      const path = definitionPath(spec.label);
+      for (const folder of [path, spec.stdoutPath, spec.stderrPath].map((file) => dirname(file))) {
+        await mkdir(folder, { recursive: true });
+      }
+      await mkdir(spec.workingDirectory, { recursive: true });
+      await writeFileAtomic(path, text, 0o644);
+      await systemctl.daemonReload(at);
+      await systemctl.enable(unitName(spec.label), at);
+      await systemctl.restart(unitName(spec.label), at);
+      return status(spec.label, at);
+    },
+    async uninstall(label, at) {
+      const path = definitionPath(label);
+      if (existsSync(path)) {
+        await systemctl.disableNow(unitName(label), at);
+        await rm(path, { force: true });
+        await systemctl.daemonReload(at);
+      }
+      return status(label, at);
+    },
+  };
+}
+
+/** A relative XDG_CONFIG_HOME is invalid by its specification and ignored. */
+function configHome(host: SystemdHost): string {
+  const set = host.env['XDG_CONFIG_HOME'];
+  return set !== undefined && isAbsolute(set) ? set : join(host.homeDirectory, '.config');
+}
+
+function describe(unit: UnitState, path: string): ServiceStatus {
+  const installed = existsSync(path);
+  return {
+    manager: 'systemd',
+    installed,
+    running: unit.active === 'active' && unit.pid !== null,
+    pid: unit.pid,
+    lastExitCode: unit.lastExitCode,
+    definitionPath: installed ? path : null,
+    detail: words(unit, installed),
+  };
+}
+
+function words(unit: UnitState, installed: boolean): string {
+  if (!installed && unit.load === 'not-found') return 'not installed';
+  if (!installed) return `${unit.active} (${unit.sub}), but its unit file is gone`;
+  const start = unit.file === 'enabled' ? 'starts at login' : 'does not start at login';
+  return `${unit.active} (${unit.sub}), ${start}; stops at logout unless lingering is on`;
+}
