@@ -1,0 +1,42 @@
+// What a journal may say. One JSON object a line: first the header, then completed transitions, each
+// written only when every byte it speaks of was durable. Unknown fields are kept out by the schema,
+// unknown steps are an error: a newer flashmoe wrote them.
+
+import { z } from 'zod';
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const bytes = z.number().int().nonnegative();
+const name = z.string().min(1).max(1024);
+
+/** What the lines below are about; two runs with different headers must never share a folder. */
+export const journalHeader = z.object({
+  schema: z.literal(1),
+  repo: name,
+  revision: name,
+  commit: z.string().regex(/^[0-9a-f]{40}$/),
+  /** Fingerprint of the pack plan. */
+  plan: sha256,
+  quant: z.enum(['4bit', '2bit']),
+  /** ISO 8601; of the first run. */
+  startedAt: z.iso.datetime(),
+});
+
+export const journalEntry = z.discriminatedUnion('step', [
+  /** The whole shard lies in download/ and its sha256 is the hub's. */
+  z.object({ step: z.literal('verified'), shard: name, bytes, sha256 }),
+  /** The shard's dense tensors are in the partial dense file. */
+  z.object({ step: z.literal('dense'), shard: name, bytes }),
+  /** The layer file has its final name. */
+  z.object({ step: z.literal('packed'), layer: bytes, file: name, bytes, sha256 }),
+  /** Nothing needs the shard any more; written before it is deleted. */
+  z.object({ step: z.literal('released'), shard: name }),
+  /** The dense file has its final name. */
+  z.object({ step: z.literal('dense-finished'), file: name, bytes, sha256 }),
+  /** A tokenizer, template or config file, with its final name. */
+  z.object({ step: z.literal('copied'), file: name, bytes, sha256 }),
+  /** manifest.json is written: the model is whole. */
+  z.object({ step: z.literal('finished'), at: z.iso.datetime() }),
+]);
+
+export type JournalHeader = z.infer<typeof journalHeader>;
+export type JournalEntry = z.infer<typeof journalEntry>;

@@ -1,0 +1,184 @@
+// The journal: append-only, fsynced line by line, bound to one repository, commit and plan. It holds
+// facts only; progress is an event and may be lost. See journal-lines.ts for what a line can say.
+
+import { constants } from 'node:fs';
+import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
+import { FlashmoeError } from '../base/errors.js';
+import {
+  journalEntry,
+  journalHeader,
+  type JournalEntry,
+  type JournalHeader,
+} from './journal-lines.js';
+
+export type { JournalEntry, JournalHeader } from './journal-lines.js';
+
+export interface JournalContent {
+  header: JournalHeader;
+  entries: JournalEntry[];
+  /** Bytes of the file that are whole lines; what follows was torn off by a crash. */
+  length: number;
+}
+
+export interface Journal {
+  readonly header: JournalHeader;
+  /** Those found at opening and those appended since. */
+  readonly entries: readonly JournalEntry[];
+  /** Durable when it resolves. A failed append leaves no trace and may be tried again. */
+  append(entry: JournalEntry): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a journal says, without changing it; null when there is none, or not even its first line. */
+export async function readJournal(path: string): Promise<JournalContent | null> {
+  let content: Buffer;
+  try {
+    content = await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  return parseJournal(path, content);
+}
+
+/** Pure. Throws ERR_JOURNAL for a bad line that is not the last. */
+export function parseJournal(path: string, content: Uint8Array): JournalContent | null {
+  const lines: unknown[] = [];
+  let length = 0;
+  const text = new TextDecoder();
+  while (length < content.length) {
+    const end = content.indexOf(0x0a, length);
+    if (end < 0) break;
+    const line = parseLine(text.decode(content.subarray(length, end)));
+    if (line === undefined) {
+      if (end + 1 >= content.length) break;
+      throw damaged(path, lines.length + 1, 'it is not JSON');
+    }
+    lines.push(line.value);
+    length = end + 1;
+  }
+  if (lines.length === 0) return null;
+  const header = journalHeader.safeParse(lines[0]);
+  if (!header.success) throw damaged(path, 1, header.error.issues[0]?.message);
+  const entries = lines.slice(1).map((line, index) => {
+    const entry = journalEntry.safeParse(line);
+    if (!entry.success) throw damaged(path, index + 2, entry.error.issues[0]?.message);
+    return entry.data;
+  });
+  return { header: header.data, entries, length };
+}
+
+/**
+ * Opens the journal of a folder or begins one. The caller holds the folder's lock. Throws ERR_JOURNAL
+ * when the journal there belongs to another repository, commit, plan or quantisation.
+ */
+export async function openJournal(path: string, wanted: JournalHeader): Promise<Journal> {
+  const found = await readJournal(path);
+  if (found !== null) assertSameRun(found.header, wanted, dirname(path));
+  else await writeFileAtomic(path, `${JSON.stringify(wanted)}\n`);
+
+  const file = await open(path, constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW);
+  try {
+    const { size } = await file.stat();
+    if (found !== null && found.length < size) {
+      await file.truncate(found.length);
+      await file.sync();
+    }
+    await syncDirectory(dirname(path));
+    return new AppendOnlyJournal(
+      file,
+      found?.header ?? wanted,
+      found?.entries ?? [],
+      found?.length ?? size,
+    );
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+class AppendOnlyJournal implements Journal {
+  readonly entries: JournalEntry[];
+  private turn: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly file: FileHandle,
+    readonly header: JournalHeader,
+    entries: readonly JournalEntry[],
+    private length: number,
+  ) {
+    this.entries = [...entries];
+  }
+
+  append(entry: JournalEntry): Promise<void> {
+    const written = this.turn.then(() => this.write(entry));
+    this.turn = written.catch(() => undefined);
+    return written;
+  }
+
+  async close(): Promise<void> {
+    await this.turn;
+    await this.file.close();
+  }
+
+  private async write(entry: JournalEntry): Promise<void> {
+    const line = Buffer.from(`${JSON.stringify(entry)}\n`);
+    try {
+      await this.file.appendFile(line);
+      await this.file.sync();
+    } catch (error) {
+      // Half a line must not stand before the next one. Shrinking works on a full disk, too.
+      await this.file.truncate(this.length);
+      throw error;
+    }
+    this.length += line.length;
+    this.entries.push(entry);
+  }
+}
+
+function parseLine(line: string): { value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(line) as unknown };
+  } catch {
+    return undefined;
+  }
+}
+
+function damaged(path: string, line: number, why = 'unknown form'): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_JOURNAL',
+    `${path}: line ${line} cannot be read (${why}); nothing was changed`,
+    {
+      hint: 'a newer flashmoe may have written it: update, or move the folder away and run setup again',
+      subject: path,
+    },
+  );
+}
+
+function assertSameRun(found: JournalHeader, wanted: JournalHeader, folder: string): void {
+  const differences = (
+    [
+      ['repository', found.repo, wanted.repo],
+      ['commit', found.commit, wanted.commit],
+      ['quantisation', found.quant, wanted.quant],
+      ['plan', found.plan.slice(0, 12), wanted.plan.slice(0, 12)],
+    ] as const
+  ).filter(([, there, now]) => there !== now);
+  // A changed commit or width changes the plan as well; naming that, too, would only distract.
+  const telling =
+    differences.length > 1 ? differences.filter(([what]) => what !== 'plan') : differences;
+  const [first] = telling;
+  if (first === undefined) return;
+  const list = telling.map(([what, there, now]) => `${what} ${there} there, ${now} now`).join('; ');
+  const hint =
+    first[0] === 'plan'
+      ? `finish it with the flashmoe that began it, or delete ${folder} and start again`
+      : `go on with what is there (${found.repo}, ${found.quant}), or delete ${folder} and start again`;
+  throw new FlashmoeError(
+    'ERR_JOURNAL',
+    `${folder} holds an unfinished setup of something else: ${list}; nothing was changed`,
+    { hint, subject: first[0] },
+  );
+}

@@ -1,0 +1,113 @@
+// What is done, from what the journal says and what is on disk. Pure: lines and sizes in, work out.
+
+import type { PackPlan } from '../repack/types.js';
+import type { JournalEntry } from './journal-lines.js';
+
+export interface FileFact {
+  file: string;
+  bytes: number;
+  sha256: string;
+}
+
+export interface JournalState {
+  /** Shards whose whole file was verified and not released since. */
+  verified: Map<string, { bytes: number; sha256: string }>;
+  /** Shards whose dense tensors are written. */
+  dense: Set<string>;
+  layers: Map<number, FileFact>;
+  denseFile: FileFact | null;
+  /** Tokenizer, template and config files, by name. */
+  copied: Map<string, FileFact>;
+  finished: boolean;
+}
+
+export function reduceJournal(entries: readonly JournalEntry[]): JournalState {
+  const state: JournalState = {
+    verified: new Map(),
+    dense: new Set(),
+    layers: new Map(),
+    denseFile: null,
+    copied: new Map(),
+    finished: false,
+  };
+  for (const entry of entries) apply(state, entry);
+  return state;
+}
+
+function apply(state: JournalState, entry: JournalEntry): void {
+  switch (entry.step) {
+    case 'verified':
+      state.verified.set(entry.shard, { bytes: entry.bytes, sha256: entry.sha256 });
+      break;
+    case 'dense':
+      state.dense.add(entry.shard);
+      break;
+    case 'packed':
+      state.layers.set(entry.layer, fact(entry));
+      break;
+    case 'released':
+      state.verified.delete(entry.shard);
+      break;
+    case 'dense-finished':
+      state.denseFile = fact(entry);
+      break;
+    case 'copied':
+      state.copied.set(entry.file, fact(entry));
+      break;
+    case 'finished':
+      state.finished = true;
+      break;
+  }
+}
+
+function fact({ file, bytes, sha256 }: FileFact): FileFact {
+  return { file, bytes, sha256 };
+}
+
+/** Sizes in bytes of what is on disk now; a missing name is a missing file. */
+export interface DiskSizes {
+  /** By shard path, in the download folder. */
+  shards: ReadonlyMap<string, number>;
+  /** By path relative to the model's folder. */
+  files: ReadonlyMap<string, number>;
+  /** Of the dense file while it is being written. */
+  densePartial: number | null;
+}
+
+/** Drops every claim whose file is missing or has another size: it will simply be done again. */
+export function believe(claimed: JournalState, disk: DiskSizes, plan: PackPlan): JournalState {
+  const isThere = ({ file, bytes }: FileFact): boolean => disk.files.get(file) === bytes;
+  const denseFile =
+    claimed.denseFile !== null && isThere(claimed.denseFile) ? claimed.denseFile : null;
+  const denseKept = denseFile !== null || disk.densePartial === plan.dense.size;
+  return {
+    verified: new Map(
+      [...claimed.verified].filter(([shard, { bytes }]) => disk.shards.get(shard) === bytes),
+    ),
+    dense: denseKept ? claimed.dense : new Set(),
+    layers: new Map([...claimed.layers].filter(([, layer]) => isThere(layer))),
+    denseFile,
+    copied: new Map([...claimed.copied].filter(([, file]) => isThere(file))),
+    finished: claimed.finished,
+  };
+}
+
+/** Shards that something still has to be read from, in the plan's order. */
+export function neededShards(plan: PackPlan, state: JournalState): string[] {
+  const open = new Set<string>();
+  for (const layer of plan.layers) {
+    if (!state.layers.has(layer.layer)) for (const shard of layer.shards) open.add(shard);
+  }
+  if (state.denseFile === null) {
+    for (const { shard } of plan.dense.entries) if (!state.dense.has(shard)) open.add(shard);
+  }
+  return plan.order.filter((shard) => open.has(shard));
+}
+
+/** Bytes of the plan's download that need not be fetched again: released, verified, or not needed any more. */
+export function doneBytes(plan: PackPlan, state: JournalState): number {
+  const needed = new Set(neededShards(plan, state));
+  return plan.shards
+    .filter(({ path }) => !needed.has(path) || state.verified.has(path))
+    .reduce((sum, { size }) => sum + size, 0);
+}
