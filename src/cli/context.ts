@@ -1,0 +1,77 @@
+// Everything a command may touch of the outside, built once from the parsed global options.
+
+import { resolve } from 'node:path';
+import { currentHost, flashmoeHome, type Host } from '../base/host.js';
+import { homePaths, type HomePaths } from '../base/paths.js';
+import { toNdjson } from '../ui/ndjson.js';
+import { plainStyle, type Style } from '../ui/style.js';
+import { useColor, useUnicode, type ColorChoice } from './color.js';
+import { chooseFace, type Face } from './face.js';
+import { watchSignals, type Interruption } from './signals.js';
+
+export interface GlobalOptions {
+  json?: boolean;
+  home?: string;
+  color?: ColorChoice;
+}
+
+export interface CliContext {
+  readonly host: Host;
+  readonly version: string;
+  readonly home: HomePaths;
+  /** True when --home or FLASHMOE_HOME named it: commands we print must then name it, too. */
+  readonly homeGiven: boolean;
+  readonly json: boolean;
+  readonly face: Face;
+  readonly color: { stdout: boolean; stderr: boolean };
+  /** Styles for text on stdout. */
+  readonly style: Style;
+  readonly stdin: NodeJS.ReadStream;
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  readonly signal: AbortSignal;
+  readonly interruption: Interruption;
+  /** What a person pastes to go on after an interruption; set by a command that can be resumed. */
+  resumeCommand: string | null;
+  /** A line of the result, to stdout. */
+  print(line: string): void;
+  /** A line of progress or diagnosis, to stderr. */
+  note(line: string): void;
+  /** One NDJSON line on stdout: `{v, t, event, …fields}`. */
+  emit(event: string, fields: object): void;
+}
+
+export function createContext(options: GlobalOptions, version: string): CliContext {
+  const host = currentHost();
+  const { stdin, stdout, stderr } = process;
+  const json = options.json ?? false;
+  const choice = options.color ?? 'auto';
+  const color = {
+    stdout: useColor(choice, host.env, { isTTY: stdout.isTTY }),
+    stderr: useColor(choice, host.env, { isTTY: stderr.isTTY }),
+  };
+  const face = chooseFace({ json, stdinTTY: stdin.isTTY, stdoutTTY: stdout.isTTY, env: host.env });
+  const attached = stdin.isTTY || stdout.isTTY || stderr.isTTY;
+  const interruption = watchSignals(process, attached, () => {
+    if (face === 'plain') stderr.write('stopping; Ctrl-C again stops at once\n');
+  });
+  return {
+    host,
+    version,
+    home: homePaths(options.home === undefined ? flashmoeHome(host) : resolve(options.home)),
+    homeGiven: options.home !== undefined,
+    json,
+    face,
+    color,
+    style: plainStyle({ color: color.stdout, unicode: useUnicode(host.env, host.platform) }),
+    stdin,
+    stdout,
+    stderr,
+    signal: interruption.signal,
+    interruption,
+    resumeCommand: null,
+    print: (line) => void stdout.write(`${line}\n`),
+    note: (line) => void stderr.write(`${line}\n`),
+    emit: (event, fields) => void stdout.write(`${toNdjson(event, fields, host.now())}\n`),
+  };
+}

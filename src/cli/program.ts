@@ -1,0 +1,75 @@
+// The command line as commander sees it, and the one place where an outcome becomes an exit status.
+
+import { Command, CommanderError, Option } from 'commander';
+import { EXIT, FlashmoeError } from '../base/errors.js';
+import type { CliContext } from './context.js';
+import { describeFailure, failureLine, failureText } from './failure.js';
+
+/** Parses `args` (without node and script), runs the command, returns the exit status. Never throws. */
+export async function runProgram(args: string[], version: string): Promise<number> {
+  const context: CliContext | null = null;
+  const status: number = EXIT.done;
+  const program = createProgram(version);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return status;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done;
+    return report(thrown instanceof CommanderError ? usageError(thrown) : thrown, context, args);
+  }
+}
+
+function createProgram(version: string): Command {
+  return (
+    new Command('flashmoe')
+      .description('Run Mixture-of-Experts models far larger than memory, streamed from SSD')
+      .usage('<command> [options]')
+      .version(version, '-V, --version', 'print the version')
+      .helpOption('-h, --help', 'print help; also after any command')
+      .helpCommand(false)
+      .addOption(new Option('--json', 'NDJSON on stdout, the last line is the result'))
+      .addOption(
+        new Option('--home <dir>', 'where models and settings live').env('FLASHMOE_HOME').default(
+          // Not read here: the context decides, and help stays the same on every machine.
+          undefined,
+          '~/.flashmoe',
+        ),
+      )
+      .addOption(
+        new Option('--color <when>', 'colour the output').choices(['auto', 'always', 'never']),
+      )
+      .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
+      // Messages of the parser are printed like all others, by `report`.
+      .configureOutput({ outputError: () => undefined })
+      .showSuggestionAfterError(true)
+      .exitOverride()
+  );
+}
+
+/** Commander's message is "error: <what>", and on a second line "(Did you mean <nearest>?)". */
+function usageError(error: CommanderError): FlashmoeError {
+  if (error.code === 'commander.help') {
+    return new FlashmoeError('ERR_USAGE', 'no command given', { hint: 'flashmoe --help' });
+  }
+  const [first = '', nearest] = error.message.replace(/^error: /, '').split('\n');
+  const hint = nearest
+    ? nearest.replace(/^\((.*)\)$/, '$1').replace('Did', 'did')
+    : '`flashmoe --help` lists the commands, `flashmoe COMMAND --help` the options of one';
+  return new FlashmoeError('ERR_USAGE', first, { hint });
+}
+
+function report(thrown: unknown, context: CliContext | null, args: string[]): number {
+  const interruption = context?.interruption;
+  const failure = describeFailure(thrown, {
+    interrupted: interruption?.status() ?? null,
+    resumeCommand: context?.resumeCommand ?? null,
+  });
+  if (interruption?.readerGone()) return failure.status;
+  const json = context?.json ?? args.includes('--json');
+  if (json) process.stdout.write(`${failureLine(failure, Date.now())}\n`);
+  else process.stderr.write(failureText(failure));
+  if (process.env['FLASHMOE_DEBUG'] && thrown instanceof Error) {
+    process.stderr.write(`\n${thrown.stack ?? ''}\n`);
+  }
+  return failure.status;
+}

@@ -1,0 +1,52 @@
+// The plan as a contract: exact bytes, the most the disk will hold at once, and a time range.
+
+import { formatBytes, formatBytesBoth, formatDurationRange, formatExact } from '../base/format.js';
+import type { PlanSummary } from '../installer/events.js';
+import { pairLines } from './table.js';
+
+/** Pairs of the contract; `PlanSummary` in words, nothing left out that the user agrees to. */
+export function planPairs(plan: PlanSummary): [string, string][] {
+  const rest = plan.downloadBytes - plan.doneBytes;
+  const after = plan.freeBytes - additionalBytes(plan.finalBytes, plan);
+  return [
+    ['model', `${plan.model} (${plan.quant === '2bit' ? '2-bit' : '4-bit'} experts)`],
+    ['source', `${plan.repo} @ ${plan.commit.slice(0, 12)}`],
+    ['directory', plan.directory],
+    ['download', `${exact(plan.downloadBytes)} in ${count(plan.shards, 'shard')}`],
+    ...(plan.doneBytes > 0
+      ? ([['already here', `${formatBytes(plan.doneBytes)}, ${formatBytes(rest)} to go`]] as [
+          string,
+          string,
+        ][])
+      : []),
+    ['disk at most', exact(plan.peakBytes)],
+    ['disk at the end', `${exact(plan.finalBytes)} in ${count(plan.layers, 'layer file')}`],
+    ['free now', formatBytesBoth(plan.freeBytes)],
+    ['free afterwards', after < 0 ? `${formatBytesBoth(-after)} too little` : formatBytes(after)],
+    ['time', planTime(plan)],
+  ];
+}
+
+export function planTime(plan: PlanSummary): string {
+  return plan.seconds === null
+    ? 'not measured yet'
+    : formatDurationRange(plan.seconds.low, plan.seconds.high);
+}
+
+/** The contract as lines of at most 80 columns for paths and names of usual length. */
+export function planText(plan: PlanSummary): string {
+  return pairLines(planPairs(plan)).join('\n');
+}
+
+function exact(bytes: number): string {
+  return `${formatExact(bytes)} bytes, ${formatBytesBoth(bytes)}`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+/** Of `target` bytes, those that aren't on disk yet. */
+function additionalBytes(target: number, plan: PlanSummary): number {
+  return Math.max(0, target - plan.doneBytes);
+}

@@ -1,0 +1,37 @@
+// What a finished run proved, for the end of setup and for comparing two machines.
+
+import { formatBytes, formatBytesBoth, formatDuration } from '../base/format.js';
+import type { KnownAnswer, Receipt } from '../installer/events.js';
+import type { Style } from './style.js';
+import { pairLines, shorten } from './table.js';
+
+export function receiptPairs(receipt: Receipt): [string, string][] {
+  const seconds = (Date.parse(receipt.finishedAt) - Date.parse(receipt.startedAt)) / 1000;
+  const right = receipt.answers.filter((answer) => answer.ok).length;
+  return [
+    ['model', `${receipt.model} (${receipt.quant === '2bit' ? '2-bit' : '4-bit'} experts)`],
+    ['source', `${receipt.repo} @ ${receipt.commit.slice(0, 12)}`],
+    ['directory', receipt.directory],
+    [
+      'on disk',
+      `${formatBytesBoth(receipt.finalBytes)}, at most ${formatBytes(receipt.peakBytes)}`,
+    ],
+    ['downloaded', formatBytes(receipt.downloadedBytes)],
+    ['content', `sha256 ${receipt.contentSha256}`],
+    ['answers', `${right} of ${receipt.answers.length} as known beforehand`],
+    ['speed', `${receipt.tokensPerSecond.toFixed(2)} tokens/s`],
+    ['took', formatDuration(seconds)],
+  ];
+}
+
+export function receiptText(receipt: Receipt): string {
+  return pairLines(receiptPairs(receipt)).join('\n');
+}
+
+/** One line an answer, e.g. `✓ arithmetic: 17 + 25 = → 42`. */
+export function answerLine(answer: KnownAnswer, style: Style, width: number): string {
+  const mark = answer.ok ? style.good(style.glyph.ok) : style.bad(style.glyph.fail);
+  const said = JSON.stringify(answer.answer);
+  const told = answer.ok ? said : `${said}, expected ${JSON.stringify(answer.expected)}`;
+  return `${mark} ${shorten(`${answer.name}: ${told}`, width - 2)}`;
+}

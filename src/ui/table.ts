@@ -1,0 +1,54 @@
+// Columns of text for terminals: widths from the content, the widest flexible column gives way.
+
+export interface Column {
+  title: string;
+  align?: 'left' | 'right';
+  /** May be cut with an ellipsis when the table is too wide; others keep their full text. */
+  flexible?: boolean;
+}
+
+const GAP = 2;
+
+/** Lines no longer than `width`, header first. Cells are plain text; style the lines afterwards. */
+export function tableLines(columns: Column[], rows: string[][], width: number): string[] {
+  const widths = columns.map((column, index) =>
+    Math.max(column.title.length, ...rows.map((row) => (row[index] ?? '').length)),
+  );
+  const total = widths.reduce((sum, each) => sum + each, 0) + GAP * (columns.length - 1);
+  let excess = total - width;
+  while (excess > 0) {
+    const widest = columns.reduce(
+      (best, column, index) =>
+        column.flexible && (best < 0 || (widths[index] ?? 0) > (widths[best] ?? 0)) ? index : best,
+      -1,
+    );
+    const current = widths[widest];
+    if (current === undefined || current <= 4) break;
+    widths[widest] = current - 1;
+    excess -= 1;
+  }
+  const line = (cells: string[]): string =>
+    cells
+      .map((cell, index) => fit(cell, widths[index] ?? 0, columns[index]?.align ?? 'left'))
+      .join(' '.repeat(GAP))
+      .trimEnd();
+  return [line(columns.map((column) => column.title)), ...rows.map(line)];
+}
+
+/** Exactly `width` characters; cut text ends in `…`. */
+export function fit(text: string, width: number, align: 'left' | 'right' = 'left'): string {
+  const cut = shorten(text, width);
+  return align === 'right' ? cut.padStart(width) : cut.padEnd(width);
+}
+
+/** At most `width` characters. */
+export function shorten(text: string, width: number): string {
+  if (text.length <= width) return text;
+  return width <= 1 ? text.slice(0, width) : `${text.slice(0, width - 1)}…`;
+}
+
+/** Name and value lines, values aligned: for plans and receipts. */
+export function pairLines(pairs: readonly (readonly [string, string])[], indent = 2): string[] {
+  const width = Math.max(...pairs.map(([name]) => name.length));
+  return pairs.map(([name, value]) => `${' '.repeat(indent)}${name.padEnd(width)}  ${value}`);
+}

@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+import type { InstallEvent } from '../../src/installer/events.js';
+
+export interface Recorded {
+  at: number;
+  event: InstallEvent;
+}
+
+/** A recording of test/fixtures/events as events with the times they happened at. */
+export function readRecording(name: string): Recorded[] {
+  const url = new URL(`../fixtures/events/${name}.ndjson`, import.meta.url);
+  return readFileSync(url, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const { t, event, ...fields } = JSON.parse(line) as Record<string, unknown>;
+      delete fields['v'];
+      return { at: Date.parse(t as string), event: { type: event, ...fields } as InstallEvent };
+    });
+}
+
+/** Feeds a recording to a sink whose clock is the recording's own; returns what was written. */
+export function replay(
+  recording: Recorded[],
+  makeSink: (io: { write(line: string): void; now(): number }) => (event: InstallEvent) => void,
+): string[] {
+  const lines: string[] = [];
+  let now = 0;
+  const sink = makeSink({ write: (line) => void lines.push(line), now: () => now });
+  for (const { at, event } of recording) {
+    now = at;
+    sink(event);
+  }
+  return lines;
+}
