@@ -52,6 +52,7 @@ const EXIT_OF = {
   // the run
   ERR_KNOWN_ANSWER: 'failed',
   ERR_CONTEXT: 'failed',
+  ERR_TEMPLATE: 'failed',
   ERR_INTERRUPTED: 'interrupted',
   ERR_INTERNAL: 'failed',
 } as const satisfies Record<string, ExitName>;

@@ -1,0 +1,122 @@
+// A conversation as the model was trained to read it: the checkpoint's own Jinja template, rendered
+// with text of users and tools marked (control-text.ts), then encoded.
+
+import { join } from 'node:path';
+import { FlashmoeError } from '../base/errors.js';
+import { ControlText, unusedMark } from './control-text.js';
+import { isObject, readJsonObject, readText, type JsonObject } from './model-files.js';
+import { parseTemplate, type ParsedTemplate } from './python-jinja.js';
+import { templateMessages, templateTools } from './template-input.js';
+import type { Tokenizer } from './tokenizer.js';
+import type { ChatRequest } from './types.js';
+
+export interface Prompt {
+  /** What the template printed, marks removed. For people; ids are not a function of it. */
+  text: string;
+  ids: number[];
+}
+
+export class ChatTemplate {
+  readonly #template: ParsedTemplate;
+  readonly #control: ControlText;
+
+  /**
+   * @param source the template's text: also what decides which output parser fits
+   * @param variables further names the template may use, e.g. bos_token
+   */
+  constructor(
+    readonly source: string,
+    tokenizer: Tokenizer,
+    private readonly variables: Record<string, string>,
+  ) {
+    this.#template = parseTemplate(source);
+    this.#control = new ControlText(tokenizer, source);
+  }
+
+  /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
+  prompt(request: Pick<ChatRequest, 'messages' | 'tools' | 'thinking'>): Prompt {
+    const messages = templateMessages(request.messages, this.source);
+    const tools = templateTools(request.tools);
+    const mark = unusedMark([this.source, JSON.stringify([messages, tools])]);
+    const rendered = this.#render({
+      messages: this.#control.mark(messages, mark).map((message, i) => ({
+        ...message,
+        role: messages[i]?.role,
+      })),
+      ...(tools.length > 0 ? { tools: this.#control.mark(tools, mark) } : {}),
+      ...(request.thinking === null ? {} : { enable_thinking: request.thinking }),
+      add_generation_prompt: true,
+    });
+    return {
+      text: rendered.replaceAll(mark, ''),
+      ids: this.#control.encode(rendered, mark),
+    };
+  }
+
+  /** The control token the template writes behind an assistant's text: a model says it to end its turn. */
+  endOfTurn(): number | null {
+    const said = 'the answer, in full';
+    const rendered = this.#render({
+      messages: [
+        { role: 'user', content: 'a question' },
+        { role: 'assistant', content: said },
+      ],
+      add_generation_prompt: false,
+    });
+    const at = rendered.lastIndexOf(said);
+    return at < 0 ? null : this.#control.tokenAt(rendered, at + said.length);
+  }
+
+  #render(items: Record<string, unknown>): string {
+    try {
+      return this.#template.render({ ...this.variables, ...items });
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new FlashmoeError('ERR_TEMPLATE', `the model's chat template refuses: ${why}`, {
+        subject: 'messages',
+        cause,
+      });
+    }
+  }
+}
+
+/** chat_template.jinja, else `chat_template` of tokenizer_config.json (there also as a named list). */
+export async function loadChatTemplate(dir: string, tokenizer: Tokenizer): Promise<ChatTemplate> {
+  const config = (await readJsonObject(dir, 'tokenizer_config.json')) ?? {};
+  const source = (await readText(dir, 'chat_template.jinja')) ?? defaultTemplate(config);
+  if (source === null) {
+    throw new FlashmoeError(
+      'ERR_MODEL_DAMAGED',
+      `${dir}: no chat_template.jinja, and no chat_template in tokenizer_config.json`,
+    );
+  }
+  try {
+    return new ChatTemplate(source, tokenizer, tokenVariables(config));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new FlashmoeError(
+      'ERR_UNSUPPORTED_MODEL',
+      `${join(dir, 'chat_template.jinja')}: cannot be parsed: ${why}`,
+      { cause },
+    );
+  }
+}
+
+function defaultTemplate(config: JsonObject): string | null {
+  const value = config.chat_template;
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return null;
+  const named = value.filter(isObject).find((entry) => entry.name === 'default');
+  return typeof named?.template === 'string' ? named.template : null;
+}
+
+/** bos_token, eos_token, …: a string or an object with `content`. */
+function tokenVariables(config: JsonObject): Record<string, string> {
+  const result: Record<string, string> = {};
+  for (const name of ['bos_token', 'eos_token', 'pad_token', 'unk_token']) {
+    const value = config[name];
+    const text = isObject(value) ? value.content : value;
+    if (typeof text === 'string') result[name] = text;
+  }
+  return result;
+}

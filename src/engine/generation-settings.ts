@@ -1,0 +1,51 @@
+// What the checkpoint says about generating: where its text ends, and how it wants to be sampled.
+
+import type { ChatTemplate } from './chat-template.js';
+import { isObject, readJsonObject, type JsonObject } from './model-files.js';
+import type { Tokenizer } from './tokenizer.js';
+import type { Sampling } from './types.js';
+
+export interface GenerationSettings {
+  stopIds: ReadonlySet<number>;
+  sampling: Sampling;
+}
+
+/**
+ * Stop ids: the union of generation_config.json, config.json (its text_config, too), the tokenizer's
+ * eos_token and the token with which the template ends a turn. Any one of them alone is known to be
+ * incomplete in published checkpoints.
+ */
+export async function loadGenerationSettings(
+  dir: string,
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+): Promise<GenerationSettings> {
+  const generation = (await readJsonObject(dir, 'generation_config.json')) ?? {};
+  const config = (await readJsonObject(dir, 'config.json')) ?? {};
+  const tokens = (await readJsonObject(dir, 'tokenizer_config.json')) ?? {};
+  const text = isObject(config.text_config) ? config.text_config : {};
+  const eos = isObject(tokens.eos_token) ? tokens.eos_token.content : tokens.eos_token;
+  const named = tokenizer.controlTokens.find((token) => token.content === eos)?.id;
+  const ids = [generation, config, text].flatMap((source) => eosIds(source.eos_token_id));
+  const stops = [...ids, named, template.endOfTurn()].filter((id) => typeof id === 'number');
+  return { stopIds: new Set(stops), sampling: sampling(generation) };
+}
+
+function eosIds(value: unknown): number[] {
+  const list: unknown[] = Array.isArray(value) ? value : [value];
+  return list.filter((id): id is number => typeof id === 'number' && Number.isInteger(id));
+}
+
+function sampling(generation: JsonObject): Sampling {
+  const number = (name: string, otherwise: number): number => {
+    const value = generation[name];
+    return typeof value === 'number' && Number.isFinite(value) ? value : otherwise;
+  };
+  return {
+    temperature: generation.do_sample === false ? 0 : number('temperature', 1),
+    topP: number('top_p', 1),
+    topK: number('top_k', 0),
+    minP: number('min_p', 0),
+    seed: null,
+  };
+}

@@ -1,0 +1,84 @@
+// Turns our messages into what chat templates expect: one system message, first; reasoning apart from
+// the answer; tool calls in the nested form of the field's templates.
+
+import { pythonJson } from './python-json.js';
+import type { ChatMessage, ToolCall, ToolDefinition } from './types.js';
+
+interface TemplateMessage {
+  role: ChatMessage['role'];
+  content: string;
+  reasoning_content?: string;
+  tool_calls?: unknown[];
+  tool_call_id?: string;
+  name?: string;
+}
+
+/** Templates that take call arguments apart need a mapping; the others paste them as text. */
+const READS_MAPPING =
+  /arguments\s*\|\s*(?:items|tojson|dictsort)|arguments\.items\(|arguments is (?:not )?(?:string|mapping)/;
+
+export function templateMessages(
+  messages: readonly ChatMessage[],
+  template: string,
+): TemplateMessage[] {
+  const asMapping = READS_MAPPING.test(template);
+  const system = messages.filter((message) => message.role === 'system');
+  const rest = messages
+    .filter((message) => message.role !== 'system')
+    .map((message) => ({
+      role: message.role,
+      ...splitReasoning(message, template),
+      ...(message.toolCalls === undefined || message.toolCalls.length === 0
+        ? {}
+        : { tool_calls: message.toolCalls.map((call) => templateCall(call, asMapping)) }),
+      ...(message.toolCallId === undefined ? {} : { tool_call_id: message.toolCallId }),
+      ...(message.name === undefined ? {} : { name: message.name }),
+    }));
+  if (system.length === 0) return rest;
+  // Several templates raise on a system message that isn't the first.
+  const content = system.map((message) => message.content).join('\n\n');
+  return [{ role: 'system', content }, ...rest];
+}
+
+export function templateTools(tools: readonly ToolDefinition[]): unknown[] {
+  return tools.map((tool) => ({
+    type: 'function',
+    function: {
+      name: tool.name,
+      ...(tool.description === undefined ? {} : { description: tool.description }),
+      ...(tool.parameters === undefined ? {} : { parameters: tool.parameters }),
+    },
+  }));
+}
+
+/** Clients that don't know a reasoning field send an assistant's thinking inside the content. */
+function splitReasoning(
+  message: ChatMessage,
+  template: string,
+): { content: string; reasoning_content?: string } {
+  if (message.reasoning !== undefined) {
+    return { content: message.content, reasoning_content: message.reasoning };
+  }
+  const end = message.content.lastIndexOf('</think>');
+  if (message.role !== 'assistant' || end < 0 || !template.includes('</think>')) {
+    return { content: message.content };
+  }
+  const before = message.content.slice(0, end);
+  return {
+    content: message.content.slice(end + '</think>'.length).trimStart(),
+    reasoning_content: before
+      .slice(before.indexOf('<think>') < 0 ? 0 : before.indexOf('<think>') + 7)
+      .trim(),
+  };
+}
+
+function templateCall(call: ToolCall, asMapping: boolean): unknown {
+  return {
+    id: call.id,
+    type: 'function',
+    function: {
+      name: call.name,
+      arguments: asMapping ? call.arguments : pythonJson(call.arguments),
+    },
+  };
+}
