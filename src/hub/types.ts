@@ -1,18 +1,42 @@
 // Hugging Face over HTTP as bytes: this folder knows repositories, commits and files, but no tensors.
 
 export interface HubToken {
+  /** Not enumerable when it comes from `hubSettings`, so that printing settings shows no secret. */
   value: string;
   /** Where it came from, for messages: `HF_TOKEN` or a file path. Never the value. */
   source: string;
+}
+
+export interface HubProxy {
+  /** May hold credentials: never print it, print `source`. */
+  url: URL;
+  /** The variable it came from. */
+  source: string;
+  /** Hosts that are reached directly: lower-case names, `.suffix`, `host:port`, or `*`. */
+  bypass: string[];
+}
+
+/** Milliseconds, except where a unit is named. */
+export interface HubTimeouts {
+  /** From the request to the answer's headers, connecting included. */
+  responseMs: number;
+  /** Without one byte of a body. */
+  idleMs: number;
+  /** A body slower than this many bytes a second over a whole window counts as stalled. */
+  floorBytesPerSecond: number;
+  floorWindowMs: number;
 }
 
 export interface HubSettings {
   /** Base URL without trailing slash; the token goes to this origin only. */
   endpoint: string;
   token: HubToken | null;
-  /** HF_HUB_OFFLINE: no request leaves the machine. */
+  /** HF_HUB_OFFLINE: no request leaves the machine; loopback addresses are still reached. */
   offline: boolean;
   userAgent: string;
+  /** For https URLs. */
+  proxy: HubProxy | null;
+  timeouts: HubTimeouts;
 }
 
 export interface RepoFile {

@@ -1,0 +1,178 @@
+// The Hub as this program sees it: a listing at a pinned commit, small verified files, exact ranges, and
+// verified downloads. Knows repositories and bytes; has never heard of a tensor.
+
+import { FlashmoeError } from '../base/errors.js';
+import { ContentHash } from './content-hash.js';
+import { downloadFile, type DownloadResult } from './download.js';
+import { FileSource } from './file-source.js';
+import { fetchCommit, fetchListing } from './listing.js';
+import { HubOrigin } from './origin.js';
+import { checkRepoId, checkRevision, isCommit } from './repo-path.js';
+import { withRetries, type RetryPolicy } from './retry.js';
+import type { HubSettings, HubTask, RepoFile, RepoListing } from './types.js';
+
+export interface HubClientOptions {
+  /** For listings, small files and headers. */
+  metadataRetry?: RetryPolicy;
+  /** For downloads: patient, as only the user's signal or a final answer ends a night's work. */
+  downloadRetry?: RetryPolicy;
+}
+
+const METADATA_RETRY: RetryPolicy = { attempts: 5, baseMs: 500, capMs: 8_000 };
+const DOWNLOAD_RETRY: RetryPolicy = { attempts: Infinity, baseMs: 1_000, capMs: 60_000 };
+
+export class HubClient {
+  readonly #origin: HubOrigin;
+  readonly #metadataRetry: RetryPolicy;
+  readonly #downloadRetry: RetryPolicy;
+  /** One a file, so that a signed address found for a header serves the download too. */
+  readonly #sources = new Map<string, FileSource>();
+
+  constructor(settings: HubSettings, options: HubClientOptions = {}) {
+    this.#origin = new HubOrigin(settings);
+    this.#metadataRetry = options.metadataRetry ?? METADATA_RETRY;
+    this.#downloadRetry = options.downloadRetry ?? DOWNLOAD_RETRY;
+  }
+
+  /** The commit, 40 hex digits, that `revision` (branch, tag, `refs/pr/1` or commit) stands for now. */
+  async resolveCommit(repo: string, revision: string, task: HubTask): Promise<string> {
+    checkRepoId(repo);
+    checkRevision(revision);
+    return await fetchCommit(this.#origin, repo, revision, this.#metadataRetry, task);
+  }
+
+  /** Resolves `revision` and lists every file at that commit. */
+  async list(repo: string, revision: string, task: HubTask): Promise<RepoListing> {
+    const commit = await this.resolveCommit(repo, revision, task);
+    return await this.listAt(repo, revision, commit, task);
+  }
+
+  /** Lists every file at a commit that is known already, as a resumed plan does. */
+  async listAt(
+    repo: string,
+    revision: string,
+    commit: string,
+    task: HubTask,
+  ): Promise<RepoListing> {
+    checkRepoId(repo);
+    if (!isCommit(commit)) {
+      throw new FlashmoeError(
+        'ERR_REVISION',
+        `${JSON.stringify(commit)} is no commit of 40 hex digits`,
+      );
+    }
+    return await fetchListing(this.#origin, { repo, revision, commit }, this.#metadataRetry, task);
+  }
+
+  /** A whole file of at most `maxBytes`, verified by the listing's hash. ERR_HASH when it is wrong twice. */
+  async readSmall(
+    listing: RepoListing,
+    path: string,
+    maxBytes: number,
+    task: HubTask,
+  ): Promise<Buffer> {
+    const file = fileOf(listing, path);
+    if (file.size > maxBytes) {
+      throw new FlashmoeError(
+        'ERR_REMOTE_CONTENT',
+        `${path} of ${listing.repo} has ${file.size} bytes, where at most ${maxBytes} make sense; it was not fetched`,
+        { subject: path },
+      );
+    }
+    const first = await this.#readVerified(listing, file, task);
+    if (first.ok) return first.bytes;
+    this.#sourceOf(listing, file).forget();
+    const second = await this.#readVerified(listing, file, task);
+    if (second.ok) return second.bytes;
+    throw new FlashmoeError(
+      'ERR_HASH',
+      `${path}: ${second.algorithm} is ${second.digest}, where the listing says ${second.expected}; it was wrong twice and was not used`,
+      { subject: path },
+    );
+  }
+
+  /** Exactly `length` bytes from `start`. Checked by Content-Range and size, not by hash: that covers whole files. */
+  async readRange(
+    listing: RepoListing,
+    path: string,
+    start: number,
+    length: number,
+    task: HubTask,
+  ): Promise<Buffer> {
+    const file = fileOf(listing, path);
+    const isInside = Number.isSafeInteger(start) && Number.isSafeInteger(length) && start >= 0;
+    if (!isInside || length < 0 || start + length > file.size) {
+      throw new FlashmoeError(
+        'ERR_RANGE',
+        `${path} has ${file.size} bytes; ${length} from ${start} do not lie inside`,
+        { subject: path, resumable: false },
+      );
+    }
+    if (length === 0) return Buffer.alloc(0);
+    return await this.#read(listing, file, start, start + length, task);
+  }
+
+  /** Downloads `path` to `destination`, resuming and verifying; see downloadFile. */
+  async download(
+    listing: RepoListing,
+    path: string,
+    destination: string,
+    task: HubTask,
+  ): Promise<DownloadResult> {
+    const file = fileOf(listing, path);
+    const source = this.#sourceOf(listing, file);
+    const policy = this.#downloadRetry;
+    return await downloadFile({ source, listing, file, destination, policy }, task);
+  }
+
+  /** Closes idle connections; call when done. */
+  close(): void {
+    this.#origin.close();
+  }
+
+  async #readVerified(listing: RepoListing, file: RepoFile, task: HubTask) {
+    const bytes = await this.#read(listing, file, 0, file.size, task);
+    const hash = new ContentHash(file);
+    hash.update(bytes);
+    const { algorithm, expected } = hash;
+    const digest = hash.digest();
+    return { ok: digest === expected, bytes, digest, expected, algorithm };
+  }
+
+  #read(
+    listing: RepoListing,
+    file: RepoFile,
+    start: number,
+    end: number,
+    task: HubTask,
+  ): Promise<Buffer> {
+    const source = this.#sourceOf(listing, file);
+    return withRetries(file.path, this.#metadataRetry, task, async () => {
+      const parts: Buffer[] = [];
+      const range = start === end ? null : { start, end };
+      for await (const chunk of await source.open(range, task)) parts.push(chunk);
+      return Buffer.concat(parts);
+    });
+  }
+
+  #sourceOf(listing: RepoListing, file: RepoFile): FileSource {
+    const key = `${listing.repo}@${listing.commit}/${file.path}`;
+    const known = this.#sources.get(key);
+    if (known !== undefined) return known;
+    const source = new FileSource(this.#origin, listing, file);
+    this.#sources.set(key, source);
+    return source;
+  }
+}
+
+function fileOf(listing: RepoListing, path: string): RepoFile {
+  const file = listing.files.find((candidate) => candidate.path === path);
+  if (file !== undefined) return file;
+  throw new FlashmoeError(
+    'ERR_NOT_FOUND',
+    `${listing.repo} has no file ${path} at ${listing.commit}`,
+    {
+      subject: path,
+    },
+  );
+}

@@ -1,0 +1,109 @@
+// One request, one answer, over got: no redirects, no retries, no decompression, every wait bounded.
+// What an answer means is decided above; here a broken line becomes a Transient.
+
+import { Agent as HttpAgent, type IncomingHttpHeaders } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import got, { type Request } from 'got';
+import { FlashmoeError } from '../base/errors.js';
+import { ConnectAgent } from './connect-agent.js';
+import { networkFailure } from './network-failure.js';
+import type { HubSettings } from './types.js';
+import { goesThroughProxy, isLoopback, printable } from './urls.js';
+import { watchedBody } from './watched-body.js';
+
+export interface HttpAnswer {
+  url: URL;
+  status: number;
+  headers: IncomingHttpHeaders;
+  /** Raw bytes in order; throws Transient when the line breaks, stalls or crawls. Read once. */
+  body: AsyncGenerator<Buffer, void, void>;
+  /** Closes the connection unless the body has been read to its end. */
+  discard(): void;
+}
+
+export interface HttpRequest {
+  url: URL;
+  headers: Record<string, string>;
+  /** Named in messages, e.g. the file. */
+  subject: string;
+  signal: AbortSignal;
+}
+
+export class HttpClient {
+  readonly #settings: HubSettings;
+  readonly #http = new HttpAgent({ keepAlive: true });
+  readonly #https = new HttpsAgent({ keepAlive: true });
+  readonly #tunnel: ConnectAgent | null;
+
+  constructor(settings: HubSettings) {
+    this.#settings = settings;
+    this.#tunnel = settings.proxy === null ? null : new ConnectAgent(settings.proxy.url);
+  }
+
+  /** Sends a GET and resolves at the answer's headers. Throws ERR_OFFLINE, or Transient. */
+  async get(request: HttpRequest): Promise<HttpAnswer> {
+    const { url, signal, subject } = request;
+    const { timeouts, userAgent } = this.#settings;
+    this.#refuseWhenOffline(url);
+    const proxied = goesThroughProxy(url, this.#settings.proxy);
+    const stream = got.stream(url, {
+      headers: { 'user-agent': userAgent, 'accept-encoding': 'identity', ...request.headers },
+      agent: { http: this.#http, https: proxied && this.#tunnel ? this.#tunnel : this.#https },
+      followRedirect: false,
+      throwHttpErrors: false,
+      decompress: false,
+      retry: { limit: 0 },
+      signal,
+    });
+    const head = await headOf(stream, timeouts.responseMs).catch((error: unknown) => {
+      stream.destroy();
+      throw networkFailure(error, { url, subject, proxied });
+    });
+    return {
+      url,
+      ...head,
+      body: watchedBody(stream, timeouts, (error) =>
+        networkFailure(error, { url, subject, proxied }),
+      ),
+      discard: () => {
+        stream.destroy();
+      },
+    };
+  }
+
+  /** Closes idle connections. */
+  close(): void {
+    this.#http.destroy();
+    this.#https.destroy();
+    this.#tunnel?.destroy();
+  }
+
+  #refuseWhenOffline(url: URL): void {
+    if (!this.#settings.offline || isLoopback(url)) return;
+    throw new FlashmoeError(
+      'ERR_OFFLINE',
+      `${printable(url)} was not asked for: HF_HUB_OFFLINE is set; nothing was changed`,
+      { hint: 'unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, then run the command again' },
+    );
+  }
+}
+
+function headOf(
+  stream: Request,
+  responseMs: number,
+): Promise<{ status: number; headers: IncomingHttpHeaders }> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new Error(`no answer in ${responseMs / 1000} s`));
+    }, responseMs);
+    // Stays after the promise is settled: a late error without a listener would end the process.
+    stream.on('error', (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    stream.once('response', (response: { statusCode: number; headers: IncomingHttpHeaders }) => {
+      clearTimeout(timer);
+      resolve({ status: response.statusCode, headers: response.headers });
+    });
+  });
+}

@@ -1,0 +1,72 @@
+// A broken line in words: what the operating system, TLS or the proxy said, and whether waiting helps.
+
+import { FlashmoeError } from '../base/errors.js';
+import { ProxyRefusal } from './connect-agent.js';
+import { Transient } from './retry.js';
+import { printable } from './urls.js';
+
+const WORDS: Readonly<Record<string, string>> = {
+  ECONNRESET: 'the connection was reset',
+  ECONNREFUSED: 'the connection was refused',
+  ENOTFOUND: 'the host name was not found',
+  EAI_AGAIN: 'the name server did not answer',
+  ENETUNREACH: 'the network is unreachable',
+  EHOSTUNREACH: 'the host is unreachable',
+  ETIMEDOUT: 'the connection timed out',
+  EPIPE: 'the connection was closed',
+};
+
+export interface FailureContext {
+  url: URL;
+  subject: string;
+  proxied: boolean;
+}
+
+/** The error to throw for anything that got or a body stream threw. Keeps no request options: they hold the token. */
+export function networkFailure(
+  thrown: unknown,
+  context: FailureContext,
+): Transient | FlashmoeError {
+  const { subject, proxied } = context;
+  const where = printable(context.url);
+  const refusal = findRefusal(thrown);
+  if (refusal !== null) return proxyFailure(refusal, subject);
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (/^(CERT_|DEPTH_|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT)/.test(code)) {
+    return new FlashmoeError(
+      'ERR_NETWORK',
+      `${subject}: the certificate of ${where} is not trusted (${code})`,
+      {
+        hint: 'if your network inspects TLS, point NODE_EXTRA_CA_CERTS at its certificate',
+        subject,
+      },
+    );
+  }
+  const words = WORDS[code] ?? error.message;
+  const through = proxied ? ' through the proxy' : '';
+  return new Transient(
+    new FlashmoeError('ERR_NETWORK', `${subject}: ${words}${through} (${where})`, {
+      hint: 'run the command again when the network is back, it continues from there',
+      subject,
+    }),
+  );
+}
+
+function proxyFailure(refusal: ProxyRefusal, subject: string): Transient | FlashmoeError {
+  const message = `${subject}: ${refusal.message}`;
+  if (refusal.statusCode === 407) {
+    return new FlashmoeError('ERR_AUTH', message, {
+      hint: 'put the proxy user and password into HTTPS_PROXY',
+      subject,
+    });
+  }
+  return new Transient(new FlashmoeError('ERR_NETWORK', message, { subject }));
+}
+
+function findRefusal(thrown: unknown): ProxyRefusal | null {
+  for (let error = thrown; error instanceof Error; error = error.cause) {
+    if (error instanceof ProxyRefusal) return error;
+  }
+  return null;
+}

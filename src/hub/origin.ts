@@ -1,0 +1,157 @@
+// Requests to the Hub itself: the token goes along to its origin and nowhere else, redirects are followed
+// by hand, and a token that is refused is dropped once, with a word about whose it was.
+
+import { FlashmoeError } from '../base/errors.js';
+import { hubFailure, type AskedFor } from './answer-errors.js';
+import { HttpClient, type HttpAnswer } from './http.js';
+import type { HubSettings, HubTask, HubToken } from './types.js';
+import { printable } from './urls.js';
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const MOST_REDIRECTS = 5;
+
+/** What the Hub's own answers say of a file, the one that redirects away included. */
+export interface LinkHeaders {
+  commit: string | null;
+  linkedEtag: string | null;
+  /** X-Linked-Etag, else the last ETag; as sent, with quotes. */
+  etag: string | null;
+  /** X-Linked-Size in bytes. */
+  size: number | null;
+}
+
+export interface FinalAnswer {
+  answer: HttpAnswer;
+  links: LinkHeaders;
+}
+
+export interface HubRequest {
+  url: URL;
+  headers?: Record<string, string>;
+  asked: Omit<AskedFor, 'endpoint' | 'tokenSource'>;
+}
+
+export class HubOrigin {
+  readonly endpoint: string;
+  readonly http: HttpClient;
+  readonly #origin: string;
+  #token: HubToken | null;
+
+  constructor(settings: HubSettings) {
+    this.endpoint = settings.endpoint;
+    this.http = new HttpClient(settings);
+    this.#origin = new URL(settings.endpoint).origin;
+    this.#token = settings.token;
+  }
+
+  isOwn(url: URL): boolean {
+    return url.origin === this.#origin;
+  }
+
+  /**
+   * Follows redirects to a 2xx or 416 answer, which is the caller's to read or discard; a refusing CDN
+   * answer (another origin) is returned as well. Throws the typed error of section 5, or Transient.
+   */
+  async get(request: HubRequest, task: HubTask): Promise<FinalAnswer> {
+    const token = this.#token;
+    const first = await this.#follow(request, token, task);
+    if (first.answer.status !== 401 || token === null || !this.isOwn(first.answer.url)) {
+      return await this.#accept(first, request, token);
+    }
+    // A stale token is refused even for public files: once without it, and then for good.
+    first.answer.discard();
+    const second = await this.#follow(request, null, task);
+    if (second.answer.status < 400 && this.#token !== null) {
+      this.#token = null;
+      task.emit({
+        type: 'notice',
+        message: `the Hub refused the token from ${token.source}; going on without it, as ${request.asked.repo} is public (remove or renew that token)`,
+      });
+    }
+    return await this.#accept(second, request, token);
+  }
+
+  close(): void {
+    this.http.close();
+  }
+
+  async #accept(
+    final: FinalAnswer,
+    request: HubRequest,
+    token: HubToken | null,
+  ): Promise<FinalAnswer> {
+    const { answer } = final;
+    if (answer.status < 300 || answer.status === 416 || !this.isOwn(answer.url)) return final;
+    const tokenSource = token?.source ?? null;
+    const failure = await hubFailure(answer, {
+      ...request.asked,
+      endpoint: this.endpoint,
+      tokenSource,
+    });
+    answer.discard();
+    throw failure;
+  }
+
+  async #follow(request: HubRequest, token: HubToken | null, task: HubTask): Promise<FinalAnswer> {
+    const subject = request.asked.path ?? request.asked.repo;
+    const links: LinkHeaders = { commit: null, linkedEtag: null, etag: null, size: null };
+    const visited = new Set<string>();
+    let url = request.url;
+    for (;;) {
+      visited.add(url.href);
+      const headers = { ...request.headers };
+      if (token !== null && this.isOwn(url)) headers.authorization = `Bearer ${token.value}`;
+      const answer = await this.http.get({ url, headers, subject, signal: task.signal });
+      if (this.isOwn(url)) collect(links, answer);
+      if (!REDIRECTS.has(answer.status)) return { answer, links };
+      answer.discard();
+      url = nextUrl(answer, subject);
+      if (visited.has(url.href))
+        throw refusedRedirect(subject, answer.url, url, 'goes in a circle');
+      if (visited.size > MOST_REDIRECTS) {
+        throw refusedRedirect(
+          subject,
+          answer.url,
+          url,
+          `is more than the ${MOST_REDIRECTS}th in a row`,
+        );
+      }
+    }
+  }
+}
+
+function nextUrl(answer: HttpAnswer, subject: string): URL {
+  const { location } = answer.headers;
+  if (location === undefined || !URL.canParse(location, answer.url.href)) {
+    throw new FlashmoeError(
+      'ERR_HTTP',
+      `${subject}: ${printable(answer.url)} redirects to no address`,
+      { subject },
+    );
+  }
+  const url = new URL(location, answer.url);
+  if (url.protocol !== 'https:' && (url.protocol !== 'http:' || answer.url.protocol === 'https:')) {
+    throw refusedRedirect(subject, answer.url, url, 'gives up encryption');
+  }
+  return url;
+}
+
+function refusedRedirect(subject: string, from: URL, to: URL, why: string): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_HTTP',
+    `${subject}: the redirect from ${printable(from)} to ${printable(to)} ${why} and was not followed`,
+    { subject },
+  );
+}
+
+function collect(links: LinkHeaders, { headers }: HttpAnswer): void {
+  const header = (name: string) => {
+    const value = headers[name];
+    return typeof value === 'string' ? value : null;
+  };
+  links.commit ??= header('x-repo-commit');
+  links.linkedEtag ??= header('x-linked-etag');
+  links.etag = links.linkedEtag ?? header('etag') ?? links.etag;
+  const size = header('x-linked-size');
+  if (size !== null && /^\d+$/.test(size)) links.size ??= Number(size);
+}
