@@ -1,7 +1,202 @@
+// copyRanges, hashFile and packLayer of src/addon/types.ts. Reads plain objects field by field, so that a wrong
+// one is a failed job with the field's name and not a crash.
+#include "addon/job.h"
 #include "addon/registers.h"
+#include "pack/copy_ranges.h"
+#include "pack/pack_layer.h"
+
+#include <cmath>
 
 namespace flashmoe::addon {
 
-void register_pack(Napi::Env, Napi::Object) {}
+namespace {
+
+using namespace flashmoe::pack;
+
+constexpr double kMaxSafeInteger = 9007199254740991.0;
+
+Napi::Value field(const Napi::Object& object, const char* name) { return object.Get(name); }
+
+std::uint64_t count_field(const Napi::Object& object, const char* name) {
+    const Napi::Value value = field(object, name);
+    const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+    if (!(number >= 0 && number <= kMaxSafeInteger) || number != std::floor(number)) {
+        fail_plan(std::string(name) + " must be a whole number of at least 0");
+    }
+    return static_cast<std::uint64_t>(number);
+}
+
+std::uint32_t small_field(const Napi::Object& object, const char* name) {
+    const std::uint64_t value = count_field(object, name);
+    if (value > UINT32_MAX) fail_plan(std::string(name) + " is too large");
+    return static_cast<std::uint32_t>(value);
+}
+
+std::string text_field(const Napi::Object& object, const char* name) {
+    const Napi::Value value = field(object, name);
+    if (!value.IsString()) fail_plan(std::string(name) + " must be a string");
+    std::string text = value.As<Napi::String>().Utf8Value();
+    // A NUL would cut the path short where the system sees it.
+    if (text.empty() || text.find('\0') != std::string::npos) fail_plan(std::string(name) + " is no path");
+    return text;
+}
+
+Napi::Object object_of(const Napi::Value& value, const char* name) {
+    if (!value.IsObject()) fail_plan(std::string(name) + " must be an object");
+    return value.As<Napi::Object>();
+}
+
+Napi::Array array_field(const Napi::Object& object, const char* name) {
+    const Napi::Value value = field(object, name);
+    if (!value.IsArray()) fail_plan(std::string(name) + " must be a list");
+    return value.As<Napi::Array>();
+}
+
+DType dtype_field(const Napi::Object& object) {
+    const Napi::Value value = field(object, "dtype");
+    const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+    if (name == "U32") return DType::u32;
+    if (name == "BF16") return DType::bf16;
+    if (name == "F16") return DType::f16;
+    if (name == "F32") return DType::f32;
+    fail_plan("dtype must be U32, BF16, F16 or F32");
+}
+
+StackedTensor stacked_tensor(const Napi::Value& value, const char* name) {
+    const Napi::Object object = object_of(value, name);
+    return {text_field(object, "source"), count_field(object, "offset"), count_field(object, "size"),
+            dtype_field(object)};
+}
+
+std::optional<StackedTensor> optional_tensor(const Napi::Object& object, const char* name) {
+    const Napi::Value value = field(object, name);
+    if (value.IsNull() || value.IsUndefined()) return std::nullopt;
+    return stacked_tensor(value, name);
+}
+
+Projection projection_of(const Napi::Object& object) {
+    const Napi::Object offsets = object_of(field(object, "targetOffsets"), "targetOffsets");
+    return {
+        count_field(object, "rows"),
+        count_field(object, "columns"),
+        small_field(object, "sourceBits"),
+        small_field(object, "groupSize"),
+        stacked_tensor(field(object, "weight"), "weight"),
+        optional_tensor(object, "scales"),
+        optional_tensor(object, "biases"),
+        small_field(object, "targetBits"),
+        {count_field(offsets, "weight"), count_field(offsets, "scales"), count_field(offsets, "biases")},
+    };
+}
+
+PackLayerJob pack_layer_job(const Napi::Value& value) {
+    const Napi::Object object = object_of(value, "job");
+    PackLayerJob job;
+    job.target = text_field(object, "target");
+    job.experts = count_field(object, "experts");
+    job.expert_stride = count_field(object, "expertStride");
+    const Napi::Array projections = array_field(object, "projections");
+    for (std::uint32_t i = 0; i < projections.Length(); ++i) {
+        job.projections.push_back(projection_of(object_of(projections.Get(i), "projection")));
+    }
+    const std::string method = text_field(object, "method");
+    if (method != "search" && method != "minmax") fail_plan("method must be search or minmax");
+    job.search = method == "search";
+    job.threads = small_field(object, "threads");
+    return job;
+}
+
+CopyJob copy_job(const Napi::Value& value) {
+    const Napi::Object object = object_of(value, "job");
+    CopyJob job;
+    job.target = text_field(object, "target");
+    const Napi::Array ranges = array_field(object, "ranges");
+    for (std::uint32_t i = 0; i < ranges.Length(); ++i) {
+        const Napi::Object range = object_of(ranges.Get(i), "range");
+        job.ranges.push_back({text_field(range, "source"), count_field(range, "sourceOffset"),
+                              count_field(range, "targetOffset"), count_field(range, "size")});
+    }
+    const Napi::Value sync = field(object, "sync");
+    job.sync = !sync.IsBoolean() || sync.As<Napi::Boolean>().Value();
+    return job;
+}
+
+Napi::Number number(Napi::Env env, std::uint64_t value) {
+    return Napi::Number::New(env, static_cast<double>(value));
+}
+
+Napi::Value pack_result(Napi::Env env, PackLayerResult& result) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("bytesRead", number(env, result.bytes_read));
+    object.Set("bytesWritten", number(env, result.bytes_written));
+    object.Set("sha256", result.sha256);
+    Napi::Array errors = Napi::Array::New(env, result.errors.size());
+    for (std::uint32_t i = 0; i < result.errors.size(); ++i) {
+        Napi::Object sums = Napi::Object::New(env);
+        sums.Set("squaredError", result.errors[i].squared_error);
+        sums.Set("squaredDeviation", result.errors[i].squared_deviation);
+        sums.Set("values", number(env, result.errors[i].values));
+        errors.Set(i, sums);
+    }
+    object.Set("error", errors);
+    return object;
+}
+
+/// Reads the arguments with `start` and turns what it throws into a failed job.
+template <typename Start>
+Napi::Value guarded(Napi::Env env, const char* function, Start start) {
+    try {
+        return start();
+    } catch (const Napi::Error&) {
+        throw;
+    } catch (...) {
+        const auto [code, message] = caught();
+        return failed_job(env, code, std::string(function) + ": " + message);
+    }
+}
+
+Napi::Value copy_ranges_binding(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), "copyRanges", [&] {
+        return Job<std::uint64_t>::start(
+            info.Env(), info[1],
+            [job = copy_job(info[0])](Control& control) { return copy_ranges(job, control); },
+            [](Napi::Env env, std::uint64_t& bytes) {
+                Napi::Object object = Napi::Object::New(env);
+                object.Set("bytes", number(env, bytes));
+                return object;
+            });
+    });
+}
+
+Napi::Value hash_file_binding(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), "hashFile", [&] {
+        if (!info[0].IsString()) fail_plan("path must be a string");
+        return Job<FileHash>::start(
+            info.Env(), info[1],
+            [path = info[0].As<Napi::String>().Utf8Value()](Control& control) { return hash_file(path, control); },
+            [](Napi::Env env, FileHash& hash) {
+                Napi::Object object = Napi::Object::New(env);
+                object.Set("sha256", hash.sha256);
+                object.Set("bytes", number(env, hash.bytes));
+                return object;
+            });
+    });
+}
+
+Napi::Value pack_layer_binding(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), "packLayer", [&] {
+        return Job<PackLayerResult>::start(
+            info.Env(), info[1],
+            [job = pack_layer_job(info[0])](Control& control) { return pack_layer(job, control); }, pack_result);
+    });
+}
+
+} // namespace
+
+void register_pack(Napi::Env env, Napi::Object exports) {
+    exports.Set("copyRanges", Napi::Function::New(env, copy_ranges_binding, "copyRanges"));
+    exports.Set("hashFile", Napi::Function::New(env, hash_file_binding, "hashFile"));
+    exports.Set("packLayer", Napi::Function::New(env, pack_layer_binding, "packLayer"));
+}
 
 } // namespace flashmoe::addon

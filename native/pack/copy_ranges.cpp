@@ -1,0 +1,87 @@
+#include "pack/copy_ranges.h"
+
+#include "pack/file.h"
+#include "pack/sha256.h"
+
+#include <algorithm>
+#include <map>
+
+namespace flashmoe::pack {
+
+namespace {
+
+// Large enough for a disk to stream, small enough to stop within milliseconds.
+constexpr std::uint64_t kChunk = std::uint64_t{4} << 20;
+// File offsets are signed 64-bit; half of that leaves every sum below exact.
+constexpr std::uint64_t kMaxOffset = std::uint64_t{1} << 62;
+
+void check_ranges(const CopyJob& job) {
+    std::vector<const CopyRange*> sorted;
+    for (const auto& range : job.ranges) {
+        for (const auto value : {range.source_offset, range.target_offset, range.size}) {
+            if (value >= kMaxOffset) fail_plan(range.source + ": a range beyond any file");
+        }
+        sorted.push_back(&range);
+    }
+    std::sort(sorted.begin(), sorted.end(),
+              [](auto* a, auto* b) { return a->target_offset < b->target_offset; });
+    std::uint64_t end = 0;
+    for (const auto* range : sorted) {
+        if (range->target_offset < end) {
+            fail_plan(job.target + ": two ranges claim offset " + std::to_string(range->target_offset));
+        }
+        end = range->target_offset + range->size;
+    }
+}
+
+} // namespace
+
+std::uint64_t copy_ranges(const CopyJob& job, const Control& control) {
+    check_ranges(job);
+    std::map<std::string, File> sources;
+    std::uint64_t total = 0;
+    for (const auto& range : job.ranges) {
+        auto [entry, is_new] = sources.try_emplace(range.source);
+        if (is_new) entry->second = File::open_source(range.source);
+        if (range.source_offset + range.size > entry->second.size()) {
+            throw Failure("ERR_IO", range.source + ": is " + std::to_string(entry->second.size()) +
+                                        " bytes, but bytes up to " +
+                                        std::to_string(range.source_offset + range.size) + " are needed");
+        }
+        total += range.size;
+    }
+    const File target = File::open_target(job.target, false);
+    std::vector<std::byte> buffer(std::min(kChunk, total));
+    std::uint64_t done = 0;
+    for (const auto& range : job.ranges) {
+        const File& source = sources.at(range.source);
+        for (std::uint64_t at = 0; at < range.size;) {
+            control.check();
+            const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), range.size - at));
+            source.read_at(buffer.data(), size, range.source_offset + at);
+            target.write_at(buffer.data(), size, range.target_offset + at);
+            at += size;
+            done += size;
+            control.report(done, total);
+        }
+    }
+    if (job.sync) target.sync();
+    return done;
+}
+
+FileHash hash_file(const std::string& path, const Control& control) {
+    const File file = File::open_source(path);
+    std::vector<std::byte> buffer(std::min(kChunk, file.size()));
+    Sha256 hash;
+    while (hash.length() < file.size()) {
+        control.check();
+        const auto size =
+            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), file.size() - hash.length()));
+        file.read_at(buffer.data(), size, hash.length());
+        hash.update(buffer.data(), size);
+        control.report(hash.length(), file.size());
+    }
+    return {hash.hex(), hash.length()};
+}
+
+} // namespace flashmoe::pack

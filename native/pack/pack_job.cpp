@@ -1,0 +1,106 @@
+// Believes no field of a job: a wrong size here would shift every expert after it.
+#include "pack/pack_layer.h"
+
+#include <algorithm>
+
+namespace flashmoe::pack {
+
+namespace {
+
+// An expert of a real model has some 50 million weights; products of these limits fit 64 bits.
+constexpr std::uint64_t kMaxDimension = std::uint64_t{1} << 24;
+constexpr std::uint64_t kMaxExperts = std::uint64_t{1} << 16;
+constexpr std::uint64_t kMaxStride = std::uint64_t{1} << 32;
+constexpr std::uint64_t kMaxOffset = std::uint64_t{1} << 62;
+constexpr unsigned kMaxThreads = 1024;
+
+const char* const kPartNames[] = {"weight", "scales", "biases"};
+
+std::string part_name(const Projection& projection, std::size_t part) {
+    return projection.weight.source + ": " + kPartNames[part] + " of [" + std::to_string(projection.rows) +
+           ", " + std::to_string(projection.columns) + "]";
+}
+
+bool is_width(std::uint32_t bits) { return bits == 2 || bits == 4 || bits == 8; }
+
+void check_widths(const Projection& p) {
+    const bool plain = p.source_bits == 0;
+    if (p.rows == 0 || p.rows > kMaxDimension || p.columns == 0 || p.columns > kMaxDimension) {
+        fail_plan(part_name(p, 0) + ": impossible dimensions");
+    }
+    if (plain != !p.scales || plain != !p.biases) {
+        fail_plan(part_name(p, 0) + ": scales and biases belong to quantised weights only");
+    }
+    if (plain) {
+        if (p.target_bits != 0) fail_plan(part_name(p, 0) + ": plain weights are only copied");
+        return;
+    }
+    const auto g = p.group_size;
+    if (!is_width(p.source_bits) || (g != 32 && g != 64 && g != 128) || p.columns % g != 0) {
+        fail_plan(part_name(p, 0) + ": " + std::to_string(p.source_bits) + " bits in groups of " +
+                  std::to_string(g) + " is no supported width");
+    }
+    if (p.target_bits != p.source_bits && !(p.target_bits == 2 && p.source_bits > 2)) {
+        fail_plan(part_name(p, 0) + ": can't become " + std::to_string(p.target_bits) + " bits");
+    }
+    if (p.weight.dtype != DType::u32 || p.scales->dtype == DType::u32 || p.scales->dtype != p.biases->dtype) {
+        fail_plan(part_name(p, 0) + ": element types don't fit quantised weights");
+    }
+}
+
+} // namespace
+
+std::uint64_t dtype_bytes(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16 ? 2 : 4; }
+
+std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
+    check_widths(p);
+    const std::uint64_t values = p.rows * p.columns;
+    std::vector<Part> parts;
+    const auto add = [&](const StackedTensor& tensor, std::uint64_t source_size, std::uint64_t target_size) {
+        const std::size_t index = parts.size();
+        if (tensor.offset >= kMaxOffset || tensor.size != source_size * job.experts) {
+            fail_plan(part_name(p, index) + ": " + std::to_string(tensor.size) + " bytes, not " +
+                      std::to_string(job.experts) + " experts of " + std::to_string(source_size));
+        }
+        const std::uint64_t target = p.target_offsets[index];
+        if (target > job.expert_stride || target_size > job.expert_stride - target) {
+            fail_plan(part_name(p, index) + ": reaches out of the expert");
+        }
+        parts.push_back({&tensor, source_size, target, target_size});
+    };
+    if (p.source_bits == 0) {
+        if (p.weight.dtype == DType::u32) fail_plan(part_name(p, 0) + ": plain weights can't be U32");
+        const std::uint64_t size = values * dtype_bytes(p.weight.dtype);
+        add(p.weight, size, size);
+        return parts;
+    }
+    add(p.weight, values * p.source_bits / 8, values * p.target_bits / 8);
+    const std::uint64_t groups = values / p.group_size;
+    // Requantised parameters are BF16, copied ones stay as they are.
+    const std::uint64_t target_bytes = p.target_bits == p.source_bits ? dtype_bytes(p.scales->dtype) : 2;
+    for (const auto* tensor : {&*p.scales, &*p.biases}) {
+        add(*tensor, groups * dtype_bytes(tensor->dtype), groups * target_bytes);
+    }
+    return parts;
+}
+
+void check_job(const PackLayerJob& job) {
+    if (job.experts == 0 || job.experts > kMaxExperts) fail_plan("packLayer: experts out of range");
+    if (job.expert_stride == 0 || job.expert_stride > kMaxStride) fail_plan("packLayer: expertStride out of range");
+    if (job.threads == 0 || job.threads > kMaxThreads) fail_plan("packLayer: threads out of range");
+    if (job.projections.empty()) fail_plan("packLayer: no projections");
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> extents;
+    for (const auto& projection : job.projections) {
+        for (const auto& part : checked_parts(job, projection)) {
+            extents.emplace_back(part.target_offset, part.target_offset + part.target_size);
+        }
+    }
+    std::sort(extents.begin(), extents.end());
+    for (std::size_t i = 1; i < extents.size(); ++i) {
+        if (extents[i].first < extents[i - 1].second) {
+            fail_plan("packLayer: two components claim offset " + std::to_string(extents[i].first));
+        }
+    }
+}
+
+} // namespace flashmoe::pack

@@ -1,0 +1,155 @@
+#include "pack/pack_layer.h"
+
+#include "pack/file.h"
+#include "pack/sha256.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+namespace flashmoe::pack {
+
+namespace {
+
+/// Opens every source once and checks that it is long enough before the target is touched.
+class Sources {
+  public:
+    void add(const StackedTensor& tensor) {
+        auto [entry, is_new] = files_.try_emplace(tensor.source);
+        if (is_new) entry->second = File::open_source(tensor.source);
+        if (tensor.offset + tensor.size > entry->second.size()) {
+            throw Failure("ERR_IO", tensor.source + ": is " + std::to_string(entry->second.size()) +
+                                        " bytes, but bytes up to " +
+                                        std::to_string(tensor.offset + tensor.size) + " are needed");
+        }
+    }
+    const File& of(const StackedTensor& tensor) const { return files_.at(tensor.source); }
+
+  private:
+    std::map<std::string, File> files_;
+};
+
+/// What one thread holds: the finished expert.
+struct Workspace {
+    std::vector<std::uint8_t> expert;
+    std::vector<ErrorSums> errors;
+};
+
+class Packer {
+  public:
+    Packer(const PackLayerJob& job, const Control& control) : job_(job), control_(control) {
+        check_job(job);
+        result_.errors.resize(job.projections.size());
+        for (const auto& projection : job.projections) {
+            parts_.push_back(checked_parts(job, projection));
+            for (const auto& part : parts_.back()) {
+                sources_.add(*part.tensor);
+                bytes_per_expert_ += part.source_size;
+            }
+        }
+        target_ = File::open_target(job.target, true);
+    }
+
+    PackLayerResult run() {
+        std::vector<std::thread> threads;
+        const auto count = static_cast<unsigned>(std::min<std::uint64_t>(job_.threads, job_.experts));
+        for (unsigned i = 1; i < count; ++i) {
+            try {
+                threads.emplace_back([this] { work(); });
+            } catch (const std::system_error&) {
+                break; // fewer threads give the same bytes
+            }
+        }
+        work();
+        for (auto& thread : threads) thread.join();
+        if (failure_) std::rethrow_exception(failure_);
+        control_.check();
+        target_.sync();
+        result_.sha256 = hash_.hex();
+        return std::move(result_);
+    }
+
+  private:
+    void work() {
+        try {
+            Workspace space;
+            space.expert.resize(job_.expert_stride);
+            for (;;) {
+                control_.check();
+                std::uint64_t expert;
+                {
+                    const std::lock_guard lock(mutex_);
+                    if (failure_ || next_ == job_.experts) return;
+                    expert = next_++;
+                }
+                space.errors.assign(job_.projections.size(), {});
+                fill(space, expert);
+                target_.write_at(space.expert.data(), space.expert.size(), expert * job_.expert_stride);
+                commit(space, expert);
+            }
+        } catch (...) {
+            const std::lock_guard lock(mutex_);
+            if (!failure_) failure_ = std::current_exception();
+            turn_.notify_all();
+        }
+    }
+
+    void fill(Workspace& space, std::uint64_t expert) {
+        for (std::size_t i = 0; i < parts_.size(); ++i) {
+            for (const auto& part : parts_[i]) {
+                if (part.source_size != part.target_size) fail_plan("requantising is not built yet");
+                sources_.of(*part.tensor)
+                    .read_at(space.expert.data() + part.target_offset, part.source_size,
+                             part.tensor->offset + expert * part.source_size);
+            }
+        }
+    }
+
+    /// In order of experts, so that the hash and the sums of errors don't depend on threads.
+    void commit(const Workspace& space, std::uint64_t expert) {
+        std::unique_lock lock(mutex_);
+        turn_.wait(lock, [&] { return failure_ || committed_ == expert; });
+        if (failure_) return;
+        // Only the thread whose turn it is gets here; the others may go on taking experts meanwhile.
+        lock.unlock();
+        hash_.update(space.expert.data(), space.expert.size());
+        lock.lock();
+        for (std::size_t i = 0; i < space.errors.size(); ++i) {
+            result_.errors[i].squared_error += space.errors[i].squared_error;
+            result_.errors[i].squared_deviation += space.errors[i].squared_deviation;
+            result_.errors[i].values += space.errors[i].values;
+        }
+        result_.bytes_read += bytes_per_expert_;
+        result_.bytes_written += space.expert.size();
+        ++committed_;
+        turn_.notify_all();
+        control_.report(result_.bytes_written, job_.experts * job_.expert_stride);
+    }
+
+    const PackLayerJob& job_;
+    const Control& control_;
+    Sources sources_;
+    std::vector<std::vector<Part>> parts_;
+    std::uint64_t bytes_per_expert_ = 0;
+    File target_;
+    std::mutex mutex_;
+    std::condition_variable turn_;
+    std::uint64_t next_ = 0;
+    std::uint64_t committed_ = 0;
+    Sha256 hash_;
+    std::exception_ptr failure_;
+    PackLayerResult result_;
+};
+
+} // namespace
+
+PackLayerResult pack_layer(const PackLayerJob& job, const Control& control) {
+    return Packer(job, control).run();
+}
+
+} // namespace flashmoe::pack

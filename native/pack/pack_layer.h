@@ -1,0 +1,82 @@
+// One MoE layer: stacked source tensors in, experts back to back in one file, hashed in order.
+// Layout and 2-bit method: docs/format.md.
+#pragma once
+
+#include "pack/control.h"
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace flashmoe::pack {
+
+enum class DType { u32, bf16, f16, f32 };
+
+std::uint64_t dtype_bytes(DType dtype);
+
+/// All experts of one component: expert e at offset + e * (size / experts).
+struct StackedTensor {
+    std::string source;
+    std::uint64_t offset = 0;
+    std::uint64_t size = 0;
+    DType dtype = DType::u32;
+};
+
+/// rows x columns are logical dimensions of one expert. bits 0 = plain weights without scales and biases.
+struct Projection {
+    std::uint64_t rows = 0;
+    std::uint64_t columns = 0;
+    std::uint32_t source_bits = 0;
+    std::uint32_t group_size = 0;
+    StackedTensor weight;
+    std::optional<StackedTensor> scales;
+    std::optional<StackedTensor> biases;
+    std::uint32_t target_bits = 0;
+    /// Of weight, scales, biases inside an expert.
+    std::array<std::uint64_t, 3> target_offsets{};
+};
+
+struct PackLayerJob {
+    std::string target;
+    std::uint64_t experts = 0;
+    std::uint64_t expert_stride = 0;
+    std::vector<Projection> projections;
+    /// false: range only, the baseline for comparisons.
+    bool search = true;
+    unsigned threads = 1;
+};
+
+/// Sums over the values of one projection, from stored bytes, against the source's own values.
+struct ErrorSums {
+    double squared_error = 0;
+    double squared_deviation = 0;
+    std::uint64_t values = 0;
+};
+
+struct PackLayerResult {
+    std::uint64_t bytes_read = 0;
+    std::uint64_t bytes_written = 0;
+    std::string sha256;
+    std::vector<ErrorSums> errors;
+};
+
+/// Bytes on disk are the same whatever `threads` is. Failures: ERR_PLAN for a field that can't be right (nothing
+/// written), ERR_IO or an errno name with file and offset, ERR_INTERRUPTED within one expert of a cancel.
+PackLayerResult pack_layer(const PackLayerJob& job, const Control& control);
+
+/// One component of one expert: where it is read, where it goes.
+struct Part {
+    const StackedTensor* tensor;
+    std::uint64_t source_size;
+    std::uint64_t target_offset;
+    std::uint64_t target_size;
+};
+
+/// The one to three parts of a projection with sizes checked to multiply exactly and to lie inside an expert.
+std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& projection);
+
+/// Every field of the job, overlap of components included; throws ERR_PLAN naming the component.
+void check_job(const PackLayerJob& job);
+
+} // namespace flashmoe::pack

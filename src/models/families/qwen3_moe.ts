@@ -1,0 +1,42 @@
+// Grouped-query attention with normalised queries and keys; routed experts only.
+
+import type { Config } from '../config.js';
+import { denseMlp, type Family, gqa, layerCount, layerNorms, layerPrefix, MAX_EXPERTS, trunk } from '../family.js';
+import { readRope, ropeSpec } from '../rope.js';
+import type { LayerSpec, MoeSpec } from '../spec.js';
+
+export const qwen3_moe: Family = {
+  modelType: 'qwen3_moe',
+  readSpec(config) {
+    config.only('use_sliding_window', false);
+    const rope = ropeSpec(readRope(config, 1), config.int('head_dim'), 'half');
+    const dense = new Set(config.ints('mlp_only_layers'));
+    const step = config.int('decoder_sparse_step', { fallback: 1 });
+    const layers = Array.from({ length: layerCount(config) }, (_, layer): LayerSpec => {
+      const routed = !dense.has(layer) && (layer + 1) % step === 0;
+      return {
+        ...layerNorms(layer),
+        mixer: gqa(config, layer, rope, false),
+        mlp: routed ? moe(config, layer) : denseMlp(config, layer),
+      };
+    });
+    return trunk(config, config, layers);
+  },
+};
+
+function moe(config: Config, layer: number): MoeSpec {
+  const experts = config.int('num_experts', { max: MAX_EXPERTS });
+  return {
+    kind: 'moe',
+    experts,
+    topK: config.int('num_experts_per_tok', { max: experts }),
+    intermediateSize: config.int('moe_intermediate_size'),
+    scoring: 'softmax',
+    normTopK: config.bool('norm_topk_prob'),
+    groups: 1,
+    topGroups: 1,
+    routedScale: 1,
+    shared: null,
+    tensors: { router: `${layerPrefix(layer)}.mlp.gate` },
+  };
+}

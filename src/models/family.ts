@@ -1,0 +1,101 @@
+// What a family is: a reader from config.json to a ModelSpec. Differences between families live in their
+// files; what they share (names of the trunk, of attention and of gated MLPs) is here.
+
+import { type Config, unsupported } from './config.js';
+import type { DenseMlpSpec, GqaSpec, LayerSpec, ModelSpec, RopeSpec } from './spec.js';
+
+export interface Family {
+  /** `model_type` in config.json. */
+  modelType: string;
+  /**
+   * `has` answers for manifest names of the checkpoint: some conversions store the same weights in two ways.
+   * Throws ERR_UNSUPPORTED_MODEL naming the field.
+   */
+  readSpec(config: Config, has: (name: string) => boolean): ModelSpec;
+}
+
+/** Layers of any real model; keeps a hostile config from making us allocate. */
+const MAX_LAYERS = 1024;
+export const MAX_EXPERTS = 65_536;
+
+export function layerCount(config: Config): number {
+  return config.int('num_hidden_layers', { max: MAX_LAYERS });
+}
+
+/** Fields and names that all four families have in common. */
+export function trunk(config: Config, root: Config, layers: LayerSpec[]): ModelSpec {
+  config.only('hidden_act', 'silu');
+  const tied = config.bool('tie_word_embeddings', root.bool('tie_word_embeddings', false));
+  return {
+    schema: 1,
+    modelType: root.string('model_type'),
+    hiddenSize: config.int('hidden_size'),
+    vocabSize: config.int('vocab_size'),
+    normEps: config.number('rms_norm_eps'),
+    maxPositions: config.int('max_position_embeddings'),
+    embed: 'model.embed_tokens',
+    finalNorm: 'model.norm',
+    lmHead: tied ? 'model.embed_tokens' : 'lm_head',
+    layers,
+  };
+}
+
+export function layerPrefix(layer: number): string {
+  return `model.layers.${layer}`;
+}
+
+export function layerNorms(layer: number): { inputNorm: string; postNorm: string } {
+  const prefix = layerPrefix(layer);
+  return {
+    inputNorm: `${prefix}.input_layernorm`,
+    postNorm: `${prefix}.post_attention_layernorm`,
+  };
+}
+
+export function gqa(config: Config, layer: number, rope: RopeSpec, outputGate: boolean): GqaSpec {
+  config.only('attention_bias', false);
+  const prefix = `${layerPrefix(layer)}.self_attn`;
+  const headDim = config.int('head_dim');
+  const heads = config.int('num_attention_heads');
+  const kvHeads = config.int('num_key_value_heads');
+  requireDivisor(config, 'num_key_value_heads', kvHeads, heads);
+  return {
+    kind: 'gqa',
+    heads,
+    kvHeads,
+    headDim,
+    scale: headDim ** -0.5,
+    outputGate,
+    qkNorm: true,
+    rope,
+    tensors: {
+      q: `${prefix}.q_proj`,
+      k: `${prefix}.k_proj`,
+      v: `${prefix}.v_proj`,
+      o: `${prefix}.o_proj`,
+      qNorm: `${prefix}.q_norm`,
+      kNorm: `${prefix}.k_norm`,
+    },
+  };
+}
+
+/** Each group of query or value heads shares one key head. */
+export function requireDivisor(config: Config, field: string, value: number, of: number): void {
+  if (of % value !== 0) throw unsupported(config.name(field), value, `a divisor of ${of}`);
+}
+
+export function gatedMlpTensors(prefix: string): { gate: string; up: string; down: string } {
+  return {
+    gate: `${prefix}.gate_proj`,
+    up: `${prefix}.up_proj`,
+    down: `${prefix}.down_proj`,
+  };
+}
+
+export function denseMlp(config: Config, layer: number): DenseMlpSpec {
+  return {
+    kind: 'dense_mlp',
+    intermediateSize: config.int('intermediate_size'),
+    tensors: gatedMlpTensors(`${layerPrefix(layer)}.mlp`),
+  };
+}

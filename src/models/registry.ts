@@ -1,0 +1,27 @@
+// config.json and a checkpoint's tensor names in, ModelSpec out. Owns which families exist; pure.
+
+import { Config, unsupported } from './config.js';
+import { deepseek_v3 } from './families/deepseek_v3.js';
+import { kimi_k2 } from './families/kimi_k2.js';
+import { qwen3_5_moe } from './families/qwen3_5_moe.js';
+import { qwen3_moe } from './families/qwen3_moe.js';
+import type { Family } from './family.js';
+import type { ModelSpec } from './spec.js';
+
+const FAMILIES: Family[] = [qwen3_5_moe, qwen3_moe, deepseek_v3, kimi_k2];
+
+export const SUPPORTED_MODEL_TYPES: string[] = FAMILIES.map(({ modelType }) => modelType);
+
+/**
+ * `json` is the parsed config.json; `names` are manifest names (`language_model.` dropped).
+ * Throws ERR_UNSUPPORTED_MODEL naming the field, its value and what is supported.
+ */
+export function readModelSpec(json: unknown, names: ReadonlySet<string>): ModelSpec {
+  const config = Config.of(json);
+  const type = config.raw('model_type');
+  const family = FAMILIES.find(({ modelType }) => modelType === type);
+  if (family === undefined) {
+    throw unsupported('model_type', type, SUPPORTED_MODEL_TYPES.join(', '));
+  }
+  return family.readSpec(config, (name) => names.has(name));
+}

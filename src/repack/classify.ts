@@ -1,0 +1,257 @@
+// Every tensor of an inventory gets one place: dense, routed expert, or left out for a stated reason.
+// Widths come from shapes; whatever is missing, left over or of another shape stops here, by name.
+
+import { FlashmoeError } from '../base/errors.js';
+import {
+  manifestName,
+  parseExpertName,
+  PROJECTIONS,
+  type Projection,
+  skipReason,
+} from '../models/names.js';
+import { parametersOf, type RoutedExperts } from '../models/parameters.js';
+import {
+  type AffineWidth,
+  checkWidth,
+  type QuantizationBlock,
+  widthConflict,
+} from '../models/quantization.js';
+import type { ModelSpec } from '../models/spec.js';
+import type { Inventory, SourceTensor } from './types.js';
+
+/** What may occur in packed files. */
+const FLOATS = ['BF16', 'F16', 'F32'];
+
+export interface DenseSource {
+  name: string;
+  tensor: SourceTensor;
+  /** On the `.weight` of a quantised linear. */
+  width: AffineWidth | null;
+}
+
+export interface RoutedProjection {
+  name: Projection;
+  /** Logical dimensions of one expert. */
+  rows: number;
+  columns: number;
+  /** null: plain weights without scales and biases. */
+  width: AffineWidth | null;
+  weight: SourceTensor;
+  scales: SourceTensor | null;
+  biases: SourceTensor | null;
+}
+
+export interface RoutedLayer {
+  layer: number;
+  experts: number;
+  projections: RoutedProjection[];
+}
+
+export interface Classified {
+  dense: DenseSource[];
+  routed: RoutedLayer[];
+  skipped: string[];
+  warnings: string[];
+}
+
+/** Throws ERR_UNSUPPORTED_MODEL listing every unknown and every missing name, or the module whose shape is wrong. */
+export function classify(
+  inventory: Inventory,
+  spec: ModelSpec,
+  block: QuantizationBlock | null,
+): Classified {
+  const { rest, experts, skipped } = sortNames(inventory, spec);
+  const conflicts = new Conflicts(block);
+  const missing: string[] = [];
+  const dense: DenseSource[] = [];
+  const take = (from: Map<string, SourceTensor>, name: string): SourceTensor | null => {
+    const tensor = from.get(name);
+    if (tensor === undefined) return null;
+    from.delete(name);
+    return tensor;
+  };
+
+  const { linears, plains, routed } = parametersOf(spec);
+  for (const { module, lead, rows, columns } of linears) {
+    const weight = take(rest, `${module}.weight`);
+    if (weight === null) {
+      missing.push(`${module}.weight`);
+      continue;
+    }
+    const scales = take(rest, `${module}.scales`);
+    const biases = take(rest, `${module}.biases`);
+    const width = checkTriple(module, [...lead, rows, columns], { weight, scales, biases });
+    conflicts.add(module, width);
+    dense.push({ name: `${module}.weight`, tensor: weight, width });
+    if (scales) dense.push({ name: `${module}.scales`, tensor: scales, width: null });
+    if (biases) dense.push({ name: `${module}.biases`, tensor: biases, width: null });
+  }
+  for (const { name, shape } of plains) {
+    const tensor = take(rest, name);
+    if (tensor === null) missing.push(name);
+    else {
+      checkPlain(name, tensor, shape);
+      dense.push({ name, tensor, width: null });
+    }
+  }
+  const layers = routed.map((layer) => routedLayer(layer, experts, conflicts, missing));
+  refuseLeftovers([...rest.keys(), ...experts.keys()], missing);
+  return { dense, routed: layers, skipped, warnings: conflicts.sentences() };
+}
+
+function sortNames(inventory: Inventory, spec: ModelSpec) {
+  const rest = new Map<string, SourceTensor>();
+  const experts = new Map<string, SourceTensor>();
+  const skipped: string[] = [];
+  const tied = spec.lmHead === spec.embed;
+  for (const [source, tensor] of inventory.tensors) {
+    const name = manifestName(source);
+    const expert = parseExpertName(name);
+    if (skipReason(name, spec.layers.length, tied) !== null) {
+      skipped.push(source);
+      continue;
+    }
+    const [to, key] =
+      expert === null
+        ? [rest, name]
+        : [experts, expertKey(expert.layer, expert.projection, expert.part)];
+    const other = to.get(key);
+    if (other !== undefined) {
+      throw refusal(`${quote(source)} and ${quote(other.name)} are the same parameter`, source);
+    }
+    to.set(key, tensor);
+  }
+  return { rest, experts, skipped: skipped.sort() };
+}
+
+function expertKey(layer: number, projection: string, part: string): string {
+  return `model.layers.${layer}.mlp.switch_mlp.${projection}.${part}`;
+}
+
+function routedLayer(
+  { layer, experts, hiddenSize, intermediateSize }: RoutedExperts,
+  tensors: Map<string, SourceTensor>,
+  conflicts: Conflicts,
+  missing: string[],
+): RoutedLayer {
+  const projections: RoutedProjection[] = [];
+  for (const name of PROJECTIONS) {
+    const part = (suffix: string) => {
+      const key = expertKey(layer, name, suffix);
+      const tensor = tensors.get(key) ?? null;
+      tensors.delete(key);
+      return tensor;
+    };
+    const [weight, scales, biases] = [part('weight'), part('scales'), part('biases')];
+    const module = `model.layers.${layer}.mlp.switch_mlp.${name}`;
+    if (weight === null) {
+      missing.push(`${module}.weight`);
+      continue;
+    }
+    const isDown = name === 'down_proj';
+    const rows = isDown ? hiddenSize : intermediateSize;
+    const columns = isDown ? intermediateSize : hiddenSize;
+    const width = checkTriple(module, [experts, rows, columns], { weight, scales, biases });
+    conflicts.add(module, width);
+    projections.push({ name, rows, columns, width, weight, scales, biases });
+  }
+  return { layer, experts, projections };
+}
+
+/** Width of a linear whose logical shape is `shape`, after checking every part of it against that shape. */
+function checkTriple(
+  module: string,
+  shape: number[],
+  parts: { weight: SourceTensor; scales: SourceTensor | null; biases: SourceTensor | null },
+): AffineWidth | null {
+  const { weight, scales, biases } = parts;
+  if (scales === null && biases === null) {
+    checkPlain(`${module}.weight`, weight, shape);
+    return null;
+  }
+  if (scales === null || biases === null) {
+    throw refusal(`${module} has only one of scales and biases`, module);
+  }
+  const columns = shape.at(-1) ?? 0;
+  const lead = shape.slice(0, -1);
+  const bits = ((weight.shape.at(-1) ?? 0) * 32) / columns;
+  const groupSize = columns / (scales.shape.at(-1) ?? 0);
+  if (weight.dtype !== 'U32' || !Number.isInteger(bits) || !Number.isInteger(groupSize)) {
+    throw wrongShape(`${module}.weight`, weight, `quantised [${shape.join(', ')}]`);
+  }
+  checkWidth(module, { bits, groupSize });
+  requireShape(`${module}.weight`, weight, [...lead, (columns * bits) / 32]);
+  for (const [part, tensor] of [
+    ['scales', scales],
+    ['biases', biases],
+  ] as const) {
+    requireShape(`${module}.${part}`, tensor, [...lead, columns / groupSize]);
+    if (!FLOATS.includes(tensor.dtype) || tensor.dtype !== scales.dtype) {
+      throw wrongShape(
+        `${module}.${part}`,
+        tensor,
+        `${FLOATS.join(', ')}, scales and biases alike`,
+      );
+    }
+  }
+  return { bits, groupSize };
+}
+
+function checkPlain(name: string, tensor: SourceTensor, shape: number[]): void {
+  requireShape(name, tensor, shape);
+  if (!FLOATS.includes(tensor.dtype)) throw wrongShape(name, tensor, FLOATS.join(', '));
+}
+
+function requireShape(name: string, tensor: SourceTensor, shape: number[]): void {
+  const same = tensor.shape.length === shape.length && shape.every((d, i) => d === tensor.shape[i]);
+  if (!same) throw wrongShape(name, tensor, `[${shape.join(', ')}]`);
+}
+
+function wrongShape(name: string, tensor: SourceTensor, needed: string): FlashmoeError {
+  return refusal(
+    `${name} is ${tensor.dtype} [${tensor.shape.join(', ')}] in ${tensor.shard}; config.json needs ${needed}`,
+    name,
+  );
+}
+
+function refuseLeftovers(unknown: string[], missing: string[]): void {
+  if (unknown.length === 0 && missing.length === 0) return;
+  const list = (title: string, names: string[]) =>
+    names.length === 0 ? '' : `\n${title}:\n  ${names.sort().map(quote).join('\n  ')}`;
+  throw refusal(
+    `the tensors don't fit config.json: ${unknown.length} unknown, ${missing.length} missing` +
+      list('unknown', unknown) +
+      list('missing', missing),
+    unknown[0] ?? missing[0],
+  );
+}
+
+/** Names come from the network: no control character of theirs reaches a terminal. */
+function quote(name: string): string {
+  return JSON.stringify(name);
+}
+
+function refusal(message: string, subject: string | undefined): FlashmoeError {
+  return new FlashmoeError('ERR_UNSUPPORTED_MODEL', message, { subject });
+}
+
+/** Disagreements between config.json and shapes, one sentence for all modules that disagree in the same way. */
+class Conflicts {
+  private readonly modules = new Map<string, string[]>();
+  constructor(private readonly block: QuantizationBlock | null) {}
+
+  add(module: string, width: AffineWidth | null): void {
+    const conflict = widthConflict(this.block, module, width);
+    if (conflict === null) return;
+    const others = this.modules.get(conflict);
+    if (others) others.push(module);
+    else this.modules.set(conflict, [module]);
+  }
+
+  sentences(): string[] {
+    return [...this.modules].map(([conflict, [first, ...others]]) => {
+      const more = others.length === 0 ? '' : ` and ${others.length} more`;
+      return `${first}${more}: ${conflict}`;
+    });
+  }
+}

@@ -1,0 +1,114 @@
+// Byte layout of packed files, as docs/format.md fixes it: nine components an expert in a fixed order for
+// the layer files, 64-byte aligned tensors in name order for the dense file.
+
+import type { PackProjection } from '../addon/types.js';
+import type { DType, ExpertComponent, ExpertLayout } from '../models/spec.js';
+import type { DenseSource, RoutedProjection } from './classify.js';
+import { DTYPE_BYTES } from './safetensors.js';
+import type { DenseEntry } from './types.js';
+
+/** Memory page of Apple silicon: an expert begins on one, so that a read lands in whole pages. */
+const PAGE = 16_384;
+/** A cache line, and what a GPU buffer offset must be a multiple of at most. */
+const DENSE_ALIGNMENT = 64;
+
+const roundUp = (value: number, to: number) => Math.ceil(value / to) * to;
+
+/** Bits of a projection in the packed file. */
+export function targetBits(projection: RoutedProjection, quant: '4bit' | '2bit'): number {
+  const bits = projection.width?.bits ?? 0;
+  return quant === '2bit' && bits > 2 ? 2 : bits;
+}
+
+/** Layout of one expert; `expert_size` = sum of its components. */
+export function expertLayout(
+  projections: readonly RoutedProjection[],
+  quant: '4bit' | '2bit',
+): ExpertLayout {
+  const components: ExpertComponent[] = [];
+  let offset = 0;
+  const add = (component: Omit<ExpertComponent, 'offset' | 'size'>) => {
+    const elements = component.shape.reduce((product, d) => product * d, 1);
+    const size = elements * bytesOf(component.dtype);
+    components.push({ ...component, offset, size });
+    offset += size;
+  };
+  for (const projection of projections) {
+    const { name, rows, columns, width, weight, scales } = projection;
+    if (width === null || scales === null) {
+      add({ name: `${name}.weight`, dtype: weight.dtype as DType, shape: [rows, columns] });
+      continue;
+    }
+    const bits = targetBits(projection, quant);
+    const group_size = width.groupSize;
+    // Requantised parameters are written as BF16, copied ones stay what they were.
+    const dtype = bits === width.bits ? (scales.dtype as DType) : 'BF16';
+    const groups = [rows, columns / group_size];
+    const words = [rows, (columns * bits) / 32];
+    add({ name: `${name}.weight`, dtype: 'U32', shape: words, bits, group_size });
+    add({ name: `${name}.scales`, dtype, shape: groups });
+    add({ name: `${name}.biases`, dtype, shape: groups });
+  }
+  return { expert_size: offset, expert_stride: roundUp(offset, PAGE), components };
+}
+
+/** The addon's view of one projection; sources are shard paths in the repository. */
+export function packProjection(
+  projection: RoutedProjection,
+  layout: ExpertLayout,
+  quant: '4bit' | '2bit',
+): PackProjection {
+  const offsetOf = (part: string) =>
+    layout.components.find(({ name }) => name === `${projection.name}.${part}`)?.offset ?? 0;
+  const stacked = (tensor: RoutedProjection['weight']) => ({
+    source: tensor.shard,
+    offset: tensor.offset,
+    size: tensor.size,
+    dtype: tensor.dtype as DType,
+  });
+  return {
+    rows: projection.rows,
+    columns: projection.columns,
+    sourceBits: projection.width?.bits ?? 0,
+    groupSize: projection.width?.groupSize ?? 0,
+    weight: stacked(projection.weight),
+    scales: projection.scales && stacked(projection.scales),
+    biases: projection.biases && stacked(projection.biases),
+    targetBits: targetBits(projection, quant),
+    targetOffsets: {
+      weight: offsetOf('weight'),
+      scales: offsetOf('scales'),
+      biases: offsetOf('biases'),
+    },
+  };
+}
+
+/** Entries in byte order of their names, each on an aligned offset; size of the file ends with the last tensor. */
+export function denseLayout(sources: readonly DenseSource[]): {
+  size: number;
+  entries: DenseEntry[];
+} {
+  const sorted = sources.toSorted((a, b) =>
+    Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)),
+  );
+  let end = 0;
+  const entries = sorted.map(({ name, tensor, width }): DenseEntry => {
+    const targetOffset = roundUp(end, DENSE_ALIGNMENT);
+    end = targetOffset + tensor.size;
+    return {
+      name,
+      shard: tensor.shard,
+      sourceOffset: tensor.offset,
+      targetOffset,
+      size: tensor.size,
+      shape: tensor.shape,
+      dtype: tensor.dtype as DType,
+      ...(width && { bits: width.bits, group_size: width.groupSize }),
+    };
+  });
+  return { size: end, entries };
+}
+
+function bytesOf(dtype: DType): number {
+  return DTYPE_BYTES[dtype] ?? 0;
+}

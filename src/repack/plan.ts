@@ -1,0 +1,124 @@
+// A checkpoint's headers and config.json in, everything that will be written out. Pure: a plan can be
+// printed, hashed and compared before the first byte of weights is fetched.
+
+import { createHash } from 'node:crypto';
+import { FlashmoeError } from '../base/errors.js';
+import { layerFileName } from '../base/paths.js';
+import { Config } from '../models/config.js';
+import { manifestName } from '../models/names.js';
+import { readQuantization } from '../models/quantization.js';
+import { refuseRawLayout } from '../models/raw-layout.js';
+import { readModelSpec } from '../models/registry.js';
+import type { ExpertLayout } from '../models/spec.js';
+import { classify, type RoutedLayer } from './classify.js';
+import { denseLayout, expertLayout, packProjection } from './layout.js';
+import { manifestBytes } from './manifests.js';
+import { chooseOrder, peakOf } from './schedule.js';
+import type { Inventory, LayerPlan, PackPlan } from './types.js';
+
+export interface PlanInput {
+  /** Parsed config.json. */
+  config: unknown;
+  inventory: Inventory;
+  repo: string;
+  /** 40 hex digits, or what identifies a local folder's content. */
+  commit: string;
+  quant: '4bit' | '2bit';
+  /** Of the inventory; shown with the plan's own. */
+  warnings?: readonly string[];
+}
+
+/** Throws ERR_UNSUPPORTED_MODEL or ERR_PLAN, naming the field, module or tensor. */
+export function buildPlan(input: PlanInput): PackPlan {
+  const { config, inventory, quant } = input;
+  const block = readQuantization(Config.of(config));
+  const names = new Set([...inventory.tensors.keys()].map(manifestName));
+  const spec = readModelSpec(config, names);
+  refuseRawLayout(inventory.tensors.values());
+  const { dense, routed, skipped, warnings } = classify(inventory, spec, block);
+
+  const layouts: ExpertLayout[] = [];
+  const layers = routed.map((layer) => planLayer(layer, quant, layouts));
+  if (layers.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
+  const body = {
+    schema: 1 as const,
+    quant,
+    repo: input.repo,
+    commit: input.commit,
+    spec,
+    shards: inventory.shards,
+    dense: { file: 'model_weights.bin', ...denseLayout(dense) },
+    layouts,
+    layers,
+    skipped,
+    warnings: [...(input.warnings ?? []), ...warnings, ...widthWarnings(routed, quant)],
+  };
+  const order = chooseOrder(body);
+  const manifests = manifestBytes(body);
+  const finalBytes = layers.reduce((sum, { size }) => sum + size, body.dense.size) + manifests;
+  const plan = {
+    ...body,
+    order,
+    finalBytes,
+    peakBytes: Math.max(peakOf({ ...body, order }), finalBytes),
+  };
+  return { ...plan, fingerprint: fingerprint(plan) };
+}
+
+function planLayer(
+  { layer, experts, projections }: RoutedLayer,
+  quant: '4bit' | '2bit',
+  layouts: ExpertLayout[],
+): LayerPlan {
+  const layout = expertLayout(projections, quant);
+  const text = JSON.stringify(layout);
+  let index = layouts.findIndex((known) => JSON.stringify(known) === text);
+  if (index === -1) index = layouts.push(layout) - 1;
+  const sources = projections.flatMap(({ weight, scales, biases }) => [weight, scales, biases]);
+  const size = experts * layout.expert_stride;
+  if (!Number.isSafeInteger(size)) {
+    throw new FlashmoeError('ERR_PLAN', `layer ${layer} would be ${size} bytes`);
+  }
+  return {
+    layer,
+    file: layerFileName(layer),
+    size,
+    layout: index,
+    shards: [...new Set(sources.flatMap((tensor) => tensor?.shard ?? []))].sort(),
+    experts,
+    projections: projections.map((projection) => packProjection(projection, layout, quant)),
+  };
+}
+
+function widthWarnings(routed: readonly RoutedLayer[], quant: '4bit' | '2bit'): string[] {
+  const wanted = quant === '4bit' ? 4 : 2;
+  const odd = new Map<number, number>();
+  for (const { projections } of routed) {
+    for (const { width } of projections) {
+      const bits = width?.bits ?? 0;
+      // What is wider than two bits becomes two; everything else stays as it is.
+      const stays = quant === '4bit' || bits === 0;
+      if (stays && bits !== wanted) odd.set(bits, (odd.get(bits) ?? 0) + 1);
+    }
+  }
+  return [...odd].map(([bits, count]) => {
+    const width = bits === 0 ? 'not quantised' : `stored with ${bits} bits`;
+    return `${count} expert projections are ${width} in the source and stay so`;
+  });
+}
+
+/** sha256 in hex over the plan with sorted keys: equal iff the same bytes would be written from the same sources. */
+export function fingerprint(plan: Omit<PackPlan, 'fingerprint'>): string {
+  return createHash('sha256').update(canonicalJson(plan)).digest('hex');
+}
+
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, item: unknown) => {
+    if (typeof item === 'number' && !Number.isInteger(item)) {
+      // Powers and logarithms may differ in the last bit between JavaScript engines; a journal must survive that.
+      return Number(item.toPrecision(12));
+    }
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item;
+    return Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}
