@@ -3,6 +3,7 @@
 
 import { formatBytes, formatDuration, formatDurationRange, formatRate } from '../base/format.js';
 import type { InstallEvent } from '../installer/events.js';
+import { percent } from './bar.js';
 import { clockOf, clockWithSeconds } from './clock.js';
 import { planText } from './plan-view.js';
 import { fetchFigures, packFigures, shardsFetched } from './progress.js';
@@ -136,11 +137,7 @@ function shardLine(event: Extract<InstallEvent, { type: 'shard' }>, view: RunVie
 }
 
 function layerLine(event: Extract<InstallEvent, { type: 'layer' }>, view: RunView): string {
-  const of = `${view.layersDone} of ${view.plan?.layers ?? '?'}`;
+  const of = `${view.packedLayers.length} of ${view.plan?.layers ?? '?'}`;
   const what = event.status === 'skipped' ? 'already here' : event.status;
   return `pack: ${event.file} ${what} (${of})`;
-}
-
-function percent(fraction: number): string {
-  return `${Math.floor(fraction * 100)} %`;
 }

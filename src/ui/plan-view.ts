@@ -7,7 +7,6 @@ import { pairLines } from './table.js';
 /** Pairs of the contract; `PlanSummary` in words, nothing left out that the user agrees to. */
 export function planPairs(plan: PlanSummary): [string, string][] {
   const rest = plan.downloadBytes - plan.doneBytes;
-  const after = plan.freeBytes - additionalBytes(plan.finalBytes, plan);
   return [
     ['model', `${plan.model} (${plan.quant === '2bit' ? '2-bit' : '4-bit'} experts)`],
     ['source', `${plan.repo} @ ${plan.commit.slice(0, 12)}`],
@@ -22,7 +21,6 @@ export function planPairs(plan: PlanSummary): [string, string][] {
     ['disk at most', exact(plan.peakBytes)],
     ['disk at the end', `${exact(plan.finalBytes)} in ${count(plan.layers, 'layer file')}`],
     ['free now', formatBytesBoth(plan.freeBytes)],
-    ['free afterwards', after < 0 ? `${formatBytesBoth(-after)} too little` : formatBytes(after)],
     ['time', planTime(plan)],
   ];
 }
@@ -44,9 +42,4 @@ function exact(bytes: number): string {
 
 function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
-}
-
-/** Of `target` bytes, those that aren't on disk yet. */
-function additionalBytes(target: number, plan: PlanSummary): number {
-  return Math.max(0, target - plan.doneBytes);
 }

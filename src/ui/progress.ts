@@ -38,18 +38,19 @@ export interface PackFigures {
 
 export function packFigures(view: RunView, now: number): PackFigures {
   const layers = view.plan?.layers ?? 0;
+  const layersDone = view.packedLayers.length;
   let inWork = 0;
   if (view.activeLayers.length > 0) {
     for (const item of Object.values(view.pack.items)) {
       if (item.total > 0 && item.done < item.total) inWork += item.done / item.total;
     }
   }
-  const done = Math.min(layers, view.layersDone + Math.min(inWork, view.activeLayers.length));
+  const done = Math.min(layers, layersDone + Math.min(inWork, view.activeLayers.length));
   return {
-    layersDone: view.layersDone,
+    layersDone,
     layers,
     fraction: layers === 0 ? 0 : done / layers,
-    bytesPerSecond: view.layersDone >= layers ? null : rate(view.pack, now),
+    bytesPerSecond: layersDone >= layers ? null : rate(view.pack, now),
   };
 }
 

@@ -62,7 +62,7 @@ export interface RunView {
   findings: readonly Finding[];
   build: readonly BuildView[];
   shards: Readonly<Record<string, ShardView>>;
-  layersDone: number;
+  packedLayers: readonly number[];
   activeLayers: readonly number[];
   fetch: Meter;
   pack: Meter;
@@ -94,7 +94,7 @@ export const EMPTY_RUN: RunView = {
   findings: [],
   build: [],
   shards: {},
-  layersDone: 0,
+  packedLayers: [],
   activeLayers: [],
   fetch: EMPTY_METER,
   pack: EMPTY_METER,
@@ -194,7 +194,7 @@ function onLayer(view: RunView, event: EventOf<'layer'>): RunView {
   return {
     ...view,
     activeLayers: others,
-    layersDone: ended ? view.layersDone + 1 : view.layersDone,
+    packedLayers: ended ? [...view.packedLayers, event.layer] : view.packedLayers,
   };
 }
 

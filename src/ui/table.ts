@@ -52,3 +52,18 @@ export function pairLines(pairs: readonly (readonly [string, string])[], indent 
   const width = Math.max(...pairs.map(([name]) => name.length));
   return pairs.map(([name, value]) => `${' '.repeat(indent)}${name.padEnd(width)}  ${value}`);
 }
+
+/** Text broken at spaces into lines of at most `width`; a longer word keeps its line to itself. */
+export function wrapText(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line];
+}

@@ -1,0 +1,79 @@
+// The wizard on a terminal: a screen for each state, keys to the wizard, nothing kept in between.
+
+import { useInput, useStdin, useStdout, type Key } from 'ink';
+import { useEffect, useState, useSyncExternalStore } from 'react';
+import type { Style } from '../style.js';
+import type { WizardKey, WizardState } from '../wizard-state.js';
+import type { Wizard } from '../wizard.js';
+import type { Size } from './Frame.js';
+import { MachineScreen } from './MachineScreen.js';
+import { ModelScreen } from './ModelScreen.js';
+import { PlanScreen } from './PlanScreen.js';
+import { QuantScreen } from './QuantScreen.js';
+import { RunScreen } from './RunScreen.js';
+
+const SCREENS = {
+  machine: MachineScreen,
+  model: ModelScreen,
+  quant: QuantScreen,
+  plan: PlanScreen,
+  run: RunScreen,
+} as const;
+
+/** A pure view of one state; tests render this at any size. */
+export function WizardView({
+  state,
+  size,
+  style,
+}: {
+  state: WizardState;
+  size: Size;
+  style: Style;
+}) {
+  const Screen = SCREENS[state.screen];
+  return <Screen state={state} size={size} style={style} />;
+}
+
+export function App({ wizard, style }: { wizard: Wizard; style: Style }) {
+  const state = useSyncExternalStore(wizard.subscribe, wizard.state);
+  const { isRawModeSupported } = useStdin();
+  return (
+    <>
+      {isRawModeSupported ? <Keys wizard={wizard} /> : null}
+      <WizardView state={state} size={useSize()} style={style} />
+    </>
+  );
+}
+
+/** Apart, because useInput throws where the terminal can't hand over single keys. */
+function Keys({ wizard }: { wizard: Wizard }) {
+  useInput((input, key) => {
+    const name = keyName(input, key);
+    if (name !== null) wizard.key(name);
+  });
+  return null;
+}
+
+function keyName(input: string, key: Key): WizardKey | null {
+  if (key.ctrl) return input === 'c' ? 'interrupt' : null;
+  if (key.upArrow) return 'up';
+  if (key.downArrow) return 'down';
+  if (key.return) return 'enter';
+  if (key.escape) return 'escape';
+  if (input === ' ') return 'space';
+  if (input === 'k') return 'up';
+  if (input === 'j') return 'down';
+  return input === 'p' || input === 'b' || input === 'q' ? input : null;
+}
+
+function useSize(): Size {
+  const { stdout } = useStdout();
+  const read = (): Size => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 });
+  const [size, setSize] = useState(read);
+  useEffect(() => {
+    const onResize = (): void => setSize(read());
+    stdout.on('resize', onResize);
+    return () => void stdout.off('resize', onResize);
+  });
+  return size;
+}

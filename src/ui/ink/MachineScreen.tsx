@@ -1,0 +1,56 @@
+import { Text } from 'ink';
+import type { Finding } from '../reduce.js';
+import type { Style } from '../style.js';
+import type { WizardState } from '../wizard-state.js';
+import { blocked } from '../wizard-state.js';
+import { Frame, type Size } from './Frame.js';
+import { Problem } from './Problem.js';
+
+export interface ScreenProps {
+  state: WizardState;
+  size: Size;
+  style: Style;
+}
+
+const COLOR = { ok: 'green', info: 'cyan', warn: 'yellow', fail: 'red' } as const;
+
+export function MachineScreen({ state, size, style }: ScreenProps) {
+  const stuck = blocked(state);
+  return (
+    <Frame
+      size={size}
+      title="flashmoe setup"
+      aside="this machine"
+      keys={
+        stuck || state.busy !== null
+          ? [['q', 'quit']]
+          : [
+              ['enter', 'continue'],
+              ['q', 'quit'],
+            ]
+      }
+    >
+      {state.busy === null ? null : <Text dimColor>{state.busy}</Text>}
+      {state.problem === null ? null : <Problem problem={state.problem} />}
+      {state.findings.slice(0, Math.max(1, size.rows - 8)).map((finding) => (
+        <FindingLines key={finding.id} finding={finding} style={style} />
+      ))}
+      {stuck ? <Text color="red">this has to be put right first</Text> : null}
+    </Frame>
+  );
+}
+
+function FindingLines({ finding, style }: { finding: Finding; style: Style }) {
+  return (
+    <>
+      <Text wrap="truncate">
+        <Text color={COLOR[finding.severity]}>{style.glyph[finding.severity]}</Text> {finding.title}
+      </Text>
+      {finding.hint === undefined ? null : (
+        <Text wrap="truncate">
+          {'  '}hint: {finding.hint}
+        </Text>
+      )}
+    </>
+  );
+}

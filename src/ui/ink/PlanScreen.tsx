@@ -1,0 +1,54 @@
+import { Text } from 'ink';
+import { formatBytes } from '../../base/format.js';
+import { planPairs } from '../plan-view.js';
+import { pairLines } from '../table.js';
+import { missingBytes } from '../wizard-state.js';
+import { Frame } from './Frame.js';
+import type { ScreenProps } from './MachineScreen.js';
+import { Problem } from './Problem.js';
+
+export function PlanScreen({ state, size }: ScreenProps) {
+  const { plan } = state;
+  const missing = plan === null ? 0 : missingBytes(plan);
+  const agree: [string, string][] =
+    plan !== null && missing === 0 ? [['enter', 'agree and begin']] : [];
+  const service: [string, string][] = state.service === null ? [] : [['space', 'service yes/no']];
+  return (
+    <Frame
+      size={size}
+      title="flashmoe setup"
+      aside="the plan"
+      keys={[...agree, ...service, ['esc', 'back'], ['q', 'quit']]}
+    >
+      {state.busy === null ? null : <Text dimColor>{state.busy}</Text>}
+      {state.problem === null ? null : <Problem problem={state.problem} />}
+      {plan === null
+        ? null
+        : pairLines(planPairs(plan)).map((line) => (
+            <Text key={line} wrap="truncate">
+              {line}
+            </Text>
+          ))}
+      {plan === null || state.service === null ? null : (
+        <Text wrap="truncate">
+          {pairLines([
+            ['service        ', state.service ? 'yes, the server starts at login' : 'no'],
+          ])}
+        </Text>
+      )}
+      {missing === 0 ? null : (
+        <Text color="red" wrap="truncate">
+          {formatBytes(missing)} of free space missing for this plan
+        </Text>
+      )}
+      {plan === null || missing > 0 ? null : (
+        <>
+          <Text> </Text>
+          <Text dimColor wrap="truncate">
+            Nothing is written before you agree; pause, stop and resume at any time
+          </Text>
+        </>
+      )}
+    </Frame>
+  );
+}

@@ -1,0 +1,93 @@
+import { Box, Static, Text } from 'ink';
+import { formatBytes, formatDuration } from '../../base/format.js';
+import { clockOf } from '../clock.js';
+import { fetchFigures } from '../progress.js';
+import type { LogLine, RunView } from '../reduce.js';
+import type { Style } from '../style.js';
+import { Frame } from './Frame.js';
+import { LayerMap } from './LayerMap.js';
+import type { ScreenProps } from './MachineScreen.js';
+import { ShardList } from './ShardList.js';
+import { StepRow } from './StepRow.js';
+
+/** Lines of the frame that are always there: title, steps with two detail lines, status, keys, blanks. */
+const FIXED_ROWS = 19;
+
+export function RunScreen({ state, size, style }: ScreenProps) {
+  const { run, now } = state;
+  const plan = run.plan ?? state.plan;
+  const elapsed = run.startedAt === null ? 0 : (now - run.startedAt) / 1000;
+  const name = plan === null ? '' : ` ${plan.model} ${plan.quant.replace('bit', '-bit')}`;
+  const spare = Math.max(0, size.rows - FIXED_ROWS);
+  return (
+    <>
+      <Static items={[...run.log]}>
+        {(line) => <LogText key={line.id} line={line} style={style} columns={size.columns} />}
+      </Static>
+      <Frame
+        size={size}
+        title={`flashmoe setup${name}`}
+        aside={formatDuration(elapsed)}
+        keys={state.leaving === null ? runKeys(state.paused) : [['ctrl-c', 'stop at once']]}
+      >
+        {run.steps.map((step) => (
+          <StepRow key={step.step} step={step} run={run} now={now} size={size} style={style} />
+        ))}
+        <Text> </Text>
+        <ShardList run={run} size={size} style={style} room={Math.min(spare, 8)} />
+        {spare > 10 ? <LayerMap run={run} size={size} style={style} /> : null}
+        <DiskLine run={run} />
+        <Text wrap="truncate">{statusText(state.leaving, run, now)}</Text>
+      </Frame>
+    </>
+  );
+}
+
+function runKeys(paused: boolean): [string, string][] {
+  return [
+    ['p', paused ? 'go on' : 'pause'],
+    ['b', 'go on in the background'],
+    ['q', 'quit safely'],
+  ];
+}
+
+function LogText({ line, style, columns }: { line: LogLine; style: Style; columns: number }) {
+  const good = line.tone === 'good';
+  return (
+    <Box width={columns - 1} paddingLeft={1}>
+      <Text wrap="truncate">
+        {good ? <Text color="green">{style.glyph.ok} </Text> : `${style.glyph.info} `}
+        {line.text}
+      </Text>
+    </Box>
+  );
+}
+
+function DiskLine({ run }: { run: RunView }) {
+  if (run.disk === null) return <Text> </Text>;
+  const promised = run.plan === null ? '' : ` of ${formatBytes(run.plan.peakBytes)} promised`;
+  return (
+    <Text dimColor wrap="truncate">
+      disk {formatBytes(run.disk.usedBytes)} used, at most {formatBytes(run.disk.peakBytes)}
+      {promised}, {formatBytes(run.disk.freeBytes)} free
+    </Text>
+  );
+}
+
+/** Why nothing moves, when nothing moves; one line that is always there, so the frame never jumps. */
+function statusText(leaving: 'quit' | 'background' | null, run: RunView, now: number): string {
+  if (leaving === 'quit') return 'stopping: what is in hand is being written, nothing is lost';
+  if (leaving === 'background') return 'handing over to the background';
+  if (run.waiting !== null) {
+    const { reason, until, since } = run.waiting;
+    const next = until === null ? '' : `, next try ${clockOf(until)}`;
+    return `waiting ${formatDuration((now - since) / 1000)}: ${reason}${next}`;
+  }
+  if (run.retry !== null) {
+    const { item, reason, attempt, nextAt } = run.retry;
+    return `try ${attempt} at ${clockOf(nextAt)}: ${item}, ${reason}`;
+  }
+  const fetching = run.steps.some(({ step, status }) => step === 'fetch' && status === 'started');
+  const stalled = fetchFigures(run, now).stalledSeconds;
+  return fetching && stalled > 0 ? `no bytes for ${formatDuration(stalled)}` : ' ';
+}

@@ -1,0 +1,44 @@
+// The catalogue with this machine's verdict, as a table.
+
+import { formatBytes } from '../base/format.js';
+import type { ModelChoice } from './setup-runner.js';
+import { tableLines, type Column } from './table.js';
+
+const LEVEL = { good: 'good', slow: 'slow', no: 'no', small: 'fits in memory' } as const;
+
+interface ModelColumn extends Column {
+  /** Left out below this width. */
+  from: number;
+  cell: (model: ModelChoice) => string;
+}
+
+const COLUMNS: ModelColumn[] = [
+  { title: 'MODEL', flexible: true, from: 0, cell: (model) => model.id },
+  { title: 'DOWNLOAD', align: 'right', from: 0, cell: (model) => size(model.downloadBytes) },
+  { title: '4-BIT', align: 'right', from: 90, cell: (model) => sizeAt(model, '4bit') },
+  { title: '2-BIT', align: 'right', from: 66, cell: (model) => sizeAt(model, '2bit') },
+  { title: 'HERE', from: 0, cell: (model) => LEVEL[model.verdict.level] },
+  {
+    title: 'INSTALLED',
+    from: 66,
+    cell: (model) => model.installed.map((quant) => quant.replace('bit', '-bit')).join(', '),
+  },
+];
+
+/** Header first; no line longer than `width`. */
+export function modelTable(models: readonly ModelChoice[], width: number): string[] {
+  const columns = COLUMNS.filter(({ from }) => width >= from);
+  return tableLines(
+    columns,
+    models.map((model) => columns.map(({ cell }) => cell(model))),
+    width,
+  );
+}
+
+function sizeAt(model: ModelChoice, quant: '4bit' | '2bit'): string {
+  return size(model.finalBytes.find((each) => each.quant === quant)?.bytes ?? null);
+}
+
+function size(bytes: number | null): string {
+  return bytes === null ? '?' : formatBytes(bytes);
+}
