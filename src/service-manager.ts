@@ -17,21 +17,10 @@ export async function detectServiceManager(
   host: ServiceHost,
   signal: AbortSignal,
 ): Promise<ServiceManager | null> {
-  try {
-    if (host.platform === 'darwin' && host.userId !== null) {
-      return await launchdManager({ ...host, userId: host.userId }, signal);
-    }
-    if (host.platform === 'linux') return await systemdManager(host, signal);
-    return null;
-  } catch (error) {
-    // Without the command itself there is no manager; anything else is a failure to report.
-    if (error instanceof FlashmoeError && isMissing(error.cause)) return null;
-    throw error;
+  if (host.platform === 'darwin' && host.userId !== null) {
+    return launchdManager({ ...host, userId: host.userId }, signal);
   }
-}
-
-function isMissing(cause: unknown): boolean {
-  return (cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
+  return host.platform === 'linux' ? systemdManager(host, signal) : null;
 }
 
 /** What to say and do when there is none. */

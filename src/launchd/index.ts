@@ -5,10 +5,10 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.js';
+import { exec } from '../base/exec.js';
 import type { ServiceManager, ServiceSpec, ServiceStatus } from '../service.js';
 import { assertLabel } from '../service.js';
-import { toolRunner } from '../service-tool.js';
-import type { JobState, Pace } from './launchctl.js';
+import type { JobState, Pace, RunLaunchctl } from './launchctl.js';
 import { Launchctl } from './launchctl.js';
 import { renderPlist } from './plist.js';
 
@@ -21,15 +21,20 @@ export interface LaunchdHost {
 /** ExitTimeOut is 30 s; a little more before giving up. */
 const PACE: Pace = { intervalMs: 250, attempts: 160 };
 
-/** Probes for a graphical login and manages jobs there; over SSH without one, in the user's background domain. */
+/**
+ * Probes for a graphical login and manages jobs there; over SSH without one, in the user's background
+ * domain. null where there is no launchctl.
+ */
 export async function launchdManager(
   host: LaunchdHost,
   signal: AbortSignal,
   pace: Pace = PACE,
-): Promise<ServiceManager> {
-  const run = toolRunner('launchctl', host.env);
+): Promise<ServiceManager | null> {
+  const run: RunLaunchctl = (args, at) => exec('launchctl', args, { env: host.env, signal: at });
   const gui = `gui/${host.userId}`;
-  const graphical = (await run(['print', gui], signal)).exitCode === 0;
+  const probe = await run(['print', gui], signal);
+  if (probe.exitCode === null) return null;
+  const graphical = probe.exitCode === 0;
   const launchctl = new Launchctl(run, graphical ? gui : `user/${host.userId}`);
   const session = graphical ? 'Aqua' : 'Background';
 

@@ -2,8 +2,10 @@
 // the man page promises no format.
 
 import { setTimeout } from 'node:timers/promises';
+import type { ExecResult } from '../base/exec.js';
 import { FlashmoeError } from '../base/errors.js';
-import type { RunTool, ToolResult } from '../service-tool.js';
+
+export type RunLaunchctl = (args: string[], signal: AbortSignal) => Promise<ExecResult>;
 
 export interface JobState {
   loaded: boolean;
@@ -21,6 +23,8 @@ export interface Pace {
 
 /** "Could not find service", "No such process". */
 const NOT_LOADED = new Set([3, 113]);
+const isNotLoaded = ({ exitCode }: ExecResult): boolean =>
+  exitCode !== null && NOT_LOADED.has(exitCode);
 /** "Operation now in progress": the job is on its way out. */
 const IN_PROGRESS = 36;
 /** "Input/output error": already loaded, old job still dying, bad file, wrong owner or mode. */
@@ -48,14 +52,14 @@ export function parsePrint(text: string): Omit<JobState, 'loaded'> {
 export class Launchctl {
   /** `domain`: gui/<uid> or user/<uid>. */
   constructor(
-    private readonly run: RunTool,
+    private readonly run: RunLaunchctl,
     readonly domain: string,
   ) {}
 
   async print(label: string, signal: AbortSignal): Promise<JobState> {
     const result = await this.run(['print', `${this.domain}/${label}`], signal);
     if (result.exitCode === 0) return { loaded: true, ...parsePrint(result.stdout) };
-    if (NOT_LOADED.has(result.exitCode)) {
+    if (isNotLoaded(result)) {
       return { loaded: false, pid: null, state: null, lastExitCode: null };
     }
     throw failed('print', label, result);
@@ -64,7 +68,7 @@ export class Launchctl {
   /** Unloads and waits until launchd no longer knows the label. Nothing to do is fine. */
   async bootout(label: string, pace: Pace, signal: AbortSignal): Promise<void> {
     const result = await this.run(['bootout', `${this.domain}/${label}`], signal);
-    if (NOT_LOADED.has(result.exitCode)) return;
+    if (isNotLoaded(result)) return;
     if (result.exitCode !== 0 && result.exitCode !== IN_PROGRESS) {
       throw failed('bootout', label, result);
     }
@@ -111,7 +115,7 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-function failed(verb: string, label: string, result: ToolResult): FlashmoeError {
+function failed(verb: string, label: string, result: ExecResult): FlashmoeError {
   const said = result.stderr.trim() || result.stdout.trim() || 'nothing';
   return new FlashmoeError(
     'ERR_SERVICE',

@@ -5,9 +5,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.js';
+import { exec } from '../base/exec.js';
 import type { ServiceManager, ServiceStatus } from '../service.js';
 import { assertLabel } from '../service.js';
-import { toolRunner } from '../service-tool.js';
 import type { UnitState } from './systemctl.js';
 import { Systemctl } from './systemctl.js';
 import { renderUnit } from './unit.js';
@@ -22,7 +22,9 @@ export async function systemdManager(
   host: SystemdHost,
   signal: AbortSignal,
 ): Promise<ServiceManager | null> {
-  const systemctl = new Systemctl(toolRunner('systemctl', host.env));
+  const systemctl = new Systemctl((args, at) =>
+    exec('systemctl', args, { env: host.env, signal: at }),
+  );
   if (!(await systemctl.isReachable(signal))) return null;
 
   const unitName = (label: string): string => {

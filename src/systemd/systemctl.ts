@@ -1,7 +1,9 @@
 // systemctl --user as typed calls. `show` prints KEY=value lines, a format made for programs.
 
+import type { ExecResult } from '../base/exec.js';
 import { FlashmoeError } from '../base/errors.js';
-import type { RunTool } from '../service-tool.js';
+
+export type RunSystemctl = (args: string[], signal: AbortSignal) => Promise<ExecResult>;
 
 export interface UnitState {
   /** loaded, not-found, bad-setting, error, masked. */
@@ -47,7 +49,7 @@ export function parseShow(text: string): UnitState {
 }
 
 export class Systemctl {
-  constructor(private readonly run: RunTool) {}
+  constructor(private readonly run: RunSystemctl) {}
 
   /** Whether a user manager runs and answers. */
   async isReachable(signal: AbortSignal): Promise<boolean> {

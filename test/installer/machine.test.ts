@@ -2,9 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Exec } from '../../src/base/exec.js';
 import { currentHost } from '../../src/base/host.js';
 import type { InstallEvent } from '../../src/installer/events.js';
-import type { Exec } from '../../src/installer/steps/exec.js';
 import { checkMachine, type MachineTask } from '../../src/installer/steps/machine.js';
 
 let folder: string;

@@ -7,7 +7,7 @@ import { AWKWARD, awkwardService } from '../helpers/service-spec.js';
 import { standIn, type StandIn } from '../helpers/stand-in.js';
 
 const signal = new AbortController().signal;
-const pace = { intervalMs: 5, attempts: 8 };
+const pace = { intervalMs: 5, attempts: 6 };
 let mac: StandIn;
 
 beforeEach(() => {
@@ -15,8 +15,12 @@ beforeEach(() => {
 });
 afterEach(() => mac.dispose());
 
-const manager = (): Promise<ServiceManager> =>
-  launchdManager({ homeDirectory: mac.home, userId: 501, env: mac.env }, signal, pace);
+async function manager(): Promise<ServiceManager> {
+  const host = { homeDirectory: mac.home, userId: 501, env: mac.env };
+  const found = await launchdManager(host, signal, pace);
+  if (!found) throw new Error('the stand-in did not answer');
+  return found;
+}
 const verbs = (): string[] => mac.calls().map(([verb = '']) => verb);
 
 test('install writes the plist, starts the job with exactly its arguments, and reports its pid', async () => {

@@ -3,11 +3,9 @@
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Host } from '../../base/host.js';
-import type { InstallEvent } from '../events.js';
-import type { Exec } from './exec.js';
-
-export type Finding = Omit<Extract<InstallEvent, { type: 'finding' }>, 'type'>;
+import type { Exec } from '../base/exec.js';
+import type { Host } from '../base/host.js';
+import type { MachineFinding } from './finding.js';
 
 export type ToolchainHost = Pick<Host, 'platform' | 'env' | 'temporaryDirectory'>;
 
@@ -33,10 +31,10 @@ export async function checkToolchain(
   host: ToolchainHost,
   exec: Exec,
   signal: AbortSignal,
-): Promise<Finding[]> {
+): Promise<MachineFinding[]> {
   const hint = await installCommand(host, exec, signal);
   const compiler = await compiles(host, exec, signal);
-  const tools: Finding[] = [];
+  const tools: MachineFinding[] = [];
   for (const [tool, args, title] of [
     ['make', ['--version'], 'make'],
     ['python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))'], 'Python 3.9 or newer'],
@@ -48,7 +46,7 @@ export async function checkToolchain(
         : { id: `toolchain.${tool}`, severity: 'warn', title: `${title} is missing`, hint },
     );
   }
-  const findings: Finding[] = [
+  const findings: MachineFinding[] = [
     compiler === null
       ? { id: 'toolchain.compiler', severity: 'ok', title: `${compilerName(host)} compiles C++20` }
       : { id: 'toolchain.compiler', severity: 'warn', title: compiler, hint },
@@ -82,7 +80,11 @@ async function compiles(
     : `the C++ compiler ${name} does not compile a line of C++20`;
 }
 
-async function checkMetal(host: ToolchainHost, exec: Exec, signal: AbortSignal): Promise<Finding> {
+async function checkMetal(
+  host: ToolchainHost,
+  exec: Exec,
+  signal: AbortSignal,
+): Promise<MachineFinding> {
   const command = ['clang', ...METAL_FLAGS];
   const run = await compileAndRun(host, exec, signal, command, METAL_PROGRAM, METAL_FRAMEWORKS);
   if (run.ran) return { id: 'metal.device', severity: 'ok', title: `Metal: ${run.output}` };

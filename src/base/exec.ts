@@ -1,7 +1,6 @@
-// Running another program for its answer. Injected, so a test can be a Mac.
+// Running another program for its answer. Injected where a test gains from being another machine.
 
-import { execa } from 'execa';
-import { FlashmoeError } from '../../base/errors.js';
+import { FlashmoeError } from './errors.js';
 
 export interface ExecResult {
   /** null: not found, killed, or out of time. */
@@ -15,7 +14,7 @@ export interface ExecOptions {
   input?: string;
   cwd?: string;
   /** Added to the environment of this process. */
-  env?: Record<string, string>;
+  env?: Readonly<Record<string, string | undefined>>;
   timeoutMs?: number;
 }
 
@@ -30,10 +29,12 @@ const TIMEOUT_MS = 60_000;
 /** A failing or missing program is a result; ERR_INTERRUPTED after an abort. Messages come in English. */
 export const exec: Exec = async (program, args, options) => {
   const { signal, input, cwd, env, timeoutMs = TIMEOUT_MS } = options;
+  // 90 ms of import that no other command should pay for.
+  const { execa } = await import('execa');
   const result = await execa(program, args, {
     reject: false,
     input: input ?? '',
-    env: { LC_ALL: 'C', ...env },
+    env: { ...env, LC_ALL: 'C' },
     timeout: timeoutMs,
     cancelSignal: signal,
     ...(cwd === undefined ? {} : { cwd }),
