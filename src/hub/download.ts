@@ -40,6 +40,10 @@ export async function downloadFile(job: Download, task: HubTask): Promise<Downlo
     task.emit({ type: 'resumed', file: file.path, from: size, total: size });
     return { fetchedBytes: 0, resumedBytes: size };
   }
+  if (size !== null) {
+    // The old file stays until its verified successor takes the name.
+    task.emit({ type: 'notice', message: `${destination} is not the file listed; it is replaced` });
+  }
   const partial = await PartialFile.open(destination, listing, file);
   try {
     return await fillAndVerify(job, partial, task);

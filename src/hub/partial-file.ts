@@ -4,6 +4,7 @@
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import { formatBytes } from '../base/format.js';
 import type { RepoFile, RepoListing } from './types.js';
@@ -42,7 +43,7 @@ export class PartialFile {
       const isSame = (await readOrNull(sidecarPath(destination))) === binding;
       if (!isSame) {
         await rm(path, { force: true });
-        await writeDurably(sidecarPath(destination), binding);
+        await writeFileAtomic(sidecarPath(destination), binding);
       }
       // NOFOLLOW: a link planted at this name must not decide where the bytes go.
       const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
@@ -90,7 +91,7 @@ export class PartialFile {
       await this.#handle.close();
       await rename(this.path, this.#destination);
       await rm(sidecarPath(this.#destination), { force: true });
-      await syncFolder(dirname(this.#destination));
+      await syncDirectory(dirname(this.#destination));
     } catch (error) {
       throw diskFailure(error, this.#file, this.size);
     }
@@ -161,28 +162,6 @@ async function readOrNull(path: string): Promise<string | null> {
   } catch {
     // Missing or unreadable: either way it can't vouch for a partial.
     return null;
-  }
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  const handle = await open(temporary, 'w', 0o644);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, path);
-  await syncFolder(dirname(path));
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 
