@@ -63,7 +63,8 @@ function withHint(failure: Failure, hint: string | undefined): Failure {
 
 /** The last NDJSON line of a failed run. */
 export function failureLine(failure: Failure, now: number): string {
-  return toNdjson('failed', failure, now);
+  const { status, ...fields } = failure;
+  return toNdjson('failed', { ...fields, exitStatus: status }, now);
 }
 
 /** Message, blank line, hint. */

@@ -2,14 +2,22 @@
 
 import { Command, CommanderError, Option } from 'commander';
 import { EXIT, FlashmoeError } from '../base/errors.js';
-import type { CliContext } from './context.js';
+import { defineCommands } from './commands.js';
+import { createContext, type CliContext, type GlobalOptions } from './context.js';
 import { describeFailure, failureLine, failureText } from './failure.js';
 
 /** Parses `args` (without node and script), runs the command, returns the exit status. Never throws. */
 export async function runProgram(args: string[], version: string): Promise<number> {
-  const context: CliContext | null = null;
-  const status: number = EXIT.done;
+  let context: CliContext | null = null;
+  let status: number = EXIT.done;
   const program = createProgram(version);
+  const open = (command: Command): CliContext => {
+    context = createContext(command.optsWithGlobals<GlobalOptions>(), version);
+    return context;
+  };
+  defineCommands(program, open, (result) => {
+    status = result;
+  });
   try {
     await program.parseAsync(args, { from: 'user' });
     return status;
@@ -52,10 +60,11 @@ function usageError(error: CommanderError): FlashmoeError {
     return new FlashmoeError('ERR_USAGE', 'no command given', { hint: 'flashmoe --help' });
   }
   const [first = '', nearest] = error.message.replace(/^error: /, '').split('\n');
+  const message = first.replace(/\.$/, '');
   const hint = nearest
     ? nearest.replace(/^\((.*)\)$/, '$1').replace('Did', 'did')
     : '`flashmoe --help` lists the commands, `flashmoe COMMAND --help` the options of one';
-  return new FlashmoeError('ERR_USAGE', first, { hint });
+  return new FlashmoeError('ERR_USAGE', message, { hint });
 }
 
 function report(thrown: unknown, context: CliContext | null, args: string[]): number {

@@ -38,7 +38,11 @@ export async function buildCli(): Promise<void> {
 }
 
 function isFresh(): boolean {
-  const built = statSync(stamp, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  // .tsbuildinfo is `make build`'s own mark.
+  const marks = [stamp, join(projectRoot, 'dist/.tsbuildinfo')];
+  const built = Math.max(
+    ...marks.map((mark) => statSync(mark, { throwIfNoEntry: false })?.mtimeMs ?? 0),
+  );
   const sources = readdirSync(join(projectRoot, 'src'), { recursive: true, withFileTypes: true });
   return sources.every(
     (entry) => !entry.isFile() || statSync(join(entry.parentPath, entry.name)).mtimeMs <= built,

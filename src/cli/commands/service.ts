@@ -1,0 +1,72 @@
+// flashmoe service install | uninstall | status.
+
+import { fileURLToPath } from 'node:url';
+import { EXIT } from '../../base/errors.js';
+import { serverService, SERVER_LABEL } from '../../service-command.js';
+import { detectServiceManager, noServiceManager } from '../../service-manager.js';
+import type { ServiceManager, ServiceSpec, ServiceStatus } from '../../service.js';
+import type { CliContext } from '../context.js';
+
+/** The server of this home as a service description. */
+export function serviceOf(context: CliContext): ServiceSpec {
+  const entry = fileURLToPath(new URL('../main.js', import.meta.url));
+  return serverService({ node: context.host.execPath, entry, home: context.home });
+}
+
+export async function installService(
+  context: CliContext,
+  options: { dryRun: boolean },
+): Promise<number> {
+  const manager = await needManager(context);
+  const spec = serviceOf(context);
+  if (options.dryRun) {
+    const path = manager.definitionPath(spec.label);
+    const text = manager.render(spec);
+    if (context.json) context.emit('service', { dryRun: true, path, text });
+    else context.print(text.trimEnd());
+    return EXIT.done;
+  }
+  return report(context, await manager.install(spec, context.signal));
+}
+
+export async function uninstallService(context: CliContext): Promise<number> {
+  const manager = await needManager(context);
+  return report(context, await manager.uninstall(SERVER_LABEL, context.signal));
+}
+
+export async function serviceStatus(context: CliContext): Promise<number> {
+  const manager = await detectServiceManager(context.host, context.signal);
+  if (manager !== null) {
+    return report(context, await manager.status(SERVER_LABEL, context.signal));
+  }
+  return report(context, {
+    manager: 'none',
+    installed: false,
+    running: false,
+    pid: null,
+    lastExitCode: null,
+    definitionPath: null,
+    detail: noServiceManager().message,
+  });
+}
+
+async function needManager(context: CliContext): Promise<ServiceManager> {
+  const manager = await detectServiceManager(context.host, context.signal);
+  if (manager === null) throw noServiceManager();
+  return manager;
+}
+
+function report(context: CliContext, status: ServiceStatus): number {
+  if (context.json) {
+    context.emit('service', status);
+    return EXIT.done;
+  }
+  const running = status.pid === null ? 'running' : `running as process ${status.pid}`;
+  const stopped = status.installed ? 'installed, not running' : 'not installed';
+  const { ok, skip } = context.style.glyph;
+  const mark = status.running ? context.style.good(ok) : skip;
+  context.print(`${mark} service ${status.running ? running : stopped}`);
+  if (status.detail !== '') context.print(`  ${status.detail}`);
+  if (status.definitionPath !== null) context.print(`  ${status.definitionPath}`);
+  return EXIT.done;
+}
