@@ -57,8 +57,13 @@ export function currentHost(): Host {
     nodeVersion: process.versions.node,
     pid: process.pid,
     now: Date.now,
-    monotonic: () => performance.now(),
+    monotonic,
   };
+}
+
+/** Milliseconds from an arbitrary start, for spans of time; see Host.monotonic. */
+export function monotonic(): number {
+  return performance.now();
 }
 
 function memoryLimit(): number {

@@ -3,6 +3,7 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import { formatBytes } from '../base/format.js';
+import { monotonic } from '../base/host.js';
 import { createReadStream } from 'node:fs';
 import { ContentHash } from './content-hash.js';
 import { RangeIgnored, type FileSource } from './file-source.js';
@@ -155,7 +156,7 @@ function expectedHash(file: RepoFile): string {
 function sampledProgress(file: RepoFile, task: HubTask): (done: number, last?: boolean) => void {
   let shownAt = -Infinity;
   return (done, last = false) => {
-    const now = performance.now();
+    const now = monotonic();
     if (!last && now - shownAt < PROGRESS_EVERY_MS) return;
     shownAt = now;
     task.emit({ type: 'progress', file: file.path, done, total: file.size });

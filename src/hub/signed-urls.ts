@@ -1,5 +1,6 @@
 // Addresses that work for a while and only as they were given out, as a CDN's do.
 
+import { monotonic } from '../base/host.js';
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
 export class SignedUrls {
@@ -8,7 +9,7 @@ export class SignedUrls {
   readonly #clock: () => number;
 
   /** `clock` is in milliseconds and never goes backwards. */
-  constructor(lifetimeMs: number, clock: () => number = () => performance.now()) {
+  constructor(lifetimeMs: number, clock: () => number = monotonic) {
     this.#lifetimeMs = lifetimeMs;
     this.#clock = clock;
   }

@@ -1,6 +1,7 @@
 // A body that can't hang: silence and crawling both end it. Only the time spent waiting for the line
 // counts, so a slow disk is never taken for a slow network.
 
+import { monotonic } from '../base/host.js';
 import type { Readable } from 'node:stream';
 import type { HubTimeouts } from './types.js';
 
@@ -14,10 +15,10 @@ export async function* watchedBody(
   const window = { waitedMs: 0, bytes: 0 };
   try {
     for (;;) {
-      const before = performance.now();
+      const before = monotonic();
       const next = await withinIdle(chunks.next(), stream, timeouts.idleMs);
       if (next.done === true) return;
-      window.waitedMs += performance.now() - before;
+      window.waitedMs += monotonic() - before;
       window.bytes += next.value.length;
       refuseToCrawl(window, timeouts);
       yield next.value;

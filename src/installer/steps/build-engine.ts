@@ -3,11 +3,11 @@
 
 import { existsSync } from 'node:fs';
 import { cp, mkdir, open, realpath, rename, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { delimiter, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { Listr, ListrTaskEventType, ListrTaskState, type ListrTask } from 'listr2';
-import { homeAddonPath, packageRoot } from '../../addon/load.js';
+import { homeAddonPath } from '../../addon/load.js';
 import { probeAddon } from '../../addon/probe.js';
 import type { SelfTest } from '../../addon/types.js';
 import { writeFileAtomic } from '../../base/atomic-file.js';
@@ -15,14 +15,16 @@ import { asFlashmoeError, FlashmoeError } from '../../base/errors.js';
 import type { Host } from '../../base/host.js';
 import type { Emit, Status } from '../events.js';
 import { buildRecordPath, sourceDigest } from './engine-sources.js';
-import type { Exec } from './exec.js';
-import { checkToolchain } from './toolchain.js';
+import type { Exec } from '../../base/exec.js';
+import { checkToolchain } from '../../machine/toolchain.js';
 
 export interface BuildTask {
   emit: Emit;
   signal: AbortSignal;
   /** The home's engine folder. */
   engineDir: string;
+  /** Folder of binding.gyp and native/. */
+  sources: string;
   host: Pick<Host, 'platform' | 'env' | 'temporaryDirectory' | 'execPath' | 'cores'>;
   exec: Exec;
 }
@@ -49,7 +51,7 @@ export async function buildEngine(task: BuildTask): Promise<{ path: string; self
     [
       'configure',
       async () => {
-        await copySources(source);
+        await copySources(task.sources, source);
         await nodeGyp(task, source, log, ['configure'], () => undefined);
       },
     ],
@@ -101,7 +103,7 @@ export async function buildEngine(task: BuildTask): Promise<{ path: string; self
   await rename(built, path);
   await writeFileAtomic(
     buildRecordPath(task.engineDir),
-    `${JSON.stringify({ sources: await sourceDigest(packageRoot) })}\n`,
+    `${JSON.stringify({ sources: await sourceDigest(task.sources) })}\n`,
   );
   await rm(source, { recursive: true, force: true });
   return { path, selfTest };
@@ -121,12 +123,12 @@ async function requireToolchain({ host, exec, signal }: BuildTask): Promise<void
 }
 
 /** Only what compiling reads; tests and earlier builds stay where they are. */
-async function copySources(source: string): Promise<void> {
+async function copySources(root: string, source: string): Promise<void> {
   await rm(source, { recursive: true, force: true });
   await mkdir(source, { recursive: true });
-  const left = [join(packageRoot, 'native', 'test'), join(packageRoot, 'native', 'build')];
+  const left = [join(root, 'native', 'test'), join(root, 'native', 'build')];
   for (const name of ['binding.gyp', 'native', 'metal']) {
-    const from = join(packageRoot, name);
+    const from = join(root, name);
     if (!existsSync(from)) continue;
     await cp(from, join(source, name), { recursive: true, filter: (path) => !left.includes(path) });
   }
@@ -139,8 +141,8 @@ async function nodeGyp(
   args: string[],
   onLine: (line: string) => void,
 ): Promise<void> {
-  const require = createRequire(join(packageRoot, 'package.json'));
-  const headers = dirname(dirname(require.resolve('node-addon-api')));
+  const nodeGyp = fileURLToPath(import.meta.resolve('node-gyp/bin/node-gyp.js'));
+  const packages = dirname(dirname(fileURLToPath(import.meta.resolve('node-addon-api'))));
   const prefix = resolve(dirname(host.execPath), '..');
   // Without installed headers node-gyp fetches them; then they shall lie in our home, too.
   const node = existsSync(join(prefix, 'include', 'node', 'node_api.h'))
@@ -148,23 +150,19 @@ async function nodeGyp(
     : `--devdir=${join(engineDir, 'headers')}`;
   const log = await open(logPath, 'a');
   try {
-    const child = execa(
-      host.execPath,
-      [require.resolve('node-gyp/bin/node-gyp.js'), ...args, node],
-      {
-        cwd,
-        all: true,
-        reject: false,
-        stdin: 'ignore',
-        cancelSignal: signal,
-        env: {
-          LC_ALL: 'C',
-          // binding.gyp asks `node` for its list of sources and for node-addon-api's headers.
-          NODE_PATH: headers,
-          PATH: [dirname(host.execPath), host.env['PATH'] ?? '/usr/bin:/bin'].join(delimiter),
-        },
+    const child = execa(host.execPath, [nodeGyp, ...args, node], {
+      cwd,
+      all: true,
+      reject: false,
+      stdin: 'ignore',
+      cancelSignal: signal,
+      env: {
+        LC_ALL: 'C',
+        // binding.gyp asks `node` for its list of sources and for node-addon-api's headers.
+        NODE_PATH: packages,
+        PATH: [dirname(host.execPath), host.env['PATH'] ?? '/usr/bin:/bin'].join(delimiter),
       },
-    );
+    });
     let said = '';
     for await (const line of child.iterable({ from: 'all' })) {
       await log.write(`${line}\n`);

@@ -11,7 +11,7 @@ import type { Host } from '../../base/host.js';
 import type { Emit } from '../events.js';
 import { buildEngine } from './build-engine.js';
 import { isCurrentBuild } from './engine-sources.js';
-import { exec as realExec, type Exec } from './exec.js';
+import { exec as realExec, type Exec } from '../../base/exec.js';
 
 export interface EngineTask {
   emit: Emit;
@@ -19,6 +19,8 @@ export interface EngineTask {
   /** The home's engine folder. */
   engineDir: string;
   host: Pick<Host, 'platform' | 'arch' | 'env' | 'temporaryDirectory' | 'execPath' | 'cores'>;
+  /** Folder of binding.gyp and native/; this package by default. */
+  sources?: string;
   exec?: Exec;
 }
 
@@ -38,7 +40,11 @@ export async function ensureEngine(task: EngineTask): Promise<string> {
         hint: 'unset FLASHMOE_ADDON, or build again what it names',
       });
     }
-    const built = await buildEngine({ ...task, exec: task.exec ?? realExec });
+    const built = await buildEngine({
+      ...task,
+      sources: task.sources ?? packageRoot,
+      exec: task.exec ?? realExec,
+    });
     emit({ type: 'step', step: 'engine', status: 'done', detail: describe(built.selfTest) });
     return built.path;
   } catch (error) {
@@ -48,13 +54,13 @@ export async function ensureEngine(task: EngineTask): Promise<string> {
 }
 
 async function findProven(
-  { engineDir, host, emit, signal }: EngineTask,
+  { engineDir, host, emit, signal, sources = packageRoot }: EngineTask,
   override: string | undefined,
 ): Promise<{ path: string; selfTest: SelfTest } | null> {
   const { platform, arch } = host;
-  for (const path of addonCandidates({ override, engineDir, platform, arch })) {
+  for (const path of addonCandidates({ override, engineDir, platform, arch, root: sources })) {
     if (!existsSync(path)) continue;
-    if (path === homeAddonPath(engineDir) && !(await isCurrentBuild(engineDir, packageRoot))) {
+    if (path === homeAddonPath(engineDir) && !(await isCurrentBuild(engineDir, sources))) {
       // Left there it would be loaded first by every other command.
       await rm(path, { force: true });
       emit({ type: 'notice', message: `${path} was built from other sources and was removed` });

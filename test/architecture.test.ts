@@ -1,0 +1,199 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, posix, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+interface Source {
+  /** Relative to the package, with forward slashes. */
+  path: string;
+  text: string;
+  /** Of a module in this tree: its path; of a package: its name. */
+  imports: string[];
+}
+
+function filesBelow(folder: string, accept: RegExp): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && accept.test(entry.name))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)).split(sep).join('/'));
+}
+
+function readSource(path: string): Source {
+  const text = readFileSync(join(ROOT, path), 'utf8');
+  const imports = ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => {
+    if (fileName.startsWith('.')) {
+      return posix.join(posix.dirname(path), fileName).replace(/\.js$/, '.ts');
+    }
+    const [scope = '', name = ''] = fileName.split('/');
+    return scope.startsWith('@') ? `${scope}/${name}` : scope;
+  });
+  return { path, text, imports };
+}
+
+const sources = filesBelow('src', /\.tsx?$/).map(readSource);
+
+/** `src/hub/client.ts` lives in `hub`, `src/service.ts` is a room of its own. */
+function roomOf(path: string): string {
+  return (path.split('/')[1] ?? '').replace(/\.tsx?$/, '');
+}
+
+/** Rooms and single files that each room may import; its own files always. `base` is open to all. */
+const MAY_IMPORT: Record<string, string[]> = {
+  base: [],
+  machine: [],
+  models: [],
+  service: [],
+  'service-command': ['service'],
+  'service-manager': ['service', 'launchd', 'systemd'],
+  addon: [],
+  hub: [],
+  repack: ['addon', 'models'],
+  engine: ['addon', 'models'],
+  installer: ['addon', 'engine', 'hub', 'machine', 'models', 'repack', 'service'],
+  launchd: ['service'],
+  systemd: ['service'],
+  server: ['engine/types'],
+  doctor: ['addon', 'hub', 'installer', 'machine', 'models', 'repack', 'service', 'engine/types'],
+  ui: ['installer/events', 'installer/state', 'models'],
+  cli: [
+    'addon',
+    'doctor',
+    'engine',
+    'hub',
+    'installer',
+    'launchd',
+    'machine',
+    'models',
+    'repack',
+    'server',
+    'service',
+    'service-command',
+    'service-manager',
+    'systemd',
+    'ui',
+  ],
+  index: ['*'],
+};
+
+/** Packages with one home: the folders (or files) that may import them. */
+const PACKAGE_HOMES: Record<string, string[]> = {
+  react: ['src/ui/ink/'],
+  ink: ['src/ui/ink/'],
+  got: ['src/hub/'],
+  'p-retry': ['src/hub/'],
+  '@huggingface/hub': ['src/hub/'],
+  '@huggingface/jinja': ['src/engine/'],
+  '@huggingface/tokenizers': ['src/engine/'],
+  commander: ['src/cli/'],
+  plist: ['src/launchd/'],
+};
+
+function offenders(accepts: (source: Source) => string[]): string[] {
+  return sources.flatMap((source) => accepts(source).map((what) => `${source.path}: ${what}`));
+}
+
+function matches(pattern: RegExp, exempt: RegExp): string[] {
+  return sources
+    .filter(({ path }) => !exempt.test(path))
+    .flatMap(({ path, text }) =>
+      withoutComments(text)
+        .split('\n')
+        .filter((line) => pattern.test(line))
+        .map((line) => `${path}: ${line.trim()}`),
+    );
+}
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '');
+}
+
+describe('the architecture', () => {
+  it('has a rule for every room', () => {
+    const rooms = new Set(sources.map(({ path }) => roomOf(path)));
+    expect([...rooms].filter((room) => !(room in MAY_IMPORT))).toEqual([]);
+  });
+
+  it('lets imports point one way only', () => {
+    const wrong = offenders(({ path, imports }) => {
+      const room = roomOf(path);
+      const allowed = [...(MAY_IMPORT[room] ?? []), 'base', room];
+      return imports.filter((target) => {
+        if (!target.startsWith('src/')) return target.startsWith('..');
+        const file = target.replace(/^src\//, '').replace(/\.tsx?$/, '');
+        return (
+          !allowed.includes('*') && !allowed.includes(roomOf(target)) && !allowed.includes(file)
+        );
+      });
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('has one barrel, the package entry, which nothing inside imports', () => {
+    expect(offenders(({ imports }) => imports.filter((to) => to === 'src/index.ts'))).toEqual([]);
+    expect(matches(/^export \* from/, /^src\/index\.ts/)).toEqual([]);
+  });
+
+  it('keeps each package in the one folder that needs it', () => {
+    const wrong = offenders(({ path, imports }) =>
+      imports.filter((name) => PACKAGE_HOMES[name]?.every((home) => !path.startsWith(home))),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('plans without files, network or native code', () => {
+    const pure = /^src\/(models\/.*|.*\/(plan|state|range-plan|schedule|window|judge)\.ts)$/;
+    const impure = /^(node:)?(fs|net|http|https|child_process|worker_threads|dgram|dns|tls)(\/|$)/;
+    const wrong = sources
+      .filter(({ path }) => pure.test(path))
+      .flatMap(({ path, imports }) =>
+        imports
+          .filter((name) => impure.test(name) || name === 'src/addon/load.ts' || name === 'got')
+          .map((name) => `${path}: ${name}`),
+      );
+    expect(wrong).toEqual([]);
+  });
+
+  it('asks process, os and clocks in one place below the command line', () => {
+    // probe.ts holds the text of a program that another process runs.
+    const exempt = /^src\/(base\/host\.ts|addon\/probe\.ts|cli\/)/;
+    const wrong = matches(
+      /(?<![\w.'"`-])process\.(?!exit\b)\w|\bDate\.now\b|new Date\(\)|performance\.now|console\./,
+      exempt,
+    );
+    expect(wrong).toEqual([]);
+    const os = offenders(({ path, imports }) =>
+      exempt.test(path) ? [] : imports.filter((name) => /^(node:)?(os|process)$/.test(name)),
+    );
+    expect(os).toEqual([]);
+  });
+
+  it('loads native code through one door', () => {
+    expect(matches(/createRequire|process\.dlopen|\brequire\(/, /^src\/addon\//)).toEqual([]);
+  });
+
+  it('knows families by name in models only', () => {
+    const names = readdirSync(join(ROOT, 'src/models/families')).map((n) => n.replace('.ts', ''));
+    expect(names.length).toBeGreaterThan(0);
+    const family = new RegExp(names.join('|'));
+    expect(matches(family, /^src\/models\//)).toEqual([]);
+    const native = filesBelow('native', /\.(cpp|h|hpp|mm|c)$/).filter((path) =>
+      new RegExp(`${family.source}|qwen|deepseek|kimi`, 'i').test(
+        readFileSync(join(ROOT, path), 'utf8'),
+      ),
+    );
+    expect(native).toEqual([]);
+  });
+
+  it('keeps Node and Objective-C out of the native core', () => {
+    const wrong = filesBelow('native', /\.(cpp|h|hpp)$/)
+      .filter((path) => !path.startsWith('native/addon/'))
+      .filter((path) =>
+        /#\s*include\s*[<"](napi|node_api|uv)\.h|#\s*import\b|@autoreleasepool/.test(
+          readFileSync(join(ROOT, path), 'utf8'),
+        ),
+      );
+    expect(wrong).toEqual([]);
+  });
+});
