@@ -7,14 +7,16 @@ import { transform } from 'rolldown/experimental';
 
 export function resolve(specifier, context, next) {
   if (/^\.{1,2}\/.*\.js$/.test(specifier) && context.parentURL?.startsWith('file:')) {
-    const url = new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL);
-    if (existsSync(fileURLToPath(url))) return { url: url.href, shortCircuit: true };
+    for (const ending of ['.ts', '.tsx']) {
+      const url = new URL(specifier.replace(/\.js$/, ending), context.parentURL);
+      if (existsSync(fileURLToPath(url))) return { url: url.href, shortCircuit: true };
+    }
   }
   return next(specifier, context);
 }
 
 export async function load(url, context, next) {
-  if (!url.startsWith('file:') || !url.endsWith('.ts')) return next(url, context);
+  if (!url.startsWith('file:') || !/\.tsx?$/.test(url)) return next(url, context);
   const path = fileURLToPath(url);
   const { code, errors } = await transform(path, await readFile(path, 'utf8'));
   if (errors.length > 0) throw new SyntaxError(`${path}: ${errors[0].message}`);
