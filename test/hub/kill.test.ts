@@ -18,7 +18,9 @@ test('a download killed with SIGKILL goes on from what is on disk, and ends iden
   rig.hub.rule({ on: 'cdn', times: 2, fault: drip(60_000, 10) });
   const reached: number[] = [];
   for (const goal of [500_000, 1_500_000]) {
-    const child = start(PROGRAM, [rig.hub.endpoint, REPO, SHARD, rig.destination]);
+    const child = start(PROGRAM, [REPO, SHARD, rig.destination], {
+      HF_ENDPOINT: rig.hub.endpoint,
+    });
     for (let done = 0; done < goal;) {
       const event = JSON.parse(await child.line()) as HubEvent;
       if (event.type === 'progress') done = event.done;
@@ -55,27 +57,15 @@ test.skipIf(!canMount)(
   async () => {
     const mountPoint = join(rig.folder, 'disk');
     await mkdir(mountPoint);
-    const run = [
-      process.execPath,
-      ...TS_ARGV,
-      fileURLToPath(PROGRAM),
-      rig.hub.endpoint,
-      REPO,
-      SHARD,
-    ];
+    const run = [process.execPath, ...TS_ARGV, fileURLToPath(PROGRAM), REPO, SHARD];
     const script = `
     mount -t tmpfs -o size=1m tmpfs "$0" && "$@" "$0/shard"
     wc -c < "$0/shard.partial"
     mount -o remount,size=8m "$0" && "$@" "$0/shard" > /dev/null
     cp "$0/shard" "$0.result"`;
-    const { stdout } = await promisify(execFile)('unshare', [
-      '-rm',
-      'bash',
-      '-c',
-      script,
-      mountPoint,
-      ...run,
-    ]);
+    const inside = ['-rm', 'bash', '-c', script, mountPoint, ...run];
+    const env = { ...process.env, HF_ENDPOINT: rig.hub.endpoint };
+    const { stdout } = await promisify(execFile)('unshare', inside, { env });
     const lines = stdout.trim().split('\n');
     const kept = Number(lines.pop());
     expect(kept).toBeGreaterThan(900_000);

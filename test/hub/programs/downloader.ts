@@ -1,17 +1,23 @@
-// Downloads one file of a repository and prints each progress event: `endpoint repo path destination`.
+// Downloads one file with settings from the environment and prints each event: `repo path destination`.
 import { HubClient } from '../../../src/hub/client.js';
+import { hubSettings } from '../../../src/hub/settings.js';
 import type { HubTask } from '../../../src/hub/types.js';
-import { testSettings } from '../../helpers/hub/settings.js';
+import { QUICK_RETRY } from '../../helpers/hub/settings.js';
 
-const [endpoint = '', repo = '', path = '', destination = ''] = process.argv.slice(2);
-const client = new HubClient(testSettings(endpoint));
+const [repo = '', path = '', destination = ''] = process.argv.slice(2);
+const { settings } = await hubSettings({
+  env: process.env,
+  homeDirectory: '/nonexistent',
+  userAgent: 'flashmoe-test',
+});
+const client = new HubClient(settings, { metadataRetry: QUICK_RETRY, downloadRetry: QUICK_RETRY });
 const task: HubTask = {
   signal: new AbortController().signal,
   emit: (event) => console.log(JSON.stringify(event)),
 };
-const listing = await client.list(repo, 'main', task);
 try {
-  await client.download(listing, path, destination, task);
+  const listing = await client.list(repo, 'main', task);
+  console.log(JSON.stringify(await client.download(listing, path, destination, task)));
 } catch (error) {
   const { code, message, hint } = error as { code: string; message: string; hint: string };
   console.log(JSON.stringify({ code, message, hint }));
