@@ -205,7 +205,7 @@ test.each([
   [503, '{"status":"loading","model":"tiny"}', 'server.health', 'info', /is loading tiny/],
   [
     503,
-    '{"status":"error","error":{"message":"layer_03.bin"}}',
+    '{"status":"error","model":null,"error":{"message":"layer_03.bin"}}',
     'server.health',
     'fail',
     /layer_03/,
