@@ -66,6 +66,8 @@ export interface ErrorDetails {
   resumable?: boolean | undefined;
   /** The field, header, path or tensor at fault, where there is one. */
   subject?: string | undefined;
+  /** Numbers a caller may act on, e.g. how many tokens there were and how many fit. */
+  figures?: Readonly<Record<string, number>> | undefined;
   cause?: unknown;
 }
 
@@ -76,6 +78,7 @@ export class FlashmoeError extends Error {
   readonly hint: string | undefined;
   readonly resumable: boolean;
   readonly subject: string | undefined;
+  readonly figures: Readonly<Record<string, number>>;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -83,6 +86,7 @@ export class FlashmoeError extends Error {
     this.hint = details.hint;
     this.resumable = details.resumable ?? EXIT_OF[code] === 'resumable';
     this.subject = details.subject;
+    this.figures = details.figures ?? {};
   }
 }
 

@@ -36,6 +36,8 @@ export interface Sampling {
 export interface ChatRequest {
   messages: ChatMessage[];
   tools: ToolDefinition[];
+  /** False: the answer ends with its first call. Default true. */
+  parallelToolCalls?: boolean;
   /** null = the model's template decides. */
   thinking: boolean | null;
   /** null = up to the context limit. */
@@ -98,7 +100,10 @@ export interface LoadedModel {
 /** One loaded model. One generation runs at a time; the caller queues. Errors are FlashmoeErrors. */
 export interface Engine {
   readonly model: LoadedModel;
-  /** Number of prompt tokens; throws ERR_CONTEXT when prompt and maxTokens don't fit. */
+  /**
+   * Number of prompt tokens. Throws ERR_CONTEXT, with figures promptTokens and contextLength, when prompt
+   * and maxTokens don't fit, and ERR_TEMPLATE when the model's template refuses the conversation.
+   */
   countTokens(request: ChatRequest): number;
   chat(request: ChatRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   /** Emits `token` events instead of text. */

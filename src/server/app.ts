@@ -1,0 +1,98 @@
+// The server without sockets: a Request in, a Response out. Knows paths, methods and who may ask; what
+// an API's bodies look like is known to its route.
+
+import { ApiError, toApiError } from './api-error.js';
+import type { ServerContext } from './context.js';
+import { Guard, type GuardOptions } from './guard.js';
+import { chatCompletions } from './routes/chat-completions.js';
+import { health } from './routes/health.js';
+import { getModel, listModels } from './routes/models.js';
+
+export type App = (request: Request) => Promise<Response>;
+
+interface Route {
+  method: 'GET' | 'POST';
+  path: RegExp;
+  /** Answers without a key: says nothing that a listener on the port doesn't tell anyway. */
+  isPublic?: true;
+  handle(context: ServerContext, request: Request, match: string): Response | Promise<Response>;
+}
+
+const ROUTES: Route[] = [
+  { method: 'GET', path: /^\/health$/, isPublic: true, handle: health },
+  { method: 'GET', path: /^(?:\/v1)?\/models$/, isPublic: true, handle: listModels },
+  {
+    method: 'GET',
+    path: /^(?:\/v1)?\/models\/(.+)$/,
+    isPublic: true,
+    handle: (context, _, id) => getModel(context, id),
+  },
+  { method: 'POST', path: /^(?:\/v1)?\/chat\/completions$/, handle: chatCompletions },
+];
+
+/** Never rejects: every failure is an error object with its status. */
+export function createApp(context: ServerContext, access: GuardOptions): App {
+  const guard = new Guard(access);
+  return async (request) => {
+    const started = context.now();
+    const url = new URL(request.url);
+    const response = await answer(context, guard, request, url).catch((thrown: unknown) => {
+      const error = toApiError(thrown);
+      if (error.status === 500) {
+        context.emit({ type: 'error', code: error.details.code ?? '', message: error.message });
+      }
+      return error.response();
+    });
+    for (const [name, value] of Object.entries(guard.corsHeaders(request))) {
+      response.headers.set(name, value);
+    }
+    const seconds = (context.now() - started) / 1000;
+    const { method } = request;
+    context.emit({ type: 'request', method, path: url.pathname, status: response.status, seconds });
+    return response;
+  };
+}
+
+async function answer(
+  context: ServerContext,
+  guard: Guard,
+  request: Request,
+  url: URL,
+): Promise<Response> {
+  const path = decodedPath(url.pathname);
+  const found = ROUTES.filter((route) => route.path.test(path));
+  const method = request.method === 'HEAD' ? 'GET' : request.method;
+  const route = found.find((candidate) => candidate.method === method);
+  guard.check(request, url, route?.isPublic ?? false);
+  if (request.method === 'OPTIONS') return preflight(request);
+  if (found.length === 0) {
+    throw new ApiError(404, `there is nothing at ${path}`, { code: 'unknown_path' });
+  }
+  if (route === undefined) {
+    const allow = found.map((candidate) => candidate.method).join(', ');
+    throw new ApiError(405, `${path} takes ${allow}, not ${request.method}`, {
+      code: 'method_not_allowed',
+      headers: { allow },
+    });
+  }
+  return await route.handle(context, request, route.path.exec(path)?.[1] ?? '');
+}
+
+function decodedPath(path: string): string {
+  try {
+    return decodeURIComponent(path).replace(/(.)\/+$/, '$1');
+  } catch {
+    throw new ApiError(400, 'the path is not valid percent-encoding');
+  }
+}
+
+function preflight(request: Request): Response {
+  return new Response(null, {
+    status: 204,
+    headers: {
+      'access-control-allow-methods': 'GET, POST',
+      'access-control-allow-headers': request.headers.get('access-control-request-headers') ?? '*',
+      'access-control-max-age': '86400',
+    },
+  });
+}

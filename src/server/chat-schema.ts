@@ -1,0 +1,143 @@
+// The request body of chat completions, as clients write it. Every field is honoured, harmless to
+// ignore, or refused by name; there is no fourth kind.
+
+import { z } from 'zod';
+import { badField, type ApiError } from './api-error.js';
+
+const Content = z.union(
+  [z.string(), z.array(z.looseObject({ type: z.string(), text: z.string().nullish() }))],
+  { error: 'must be a string or an array of content parts' },
+);
+
+const WireToolCall = z.looseObject({
+  id: z.string().nullish(),
+  type: z.literal('function').nullish(),
+  function: z.looseObject({
+    name: z.string().min(1),
+    arguments: z.union([z.string(), z.record(z.string(), z.unknown())], {
+      error: 'must be a JSON string or an object',
+    }),
+  }),
+});
+
+const Message = z.looseObject({
+  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+  content: Content.nullish(),
+  name: z.string().nullish(),
+  reasoning_content: z.string().nullish(),
+  reasoning: z.string().nullish(),
+  tool_calls: z.array(WireToolCall).max(128).nullish(),
+  tool_call_id: z.string().nullish(),
+});
+
+const Tool = z.looseObject({
+  type: z.literal('function'),
+  function: z.looseObject({
+    name: z.string().min(1).max(256),
+    description: z.string().nullish(),
+    parameters: z.record(z.string(), z.unknown()).nullish(),
+    strict: z.boolean().nullish(),
+  }),
+});
+
+const ChatBody = z.looseObject({
+  model: z.string().nullish(),
+  messages: z.array(Message).min(1, 'must hold at least one message'),
+  tools: z.array(Tool).max(1024).nullish(),
+  tool_choice: z.unknown().optional(),
+  parallel_tool_calls: z.boolean().nullish(),
+  max_tokens: z.int().min(-1).nullish(),
+  max_completion_tokens: z.int().min(-1).nullish(),
+  stop: z
+    .union([z.string(), z.array(z.string()).max(4, 'may hold up to 4 strings')], {
+      error: 'must be a string or an array of up to 4 strings',
+    })
+    .nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  top_k: z.int().min(-1).nullish(),
+  min_p: z.number().min(0).max(1).nullish(),
+  seed: z.int().nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+  reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']).nullish(),
+  enable_thinking: z.boolean().nullish(),
+  chat_template_kwargs: z.strictObject({ enable_thinking: z.boolean().nullish() }).nullish(),
+});
+
+export type ChatBody = z.infer<typeof ChatBody>;
+export type WireMessage = z.infer<typeof Message>;
+
+/** Fields of the API that only work at the value that changes nothing. */
+const ONLY: Record<string, (value: unknown) => boolean> = {
+  n: (value) => value === 1,
+  logprobs: (value) => value === false,
+  top_logprobs: (value) => value === 0,
+  presence_penalty: (value) => value === 0,
+  frequency_penalty: (value) => value === 0,
+  repetition_penalty: (value) => value === 1,
+  repeat_penalty: (value) => value === 1,
+  logit_bias: isEmpty,
+  functions: isEmpty,
+  function_call: (value) => value === 'none',
+  response_format: (value) => (value as { type?: unknown }).type === 'text',
+  modalities: (value) => JSON.stringify(value) === '["text"]',
+  audio: () => false,
+  web_search_options: () => false,
+  tool_choice: (value) => value === 'none' || value === 'auto',
+  grammar: () => false,
+  json_schema: () => false,
+};
+
+/** Accepted and without effect here: they steer billing, storage or a remote service. */
+const HARMLESS = new Set([
+  ...['store', 'metadata', 'user', 'service_tier', 'prompt_cache_key', 'prompt_cache_retention'],
+  ...['client_metadata', 'safety_identifier', 'prediction', 'verbosity', 'cache_prompt'],
+]);
+
+/**
+ * Validates a body. Throws a 400 that names the first field at fault.
+ * @param onUnknown told of fields that no API we know has
+ */
+export function parseChatBody(body: unknown, onUnknown: (field: string) => void): ChatBody {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw badField('body', 'the body must be a JSON object');
+  }
+  const parsed = ChatBody.safeParse(body);
+  if (!parsed.success) throw firstIssue(parsed.error);
+  for (const [field, value] of Object.entries(body)) {
+    if (value === null || value === undefined) continue;
+    const allowed = Object.hasOwn(ONLY, field) ? ONLY[field] : undefined;
+    if (allowed !== undefined && !allowed(value)) {
+      throw badField(field, `${field} with the value ${brief(value)} is not supported`);
+    }
+    const known = allowed !== undefined || Object.hasOwn(ChatBody.shape, field);
+    if (!known && !HARMLESS.has(field)) onUnknown(field);
+  }
+  for (const [i, tool] of (parsed.data.tools ?? []).entries()) {
+    if (tool.function.strict === true) {
+      throw badField(`tools[${i}].function.strict`, 'strict function schemas are not supported');
+    }
+  }
+  return parsed.data;
+}
+
+function firstIssue(error: z.ZodError): ApiError {
+  const issue = error.issues[0];
+  const path = (issue?.path ?? []).reduce<string>((text, key) => {
+    if (typeof key === 'number') return `${text}[${key}]`;
+    return text === '' ? String(key) : `${text}.${String(key)}`;
+  }, '');
+  const param = issue?.code === 'unrecognized_keys' ? `${path}.${issue.keys[0]}` : path;
+  const message = issue?.code === 'unrecognized_keys' ? 'is not supported' : (issue?.message ?? '');
+  return badField(param, `${param}: ${message}`);
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+}
+
+function brief(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}

@@ -1,0 +1,30 @@
+// What every route is given. Clock and log are injected; nothing here prints.
+
+import type { Timings, Usage } from '../engine/types.js';
+import type { ModelHost } from './model-host.js';
+import type { Queue } from './queue.js';
+
+/** What a server tells its owner. Never a prompt, an answer or a key. */
+export type ServerEvent =
+  | { type: 'listening'; url: string }
+  | { type: 'model'; status: 'ready' | 'failed'; id: string | null; detail: string }
+  | { type: 'request'; method: string; path: string; status: number; seconds: number }
+  | { type: 'generation'; id: string; outcome: string; usage: Usage; timings: Timings }
+  | { type: 'error'; code: string; message: string }
+  /** Request fields this server has never heard of; told once each. */
+  | { type: 'unknown-field'; field: string };
+
+export interface ServerContext {
+  host: ModelHost;
+  queue: Queue;
+  /** flashmoe's version, for `system_fingerprint`. */
+  version: string;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+  emit: (event: ServerEvent) => void;
+  keepAliveMs: number;
+  /** Bytes. */
+  bodyLimit: number;
+  /** Fires when running generations must end: the server's time to drain is over. */
+  shutdown: AbortSignal;
+}

@@ -1,0 +1,101 @@
+// One generation at a time, the others in order of arrival. The queue is bounded: a client that is told
+// to come back later is better off than one that waits for hours.
+
+import { unavailable } from './api-error.js';
+
+export interface Turn {
+  /** Settles when the turn begins; rejects when the signal fires or the queue closes before. */
+  readonly begun: Promise<void>;
+  /** Turns before this one when it was taken. */
+  readonly ahead: number;
+  /** Gives the turn back, begun or not. Calling it again does nothing. */
+  end(): void;
+}
+
+interface Waiting {
+  begin(): void;
+  refuse(error: unknown): void;
+}
+
+export class Queue {
+  readonly #waiting: Waiting[] = [];
+  #running = false;
+  #closed = false;
+
+  /** @param limit turns that may wait behind the running one */
+  constructor(private readonly limit: number) {}
+
+  get length(): number {
+    return this.#waiting.length + (this.#running ? 1 : 0);
+  }
+
+  /** Takes a place; throws a 503 ApiError at once when there is none. */
+  enter(signal: AbortSignal): Turn {
+    if (this.#closed) throw unavailable('the server is stopping', 'server_stopping');
+    if (this.#running && this.#waiting.length >= this.limit) {
+      throw unavailable(`${this.length} requests are being answered or waiting`, 'queue_full');
+    }
+    const ahead = this.length;
+    const { promise, resolve, reject } = settleable();
+    const waiting: Waiting = { begin: resolve, refuse: reject };
+    const leave = (): void => {
+      const at = this.#waiting.indexOf(waiting);
+      if (at >= 0) this.#waiting.splice(at, 1);
+    };
+    const onAbort = (): void => {
+      leave();
+      reject(signal.reason);
+    };
+    let ended = false;
+    const end = (): void => {
+      if (ended) return;
+      ended = true;
+      signal.removeEventListener('abort', onAbort);
+      if (this.#waiting.includes(waiting)) return leave();
+      if (begun) this.#next();
+    };
+    let begun = false;
+    waiting.begin = () => {
+      begun = true;
+      resolve();
+    };
+    if (signal.aborted) reject(signal.reason);
+    else if (this.#running) {
+      this.#waiting.push(waiting);
+      signal.addEventListener('abort', onAbort, { once: true });
+    } else {
+      this.#running = true;
+      waiting.begin();
+    }
+    return { begun: promise, ahead, end };
+  }
+
+  /** Refuses whoever waits and whoever comes; the running turn ends by itself. */
+  close(): void {
+    this.#closed = true;
+    const error = unavailable('the server is stopping', 'server_stopping');
+    for (const waiting of this.#waiting.splice(0)) waiting.refuse(error);
+  }
+
+  #next(): void {
+    const next = this.#waiting.shift();
+    this.#running = next !== undefined;
+    next?.begin();
+  }
+}
+
+function settleable(): {
+  promise: Promise<void>;
+  resolve: () => void;
+  reject: (reason: unknown) => void;
+} {
+  let resolve!: () => void;
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  // A turn may be given back before anyone awaits it.
+  promise.catch(() => undefined);
+  return { promise, resolve, reject };
+}

@@ -1,0 +1,95 @@
+// An engine without a model: it says what a test tells it to, and stops where a test holds it.
+
+import { FlashmoeError } from '../../src/base/errors.js';
+import type {
+  ChatRequest,
+  Engine,
+  FinishReason,
+  GenerateEvent,
+  LoadedModel,
+} from '../../src/engine/types.js';
+
+export type Script = (request: ChatRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>;
+
+export class MemoryEngine implements Engine {
+  readonly model: LoadedModel = {
+    id: 'org/test-model',
+    repo: 'org/test-model',
+    quant: '4bit',
+    contextLength: 1000,
+    expertsPerToken: 4,
+    backend: 'memory',
+    isa: 'none',
+    denseBytes: 0,
+    expertBytesPerToken: 0,
+  };
+  readonly requests: ChatRequest[] = [];
+  closed = false;
+
+  constructor(private readonly script: Script) {}
+
+  /** One token a character. */
+  countTokens(request: ChatRequest): number {
+    const promptTokens = request.messages.reduce((sum, { content }) => sum + content.length, 0);
+    const { contextLength } = this.model;
+    if (promptTokens + (request.maxTokens ?? 0) > contextLength) {
+      throw new FlashmoeError('ERR_CONTEXT', `${promptTokens} tokens do not fit ${contextLength}`, {
+        figures: { promptTokens, contextLength },
+      });
+    }
+    if (request.messages.some((message) => message.content === 'refuse')) {
+      throw new FlashmoeError('ERR_TEMPLATE', 'the template refuses: no', { subject: 'messages' });
+    }
+    return promptTokens;
+  }
+
+  chat(request: ChatRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
+    this.requests.push(request);
+    return this.script(request, signal);
+  }
+
+  continueTokens(): AsyncIterable<GenerateEvent> {
+    throw new Error('not asked of this engine');
+  }
+
+  close(): Promise<void> {
+    this.closed = true;
+    return Promise.resolve();
+  }
+}
+
+export function finish(reason: FinishReason = 'stop'): GenerateEvent {
+  return {
+    type: 'finish',
+    reason,
+    stopSequence: null,
+    usage: { promptTokens: 9, cachedTokens: 2, completionTokens: 5, reasoningTokens: 1 },
+    timings: { prefillSeconds: 0.5, decodeSeconds: 2, expertBytesRead: 4096 },
+  };
+}
+
+export function said(text: string, channel: 'content' | 'reasoning' = 'content'): GenerateEvent {
+  return { type: 'text', channel, text };
+}
+
+/** Says these, in order. */
+export function says(...events: GenerateEvent[]): Script {
+  return async function* () {
+    await Promise.resolve();
+    yield* events;
+  };
+}
+
+/** A promise that a test settles. */
+export class Gate {
+  open!: () => void;
+  readonly opened = new Promise<void>((resolve) => (this.open = resolve));
+}
+
+/** Settles when the signal fires. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
