@@ -1,0 +1,223 @@
+// What the graph asks of whoever computes. Operations are appended in order and see the results of earlier ones;
+// they are complete after wait(). An implementation may run them at once (CPU) or encode them (GPU).
+// Activations are f32, row-major [tokens, width]. Buffers are host memory, shared with the device where there is one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "core/error.h"
+
+namespace flashmoe {
+
+enum class ElementType : uint8_t { u32, bf16, f16, f32 };
+
+/// Bytes of one element.
+constexpr size_t element_bytes(ElementType type) {
+    return type == ElementType::u32 || type == ElementType::f32 ? 4 : 2;
+}
+
+/// A range of page-aligned host memory known to a backend. `device` is the backend's own.
+struct Buffer {
+    std::byte* host = nullptr;
+    size_t bytes = 0;
+    void* device = nullptr;
+};
+
+/// A place in a buffer.
+struct Span {
+    const Buffer* buffer = nullptr;
+    size_t offset = 0;
+
+    explicit operator bool() const { return buffer != nullptr; }
+    Span operator+(size_t bytes) const { return {buffer, offset + bytes}; }
+    template <typename T> T* as() const { return reinterpret_cast<T*>(buffer->host + offset); }
+};
+
+/// A linear map [rows, cols]. bits 0: plain elements of `type`. Otherwise packed codes, and scales and biases of
+/// `type` per group of `group` columns: w = scale * code + bias (scale may be negative).
+struct Matrix {
+    Span weight, scales, biases;
+    uint32_t rows = 0, cols = 0;
+    uint32_t bits = 0, group = 0;
+    ElementType type = ElementType::bf16;
+
+    size_t row_bytes() const { return bits != 0 ? size_t{cols} * bits / 8 : size_t{cols} * element_bytes(type); }
+    size_t groups() const { return bits != 0 ? cols / group : 0; }
+    /// The same map restricted to rows [first, first + count).
+    Matrix slice(uint32_t first, uint32_t count) const {
+        Matrix part = *this;
+        part.rows = count;
+        part.weight.offset += first * row_bytes();
+        part.scales.offset += first * groups() * element_bytes(type);
+        part.biases.offset += first * groups() * element_bytes(type);
+        return part;
+    }
+};
+
+/// Keys or values of a conversation in 16 bits: integer codes with one f32 scale a head and token, value = code *
+/// scale. Against IEEE half the same bytes keep some eight times more of a vector: no bits go to an exponent that all
+/// elements share.
+struct KvCache {
+    /// i16 [max_tokens, heads, dim] and f32 [max_tokens, heads].
+    Span codes, scales;
+};
+
+/// Cosine and sine for the tokens of a batch: f32 [tokens, dims / 2, 2], magnitude included.
+struct RopeTable {
+    Span cos_sin;
+    uint32_t dims = 0;
+    bool interleaved = false;
+};
+
+/// Heads of queries and keys: optional RMS norm of each head, RoPE, then k and v go to the cache.
+struct GqaAppend {
+    /// f32 [tokens, heads, q_stride]; the first head_dim of each head are the query, changed in place.
+    Span q;
+    uint32_t q_stride;
+    /// f32 [tokens, kv_heads, head_dim].
+    Span k, v;
+    /// f32 [head_dim], or none.
+    Span q_norm, k_norm;
+    float eps;
+    RopeTable rope;
+    KvCache k_cache, v_cache;
+    uint32_t heads, kv_heads, head_dim;
+    /// Of the batch's first token.
+    uint32_t position, tokens;
+};
+
+/// Causal attention over the cache; with a gate, out *= sigmoid(gate), the gate standing behind each head's query.
+struct GqaAttend {
+    Span q;
+    uint32_t q_stride;
+    bool gated;
+    KvCache k_cache, v_cache;
+    /// f32 [tokens, heads, head_dim].
+    Span out;
+    uint32_t heads, kv_heads, head_dim;
+    float scale;
+    uint32_t position, tokens;
+};
+
+/// Convolution, recurrence and gated norm of a delta net; docs/format.md has the formulas.
+struct DeltaNet {
+    /// f32 [tokens, 2*key_heads*key_dim + value_heads*value_dim], overwritten.
+    Span qkv;
+    /// f32 [tokens, value_heads*value_dim], [tokens, value_heads], [tokens, value_heads].
+    Span z, a, b;
+    /// f32 [channels, conv_kernel], [value_heads], [value_heads], [value_dim].
+    Span conv, a_log, dt_bias, norm;
+    /// f32 [conv_kernel - 1, channels], oldest first; and [value_heads, value_dim, key_dim].
+    Span history, state;
+    /// f32 [tokens, value_heads*value_dim].
+    Span out;
+    uint32_t key_heads, value_heads, key_dim, value_dim, conv_kernel;
+    float qk_norm_eps, norm_eps;
+    uint32_t tokens;
+};
+
+/// RMS norm of the latent, RoPE of the shared key part and of each query's, then latent | key part go to the cache.
+struct MlaAppend {
+    /// f32 [tokens, heads, nope_dim + rope_dim], changed in place.
+    Span q;
+    /// f32 [tokens, latent_dim + rope_dim].
+    Span c;
+    /// f32 [latent_dim].
+    Span norm;
+    float eps;
+    RopeTable rope;
+    /// Two heads of different width in one row: [max_tokens, latent_dim + rope_dim], scales [max_tokens, 2].
+    KvCache cache;
+    uint32_t heads, latent_dim, nope_dim, rope_dim;
+    uint32_t position, tokens;
+};
+
+/// Attention in absorbed form: queries are taken into latent space, the cache serves as key and value.
+struct MlaAttend {
+    Span q;
+    KvCache cache;
+    /// Either kv_b [heads * (nope_dim + value_dim), latent_dim], used transposed for its first nope_dim rows a head …
+    Matrix kv_b;
+    /// … or embed_q [heads * latent_dim, nope_dim] and unembed_out [heads * value_dim, latent_dim].
+    Matrix embed_q, unembed_out;
+    /// f32 [tokens, heads, value_dim].
+    Span out;
+    uint32_t heads, latent_dim, nope_dim, rope_dim, value_dim;
+    float scale;
+    uint32_t position, tokens;
+};
+
+/// Chooses top_k experts a token. Equal scores: the lower index wins.
+struct Router {
+    /// f32 [tokens, experts].
+    Span logits;
+    /// f32 [experts], or none.
+    Span choice_bias;
+    /// u32 and f32 [tokens, top_k], ascending expert index.
+    Span ids, weights;
+    uint32_t experts, top_k, groups, top_groups;
+    bool sigmoid, normalise;
+    float scale;
+    uint32_t tokens;
+};
+
+/// One expert and the tokens that chose it: entries [first, first + count) of ExpertBatch::tokens and ::weights.
+struct ExpertWork {
+    Matrix gate, up, down;
+    uint32_t first, count;
+};
+
+/// Most entries of one ExpertBatch, and most works.
+constexpr uint32_t kMaxExpertEntries = 256;
+constexpr uint32_t kMaxExpertWorks = 32;
+
+/// y[token] += weight * down(silu(gate(x[token])) * up(x[token])), works in the order given.
+struct ExpertBatch {
+    const ExpertWork* works;
+    uint32_t count;
+    /// Rows of x and y, and routed weights; host memory that stays until wait().
+    const uint32_t* tokens;
+    const float* weights;
+    Span x, y;
+};
+
+/// Most tokens that a linear, an attention, a delta net or a router takes at once.
+constexpr uint32_t kMaxBatchTokens = 64;
+
+class Backend {
+  public:
+    virtual ~Backend() = default;
+    virtual const char* name() const = 0;
+    /// Instruction set or device.
+    virtual const char* isa() const = 0;
+
+    /// Makes host memory usable in operations. `host` is page-aligned and outlives the buffer.
+    virtual Buffer wrap(void* host, size_t bytes) = 0;
+    virtual void unwrap(Buffer& buffer) = 0;
+
+    /// y[t] = row ids[t] of the table. ids: i32.
+    virtual void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) = 0;
+    /// y = x / sqrt(mean(x^2) + eps) * weight, row by row. x and y may be the same.
+    virtual void rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) = 0;
+    /// y[t] = W x[t].
+    virtual void linear(const Matrix& matrix, Span x, Span y, uint32_t tokens) = 0;
+    /// y += x.
+    virtual void add(Span y, Span x, size_t count) = 0;
+    /// y[t] += sigmoid(gate[t]) * x[t]; without a gate, y += x.
+    virtual void add_gated(Span y, Span x, Span gate, uint32_t width, uint32_t tokens) = 0;
+    /// y = silu(gate) * up. y may be gate or up.
+    virtual void swiglu(Span gate, Span up, Span y, size_t count) = 0;
+    virtual void gqa_append(const GqaAppend& op) = 0;
+    virtual void gqa_attend(const GqaAttend& op) = 0;
+    virtual void delta_net(const DeltaNet& op) = 0;
+    virtual void mla_append(const MlaAppend& op) = 0;
+    virtual void mla_attend(const MlaAttend& op) = 0;
+    virtual void route(const Router& op) = 0;
+    virtual void experts(const ExpertBatch& op) = 0;
+    /// Everything appended is done and visible to the host.
+    virtual void wait() = 0;
+};
+
+} // namespace flashmoe

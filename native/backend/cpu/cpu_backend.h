@@ -1,0 +1,61 @@
+// The CPU implementation: operations run at once, spread over a thread pool. Always there, always right.
+#pragma once
+
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "core/thread_pool.h"
+
+namespace flashmoe::cpu {
+
+class CpuBackend final : public Backend {
+  public:
+    CpuBackend(uint32_t threads, const Kernels& kernels);
+
+    const char* name() const override { return "cpu"; }
+    const char* isa() const override { return kernels_.isa; }
+    Buffer wrap(void* host, size_t bytes) override { return {static_cast<std::byte*>(host), bytes, nullptr}; }
+    void unwrap(Buffer& buffer) override { buffer = {}; }
+
+    void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) override;
+    void rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) override;
+    void linear(const Matrix& matrix, Span x, Span y, uint32_t tokens) override;
+    void add(Span y, Span x, size_t count) override;
+    void add_gated(Span y, Span x, Span gate, uint32_t width, uint32_t tokens) override;
+    void swiglu(Span gate, Span up, Span y, size_t count) override;
+    void gqa_append(const GqaAppend& op) override;
+    void gqa_attend(const GqaAttend& op) override;
+    void delta_net(const DeltaNet& op) override;
+    void mla_append(const MlaAppend& op) override;
+    void mla_attend(const MlaAttend& op) override;
+    void route(const Router& op) override;
+    void experts(const ExpertBatch& op) override;
+    void wait() override {}
+
+  private:
+    /// Queries [tokens, heads], `q_stride` floats apart; out [tokens, heads, value_dim]. A row of the cache holds
+    /// kv_heads heads, `head_stride` codes and one scale each; a key may go on in a second part, scaled apart.
+    struct Attention {
+        const float* q;
+        size_t q_stride;
+        KvCache k, v;
+        size_t row_codes, row_scales, head_stride;
+        float* out;
+        uint32_t heads, kv_heads, key_dim, second_key_dim, value_dim;
+        float scale;
+        uint32_t position, tokens;
+    };
+    void store(const KvCache& cache, size_t code, size_t scale, const float* values, uint32_t count) const;
+    void attend(const Attention& op);
+    void attend_block(const Attention& op, uint32_t token, uint32_t head, uint32_t block, float* partial) const;
+
+    /// Room that grows to the largest request so far and stays.
+    float* room(std::vector<float>& storage, size_t floats);
+
+    const Kernels& kernels_;
+    ThreadPool pool_;
+    std::vector<float> prepared_, inner_, partials_, worker_room_, queries_;
+};
+
+} // namespace flashmoe::cpu

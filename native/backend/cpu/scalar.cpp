@@ -1,0 +1,184 @@
+// Plain C++ kernels: the definition the others are tested against.
+#include <cmath>
+#include <cstring>
+
+#include "backend/cpu/kernels.h"
+#include "core/half.h"
+
+namespace flashmoe::cpu {
+namespace {
+
+float load(ElementType type, const std::byte* base, size_t index) {
+    if (type == ElementType::f32) {
+        float value;
+        std::memcpy(&value, base + index * 4, 4);
+        return value;
+    }
+    uint16_t bits;
+    std::memcpy(&bits, base + index * 2, 2);
+    return type == ElementType::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
+}
+
+/// Code j of a packed row: little-endian bytes, least significant code first.
+uint32_t code(const std::byte* row, uint32_t bits, size_t j) {
+    const size_t bit = j * bits;
+    return (static_cast<uint32_t>(row[bit / 8]) >> (bit % 8)) & ((1u << bits) - 1);
+}
+
+const std::byte* weight_row(const Matrix& matrix, uint32_t row) {
+    return matrix.weight.as<const std::byte>() + row * matrix.row_bytes();
+}
+
+size_t prepared_floats(const Matrix& matrix) { return matrix.cols + matrix.groups(); }
+
+/// x, then the sum of each group.
+void prepare(const Matrix& matrix, const float* x, float* prepared) {
+    std::memcpy(prepared, x, matrix.cols * sizeof(float));
+    for (size_t g = 0; g < matrix.groups(); ++g) {
+        float sum = 0;
+        for (uint32_t j = 0; j < matrix.group; ++j) sum += x[g * matrix.group + j];
+        prepared[matrix.cols + g] = sum;
+    }
+}
+
+float quantised_row(const Matrix& matrix, uint32_t row, const float* x) {
+    const std::byte* codes = weight_row(matrix, row);
+    const std::byte* scales = matrix.scales.as<const std::byte>();
+    const std::byte* biases = matrix.biases.as<const std::byte>();
+    const float* sums = x + matrix.cols;
+    float total = 0;
+    for (size_t g = 0; g < matrix.groups(); ++g) {
+        float dot = 0;
+        for (size_t j = g * matrix.group; j < (g + 1) * matrix.group; ++j) {
+            dot += static_cast<float>(code(codes, matrix.bits, j)) * x[j];
+        }
+        const size_t index = row * matrix.groups() + g;
+        total += load(matrix.type, scales, index) * dot + load(matrix.type, biases, index) * sums[g];
+    }
+    return total;
+}
+
+float plain_row(const Matrix& matrix, uint32_t row, const float* x) {
+    const std::byte* values = weight_row(matrix, row);
+    // Runs of 64 keep the rounding of long rows near that of a group.
+    float total = 0;
+    for (uint32_t start = 0; start < matrix.cols; start += 64) {
+        float dot = 0;
+        for (uint32_t j = start; j < matrix.cols && j < start + 64; ++j) dot += load(matrix.type, values, j) * x[j];
+        total += dot;
+    }
+    return total;
+}
+
+void rows(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
+          uint32_t tokens, float* y, size_t y_stride) {
+    for (uint32_t r = first; r < last; ++r) {
+        for (uint32_t t = 0; t < tokens; ++t) {
+            const float* x = prepared + t * prepared_stride;
+            y[t * y_stride + (r - first)] = matrix.bits != 0 ? quantised_row(matrix, r, x) : plain_row(matrix, r, x);
+        }
+    }
+}
+
+void row_values(const Matrix& matrix, uint32_t row, float* out) {
+    const std::byte* values = weight_row(matrix, row);
+    for (uint32_t j = 0; j < matrix.cols; ++j) {
+        if (matrix.bits == 0) {
+            out[j] = load(matrix.type, values, j);
+            continue;
+        }
+        const size_t index = row * matrix.groups() + j / matrix.group;
+        out[j] = load(matrix.type, matrix.scales.as<const std::byte>(), index) *
+                     static_cast<float>(code(values, matrix.bits, j)) +
+                 load(matrix.type, matrix.biases.as<const std::byte>(), index);
+    }
+}
+
+void add_transposed(const Matrix& matrix, uint32_t first, uint32_t count, const float* x, float* y) {
+    for (uint32_t r = 0; r < count; ++r) {
+        const std::byte* values = weight_row(matrix, first + r);
+        for (uint32_t j = 0; j < matrix.cols; ++j) {
+            if (matrix.bits == 0) {
+                y[j] += x[r] * load(matrix.type, values, j);
+                continue;
+            }
+            const size_t index = (first + r) * matrix.groups() + j / matrix.group;
+            y[j] += x[r] * (load(matrix.type, matrix.scales.as<const std::byte>(), index) *
+                                static_cast<float>(code(values, matrix.bits, j)) +
+                            load(matrix.type, matrix.biases.as<const std::byte>(), index));
+        }
+    }
+}
+
+float dot_kv(const float* q, const KvCode* k, uint32_t n) {
+    float sum = 0;
+    for (uint32_t i = 0; i < n; ++i) sum += q[i] * static_cast<float>(k[i]);
+    return sum;
+}
+
+void add_kv(float* y, float weight, const KvCode* v, uint32_t n) {
+    for (uint32_t i = 0; i < n; ++i) y[i] += weight * static_cast<float>(v[i]);
+}
+
+float store_kv(KvCode* target, const float* values, uint32_t n) {
+    float most = 0, poison = 0;
+    for (uint32_t i = 0; i < n; ++i) {
+        most = std::fmax(most, std::fabs(values[i]));
+        poison += values[i] * 0.0f;
+    }
+    // Integers hold no NaN and no infinity: the scale carries them on. Below 1e-30 the inverse would overflow.
+    const bool sound = poison == 0.0f && most >= 1e-30f;
+    const float factor = sound ? 32767.0f / most : 0.0f;
+    for (uint32_t i = 0; i < n; ++i) target[i] = sound ? static_cast<KvCode>(std::lrint(values[i] * factor)) : KvCode{0};
+    return sound ? most / 32767.0f : poison;
+}
+
+void rms_norm(const float* x, const float* weight, float* y, uint32_t n, float eps) {
+    float sum = 0;
+    for (uint32_t i = 0; i < n; ++i) sum += x[i] * x[i];
+    const float factor = 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
+    for (uint32_t i = 0; i < n; ++i) y[i] = x[i] * factor * (weight != nullptr ? weight[i] : 1.0f);
+}
+
+void swiglu(const float* gate, const float* up, float* y, size_t n) {
+    for (size_t i = 0; i < n; ++i) y[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+}
+
+void delta_rows(float* state, uint32_t rows, uint32_t key_dim, const float* k, const float* q, const float* v,
+                float decay, float beta, float* out) {
+    for (uint32_t r = 0; r < rows; ++r) {
+        float* s = state + size_t{r} * key_dim;
+        float recall = 0;
+        for (uint32_t i = 0; i < key_dim; ++i) {
+            s[i] *= decay;
+            recall += s[i] * k[i];
+        }
+        const float delta = beta * (v[r] - recall);
+        float sum = 0;
+        for (uint32_t i = 0; i < key_dim; ++i) {
+            s[i] += delta * k[i];
+            sum += s[i] * q[i];
+        }
+        out[r] = sum;
+    }
+}
+
+} // namespace
+
+const Kernels& scalar_kernels() {
+    static const Kernels table{.isa = "scalar",
+                               .prepared_floats = prepared_floats,
+                               .prepare = prepare,
+                               .rows = rows,
+                               .row_values = row_values,
+                               .add_transposed = add_transposed,
+                               .dot_kv = dot_kv,
+                               .add_kv = add_kv,
+                               .store_kv = store_kv,
+                               .rms_norm = rms_norm,
+                               .swiglu = swiglu,
+                               .delta_rows = delta_rows};
+    return table;
+}
+
+} // namespace flashmoe::cpu

@@ -1,0 +1,68 @@
+#include "blocks/gqa.h"
+
+namespace flashmoe {
+
+Gqa::Gqa(const GqaSpec& spec, uint32_t hidden, float norm_eps, DenseWeights& weights, RopeRegistry& ropes)
+    : heads_(spec.heads), kv_heads_(spec.kv_heads), head_dim_(spec.head_dim),
+      q_stride_(spec.head_dim * (spec.output_gate ? 2 : 1)), rope_(ropes.add(spec.rope)), scale_(spec.scale),
+      norm_eps_(norm_eps), gated_(spec.output_gate), q_(weights.matrix(spec.q, heads_ * q_stride_, hidden)),
+      k_(weights.matrix(spec.k, kv_heads_ * head_dim_, hidden)),
+      v_(weights.matrix(spec.v, kv_heads_ * head_dim_, hidden)),
+      o_(weights.matrix(spec.o, hidden, heads_ * head_dim_)) {
+    if (spec.qk_norm) {
+        q_norm_ = weights.values(spec.q_norm, {head_dim_});
+        k_norm_ = weights.values(spec.k_norm, {head_dim_});
+    }
+}
+
+StateShape Gqa::state_shape() const {
+    const uint64_t codes = uint64_t{kv_heads_} * head_dim_ * sizeof(int16_t), scales = kv_heads_ * sizeof(float);
+    return {.plane_bytes = {codes, codes, scales, scales}, .fixed_bytes = 0};
+}
+
+size_t Gqa::scratch_floats() const { return q_.rows + 2 * size_t{k_.rows} + size_t{heads_} * head_dim_; }
+
+void Gqa::append(const Batch& batch, Span x, Span y, const LayerState& state) const {
+    Backend& backend = batch.backend;
+    const uint32_t tokens = batch.tokens;
+    ScratchCursor scratch(batch.scratch);
+    const Span q = scratch.take(size_t{tokens} * q_.rows);
+    const Span k = scratch.take(size_t{tokens} * k_.rows);
+    const Span v = scratch.take(size_t{tokens} * v_.rows);
+    const Span out = scratch.take(size_t{tokens} * heads_ * head_dim_);
+    const KvCache k_cache{state.planes[0], state.planes[2]}, v_cache{state.planes[1], state.planes[3]};
+
+    backend.linear(q_, x, q, tokens);
+    backend.linear(k_, x, k, tokens);
+    backend.linear(v_, x, v, tokens);
+    backend.gqa_append({.q = q,
+                        .q_stride = q_stride_,
+                        .k = k,
+                        .v = v,
+                        .q_norm = q_norm_,
+                        .k_norm = k_norm_,
+                        .eps = norm_eps_,
+                        .rope = batch.ropes[rope_],
+                        .k_cache = k_cache,
+                        .v_cache = v_cache,
+                        .heads = heads_,
+                        .kv_heads = kv_heads_,
+                        .head_dim = head_dim_,
+                        .position = batch.position,
+                        .tokens = tokens});
+    backend.gqa_attend({.q = q,
+                        .q_stride = q_stride_,
+                        .gated = gated_,
+                        .k_cache = k_cache,
+                        .v_cache = v_cache,
+                        .out = out,
+                        .heads = heads_,
+                        .kv_heads = kv_heads_,
+                        .head_dim = head_dim_,
+                        .scale = scale_,
+                        .position = batch.position,
+                        .tokens = tokens});
+    backend.linear(o_, out, y, tokens);
+}
+
+} // namespace flashmoe

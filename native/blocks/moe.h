@@ -1,0 +1,57 @@
+// Mixture of experts over a whole chunk of tokens: route them all, read each chosen expert once, multiply it with
+// all of its tokens. Expert outputs are added in ascending expert order, so results don't depend on read order.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "blocks/block.h"
+#include "blocks/dense_mlp.h"
+#include "experts/expert_reader.h"
+
+namespace flashmoe {
+
+/// Host and device room for routing a chunk; sized once, for the longest chunk.
+struct RoutingRoom {
+    /// u32 and f32 [tokens, top_k].
+    Span ids, weights;
+    /// Chosen experts, ascending; and, expert by expert, the tokens with their weights.
+    std::vector<uint32_t> experts, counts, tokens;
+    std::vector<float> token_weights;
+    /// Where each expert's tokens start.
+    std::vector<uint32_t> starts;
+
+    /// Sizes the vectors; afterwards plan() allocates nothing.
+    void reserve(uint32_t max_tokens, uint32_t max_top_k, uint32_t max_experts);
+    /// Sorts [tokens, top_k] choices by expert. Expert i of `experts` has tokens [starts[i], starts[i] + counts[i]).
+    void plan(uint32_t token_count, uint32_t top_k, uint32_t expert_count);
+};
+
+class Moe {
+  public:
+    Moe(const MoeSpec& spec, uint32_t layer, uint32_t hidden, uint32_t top_k, DenseWeights& weights);
+    size_t scratch_floats() const;
+    uint32_t top_k() const { return top_k_; }
+    uint32_t experts() const { return experts_; }
+
+    /// y = moe(x), both [tokens, hidden], any number of tokens; batch.tokens and position are not looked at.
+    void append(const Batch& batch, uint32_t tokens, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
+                RoutingRoom& room) const;
+
+  private:
+    void route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const;
+    void add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const;
+    void add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
+                    const RoutingRoom& room) const;
+
+    uint32_t hidden_, experts_, top_k_, groups_, top_groups_;
+    bool sigmoid_, normalise_;
+    float scale_;
+    Matrix router_;
+    Span choice_bias_;
+    std::optional<DenseMlp> shared_;
+    /// rows 0 = the shared expert has no gate.
+    Matrix shared_gate_;
+};
+
+} // namespace flashmoe

@@ -1,0 +1,150 @@
+// The C API: translates handles, options and exceptions. Nothing is decided here.
+#include "flashmoe.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/self_test.h"
+#include "core/session.h"
+
+using flashmoe::Engine;
+using flashmoe::Error;
+using flashmoe::Session;
+
+struct fm_engine {
+    std::shared_ptr<Engine> engine;
+};
+
+struct fm_session {
+    std::unique_ptr<Session> session;
+};
+
+namespace {
+
+void describe(fm_error* error, fm_status status, const char* message) {
+    if (error == nullptr) return;
+    error->status = status;
+    std::strncpy(error->message, message, sizeof error->message - 1);
+    error->message[sizeof error->message - 1] = '\0';
+}
+
+template <typename Work> fm_status guarded(fm_error* error, Work&& work) noexcept {
+    try {
+        work();
+        return FM_OK;
+    } catch (const Error& thrown) {
+        describe(error, thrown.status(), thrown.what());
+        return thrown.status();
+    } catch (const std::bad_alloc&) {
+        describe(error, FM_ENGINE, "out of memory");
+        return FM_ENGINE;
+    } catch (const std::exception& thrown) {
+        describe(error, FM_ENGINE, thrown.what());
+        return FM_ENGINE;
+    }
+}
+
+Session::Progress wrap(fm_progress progress, void* user) {
+    if (progress == nullptr) return {};
+    return [=](uint64_t done, uint64_t total) { return progress(user, done, total) == 0; };
+}
+
+} // namespace
+
+extern "C" {
+
+const char* fm_status_name(fm_status status) {
+    switch (status) {
+    case FM_OK: return "OK";
+    case FM_MODEL_DAMAGED: return "ERR_MODEL_DAMAGED";
+    case FM_MODEL_MISSING: return "ERR_MODEL_MISSING";
+    case FM_UNSUPPORTED_MODEL: return "ERR_UNSUPPORTED_MODEL";
+    case FM_CONTEXT: return "ERR_CONTEXT";
+    case FM_IO: return "ERR_IO";
+    case FM_INTERRUPTED: return "ERR_INTERRUPTED";
+    case FM_ENGINE: break;
+    }
+    return "ERR_ENGINE";
+}
+
+fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, fm_error* error) {
+    return guarded(error, [&] {
+        const flashmoe::EngineOptions plain{.model_dir = options->model_dir,
+                                            .experts_dir = options->experts_dir,
+                                            .threads = std::clamp(options->threads, 1u, 1024u),
+                                            .io_threads = std::clamp(options->io_threads, 1u, 256u),
+                                            .token_limit = options->token_limit,
+                                            .experts_per_token = options->experts_per_token};
+        auto backend = std::make_unique<flashmoe::cpu::CpuBackend>(plain.threads, flashmoe::cpu::best_kernels());
+        *engine = new fm_engine{std::make_shared<Engine>(plain, std::move(backend))};
+    });
+}
+
+void fm_engine_info_get(const fm_engine* engine, fm_engine_info* info) { *info = engine->engine->info(); }
+
+void fm_engine_close(fm_engine* engine) { delete engine; }
+
+fm_status fm_session_create(fm_engine* engine, uint32_t max_tokens, fm_session** session, fm_error* error) {
+    return guarded(error, [&] { *session = new fm_session{std::make_unique<Session>(engine->engine, max_tokens)}; });
+}
+
+void fm_session_close(fm_session* session) { delete session; }
+
+uint32_t fm_session_length(const fm_session* session) { return session->session->length(); }
+
+fm_status fm_session_prefill(fm_session* session, const int32_t* tokens, size_t count, fm_progress progress, void* user,
+                             fm_step_stats* stats, fm_error* error) {
+    return guarded(error, [&] { *stats = session->session->prefill(tokens, count, wrap(progress, user)); });
+}
+
+fm_status fm_session_decode(fm_session* session, int32_t token, fm_step_stats* stats, fm_error* error) {
+    return guarded(error, [&] { *stats = session->session->decode(token); });
+}
+
+fm_status fm_session_evaluate(fm_session* session, const int32_t* tokens, size_t count, float* logits,
+                              float* const* hidden, fm_progress progress, void* user, fm_error* error) {
+    return guarded(error, [&] { session->session->evaluate(tokens, count, logits, hidden, wrap(progress, user)); });
+}
+
+fm_status fm_session_logits(const fm_session* session, float* logits, fm_error* error) {
+    return guarded(error, [&] {
+        const std::vector<float>& values = session->session->logits();
+        std::memcpy(logits, values.data(), values.size() * sizeof(float));
+    });
+}
+
+void fm_session_seed(fm_session* session, uint64_t seed) { session->session->seed(seed); }
+
+fm_status fm_session_sample(fm_session* session, const fm_sampling* sampling, int32_t* token, fm_error* error) {
+    return guarded(error, [&] { *token = static_cast<int32_t>(session->session->sample(*sampling)); });
+}
+
+void fm_session_reset(fm_session* session) { session->session->reset(); }
+
+fm_status fm_session_fork(const fm_session* session, fm_session** fork, fm_error* error) {
+    return guarded(error, [&] { *fork = new fm_session{session->session->fork()}; });
+}
+
+fm_status fm_session_save_size(const fm_session* session, size_t* bytes, fm_error* error) {
+    return guarded(error, [&] { *bytes = session->session->save_size(); });
+}
+
+fm_status fm_session_save(const fm_session* session, uint8_t* bytes, size_t size, fm_error* error) {
+    return guarded(error, [&] { session->session->save(bytes, size); });
+}
+
+fm_status fm_session_restore(fm_session* session, const uint8_t* bytes, size_t size, fm_error* error) {
+    return guarded(error, [&] { session->session->restore(bytes, size); });
+}
+
+size_t fm_self_test(fm_kernel_check* checks, size_t capacity, const char** backend, const char** isa) {
+    const flashmoe::cpu::Kernels& kernels = flashmoe::cpu::best_kernels();
+    *backend = "cpu";
+    *isa = kernels.isa;
+    return flashmoe::cpu::self_test(kernels, checks, capacity);
+}
+
+} // extern "C"

@@ -1,0 +1,189 @@
+#include "core/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/hash.h"
+
+namespace flashmoe {
+namespace {
+
+// Slots bound the memory that reading ahead takes; two are the least that lets a read overlap a computation.
+constexpr uint64_t kSlotMemory = 96u << 20;
+constexpr uint32_t kMaxSlots = 32;
+
+uint32_t slot_count(uint64_t slot_bytes) {
+    return static_cast<uint32_t>(std::clamp<uint64_t>(kSlotMemory / slot_bytes, 2, kMaxSlots));
+}
+
+} // namespace
+
+Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
+    : options_(options), backend_(std::move(backend)),
+      manifest_(read_dense_manifest(options.model_dir + "/model_weights.json")),
+      weights_(std::make_unique<DenseWeights>(*backend_, options.model_dir, manifest_)),
+      files_(std::make_unique<ExpertFiles>(options.experts_dir, manifest_.spec)),
+      model_(std::make_unique<Model>(manifest_.spec, options.experts_per_token, *weights_)) {
+    if (files_->slot_bytes() != 0) {
+        reader_ = std::make_unique<ExpertReader>(*backend_, files_->slot_bytes(), slot_count(files_->slot_bytes()),
+                                                 std::max(options.io_threads, 1u));
+    }
+    tables_.resize(model_->ropes.all().size());
+    reserve(1, 1);
+}
+
+Engine::~Engine() { backend_->unwrap(room_.buffer); }
+
+fm_engine_info Engine::info() const {
+    fm_engine_info info{.backend = backend_->name(),
+                        .isa = backend_->isa(),
+                        .vocab_size = model_->vocab,
+                        .max_positions = model_->max_positions,
+                        .layers = static_cast<uint32_t>(model_->layers.size()),
+                        .hidden_size = model_->hidden,
+                        .experts_per_token = model_->max_top_k,
+                        .dense_bytes = weights_->mapped_bytes(),
+                        .expert_bytes_per_token = 0,
+                        .state_bytes = 0,
+                        .kv_bytes_per_token = 0};
+    for (uint32_t i = 0; i < model_->layers.size(); ++i) {
+        const Layer& layer = model_->layers[i];
+        const StateShape shape = layer.mixer->state_shape();
+        info.state_bytes += shape.fixed_bytes;
+        info.kv_bytes_per_token += shape.bytes_per_token();
+        if (const auto* moe = std::get_if<Moe>(&layer.mlp)) {
+            info.expert_bytes_per_token += moe->top_k() * files_->layer(i).expert_size;
+        }
+    }
+    return info;
+}
+
+uint64_t Engine::state_key() const {
+    const uint64_t parts[3] = {manifest_.fingerprint, files_->fingerprint(), model_->max_top_k};
+    return hash_bytes(parts, sizeof parts);
+}
+
+void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
+    if (tokens == room_.tokens && logit_rows == room_.logit_rows) return;
+    const Model& model = *model_;
+    const size_t floats = size_t{tokens} * model.hidden;
+    const size_t batch = std::min(tokens, kMaxBatchTokens);
+    std::vector<std::pair<Span*, size_t>> parts;
+    room_.ropes.resize(model.ropes.all().size());
+    parts = {{&room_.ids, tokens}, {&room_.h, floats}, {&room_.m, floats}, {&room_.y, floats},
+             {&room_.logits, size_t{logit_rows} * model.vocab}, {&room_.scratch, batch * model.scratch_floats},
+             {&routing_.ids, size_t{tokens} * model.max_top_k}, {&routing_.weights, size_t{tokens} * model.max_top_k}};
+    for (size_t i = 0; i < room_.ropes.size(); ++i) {
+        parts.emplace_back(&room_.ropes[i], size_t{tokens} * model.ropes.all()[i].dims);
+    }
+    size_t total = 0;
+    for (auto& [span, count] : parts) {
+        *span = Span{&room_.buffer, total};
+        total += round_up(count * sizeof(float), 128);
+    }
+    backend_->unwrap(room_.buffer);
+    room_.memory = PageMemory();
+    room_.tokens = 0;
+    room_.memory = PageMemory(total);
+    room_.buffer = backend_->wrap(room_.memory.data(), room_.memory.size());
+    room_.tokens = tokens;
+    room_.logit_rows = logit_rows;
+    routing_.reserve(tokens, model.max_top_k, model.max_experts);
+}
+
+void Engine::tabulate_ropes(uint32_t position, uint32_t tokens) {
+    for (size_t r = 0; r < tables_.size(); ++r) {
+        const RopeSpec& rope = model_->ropes.all()[r];
+        tables_[r] = {room_.ropes[r], rope.dims, rope.interleaved};
+        float* out = room_.ropes[r].as<float>();
+        for (uint32_t t = 0; t < tokens; ++t) {
+            for (const double frequency : rope.inv_freq) {
+                // In double: at position 250,000 an f32 angle would be off by a hundredth of a radian.
+                const double angle = static_cast<double>(position + t) * frequency;
+                *out++ = static_cast<float>(std::cos(angle) * rope.magnitude);
+                *out++ = static_cast<float>(std::sin(angle) * rope.magnitude);
+            }
+        }
+    }
+}
+
+Batch Engine::batch_at(uint32_t first, uint32_t count, uint32_t position) {
+    for (size_t r = 0; r < tables_.size(); ++r) {
+        tables_[r].cos_sin = room_.ropes[r] + size_t{first} * tables_[r].dims * sizeof(float);
+    }
+    return {*backend_, position + first, count, tables_.data(), room_.scratch};
+}
+
+void Engine::step(const StepState& state, const int32_t* tokens, uint32_t count, const StepOutput& output,
+                  const std::function<bool(uint32_t)>& keep_going) {
+    const uint32_t logit_rows = output.logits != nullptr ? std::min(count, 8u) : 1;
+    if (count > room_.tokens || logit_rows > room_.logit_rows) reserve(count, logit_rows);
+    std::memcpy(room_.ids.as<int32_t>(), tokens, count * sizeof(int32_t));
+    tabulate_ropes(state.position, count);
+    for (uint32_t first = 0; first < count; first += kMaxBatchTokens) {
+        backend_->embed(model_->embed, room_.ids + first * sizeof(int32_t), row(room_.h, first),
+                        std::min(kMaxBatchTokens, count - first));
+    }
+    const auto copy_hidden = [&](uint32_t index, Span from) {
+        if (output.hidden == nullptr) return;
+        backend_->wait();
+        std::memcpy(output.hidden[index], from.as<float>(), size_t{count} * model_->hidden * sizeof(float));
+    };
+    const auto layers = static_cast<uint32_t>(model_->layers.size());
+    for (uint32_t index = 0; index < layers; ++index) {
+        if (!keep_going(index)) fail(FM_INTERRUPTED, "stopped on request");
+        copy_hidden(index, room_.h);
+        run_layer(state, index, count);
+    }
+    // Only the last row goes on, unless every position was asked for.
+    const uint32_t from = output.logits != nullptr || output.hidden != nullptr ? 0 : count - 1;
+    backend_->rms_norm(row(room_.h, from), model_->final_norm, row(room_.m, from), model_->hidden, model_->norm_eps,
+                       count - from);
+    copy_hidden(layers, room_.m);
+    write_logits(count, output);
+}
+
+void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens) {
+    const Layer& layer = model_->layers[index];
+    for (uint32_t first = 0; first < tokens; first += kMaxBatchTokens) {
+        const uint32_t count = std::min(kMaxBatchTokens, tokens - first);
+        const Span h = row(room_.h, first), m = row(room_.m, first), y = row(room_.y, first);
+        backend_->rms_norm(h, layer.input_norm, m, model_->hidden, model_->norm_eps, count);
+        layer.mixer->append(batch_at(first, count, state.position), m, y, state.layers[index]);
+        backend_->add(h, y, size_t{count} * model_->hidden);
+    }
+    backend_->rms_norm(room_.h, layer.post_norm, room_.m, model_->hidden, model_->norm_eps, tokens);
+    run_mlp(index, tokens);
+    backend_->add(room_.h, room_.y, size_t{tokens} * model_->hidden);
+}
+
+void Engine::run_mlp(uint32_t index, uint32_t tokens) {
+    const auto& mlp = model_->layers[index].mlp;
+    if (const auto* moe = std::get_if<Moe>(&mlp)) {
+        moe->append(batch_at(0, 0, 0), tokens, room_.m, room_.y, files_->layer(index), *reader_, routing_);
+        return;
+    }
+    for (uint32_t first = 0; first < tokens; first += kMaxBatchTokens) {
+        const uint32_t count = std::min(kMaxBatchTokens, tokens - first);
+        std::get<DenseMlp>(mlp).append(batch_at(first, count, 0), row(room_.m, first), row(room_.y, first));
+    }
+}
+
+void Engine::write_logits(uint32_t count, const StepOutput& output) {
+    const size_t bytes = size_t{model_->vocab} * sizeof(float);
+    if (output.logits != nullptr) {
+        for (uint32_t first = 0; first < count; first += room_.logit_rows) {
+            const uint32_t rows = std::min(room_.logit_rows, count - first);
+            backend_->linear(model_->lm_head, row(room_.m, first), room_.logits, rows);
+            backend_->wait();
+            std::memcpy(output.logits + size_t{first} * model_->vocab, room_.logits.as<float>(), rows * bytes);
+        }
+    }
+    if (output.last_logits == nullptr) return;
+    backend_->linear(model_->lm_head, row(room_.m, count - 1), room_.logits, 1);
+    backend_->wait();
+    std::memcpy(output.last_logits, room_.logits.as<float>(), bytes);
+}
+
+} // namespace flashmoe

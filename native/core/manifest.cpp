@@ -1,0 +1,165 @@
+#include "core/manifest.h"
+
+#include <algorithm>
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/memory.h"
+
+namespace flashmoe {
+namespace {
+
+// The largest known model's manifest is under 1 MB.
+constexpr uint64_t kMaxManifestBytes = 64u << 20;
+constexpr uint64_t kMaxFileBytes = uint64_t{1} << 46;
+constexpr size_t kMaxTensors = 1'000'000;
+constexpr uint64_t kDenseAlignment = 64;
+
+ElementType parse_type(const Field& field) {
+    const std::string& name = field.string();
+    if (name == "U32") return ElementType::u32;
+    if (name == "BF16") return ElementType::bf16;
+    if (name == "F16") return ElementType::f16;
+    if (name == "F32") return ElementType::f32;
+    field.damaged("\"" + name + "\" is not one of U32, BF16, F16, F32");
+}
+
+TensorInfo parse_tensor(const Field& field, uint64_t file_size, uint64_t alignment) {
+    TensorInfo tensor;
+    tensor.offset = field.at("offset").integer(0, kMaxFileBytes);
+    tensor.size = field.at("size").integer(1, kMaxFileBytes);
+    tensor.type = parse_type(field.at("dtype"));
+    uint64_t bytes = element_bytes(tensor.type);
+    const Field shape = field.at("shape");
+    for (const Field& item : shape.items(8)) {
+        const uint64_t extent = item.integer(1, uint64_t{1} << 40);
+        if (__builtin_mul_overflow(bytes, extent, &bytes)) shape.damaged("too large");
+        tensor.shape.push_back(extent);
+    }
+    if (tensor.shape.empty()) shape.damaged("no dimensions");
+    if (bytes != tensor.size) {
+        field.damaged("its shape takes " + std::to_string(bytes) + " bytes, its size says " + std::to_string(tensor.size));
+    }
+    if (tensor.offset % alignment != 0) {
+        field.damaged("offset " + std::to_string(tensor.offset) + " is not a multiple of " + std::to_string(alignment));
+    }
+    if (tensor.offset > file_size || tensor.size > file_size - tensor.offset) {
+        field.damaged("ends at byte " + std::to_string(tensor.offset + tensor.size) + " of " + std::to_string(file_size));
+    }
+    if (field.has("bits")) tensor.bits = static_cast<uint32_t>(field.at("bits").integer(1, 32));
+    if (field.has("group_size")) tensor.group = static_cast<uint32_t>(field.at("group_size").integer(1, 1u << 20));
+    if ((tensor.bits != 0) != (tensor.group != 0)) field.damaged("bits and group_size belong together");
+    if (tensor.bits != 0) {
+        if (tensor.type != ElementType::u32) field.damaged("quantised codes must be U32");
+        const bool known_bits = tensor.bits == 2 || tensor.bits == 4 || tensor.bits == 8;
+        const bool known_group = tensor.group == 32 || tensor.group == 64 || tensor.group == 128;
+        if (!known_bits || !known_group) {
+            fail(FM_UNSUPPORTED_MODEL, field.path(), ": ", tensor.bits, " bits in groups of ", tensor.group,
+                 "; 2, 4 or 8 bits in groups of 32, 64 or 128 are supported");
+        }
+    } else if (tensor.type == ElementType::u32) {
+        field.damaged("U32 without bits and group_size");
+    }
+    return tensor;
+}
+
+void check_overlap(const std::map<std::string, TensorInfo>& tensors, const std::string& path) {
+    std::vector<const std::pair<const std::string, TensorInfo>*> sorted;
+    sorted.reserve(tensors.size());
+    for (const auto& entry : tensors) sorted.push_back(&entry);
+    std::sort(sorted.begin(), sorted.end(),
+              [](const auto* a, const auto* b) { return a->second.offset < b->second.offset; });
+    for (size_t i = 1; i < sorted.size(); ++i) {
+        const TensorInfo& before = sorted[i - 1]->second;
+        if (before.offset + before.size > sorted[i]->second.offset) {
+            fail(FM_MODEL_DAMAGED, path, ": ", sorted[i]->first, " overlaps ", sorted[i - 1]->first);
+        }
+    }
+}
+
+void check_format(const Field& root, const char* format) {
+    if (const Field name = root.at("format"); name.string() != format) {
+        name.damaged("expected \"" + std::string(format) + "\"");
+    }
+    if (const Field version = root.at("version"); version.integer(0, 1u << 20) != 1) {
+        fail(FM_UNSUPPORTED_MODEL, version.path(), ": only version 1 is known");
+    }
+}
+
+ExpertLayout parse_layout(const Field& field) {
+    ExpertLayout layout;
+    layout.expert_size = field.at("expert_size").integer(1, kMaxFileBytes);
+    const Field stride = field.at("expert_stride");
+    layout.expert_stride = stride.integer(1, kMaxFileBytes);
+    if (layout.expert_stride < layout.expert_size || layout.expert_stride % kPage != 0) {
+        stride.damaged("expected a multiple of " + std::to_string(kPage) + " not below expert_size");
+    }
+    const Field components = field.at("components");
+    for (const Field& item : components.items(64)) {
+        TensorInfo tensor = parse_tensor(item, layout.expert_size, 1);
+        if (tensor.offset % element_bytes(tensor.type) != 0) item.at("offset").damaged("not aligned to its dtype");
+        if (!layout.components.emplace(item.at("name").string(), std::move(tensor)).second) {
+            item.at("name").damaged("stands twice");
+        }
+    }
+    check_overlap(layout.components, components.path());
+    return layout;
+}
+
+bool is_plain_file_name(const std::string& name) {
+    return name.find('/') == std::string::npos && name.find('\\') == std::string::npos && name != "." && name != "..";
+}
+
+} // namespace
+
+DenseManifest read_dense_manifest(const std::string& path) {
+    const std::string text = read_text(path, kMaxManifestBytes);
+    const Json json = parse_json(text, path);
+    const Field root(json, path + ":");
+    check_format(root, "flashmoe-dense");
+    DenseManifest manifest{.spec = parse_model_spec(root.at("config")),
+                           .file_size = root.at("file_size").integer(1, kMaxFileBytes),
+                           .fingerprint = hash_bytes(text.data(), text.size()),
+                           .tensors = {}};
+    for (const auto& [name, field] : root.at("tensors").members(kMaxTensors)) {
+        if (name.empty() || name.size() > 512) field.damaged("a tensor name has 1 to 512 bytes");
+        manifest.tensors.emplace(name, parse_tensor(field, manifest.file_size, kDenseAlignment));
+    }
+    if (const Field count = root.at("num_tensors"); count.integer(0, kMaxTensors) != manifest.tensors.size()) {
+        count.damaged("there are " + std::to_string(manifest.tensors.size()) + " tensors");
+    }
+    check_overlap(manifest.tensors, path);
+    return manifest;
+}
+
+ExpertsManifest read_experts_manifest(const std::string& path) {
+    const std::string text = read_text(path, kMaxManifestBytes);
+    const Json json = parse_json(text, path);
+    const Field root(json, path + ":");
+    check_format(root, "flashmoe-experts");
+    ExpertsManifest manifest;
+    manifest.fingerprint = hash_bytes(text.data(), text.size());
+    manifest.experts = static_cast<uint32_t>(root.at("num_experts").integer(1, 1u << 14));
+    for (const Field& field : root.at("layouts").items(1024)) manifest.layouts.push_back(parse_layout(field));
+    for (const Field& field : root.at("layers").items(1024)) {
+        ExpertLayerFile file{.layer = static_cast<uint32_t>(field.at("layer").integer(0, 1023)),
+                             .file = field.at("file").string(),
+                             .size = field.at("size").integer(1, kMaxFileBytes),
+                             .layout = static_cast<uint32_t>(field.at("layout").integer(0, 1023))};
+        if (!is_plain_file_name(file.file)) field.at("file").damaged("expected a plain file name");
+        if (file.layout >= manifest.layouts.size()) field.at("layout").damaged("no such layout");
+        const ExpertLayout& layout = manifest.layouts[file.layout];
+        if (file.size != manifest.experts * layout.expert_stride) {
+            field.at("size").damaged("expected num_experts * expert_stride = " +
+                                     std::to_string(manifest.experts * layout.expert_stride));
+        }
+        for (const ExpertLayerFile& other : manifest.layers) {
+            if (other.layer == file.layer) field.at("layer").damaged("stands twice");
+            if (other.file == file.file) field.at("file").damaged("stands twice");
+        }
+        manifest.layers.push_back(std::move(file));
+    }
+    return manifest;
+}
+
+} // namespace flashmoe

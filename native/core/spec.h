@@ -1,0 +1,93 @@
+// A model as data, as model_weights.json's `config` states it (src/models/spec.ts is the contract; field meanings
+// are written there). The core knows block kinds; which model they make up is not its business.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/json.h"
+
+namespace flashmoe {
+
+struct RopeSpec {
+    bool interleaved = false;
+    uint32_t dims = 0;
+    /// Radians per position, dims / 2 of them.
+    std::vector<double> inv_freq;
+    double magnitude = 1;
+
+    bool operator==(const RopeSpec&) const = default;
+};
+
+struct GqaSpec {
+    uint32_t heads, kv_heads, head_dim;
+    float scale;
+    bool output_gate, qk_norm;
+    RopeSpec rope;
+    std::string q, k, v, o, q_norm, k_norm;
+};
+
+struct GatedDeltaNetSpec {
+    uint32_t key_heads, value_heads, key_dim, value_dim, conv_kernel;
+    float qk_norm_eps;
+    std::string qkv, z, a, b, conv, a_log, dt_bias, norm, out;
+};
+
+struct MlaSpec {
+    uint32_t heads;
+    /// 0 = one q projection.
+    uint32_t q_lora_rank;
+    uint32_t kv_lora_rank, nope_dim, rope_dim, value_dim;
+    float scale, lora_norm_eps;
+    RopeSpec rope;
+    /// Empty = not there.
+    std::string q, q_a, q_a_norm, q_b, kv_a, kv_a_norm, kv_b, embed_q, unembed_out, o;
+};
+
+using MixerSpec = std::variant<GqaSpec, GatedDeltaNetSpec, MlaSpec>;
+
+struct DenseMlpSpec {
+    uint32_t intermediate_size;
+    std::string gate, up, down;
+};
+
+struct SharedExpertSpec {
+    uint32_t intermediate_size;
+    std::string gate, up, down;
+    /// Empty = added without a gate.
+    std::string sigmoid_gate;
+};
+
+struct MoeSpec {
+    uint32_t experts, top_k, intermediate_size;
+    bool sigmoid_scoring, norm_top_k;
+    uint32_t groups, top_groups;
+    float routed_scale;
+    std::optional<SharedExpertSpec> shared;
+    /// choice_bias empty = none.
+    std::string router, choice_bias;
+};
+
+using MlpSpec = std::variant<DenseMlpSpec, MoeSpec>;
+
+struct LayerSpec {
+    std::string input_norm, post_norm;
+    MixerSpec mixer;
+    MlpSpec mlp;
+};
+
+struct ModelSpec {
+    std::string model_type;
+    uint32_t hidden_size, vocab_size, max_positions;
+    float norm_eps;
+    std::string embed, final_norm, lm_head;
+    std::vector<LayerSpec> layers;
+};
+
+/// Throws FM_MODEL_DAMAGED for a missing or impossible value, FM_UNSUPPORTED_MODEL for an unknown block kind.
+ModelSpec parse_model_spec(const Field& config);
+
+} // namespace flashmoe

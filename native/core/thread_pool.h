@@ -1,0 +1,66 @@
+// Persistent threads for the arithmetic. run() hands out indexes one by one, so uneven items balance themselves.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace flashmoe {
+
+class ThreadPool {
+  public:
+    /// `threads` counts the calling thread; at least 1.
+    explicit ThreadPool(uint32_t threads);
+    ~ThreadPool();
+    ThreadPool(const ThreadPool&) = delete;
+    ThreadPool& operator=(const ThreadPool&) = delete;
+
+    uint32_t size() const { return static_cast<uint32_t>(threads_.size()) + 1; }
+
+    /// Calls task(index, worker) for every index below count, worker < size(); returns when all are done.
+    /// Tasks must not throw and must not call run(). One caller at a time.
+    template <typename Task> void run(uint32_t count, Task&& task) {
+        using Plain = std::remove_reference_t<Task>;
+        run_erased(count, [](void* context, uint32_t index, uint32_t worker) {
+            (*static_cast<Plain*>(context))(index, worker);
+        }, &task);
+    }
+
+    /// Splits [0, items) into ranges of at least `least` items and calls task(first, last, worker) for each.
+    template <typename Task> void split(uint32_t items, uint32_t least, Task&& task) {
+        // Four ranges a thread: enough to balance, few enough not to matter.
+        const uint32_t wanted = size() == 1 ? 1 : size() * 4;
+        const uint32_t step = std::max((items + wanted - 1) / wanted, least);
+        if (items == 0) return;
+        run((items + step - 1) / step, [&](uint32_t index, uint32_t worker) {
+            const uint32_t first = index * step;
+            task(first, std::min(items, first + step), worker);
+        });
+    }
+
+  private:
+    using Erased = void (*)(void*, uint32_t, uint32_t);
+
+    void run_erased(uint32_t count, Erased task, void* context);
+    void work(uint32_t worker);
+    void drain(uint32_t worker);
+
+    std::vector<std::thread> threads_;
+    std::mutex mutex_;
+    std::condition_variable wake_, idle_;
+    /// Counts runs; a worker joins each once.
+    std::atomic<uint64_t> generation_{0};
+    std::atomic<uint32_t> next_{0};
+    std::atomic<uint32_t> busy_{0};
+    uint32_t count_ = 0;
+    Erased task_ = nullptr;
+    void* context_ = nullptr;
+    bool stopping_ = false;
+};
+
+} // namespace flashmoe

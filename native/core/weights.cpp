@@ -1,0 +1,123 @@
+#include "core/weights.h"
+
+#include <cstring>
+
+#include "core/half.h"
+
+namespace flashmoe {
+namespace {
+
+std::string shape_text(const std::vector<uint64_t>& shape) {
+    std::string text = "[";
+    for (size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+    return text + "]";
+}
+
+const TensorInfo& need(const std::map<std::string, TensorInfo>& tensors, const std::string& where,
+                       const std::string& name, const std::vector<uint64_t>& shape) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) fail(FM_MODEL_DAMAGED, where, ": ", name, " is missing");
+    if (found->second.shape != shape) {
+        fail(FM_MODEL_DAMAGED, where, ": ", name, " has shape ", shape_text(found->second.shape), ", the model needs ",
+             shape_text(shape));
+    }
+    return found->second;
+}
+
+} // namespace
+
+Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::string& where, const std::string& name,
+                   Span base, uint32_t stack, uint32_t rows, uint32_t cols) {
+    const std::string weight_name = name + ".weight";
+    const auto found = tensors.find(weight_name);
+    if (found == tensors.end()) fail(FM_MODEL_DAMAGED, where, ": ", weight_name, " is missing");
+    const uint32_t bits = found->second.bits, group = found->second.group;
+    const auto shape = [&](uint64_t width) {
+        return stack > 1 ? std::vector<uint64_t>{stack, rows, width} : std::vector<uint64_t>{rows, width};
+    };
+    Matrix matrix{.weight = base + found->second.offset,
+                  .scales = {},
+                  .biases = {},
+                  .rows = stack * rows,
+                  .cols = cols,
+                  .bits = bits,
+                  .group = group,
+                  .type = found->second.type};
+    if (bits == 0) {
+        need(tensors, where, weight_name, shape(cols));
+        if (tensors.contains(name + ".scales") || tensors.contains(name + ".biases")) {
+            fail(FM_MODEL_DAMAGED, where, ": ", name, " has scales or biases, but its weight is not quantised");
+        }
+        return matrix;
+    }
+    if (cols % group != 0) {
+        fail(FM_MODEL_DAMAGED, where, ": ", weight_name, " has ", cols, " columns, not a multiple of its group of ", group);
+    }
+    need(tensors, where, weight_name, shape(uint64_t{cols} * bits / 32));
+    const TensorInfo& scales = need(tensors, where, name + ".scales", shape(cols / group));
+    const TensorInfo& biases = need(tensors, where, name + ".biases", shape(cols / group));
+    if (scales.type != biases.type || scales.type == ElementType::u32) {
+        fail(FM_MODEL_DAMAGED, where, ": ", name, ".scales and .biases must have one dtype of BF16, F16, F32");
+    }
+    matrix.scales = base + scales.offset;
+    matrix.biases = base + biases.offset;
+    matrix.type = scales.type;
+    return matrix;
+}
+
+DenseWeights::DenseWeights(Backend& backend, const std::string& model_dir, const DenseManifest& manifest)
+    : backend_(backend), manifest_(manifest), file_(model_dir + "/model_weights.bin"), mapping_(file_) {
+    if (file_.size() != manifest.file_size) {
+        fail(FM_MODEL_DAMAGED, file_.path(), ": ", file_.size(), " bytes, its manifest says ", manifest.file_size);
+    }
+    buffer_ = backend_.wrap(mapping_.data(), mapping_.size());
+}
+
+DenseWeights::~DenseWeights() {
+    backend_.unwrap(buffer_);
+    backend_.unwrap(widened_buffer_);
+}
+
+Matrix DenseWeights::stacked(const std::string& name, uint32_t stack, uint32_t rows, uint32_t cols) {
+    const Matrix matrix =
+        bind_matrix(manifest_.tensors, "model_weights.json", name, Span{&buffer_, 0}, stack, rows, cols);
+    used_.insert(name + ".weight");
+    if (matrix.bits != 0) used_.insert({name + ".scales", name + ".biases"});
+    return matrix;
+}
+
+Span DenseWeights::values(const std::string& name, const std::vector<uint64_t>& shape) {
+    const std::string full = manifest_.tensors.contains(name) ? name : name + ".weight";
+    const TensorInfo& tensor = need(manifest_.tensors, "model_weights.json", full, shape);
+    if (tensor.type == ElementType::u32) fail(FM_MODEL_DAMAGED, "model_weights.json: ", full, " must not be quantised");
+    used_.insert(full);
+    // 64-byte starts, so that a device may load them as vectors.
+    widened_.resize(round_up(widened_.size(), 16));
+    const Span span{&widened_buffer_, widened_.size() * sizeof(float)};
+    const std::byte* source = mapping_.data() + tensor.offset;
+    for (size_t i = 0; i < tensor.size / element_bytes(tensor.type); ++i) {
+        if (tensor.type == ElementType::f32) {
+            float value;
+            std::memcpy(&value, source + i * 4, 4);
+            widened_.push_back(value);
+        } else {
+            uint16_t bits;
+            std::memcpy(&bits, source + i * 2, 2);
+            widened_.push_back(tensor.type == ElementType::bf16 ? bf16_to_float(bits) : f16_to_float(bits));
+        }
+    }
+    return span;
+}
+
+void DenseWeights::finish() {
+    for (const auto& [name, tensor] : manifest_.tensors) {
+        if (!used_.contains(name)) fail(FM_MODEL_DAMAGED, "model_weights.json: ", name, " belongs to no block of the model");
+    }
+    if (widened_.empty()) return;
+    widened_memory_ = PageMemory(widened_.size() * sizeof(float));
+    std::memcpy(widened_memory_.data(), widened_.data(), widened_.size() * sizeof(float));
+    widened_buffer_ = backend_.wrap(widened_memory_.data(), widened_memory_.size());
+    widened_ = {};
+}
+
+} // namespace flashmoe

@@ -1,0 +1,51 @@
+// The dense file, mapped, and the lookup of its tensors by what a block needs: name, logical shape, kind.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/file.h"
+#include "core/manifest.h"
+#include "core/memory.h"
+
+namespace flashmoe {
+
+/// The matrix that tensors NAME.weight, NAME.scales, NAME.biases make up in `tensors`, checked against [rows, cols];
+/// `stack` > 1: the tensors carry a leading dimension, folded into rows. `where` names the file in complaints.
+Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::string& where, const std::string& name,
+                   Span base, uint32_t stack, uint32_t rows, uint32_t cols);
+
+class DenseWeights {
+  public:
+    /// Maps model_weights.bin beside the manifest; its size must be the manifest's.
+    DenseWeights(Backend& backend, const std::string& model_dir, const DenseManifest& manifest);
+    ~DenseWeights();
+    DenseWeights(const DenseWeights&) = delete;
+    DenseWeights& operator=(const DenseWeights&) = delete;
+
+    /// NAME.weight as a linear [rows, cols], quantised or plain.
+    Matrix matrix(const std::string& name, uint32_t rows, uint32_t cols) { return stacked(name, 1, rows, cols); }
+    /// [stack, rows, cols] as [stack * rows, cols].
+    Matrix stacked(const std::string& name, uint32_t stack, uint32_t rows, uint32_t cols);
+    /// NAME or NAME.weight of exactly this shape, widened to f32. Usable after finish().
+    Span values(const std::string& name, const std::vector<uint64_t>& shape);
+    /// Call once, after the last lookup: throws when a tensor of the manifest was not asked for.
+    void finish();
+
+    uint64_t mapped_bytes() const { return mapping_.size(); }
+
+  private:
+    Backend& backend_;
+    const DenseManifest& manifest_;
+    File file_;
+    MappedFile mapping_;
+    Buffer buffer_;
+    std::set<std::string> used_;
+    std::vector<float> widened_;
+    PageMemory widened_memory_;
+    Buffer widened_buffer_;
+};
+
+} // namespace flashmoe

@@ -1,0 +1,59 @@
+#include "experts/expert_files.h"
+
+#include <algorithm>
+
+#include "core/weights.h"
+
+namespace flashmoe {
+namespace {
+
+/// gate, up and down of one layout for this layer's shape; every component of the layout must belong to one of them.
+void bind_expert(ExpertLayer& layer, const ExpertLayout& layout, const std::string& where, uint32_t hidden,
+                 uint32_t intermediate) {
+    layer.gate = bind_matrix(layout.components, where, "gate_proj", {}, 1, intermediate, hidden);
+    layer.up = bind_matrix(layout.components, where, "up_proj", {}, 1, intermediate, hidden);
+    layer.down = bind_matrix(layout.components, where, "down_proj", {}, 1, hidden, intermediate);
+    size_t used = 0;
+    for (const Matrix* matrix : {&layer.gate, &layer.up, &layer.down}) used += matrix->bits == 0 ? 1 : 3;
+    if (used != layout.components.size()) fail(FM_MODEL_DAMAGED, where, ": components that no expert has");
+}
+
+} // namespace
+
+ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec) : layers_(spec.layers.size()) {
+    const std::string manifest_path = experts_dir + "/layout.json";
+    const bool any = std::any_of(spec.layers.begin(), spec.layers.end(),
+                                 [](const LayerSpec& layer) { return std::holds_alternative<MoeSpec>(layer.mlp); });
+    if (!any) return;
+    const ExpertsManifest manifest = read_experts_manifest(manifest_path);
+    fingerprint_ = manifest.fingerprint;
+    for (const ExpertLayerFile& entry : manifest.layers) {
+        const std::string where = manifest_path + ": layer " + std::to_string(entry.layer);
+        const MoeSpec* moe =
+            entry.layer < spec.layers.size() ? std::get_if<MoeSpec>(&spec.layers[entry.layer].mlp) : nullptr;
+        if (moe == nullptr) fail(FM_MODEL_DAMAGED, where, ": the model has no experts there");
+        if (moe->experts != manifest.experts) {
+            fail(FM_MODEL_DAMAGED, manifest_path, ": ", manifest.experts, " experts, the model has ", moe->experts);
+        }
+        const ExpertLayout& layout = manifest.layouts[entry.layout];
+        auto layer = std::make_unique<ExpertLayer>(ExpertLayer{.file = File(experts_dir + "/" + entry.file),
+                                                               .expert_size = layout.expert_size,
+                                                               .expert_stride = layout.expert_stride,
+                                                               .gate = {},
+                                                               .up = {},
+                                                               .down = {}});
+        if (layer->file.size() != entry.size) {
+            fail(FM_MODEL_DAMAGED, layer->file.path(), ": ", layer->file.size(), " bytes, layout.json says ", entry.size);
+        }
+        bind_expert(*layer, layout, where, spec.hidden_size, moe->intermediate_size);
+        slot_bytes_ = std::max(slot_bytes_, layout.expert_stride);
+        layers_[entry.layer] = std::move(layer);
+    }
+    for (size_t i = 0; i < spec.layers.size(); ++i) {
+        if (std::holds_alternative<MoeSpec>(spec.layers[i].mlp) && layers_[i] == nullptr) {
+            fail(FM_MODEL_DAMAGED, manifest_path, ": layer ", i, " has experts, but no file is listed for it");
+        }
+    }
+}
+
+} // namespace flashmoe

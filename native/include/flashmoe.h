@@ -1,0 +1,123 @@
+/* The engine's whole public surface: open a packed model, run sessions on it. Plain C, so that it can be tested
+ * and embedded without Node. No exception crosses it: every call that can fail returns a status and fills an
+ * fm_error. All integers are counts or bytes, little-endian where they reach a file. */
+#ifndef FLASHMOE_H
+#define FLASHMOE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum fm_status {
+    FM_OK = 0,
+    FM_MODEL_DAMAGED,     /* a file, tensor or size is not what the manifests say */
+    FM_MODEL_MISSING,     /* a file of the model isn't there */
+    FM_UNSUPPORTED_MODEL, /* sound, but not computable here */
+    FM_CONTEXT,           /* more tokens than the model, the session or the memory allows */
+    FM_IO,                /* a read failed or fell short while running */
+    FM_INTERRUPTED,       /* the progress callback asked to stop */
+    FM_ENGINE             /* misuse, exhausted memory, logits that are not finite */
+} fm_status;
+
+typedef struct fm_error {
+    fm_status status;
+    char message[1024]; /* what happened, with the file or tensor; always terminated */
+} fm_error;
+
+typedef struct fm_engine fm_engine;
+typedef struct fm_session fm_session;
+
+typedef struct fm_engine_options {
+    const char *model_dir;   /* model_weights.{bin,json} */
+    const char *experts_dir; /* layout.json and layer files */
+    uint32_t threads;
+    uint32_t io_threads;
+    uint32_t token_limit;       /* ids at or above it are never sampled */
+    uint32_t experts_per_token; /* 0 = as the model says */
+} fm_engine_options;
+
+typedef struct fm_engine_info {
+    const char *backend;
+    const char *isa;
+    uint32_t vocab_size, max_positions, layers, hidden_size, experts_per_token;
+    uint64_t dense_bytes, expert_bytes_per_token, state_bytes, kv_bytes_per_token;
+} fm_engine_info;
+
+typedef struct fm_step_stats {
+    uint32_t tokens;
+    double seconds;
+    uint64_t expert_bytes_read, expert_reads;
+    double io_seconds; /* of `seconds`, how long computing stood still for expert reads */
+} fm_step_stats;
+
+typedef struct fm_sampling {
+    double temperature; /* 0 = greedy: top_p, top_k and min_p are then ignored */
+    double top_p;       /* 1 = off */
+    uint32_t top_k;     /* 0 = off */
+    double min_p;       /* 0 = off */
+    const uint32_t *allowed; /* one bit a token, little-endian words; NULL = all */
+    size_t allowed_words;    /* ids beyond the last word are not allowed */
+    const int32_t *bias_ids;
+    const float *bias_values; /* added to logits before temperature */
+    size_t bias_count;
+} fm_sampling;
+
+typedef struct fm_kernel_check {
+    const char *name;
+    double max_error, tolerance;
+    int ok;
+} fm_kernel_check;
+
+/* Called between layers from the thread that runs the step, with tokens done of total. Nonzero = stop. */
+typedef int (*fm_progress)(void *user, uint64_t done, uint64_t total);
+
+/* Stable name of a status, e.g. "ERR_MODEL_DAMAGED". */
+const char *fm_status_name(fm_status status);
+
+/* Maps the dense file, opens the layer files and checks every tensor and size against the manifests. */
+fm_status fm_engine_open(const fm_engine_options *options, fm_engine **engine, fm_error *error);
+void fm_engine_info_get(const fm_engine *engine, fm_engine_info *info);
+/* Drops the handle; sessions keep what they need alive. */
+void fm_engine_close(fm_engine *engine);
+
+/* Reserves address space for max_tokens; memory is used as tokens come. */
+fm_status fm_session_create(fm_engine *engine, uint32_t max_tokens, fm_session **session, fm_error *error);
+void fm_session_close(fm_session *session);
+
+uint32_t fm_session_length(const fm_session *session);
+
+/* Appends tokens; leaves the last position's logits. On failure the session is as before the failing chunk when
+ * its state can be rolled back, otherwise every further step says FM_ENGINE until reset or restore. */
+fm_status fm_session_prefill(fm_session *session, const int32_t *tokens, size_t count, fm_progress progress,
+                             void *user, fm_step_stats *stats, fm_error *error);
+fm_status fm_session_decode(fm_session *session, int32_t token, fm_step_stats *stats, fm_error *error);
+
+/* As prefill, but returns logits [count, vocab] and, unless NULL, layers + 1 hidden states [count, hidden] each:
+ * the input of every layer, then the final norm's output. */
+fm_status fm_session_evaluate(fm_session *session, const int32_t *tokens, size_t count, float *logits,
+                              float *const *hidden, fm_progress progress, void *user, fm_error *error);
+
+/* Copies the last logits [vocab]. */
+fm_status fm_session_logits(const fm_session *session, float *logits, fm_error *error);
+void fm_session_seed(fm_session *session, uint64_t seed);
+fm_status fm_session_sample(fm_session *session, const fm_sampling *sampling, int32_t *token, fm_error *error);
+
+void fm_session_reset(fm_session *session);
+fm_status fm_session_fork(const fm_session *session, fm_session **fork, fm_error *error);
+
+/* State as bytes: KV, recurrent state, logits. Not the seed. Bytes from another model or version are refused. */
+fm_status fm_session_save_size(const fm_session *session, size_t *bytes, fm_error *error);
+fm_status fm_session_save(const fm_session *session, uint8_t *bytes, size_t size, fm_error *error);
+fm_status fm_session_restore(fm_session *session, const uint8_t *bytes, size_t size, fm_error *error);
+
+/* Every kernel of the chosen instruction set against a double-precision reference. Returns the number of checks;
+ * fills at most `capacity` of them. */
+size_t fm_self_test(fm_kernel_check *checks, size_t capacity, const char **backend, const char **isa);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,87 @@
+// A fixture packed by the real packer and its reference results, for tests of the engine.
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { EngineOptions, NativeAddon, SamplingParams } from '../../src/addon/types.js';
+import { packDirectory } from '../../src/repack/pack-directory.js';
+import { type FAMILIES, fixture } from '../repack/fixtures.js';
+
+export type Family = (typeof FAMILIES)[number];
+
+export const GREEDY: SamplingParams = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  allowed: null,
+  bias: null,
+};
+
+/** All ids may be chosen: the references were made without a token limit. */
+export async function packFixture(
+  addon: NativeAddon,
+  family: Family,
+  target: string,
+): Promise<EngineOptions> {
+  const packed = await packDirectory(fixture(family), target, { addon, quant: '4bit', threads: 2 });
+  return {
+    modelDir: packed.modelDir,
+    expertsDir: packed.expertsDir,
+    threads: 2,
+    ioThreads: 2,
+    tokenLimit: 512,
+    expertsPerToken: 0,
+    backend: 'cpu',
+  };
+}
+
+export interface Golden {
+  prompt: Int32Array;
+  greedy: number[];
+  /** Distance of the two best logits at each greedy token. */
+  margin: number[];
+  tensors: Map<string, Float32Array>;
+}
+
+export async function readGolden(family: Family): Promise<Golden> {
+  const json = JSON.parse(await readFile(join(fixture(family), 'golden.json'), 'utf8')) as {
+    input_ids: number[] | number[][];
+    greedy: number[];
+    greedy_margin: number[];
+  };
+  const bytes = await readFile(join(fixture(family), 'golden.safetensors'));
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString('utf8', 8, start)) as Record<
+    string,
+    { dtype: string; data_offsets: [number, number] }
+  >;
+  const tensors = new Map<string, Float32Array>();
+  for (const [name, { dtype, data_offsets }] of Object.entries(header)) {
+    if (dtype !== 'F32') continue;
+    const [from, to] = data_offsets;
+    // Tensors are unaligned in the file.
+    const copy = new Uint8Array(bytes.subarray(start + from, start + to));
+    tensors.set(name, new Float32Array(copy.buffer));
+  }
+  return {
+    prompt: Int32Array.from(json.input_ids.flat()),
+    greedy: json.greedy,
+    margin: json.greedy_margin,
+    tensors,
+  };
+}
+
+/** Largest distance as a share of the reference's spread (largest minus smallest value). */
+export function relativeDifference(got: Float32Array, reference: Float32Array): number {
+  if (got.length !== reference.length) return NaN;
+  let low = Infinity;
+  let high = -Infinity;
+  let most = 0;
+  reference.forEach((value, i) => {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+    const difference = Math.abs((got[i] ?? NaN) - value);
+    if (!(difference <= most)) most = difference;
+  });
+  return most / (high - low);
+}
