@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { buildCli, flashmoe, projectRoot } from '../helpers/built-cli.js';
+import { buildCli, flashmoe, mainScript, projectRoot } from '../helpers/built-cli.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'flashmoe-start-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -22,6 +24,23 @@ async function modulesOf(args: string[]): Promise<string[]> {
   return readFileSync(log, 'utf8').trimEnd().split('\n');
 }
 
+async function run(args: string[]): Promise<void> {
+  const child = spawn(process.execPath, args, { stdio: 'ignore' });
+  const [status] = (await once(child, 'exit')) as [number | null];
+  expect(status).toBe(0);
+}
+
+async function medianOfTen(work: () => Promise<void>): Promise<number> {
+  const times: number[] = [];
+  for (let run = 0; run < 10; run++) {
+    const begun = performance.now();
+    await work();
+    times.push(performance.now() - begun);
+  }
+  times.sort((a, b) => a - b);
+  return ((times[4] ?? 0) + (times[5] ?? 0)) / 2;
+}
+
 function matches(modules: string[], pattern: RegExp): string[] {
   return [...new Set(modules.flatMap((url) => pattern.exec(url)?.[1] ?? []))].sort();
 }
@@ -37,20 +56,14 @@ describe('the start path', () => {
     },
   );
 
-  test('the median of ten cold starts is reported', async () => {
+  test('the median of ten cold starts is reported, beside a bare node on the same machine', async () => {
+    const bare = await medianOfTen(() => run(['-e', '0']));
     for (const flag of ['--version', '--help']) {
-      const times: number[] = [];
-      for (let run = 0; run < 10; run++) {
-        const begun = performance.now();
-        const { status } = await flashmoe([flag]);
-        times.push(performance.now() - begun);
-        expect(status).toBe(0);
-      }
-      times.sort((a, b) => a - b);
-      const median = ((times[4] ?? 0) + (times[5] ?? 0)) / 2;
-      console.log(`${flag}: median of 10 cold starts ${median.toFixed(0)} ms (target 90 ms)`);
+      const median = await medianOfTen(() => run([mainScript, flag]));
+      const figures = `${median.toFixed(0)} ms, bare node ${bare.toFixed(0)} ms (target 90 ms)`;
+      console.log(`${flag}: median of 10 cold starts ${figures}`);
       // The module list above is the guard; this bound only catches a start path gone badly wrong.
-      expect(median).toBeLessThan(1000);
+      expect(median).toBeLessThan(1000 + bare);
     }
   });
 

@@ -1,0 +1,57 @@
+// settings.json below the home: what the user chose once. The service file stays constant because the
+// server reads its model and port here.
+
+import { readFile } from 'node:fs/promises';
+import { writeFileAtomic } from '../base/atomic-file.js';
+import { FlashmoeError } from '../base/errors.js';
+
+export interface Settings {
+  /** Model that `serve` and `run` take when none is named. */
+  model?: string;
+  quant?: '4bit' | '2bit';
+  port?: number;
+}
+
+/** {} when there is no file; ERR_HOME when there is one that can't be understood. */
+export async function readSettings(path: string): Promise<Settings> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw error;
+  }
+  const bad = (what: string): FlashmoeError =>
+    new FlashmoeError('ERR_HOME', `${path}: ${what}; the file was left as it is`, {
+      hint: `correct it, or remove it to go back to the defaults`,
+      subject: path,
+    });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw bad('not JSON');
+  }
+  if (typeof value !== 'object' || value === null) throw bad('not an object');
+  const { model, quant, port } = value as Record<string, unknown>;
+  if (model !== undefined && typeof model !== 'string') throw bad('`model` is not a text');
+  if (quant !== undefined && quant !== '4bit' && quant !== '2bit') {
+    throw bad('`quant` is neither 4bit nor 2bit');
+  }
+  if (port !== undefined && !isPort(port)) throw bad('`port` is not a number from 1 to 65535');
+  return {
+    ...(model === undefined ? {} : { model }),
+    ...(quant === undefined ? {} : { quant }),
+    ...(port === undefined ? {} : { port }),
+  };
+}
+
+/** Keeps what `change` doesn't name. */
+export async function changeSettings(path: string, change: Settings): Promise<void> {
+  const settings = { ...(await readSettings(path)), ...change };
+  await writeFileAtomic(path, `${JSON.stringify(settings, null, 2)}\n`);
+}
+
+export function isPort(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 65_535;
+}
