@@ -1,0 +1,67 @@
+"""An endless, reproducible stream of training batches, generated and tokenised by worker processes."""
+
+from collections import defaultdict
+from multiprocessing import get_context
+
+import numpy as np
+from tokenizers import Tokenizer
+
+import generate
+import render
+from architecture import PAD_ID
+
+LENGTHS = (64, 128, 192, 256, 384, 512)  # multiples of the delta rule's chunk; longer samples are left out
+PER_TASK = 1500
+_tokenizer: Tokenizer
+
+
+def _start(path: str) -> None:
+    global _tokenizer
+    _tokenizer = Tokenizer.from_file(path)
+
+
+def encode(tokenizer: Tokenizer, sample: dict) -> tuple[list[int], list[int]]:
+    """Prompt ids and completion ids, cut where generation will begin."""
+    prompt, completion = render.prompt_and_completion(sample)
+    return tokenizer.encode(prompt).ids, tokenizer.encode(completion).ids
+
+
+def _task(seed: int) -> list[tuple[np.ndarray, int]]:
+    """Samples as (ids, length of the prompt)."""
+    out = []
+    for sample in generate.training_samples(seed, PER_TASK):
+        prompt, completion = encode(_tokenizer, sample)
+        if len(prompt) + len(completion) <= LENGTHS[-1]:
+            out.append((np.array(prompt + completion, dtype=np.uint16), len(prompt)))
+    return out
+
+
+def pack(rows: list[tuple[np.ndarray, int]], length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids [rows, length] int64; per position the weight of predicting the next id from a completion and from a prompt.
+
+    A completion of n ids weighs sqrt(n) in all, so that short answers are not drowned by long ones.
+    """
+    ids = np.full((len(rows), length), PAD_ID, dtype=np.int64)
+    answer, ask = np.zeros((2, len(rows), length), dtype=np.float32)
+    for i, (row, start) in enumerate(rows):
+        ids[i, : len(row)] = row
+        answer[i, start - 1 : len(row) - 1] = (len(row) - start) ** -0.5
+        ask[i, : start - 1] = 1
+    return ids, answer, ask
+
+
+def batches(tokenizer_file: str, seed: int, tokens: int, workers: int):
+    """Batches of `tokens` positions (rows × length), the same ones for the same seed whatever `workers` is."""
+    waiting = defaultdict(list)
+    with get_context("spawn").Pool(workers, _start, (tokenizer_file,)) as pool:
+        for samples in pool.imap(_task, _seeds(seed)):
+            for row, start in samples:
+                length = next(n for n in LENGTHS if len(row) <= n)
+                waiting[length].append((row, start))
+                if len(waiting[length]) == tokens // length:
+                    yield pack(waiting.pop(length), length)
+
+
+def _seeds(seed: int):
+    # imap's feeder thread runs ahead without bound, so the stream of seeds must end.
+    return (seed * 1_000_000 + i for i in range(5_000))
