@@ -61,10 +61,11 @@ export class FileSource {
     }
     const { repo, commit, revision } = this.#listing;
     const url = new URL(`${this.#origin.endpoint}/${repo}/resolve/${commit}/${encodePath(path)}`);
+    const check = (links: LinkHeaders) => this.#checkPin(links);
     const asked = { repo, revision, path };
-    const { answer, links } = await this.#origin.get({ url, headers, asked }, task);
+    const { answer, links } = await this.#origin.get({ url, headers, asked, check }, task);
     try {
-      this.#checkPin(links);
+      check(links);
     } catch (error) {
       answer.discard();
       throw error;

@@ -28,6 +28,8 @@ export interface FinalAnswer {
 export interface HubRequest {
   url: URL;
   headers?: Record<string, string>;
+  /** Sees the Hub's headers before a redirect is followed; what it throws ends the request. */
+  check?: (links: LinkHeaders) => void;
   asked: Omit<AskedFor, 'endpoint' | 'tokenSource'>;
 }
 
@@ -105,6 +107,7 @@ export class HubOrigin {
       if (this.isOwn(url)) collect(links, answer);
       if (!REDIRECTS.has(answer.status)) return { answer, links };
       answer.discard();
+      request.check?.(links);
       url = nextUrl(answer, subject);
       if (visited.has(url.href))
         throw refusedRedirect(subject, answer.url, url, 'goes in a circle');

@@ -56,6 +56,28 @@ describe('the bundled hub', () => {
     expect(bytes.equals((await readFile(join(TINY, shard))).subarray(8, 108))).toBe(true);
   });
 
+  test('odd but harmless names, folders and an empty file make the journey', async () => {
+    const odd = join(folder, 'odd');
+    await mkdir(join(odd, 'deep er'), { recursive: true });
+    const names = ['deep er/100% #1?.json', 'empty.txt', 'gr\u00fc\u00dfe.safetensors'];
+    for (const name of names) await writeFile(join(odd, name), name === 'empty.txt' ? '' : name);
+    const served = await startBundledHub(odd, REPO);
+    const other = new HubClient(testSettings(served.endpoint));
+    try {
+      const task = recordingTask();
+      const listing = await other.list(REPO, 'main', task);
+      expect(listing.files.map(({ path }) => path)).toEqual(names);
+      for (const name of names) {
+        const destination = join(folder, 'fetched', name);
+        await other.download(listing, name, destination, task);
+        expect(await readFile(destination, 'utf8')).toBe(name === 'empty.txt' ? '' : name);
+      }
+    } finally {
+      other.close();
+      await served.close();
+    }
+  });
+
   test('the commit depends on names and contents alone', async () => {
     const copies = await Promise.all(
       ['a', 'b'].map(async (name) => {

@@ -366,8 +366,7 @@ describe('answers that are not what was asked for', () => {
     const error = await failureOf(rig.download());
     expect(error.code).toBe('ERR_REMOTE_CHANGED');
     expect(error.message).toContain('nothing was written');
-    expect(rig.hub.ranges('cdn')).toHaveLength(1);
-    expect(rig.hub.log).toHaveLength(2);
+    expect(rig.hub.log.map(({ side }) => side)).toEqual(['hub']);
   });
 
   test('an LFS pointer in place of weights is refused by its content', async () => {
