@@ -17,6 +17,8 @@ export interface ModelPaths {
   /** Owned files with sizes and hashes, plan summary, receipt. Present only when provisioning finished. */
   manifest: string;
   journal: string;
+  /** What a setup will write and from which commit; its journal is bound to it. */
+  plan: string;
   lock: string;
   /** Source shards while they are needed. */
   download: string;
@@ -42,6 +44,7 @@ export function modelPaths(home: HomePaths, modelId: string): ModelPaths {
     root,
     manifest: join(root, 'manifest.json'),
     journal: join(root, 'journal.ndjson'),
+    plan: join(root, 'plan.json'),
     lock: join(root, 'setup.lock'),
     download: join(root, 'download'),
     denseFile: join(root, 'model_weights.bin'),

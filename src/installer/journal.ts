@@ -76,8 +76,9 @@ export function parseJournal(path: string, content: Uint8Array): JournalContent 
  */
 export async function openJournal(path: string, wanted: JournalHeader): Promise<Journal> {
   const found = await readJournal(path);
-  if (found !== null) assertSameRun(found.header, wanted, dirname(path));
-  else await writeFileAtomic(path, `${JSON.stringify(wanted)}\n`);
+  const different = found && differentRun(found.header, wanted, dirname(path));
+  if (different) throw different;
+  if (found === null) await writeFileAtomic(path, `${JSON.stringify(wanted)}\n`);
 
   const file = await open(path, constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW);
   try {
@@ -157,7 +158,12 @@ function damaged(path: string, line: number, why = 'unknown form'): FlashmoeErro
   );
 }
 
-function assertSameRun(found: JournalHeader, wanted: JournalHeader, folder: string): void {
+/** Why a run that wants `wanted` must not go on in a folder that began as `found`; null when it may. Pure. */
+export function differentRun(
+  found: JournalHeader,
+  wanted: JournalHeader,
+  folder: string,
+): FlashmoeError | null {
   const differences = (
     [
       ['repository', found.repo, wanted.repo],
@@ -170,13 +176,13 @@ function assertSameRun(found: JournalHeader, wanted: JournalHeader, folder: stri
   const telling =
     differences.length > 1 ? differences.filter(([what]) => what !== 'plan') : differences;
   const [first] = telling;
-  if (first === undefined) return;
+  if (first === undefined) return null;
   const list = telling.map(([what, there, now]) => `${what} ${there} there, ${now} now`).join('; ');
   const hint =
     first[0] === 'plan'
       ? `finish it with the flashmoe that began it, or delete ${folder} and start again`
       : `go on with what is there (${found.repo}, ${found.quant}), or delete ${folder} and start again`;
-  throw new FlashmoeError(
+  return new FlashmoeError(
     'ERR_JOURNAL',
     `${folder} holds an unfinished setup of something else: ${list}; nothing was changed`,
     { hint, subject: first[0] },

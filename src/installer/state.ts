@@ -79,7 +79,10 @@ export function believe(claimed: JournalState, disk: DiskSizes, plan: PackPlan):
   const isThere = ({ file, bytes }: FileFact): boolean => disk.files.get(file) === bytes;
   const denseFile =
     claimed.denseFile !== null && isThere(claimed.denseFile) ? claimed.denseFile : null;
-  const denseKept = denseFile !== null || disk.densePartial === plan.dense.size;
+  // The partial file grows with the last byte written; its final name is given before the line that says so.
+  const denseKept =
+    disk.files.get(plan.dense.file) === plan.dense.size ||
+    (disk.densePartial ?? -1) >= denseEnd(plan, claimed.dense);
   return {
     verified: new Map(
       [...claimed.verified].filter(([shard, { bytes }]) => disk.shards.get(shard) === bytes),
@@ -90,6 +93,13 @@ export function believe(claimed: JournalState, disk: DiskSizes, plan: PackPlan):
     copied: new Map([...claimed.copied].filter(([, file]) => isThere(file))),
     finished: claimed.finished,
   };
+}
+
+/** Length of the dense file once the tensors of `shards` are in it. */
+export function denseEnd(plan: Pick<PackPlan, 'dense'>, shards: ReadonlySet<string>): number {
+  return plan.dense.entries
+    .filter(({ shard }) => shards.has(shard))
+    .reduce((end, { targetOffset, size }) => Math.max(end, targetOffset + size), 0);
 }
 
 /** Shards that something still has to be read from, in the plan's order. */

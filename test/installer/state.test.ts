@@ -107,6 +107,21 @@ describe('what is left to do', () => {
     expect(neededShards(PLAN, believe(state, disk([], [0, 1, 2], null), PLAN))).toEqual(['c', 'a']);
   });
 
+  it('keeps dense tensors whose file got its final name just before a crash', () => {
+    const state = reduceJournal([
+      { step: 'dense', shard: 'c', bytes: 16 },
+      { step: 'dense', shard: 'a', bytes: 16 },
+      packed(0),
+      packed(1),
+      packed(2),
+    ]);
+    const renamed = disk([], [0, 1, 2], null);
+    const files = new Map([...renamed.files, ['model_weights.bin', 48] as const]);
+    const believed = believe(state, { ...renamed, files }, PLAN);
+    expect(neededShards(PLAN, believed)).toEqual([]);
+    expect(believed.denseFile).toBeNull();
+  });
+
   it('does not trust a verified shard that is no longer there', () => {
     const state = reduceJournal([verified('a'), verified('b')]);
     expect([...believe(state, disk(['b'], []), PLAN).verified.keys()]).toEqual(['b']);

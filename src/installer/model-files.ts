@@ -1,0 +1,41 @@
+// Which files a plan makes in a model's folder, as paths relative to it. Pure.
+
+import { basename, join } from 'node:path';
+import { modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
+import type { LayerPlan, PackPlan } from '../repack/types.js';
+import type { Quant } from './events.js';
+import type { StoredPlan } from './stored-plan.js';
+
+export type StoredFiles = Pick<StoredPlan, 'pack' | 'sideFiles'>;
+
+/** One folder a model and width, so that both widths of a model can stand side by side. */
+export function installationId(model: string, quant: Quant): string {
+  return quant === '4bit' ? model : `${model}-${quant}`;
+}
+
+export function installationPaths(home: HomePaths, model: string, quant: Quant): ModelPaths {
+  return modelPaths(home, installationId(model, quant));
+}
+
+export function layerPath(
+  paths: ModelPaths,
+  quant: Quant,
+  { file }: Pick<LayerPlan, 'file'>,
+): string {
+  return join(basename(paths.experts(quant)), file);
+}
+
+/** Everything that the finished model consists of, in the order of its manifest. */
+export function finalFiles(paths: ModelPaths, { pack, sideFiles }: StoredFiles): string[] {
+  return [
+    ...sideFiles.map(({ path }) => path),
+    pack.dense.file,
+    basename(paths.denseManifest),
+    layoutPath(paths, pack),
+    ...pack.layers.map((layer) => layerPath(paths, pack.quant, layer)),
+  ].sort();
+}
+
+export function layoutPath(paths: ModelPaths, { quant }: Pick<PackPlan, 'quant'>): string {
+  return join(basename(paths.experts(quant)), 'layout.json');
+}

@@ -1,0 +1,84 @@
+// A plan as the contract shown before the user says yes. Pure.
+
+import { journalLines } from './records.js';
+import type { PlanSummary } from './events.js';
+import { remainingWork, type RemainingWork } from './remaining.js';
+import { doneBytes, type JournalState } from './state.js';
+import { storedPlanText, type StoredPlan } from './stored-plan.js';
+
+/** Everything that is known before the first byte of weights is fetched. */
+export interface ProvisioningPlan {
+  stored: StoredPlan;
+  state: JournalState;
+  work: RemainingWork;
+  summary: PlanSummary;
+  /** Most bytes in the model's folder at any moment from here on: the promise that disk checks use. */
+  peakBytes: number;
+}
+
+export interface Circumstances {
+  directory: string;
+  freeBytes: number;
+  /** Measured lately, from the same hub; null when nothing was. */
+  bytesPerSecond: number | null;
+}
+
+/** manifest.json with its receipt, the tag of the scratch folder, and what a resumed run writes twice. */
+const RECORDS_SLACK = 64 * 1024;
+
+/** How much slower, and faster, a whole run may be than a short measurement. */
+const SLOWER = 1.6;
+const FASTER = 0.9;
+
+export function makePlan(
+  stored: StoredPlan,
+  state: JournalState,
+  circumstances: Circumstances,
+): ProvisioningPlan {
+  const { pack, sideFiles } = stored;
+  const work = remainingWork(pack, state);
+  const sideBytes = sideFiles.reduce((sum, { size }) => sum + size, 0);
+  const downloadBytes =
+    sideBytes +
+    pack.shards
+      .filter(({ path }) => pack.order.includes(path))
+      .reduce((sum, { size }) => sum + size, 0);
+  const done =
+    doneBytes(pack, state) +
+    sideFiles.reduce((sum, { path, size }) => sum + (state.copied.has(path) ? size : 0), 0);
+  const finalBytes = pack.finalBytes + sideBytes;
+  const records =
+    Buffer.byteLength(storedPlanText(stored)) +
+    Buffer.byteLength(journalLines(stored)) +
+    RECORDS_SLACK;
+  const peakBytes = Math.max(work.peakBytes + sideBytes, finalBytes) + records;
+  return {
+    stored,
+    state,
+    work,
+    peakBytes,
+    summary: {
+      model: stored.model,
+      repo: pack.repo,
+      revision: stored.revision,
+      commit: pack.commit,
+      quant: pack.quant,
+      fingerprint: pack.fingerprint,
+      directory: circumstances.directory,
+      shards: pack.order.length,
+      layers: pack.layers.length,
+      downloadBytes,
+      doneBytes: done,
+      finalBytes,
+      peakBytes,
+      freeBytes: circumstances.freeBytes,
+      seconds: duration(downloadBytes - done, circumstances.bytesPerSecond),
+    },
+  };
+}
+
+function duration(bytes: number, bytesPerSecond: number | null): PlanSummary['seconds'] {
+  if (bytesPerSecond === null || bytesPerSecond <= 0) return null;
+  const seconds = bytes / bytesPerSecond;
+  return { low: seconds * FASTER, high: seconds * SLOWER };
+}

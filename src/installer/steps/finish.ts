@@ -1,0 +1,116 @@
+// Gives the model its last files: the dense file under its final name, layout.json, and the manifest that
+// lists everything with size and hash. Repeating it changes nothing.
+
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { PARTIAL_SUFFIX } from '../../base/atomic-file.js';
+import { FlashmoeError } from '../../base/errors.js';
+import { finishDense, writeLayout, type PackTarget } from '../../repack/pack.js';
+import { fileSize } from '../disk-state.js';
+import {
+  contentHash,
+  readManifest,
+  writeManifest,
+  type ModelManifest,
+  type OwnedFile,
+} from '../manifest.js';
+import { finalFiles, layerPath } from '../model-files.js';
+import type { TransferTask } from '../transfer.js';
+import { hashFile } from './side-files.js';
+
+/** Every shard must have been used. Returns the manifest as it stands on disk, receipt and all. */
+export async function finish(task: TransferTask): Promise<ModelManifest> {
+  const { emit, paths, plan, journal } = task;
+  emit({ type: 'step', step: 'finish', status: 'started' });
+  const { pack } = plan.stored;
+  const before = await readManifest(paths.manifest).catch(() => null);
+  const dense = await finishedDense(task);
+  const hashes = new Map([...plan.state.layers].map(([layer, { sha256 }]) => [layer, sha256]));
+  await writeLayout(pack, hashes, { expertsDir: paths.experts(pack.quant) });
+  await sweep(task);
+
+  const files = await ownedFiles(task, dense);
+  const contentSha256 = contentHash(files);
+  const unchanged = before?.contentSha256 === contentSha256;
+  const manifest: ModelManifest = {
+    format: 'flashmoe-model',
+    version: 1,
+    model: plan.stored.model,
+    repo: pack.repo,
+    revision: plan.stored.revision,
+    commit: pack.commit,
+    quant: pack.quant,
+    fingerprint: pack.fingerprint,
+    files,
+    finalBytes: files.reduce((sum, { size }) => sum + size, 0),
+    contentSha256,
+    receipt: unchanged ? before.receipt : null,
+  };
+  if (!unchanged) await writeManifest(paths.manifest, manifest);
+  if (!plan.state.finished) {
+    await journal.append({ step: 'finished', at: new Date(task.now()).toISOString() });
+    plan.state.finished = true;
+  }
+  emit({ type: 'step', step: 'finish', status: unchanged ? 'skipped' : 'done' });
+  return manifest;
+}
+
+/** sha256 of the dense file, which has its final name afterwards and its manifest beside it. */
+async function finishedDense(task: TransferTask): Promise<string> {
+  const { plan, paths, journal, addon, emit, signal, threads, budget } = task;
+  const { pack } = plan.stored;
+  const { file, size: bytes } = pack.dense;
+  const known = plan.state.denseFile;
+  if (known !== null && (await fileSize(paths.denseManifest)) !== null) return known.sha256;
+  const target: PackTarget = {
+    addon,
+    root: paths.root,
+    expertsDir: paths.experts(pack.quant),
+    shardPath: (shard) => join(paths.download, shard),
+    threads,
+    signal,
+    onProgress: (done, total) => {
+      emit({ type: 'progress', step: 'verify', item: file, done, total });
+    },
+  };
+  const need = (): Promise<number> => Promise.resolve(bytes / 100);
+  const { sha256 } = await budget.patiently(file, need, signal, () => finishDense(pack, target));
+  await journal.append({ step: 'dense-finished', file, bytes, sha256 });
+  plan.state.denseFile = { file, bytes, sha256 };
+  return sha256;
+}
+
+/** Scratch, and partial files of a run that was killed: nothing is running but us, the lock says so. */
+async function sweep({ paths, plan }: TransferTask): Promise<void> {
+  await rm(paths.download, { recursive: true, force: true });
+  const experts = paths.experts(plan.stored.pack.quant);
+  for (const folder of [paths.root, experts]) {
+    for (const name of await readdir(folder)) {
+      if (name.endsWith(PARTIAL_SUFFIX)) await rm(join(folder, name), { force: true });
+    }
+  }
+}
+
+async function ownedFiles({ plan, paths }: TransferTask, dense: string): Promise<OwnedFile[]> {
+  const { pack } = plan.stored;
+  const known = new Map([...plan.state.copied.values()].map(({ file, sha256 }) => [file, sha256]));
+  known.set(pack.dense.file, dense);
+  for (const layer of pack.layers) {
+    const sha256 = plan.state.layers.get(layer.layer)?.sha256;
+    if (sha256 !== undefined) known.set(layerPath(paths, pack.quant, layer), sha256);
+  }
+  return Promise.all(
+    finalFiles(paths, plan.stored).map(async (path) => {
+      const absolute = join(paths.root, path);
+      const size = await fileSize(absolute);
+      if (size === null) {
+        throw new FlashmoeError('ERR_MODEL_DAMAGED', `${absolute} vanished during the setup`, {
+          hint: 'run the command again, it makes what is missing',
+          resumable: true,
+          subject: `${basename(dirname(absolute))}/${basename(absolute)}`,
+        });
+      }
+      return { path, size, sha256: known.get(path) ?? (await hashFile(absolute)) };
+    }),
+  );
+}

@@ -1,0 +1,187 @@
+// The plan step: repository to exact plan, by listing and headers only. On a resumed setup the commit and
+// the layout are the stored ones, whatever the branch says today.
+
+import { FlashmoeError } from '../../base/errors.js';
+import type { ModelPaths } from '../../base/paths.js';
+import { volumeOf, type Volume } from '../../base/volume.js';
+import type { HubClient } from '../../hub/client.js';
+import type { HubEvent, HubTask, RepoListing } from '../../hub/types.js';
+import { isSideFile } from '../../models/repository-files.js';
+import {
+  parseIndex,
+  readInventory,
+  selectShards,
+  type ShardSource,
+} from '../../repack/inventory.js';
+import { buildPlan } from '../../repack/plan.js';
+import type { PackPlan } from '../../repack/types.js';
+import { readDiskSizes } from '../disk-state.js';
+import type { Emit, Quant } from '../events.js';
+import { differentRun, readJournal, type JournalContent } from '../journal.js';
+import { makePlan, type ProvisioningPlan } from '../plan.js';
+import { believe, reduceJournal, type JournalState } from '../state.js';
+import { readStoredPlan, type StoredPlan } from '../stored-plan.js';
+
+export interface PlanningTask {
+  /** Catalogue id, or what stands for a repository given by name. */
+  model: string;
+  repo: string;
+  revision: string;
+  quant: Quant;
+  /** Shipped with this version: when it changed, an older one cannot be had any more and is replaced. */
+  bundled: boolean;
+  client: HubClient;
+  paths: ModelPaths;
+  emit: Emit;
+  signal: AbortSignal;
+  bytesPerSecond: number | null;
+  volume?: (path: string) => Promise<Volume>;
+}
+
+const MAX_CONFIG = 4 << 20;
+const MAX_INDEX = 64 << 20;
+const INDEX = 'model.safetensors.index.json';
+
+/** Writes nothing. Throws what the hub, the family or the checkpoint refuses, and ERR_JOURNAL for another run's folder. */
+export async function planProvisioning(task: PlanningTask): Promise<ProvisioningPlan> {
+  task.emit({ type: 'step', step: 'plan', status: 'started' });
+  try {
+    const journal = await readJournal(task.paths.journal);
+    const stored = await choosePlan(task, journal);
+    const state = await currentState(task.paths, stored, journal);
+    const { freeBytes } = await (task.volume ?? volumeOf)(task.paths.root);
+    const { bytesPerSecond, paths } = task;
+    const plan = makePlan(stored, state, { directory: paths.root, freeBytes, bytesPerSecond });
+    task.emit({ type: 'plan', plan: plan.summary });
+    task.emit({ type: 'step', step: 'plan', status: 'done' });
+    return plan;
+  } catch (error) {
+    task.emit({ type: 'step', step: 'plan', status: 'failed' });
+    throw error;
+  }
+}
+
+/** What the journal says and the disk confirms; nothing is done when the journal speaks of another plan. */
+export async function currentState(
+  paths: ModelPaths,
+  stored: StoredPlan,
+  journal: JournalContent | null,
+): Promise<JournalState> {
+  if (journal?.header.plan !== stored.pack.fingerprint) return reduceJournal([]);
+  const disk = await readDiskSizes(paths, stored);
+  return believe(reduceJournal(journal.entries), disk, stored.pack);
+}
+
+async function choosePlan(task: PlanningTask, journal: JournalContent | null): Promise<StoredPlan> {
+  const { client, paths, repo, revision, emit } = task;
+  if (journal === null) return planAt(task, await client.list(repo, revision, hubTask(task)));
+  const { header } = journal;
+  const moved = await commitNow(task);
+  if (moved !== null && moved !== header.commit) {
+    if (task.bundled) {
+      emit({ type: 'notice', message: `the bundled ${task.model} has changed; it is set up anew` });
+      return planAt(task, await client.list(repo, revision, hubTask(task)));
+    }
+    if (header.repo === repo && header.revision === revision) {
+      const [now, then] = [moved.slice(0, 12), header.commit.slice(0, 12)];
+      emit({
+        type: 'notice',
+        message: `${revision} of ${repo} is now at ${now}; this setup stays with ${then}, from which it began`,
+      });
+    }
+  }
+  const commit = header.revision === revision ? header.commit : (moved ?? header.commit);
+  const different = differentRun(
+    header,
+    { ...header, repo, commit, quant: task.quant },
+    paths.root,
+  );
+  if (different !== null) throw different;
+  const stored = await readStoredPlan(paths.plan);
+  if (stored?.pack.fingerprint === header.plan) return stored;
+  const again = await planAt(task, await client.listAt(repo, revision, commit, hubTask(task)));
+  const changed = differentRun(header, { ...header, plan: again.pack.fingerprint }, paths.root);
+  if (changed !== null) throw changed;
+  return again;
+}
+
+/** What the revision stands for today; null when nobody can be asked, which a resumed run can live with. */
+async function commitNow(task: PlanningTask): Promise<string | null> {
+  try {
+    return await task.client.resolveCommit(task.repo, task.revision, hubTask(task));
+  } catch (error) {
+    const isAway =
+      error instanceof FlashmoeError &&
+      ['ERR_OFFLINE', 'ERR_NETWORK', 'ERR_HTTP'].includes(error.code);
+    if (!isAway) throw error;
+    const message = `whether ${task.repo} has changed since is unknown: ${error.message}`;
+    task.emit({ type: 'notice', message });
+    return null;
+  }
+}
+
+async function planAt(task: PlanningTask, listing: RepoListing): Promise<StoredPlan> {
+  const { client, emit, quant } = task;
+  const to = hubTask(task);
+  const config = await readJson(client, listing, 'config.json', MAX_CONFIG, to);
+  const names = listing.files.map(({ path }) => path);
+  const index = names.includes(INDEX)
+    ? parseIndex((await client.readSmall(listing, INDEX, MAX_INDEX, to)).toString('utf8'))
+    : null;
+  const sources = selectShards(names, index).map((path): ShardSource => {
+    const { size, sha256 } = fileOf(listing, path);
+    const read = (start: number, length: number) =>
+      client.readRange(listing, path, start, length, to);
+    return { path, size, sha256, read };
+  });
+  const { inventory, warnings } = await readInventory(sources, index);
+  const { repo, commit } = listing;
+  const pack: PackPlan = buildPlan({ config, inventory, repo, commit, quant, warnings });
+  for (const message of pack.warnings) emit({ type: 'notice', message });
+  const sideFiles = listing.files.filter(({ path }) => isSideFile(path));
+  return { schema: 1, model: task.model, revision: listing.revision, sideFiles, pack };
+}
+
+async function readJson(
+  client: HubClient,
+  listing: RepoListing,
+  path: string,
+  maxBytes: number,
+  task: HubTask,
+): Promise<unknown> {
+  const text = (await client.readSmall(listing, path, maxBytes, task)).toString('utf8');
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new FlashmoeError('ERR_UNSUPPORTED_MODEL', `${path} of ${listing.repo} is not JSON`, {
+      cause,
+      subject: path,
+    });
+  }
+}
+
+function fileOf(listing: RepoListing, path: string): { size: number; sha256: string } {
+  const file = listing.files.find((candidate) => candidate.path === path);
+  if (!file?.sha256) {
+    throw new FlashmoeError(
+      'ERR_REMOTE_CONTENT',
+      `${path} of ${listing.repo} has no sha256 in the listing, so it could not be verified; nothing was fetched`,
+      { subject: path },
+    );
+  }
+  return { size: file.size, sha256: file.sha256 };
+}
+
+function hubTask({ emit, signal }: PlanningTask): HubTask {
+  return { signal, emit: (event) => forwardHubEvent(event, emit) };
+}
+
+/** Retries and notices of small requests; their progress is not worth an event. */
+export function forwardHubEvent(event: HubEvent, emit: Emit): void {
+  if (event.type === 'retry') {
+    const { file: item, attempt, delayMs, reason } = event;
+    emit({ type: 'retry', item, attempt, delayMs, reason });
+  } else if (event.type === 'notice') {
+    emit(event);
+  }
+}

@@ -1,0 +1,74 @@
+// plan.json: what a setup writes and from where, kept in the model's folder so that a resumed run decides
+// nothing anew, needs no header from the network, and stays with its commit and layout after an upgrade.
+
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { writeFileAtomic } from '../base/atomic-file.js';
+import { asFlashmoeError } from '../base/errors.js';
+import type { RepoFile, RepoListing } from '../hub/types.js';
+import { isSideFile } from '../models/repository-files.js';
+import { fingerprint } from '../repack/plan.js';
+import type { PackPlan } from '../repack/types.js';
+
+export interface StoredPlan {
+  schema: 1;
+  /** Catalogue id, or what stands for a repository given by name. */
+  model: string;
+  /** What was asked for: a branch, tag or commit. */
+  revision: string;
+  /** Tokenizer, template and config files at the plan's commit. */
+  sideFiles: RepoFile[];
+  pack: PackPlan;
+}
+
+const envelope = z.object({
+  schema: z.literal(1),
+  model: z.string().min(1),
+  revision: z.string().min(1),
+  sideFiles: z.array(
+    z.object({
+      path: z.string().refine(isSideFile),
+      size: z.number().int().nonnegative(),
+      sha256: z.string().nullable(),
+      gitSha1: z.string().nullable(),
+    }),
+  ),
+  pack: z.looseObject({ schema: z.literal(1), fingerprint: z.string() }),
+});
+
+/** null when there is none, or when it is not word for word what its fingerprint stands for. */
+export async function readStoredPlan(path: string): Promise<StoredPlan | null> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw asFlashmoeError(error);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // Ours to write again: everything in it can be had from the commit that the journal names.
+    return null;
+  }
+  const parsed = envelope.safeParse(json);
+  if (!parsed.success) return null;
+  const stored = parsed.data as unknown as StoredPlan;
+  const { fingerprint: claimed, ...body } = stored.pack;
+  return fingerprint(body) === claimed ? stored : null;
+}
+
+export function storedPlanText(plan: StoredPlan): string {
+  return `${JSON.stringify(plan)}\n`;
+}
+
+export async function writeStoredPlan(path: string, plan: StoredPlan): Promise<void> {
+  await writeFileAtomic(path, storedPlanText(plan));
+}
+
+/** The files of a plan as a listing, so that a resumed run can fetch without asking for it again. */
+export function listingOf({ pack, revision, sideFiles }: StoredPlan): RepoListing {
+  const shards = pack.shards.map((shard): RepoFile => ({ ...shard, gitSha1: null }));
+  return { repo: pack.repo, revision, commit: pack.commit, files: [...shards, ...sideFiles] };
+}

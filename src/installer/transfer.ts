@@ -1,0 +1,268 @@
+// The long part: shards in, model files out, as a rolling window. One lane packs in the order of the plan;
+// beside it the next shard downloads as soon as the promised peak leaves room. Every transition is in the
+// journal before anything that it replaces may go.
+
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NativeAddon } from '../addon/types.js';
+import { PARTIAL_SUFFIX } from '../base/atomic-file.js';
+import type { ModelPaths } from '../base/paths.js';
+import type { HubClient } from '../hub/client.js';
+import type { HubTask, RepoListing } from '../hub/types.js';
+import { extractDense, packLayer, type PackTarget } from '../repack/pack.js';
+import type { LayerPlan } from '../repack/types.js';
+import type { Gate } from './controls.js';
+import type { DiskBudget } from './disk-budget.js';
+import { fileSize } from './disk-state.js';
+import type { Emit } from './events.js';
+import type { Journal, JournalEntry } from './journal.js';
+import { layerPath } from './model-files.js';
+import type { ProvisioningPlan } from './plan.js';
+import { forwardHubEvent } from './steps/planning.js';
+
+export interface TransferTask {
+  plan: ProvisioningPlan;
+  listing: RepoListing;
+  client: HubClient;
+  addon: NativeAddon;
+  paths: ModelPaths;
+  journal: Journal;
+  budget: DiskBudget;
+  gate: Gate;
+  threads: number;
+  /** Milliseconds since 1970. */
+  now: () => number;
+  emit: Emit;
+  signal: AbortSignal;
+}
+
+/** The line that tells backup and index programs to stay out, as bford.info/cachedir specifies it. */
+const CACHEDIR_TAG = 'Signature: 8a477f597d28d172789f06886806bc55\n# Scratch space of flashmoe.\n';
+/** A journal line and the block it may begin. */
+const LINE_BYTES = 8192;
+
+/** Returns the bytes received in this run. On abort everything journalled is durable and nothing else counts. */
+export async function transfer(task: TransferTask): Promise<{ downloadedBytes: number }> {
+  const run = new Transfer(task);
+  try {
+    return await run.all();
+  } finally {
+    await run.stop();
+  }
+}
+
+class Transfer {
+  readonly #task: TransferTask;
+  readonly #target: PackTarget;
+  /** Ends what still runs when one lane fails. */
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #fetches = new Map<string, Promise<void>>();
+  #downloadedBytes = 0;
+
+  constructor(task: TransferTask) {
+    this.#task = task;
+    const { addon, paths, plan, threads } = task;
+    this.#signal = AbortSignal.any([task.signal, this.#stop.signal]);
+    this.#target = {
+      addon,
+      root: paths.root,
+      expertsDir: paths.experts(plan.stored.pack.quant),
+      shardPath: (shard) => join(paths.download, shard),
+      threads,
+      signal: this.#signal,
+    };
+  }
+
+  async all(): Promise<{ downloadedBytes: number }> {
+    const { emit, plan, paths, gate, budget } = this.#task;
+    const { steps } = plan.work;
+    this.#tellSkipped();
+    if (steps.length > 0) {
+      await mkdir(paths.download, { recursive: true });
+      await writeFile(join(paths.download, 'CACHEDIR.TAG'), CACHEDIR_TAG);
+    }
+    for (const [index, step] of steps.entries()) {
+      await gate.pass(this.#signal);
+      this.#fetchAhead(index);
+      switch (step.type) {
+        case 'fetch':
+          await this.#fetched(step.shard);
+          break;
+        case 'dense':
+          await this.#dense(step.shard);
+          break;
+        case 'layer':
+          await this.#layer(step.layer);
+          break;
+        case 'release':
+          await this.#release(step.shard);
+      }
+    }
+    await budget.sample();
+    if (steps.length > 0) {
+      emit({ type: 'step', step: 'fetch', status: 'done' });
+      emit({ type: 'step', step: 'pack', status: 'done' });
+    }
+    return { downloadedBytes: this.#downloadedBytes };
+  }
+
+  /** Waits for what is in flight, so that nothing writes after the journal is closed. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled(this.#fetches.values());
+  }
+
+  #tellSkipped(): void {
+    const { emit, plan, paths } = this.#task;
+    const { pack } = plan.stored;
+    const { steps } = plan.work;
+    const status = steps.length > 0 ? 'started' : 'skipped';
+    const detail = steps.length > 0 ? undefined : 'all there';
+    for (const step of ['fetch', 'pack'] as const) {
+      emit({ type: 'step', step, status, ...(detail === undefined ? {} : { detail }) });
+    }
+    const toFetch = new Set(steps.flatMap((step) => (step.type === 'fetch' ? [step.shard] : [])));
+    for (const shard of pack.order) {
+      if (!toFetch.has(shard)) emit({ type: 'shard', shard, step: 'fetch', status: 'skipped' });
+    }
+    for (const layer of pack.layers) {
+      if (!plan.state.layers.has(layer.layer)) continue;
+      const file = layerPath(paths, pack.quant, layer);
+      emit({ type: 'layer', layer: layer.layer, file, status: 'skipped' });
+    }
+  }
+
+  /** Starts the next download if it may run beside step `index`. */
+  #fetchAhead(index: number): void {
+    const { steps, mayStart } = this.#task.plan.work;
+    const next = steps.findIndex((step, at) => at >= index && step.type === 'fetch');
+    const step = steps[next];
+    if (step?.type !== 'fetch' || (mayStart.get(next) ?? next) > index) return;
+    void this.#fetched(step.shard).catch(() => undefined);
+  }
+
+  #fetched(shard: string): Promise<void> {
+    const running = this.#fetches.get(shard) ?? this.#fetch(shard);
+    this.#fetches.set(shard, running);
+    return running;
+  }
+
+  async #fetch(shard: string): Promise<void> {
+    const { plan, emit, budget, gate } = this.#task;
+    if (plan.state.verified.has(shard)) {
+      emit({ type: 'shard', shard, step: 'fetch', status: 'skipped' });
+      return;
+    }
+    const { size, sha256 } = this.#shard(shard);
+    emit({ type: 'shard', shard, step: 'fetch', status: 'started' });
+    for (;;) {
+      await gate.pass(this.#signal);
+      await budget.waitForRoom(await this.#missing(shard, size), shard, this.#signal);
+      const closing = gate.signal;
+      try {
+        await this.#download(shard, size, AbortSignal.any([this.#signal, closing]));
+        break;
+      } catch (error) {
+        // A pause let go of the connection; the partial file goes on where it was.
+        if (!closing.aborted || this.#signal.aborted) throw error;
+      }
+    }
+    await this.#append({ step: 'verified', shard, bytes: size, sha256 });
+    plan.state.verified.set(shard, { bytes: size, sha256 });
+    emit({ type: 'shard', shard, step: 'fetch', status: 'done' });
+    await budget.sample();
+  }
+
+  async #download(shard: string, size: number, signal: AbortSignal): Promise<void> {
+    const { client, listing, paths, budget } = this.#task;
+    const to = this.#hubTask(signal);
+    const need = (): Promise<number> => this.#missing(shard, size);
+    const { fetchedBytes } = await budget.patiently(shard, need, signal, () =>
+      client.download(listing, shard, join(paths.download, shard), to),
+    );
+    this.#downloadedBytes += fetchedBytes;
+  }
+
+  /** Bytes of a shard that are not on disk yet. */
+  async #missing(shard: string, size: number): Promise<number> {
+    const path = join(this.#task.paths.download, shard);
+    const here = (await fileSize(path)) ?? (await fileSize(path + PARTIAL_SUFFIX)) ?? 0;
+    return Math.max(0, size - here);
+  }
+
+  #hubTask(signal: AbortSignal): HubTask {
+    const { emit } = this.#task;
+    return {
+      signal,
+      emit: (event) => {
+        if (event.type === 'progress') {
+          const { file: item, done, total } = event;
+          emit({ type: 'progress', step: 'fetch', item, done, total });
+        } else forwardHubEvent(event, emit);
+      },
+    };
+  }
+
+  async #dense(shard: string): Promise<void> {
+    const { plan, emit, budget } = this.#task;
+    const { pack } = plan.stored;
+    const need = pack.dense.entries
+      .filter((entry) => entry.shard === shard)
+      .reduce((sum, { size }) => sum + size, 0);
+    emit({ type: 'shard', shard, step: 'dense', status: 'started' });
+    const { bytes } = await budget.patiently(
+      pack.dense.file,
+      () => Promise.resolve(need),
+      this.#signal,
+      () => extractDense(pack, shard, this.#target),
+    );
+    await this.#append({ step: 'dense', shard, bytes });
+    plan.state.dense.add(shard);
+    emit({ type: 'shard', shard, step: 'dense', status: 'done' });
+  }
+
+  async #layer(index: number): Promise<void> {
+    const { plan, emit, paths, budget } = this.#task;
+    const { pack } = plan.stored;
+    const layer = pack.layers.find((candidate) => candidate.layer === index) as LayerPlan;
+    const file = layerPath(paths, pack.quant, layer);
+    emit({ type: 'layer', layer: index, file, status: 'started' });
+    const onProgress = (done: number, total: number): void => {
+      emit({ type: 'progress', step: 'pack', item: file, done, total });
+    };
+    const partial = join(paths.root, file + PARTIAL_SUFFIX);
+    const need = async (): Promise<number> => {
+      // It is written anew from its beginning, so what it holds now is room, too.
+      await rm(partial, { force: true });
+      return layer.size;
+    };
+    const { sha256 } = await budget.patiently(file, need, this.#signal, () =>
+      packLayer(pack, index, { ...this.#target, onProgress }),
+    );
+    await this.#append({ step: 'packed', layer: index, file, bytes: layer.size, sha256 });
+    plan.state.layers.set(index, { file, bytes: layer.size, sha256 });
+    emit({ type: 'layer', layer: index, file, status: 'done' });
+    await budget.sample();
+  }
+
+  async #release(shard: string): Promise<void> {
+    const { plan, emit, paths } = this.#task;
+    await this.#append({ step: 'released', shard });
+    await rm(join(paths.download, shard), { force: true });
+    plan.state.verified.delete(shard);
+    emit({ type: 'shard', shard, step: 'release', status: 'done' });
+  }
+
+  async #append(entry: JournalEntry): Promise<void> {
+    const { journal, budget } = this.#task;
+    const need = (): Promise<number> => Promise.resolve(LINE_BYTES);
+    await budget.patiently('the journal', need, this.#task.signal, () => journal.append(entry));
+  }
+
+  #shard(path: string): { size: number; sha256: string } {
+    const found = this.#task.plan.stored.pack.shards.find((shard) => shard.path === path);
+    if (found === undefined) throw new RangeError(`${path} is not in the plan`);
+    return found;
+  }
+}
