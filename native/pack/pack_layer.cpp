@@ -2,6 +2,7 @@
 
 #include "pack/file.h"
 #include "pack/sha256.h"
+#include "quant/requantise.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -34,17 +35,26 @@ class Sources {
     std::map<std::string, File> files_;
 };
 
-/// What one thread holds: the finished expert.
+/// What one thread holds: the finished expert, and the parts of a projection that is being requantised.
 struct Workspace {
     std::vector<std::uint8_t> expert;
-    std::vector<ErrorSums> errors;
+    std::array<std::vector<std::uint8_t>, 3> parts;
+    std::vector<quant::ErrorSums> errors;
 };
+
+quant::ParamType param_type(DType dtype) {
+    switch (dtype) {
+    case DType::f16: return quant::ParamType::f16;
+    case DType::f32: return quant::ParamType::f32;
+    default: return quant::ParamType::bf16;
+    }
+}
 
 class Packer {
   public:
     Packer(const PackLayerJob& job, const Control& control) : job_(job), control_(control) {
         check_job(job);
-        result_.errors.resize(job.projections.size());
+        errors_.resize(job.projections.size());
         for (const auto& projection : job.projections) {
             parts_.push_back(checked_parts(job, projection));
             for (const auto& part : parts_.back()) {
@@ -71,6 +81,10 @@ class Packer {
         control_.check();
         target_.sync();
         result_.sha256 = hash_.hex();
+        for (const auto& sums : errors_) {
+            const double mean = sums.values == 0 ? 0 : sums.sum / static_cast<double>(sums.values);
+            result_.errors.push_back({sums.squared_error, sums.sum_of_squares - sums.sum * mean, sums.values});
+        }
         return std::move(result_);
     }
 
@@ -101,13 +115,44 @@ class Packer {
 
     void fill(Workspace& space, std::uint64_t expert) {
         for (std::size_t i = 0; i < parts_.size(); ++i) {
-            for (const auto& part : parts_[i]) {
-                if (part.source_size != part.target_size) fail_plan("requantising is not built yet");
-                sources_.of(*part.tensor)
-                    .read_at(space.expert.data() + part.target_offset, part.source_size,
-                             part.tensor->offset + expert * part.source_size);
+            const Projection& projection = job_.projections[i];
+            if (projection.source_bits != projection.target_bits) {
+                space.errors[i] = requantise(space, i, expert);
+                continue;
             }
+            for (const auto& part : parts_[i]) read(part, expert, space.expert.data() + part.target_offset);
         }
+    }
+
+    void read(const Part& part, std::uint64_t expert, std::uint8_t* to) const {
+        sources_.of(*part.tensor).read_at(to, part.source_size, part.tensor->offset + expert * part.source_size);
+    }
+
+    quant::ErrorSums requantise(Workspace& space, std::size_t index, std::uint64_t expert) const {
+        const Projection& projection = job_.projections[index];
+        const auto& parts = parts_[index];
+        for (std::size_t i = 0; i < 3; ++i) {
+            space.parts[i].resize(parts[i].source_size);
+            read(parts[i], expert, space.parts[i].data());
+        }
+        const quant::Codes source{space.parts[0].data(),
+                                  space.parts[1].data(),
+                                  space.parts[2].data(),
+                                  param_type(projection.scales->dtype),
+                                  projection.source_bits,
+                                  projection.group_size,
+                                  projection.rows * projection.columns / projection.group_size};
+        std::uint8_t* const base = space.expert.data();
+        const quant::TwoBitTarget target{base + parts[0].target_offset, base + parts[1].target_offset,
+                                         base + parts[2].target_offset};
+        const auto method = job_.search ? quant::Method::search : quant::Method::minmax;
+        const auto sums = quant::requantise(source, target, method, quant::best_isa());
+        if (sums.broken_groups > 0) {
+            throw Failure("ERR_SAFETENSORS", projection.scales->source + ": expert " + std::to_string(expert) +
+                                                 " has " + std::to_string(sums.broken_groups) +
+                                                 " scales or biases that are no usable numbers");
+        }
+        return sums;
     }
 
     /// In order of experts, so that the hash and the sums of errors don't depend on threads.
@@ -119,11 +164,7 @@ class Packer {
         lock.unlock();
         hash_.update(space.expert.data(), space.expert.size());
         lock.lock();
-        for (std::size_t i = 0; i < space.errors.size(); ++i) {
-            result_.errors[i].squared_error += space.errors[i].squared_error;
-            result_.errors[i].squared_deviation += space.errors[i].squared_deviation;
-            result_.errors[i].values += space.errors[i].values;
-        }
+        for (std::size_t i = 0; i < errors_.size(); ++i) errors_[i].add(space.errors[i]);
         result_.bytes_read += bytes_per_expert_;
         result_.bytes_written += space.expert.size();
         ++committed_;
@@ -142,6 +183,7 @@ class Packer {
     std::uint64_t next_ = 0;
     std::uint64_t committed_ = 0;
     Sha256 hash_;
+    std::vector<quant::ErrorSums> errors_;
     std::exception_ptr failure_;
     PackLayerResult result_;
 };

@@ -3,10 +3,13 @@
 
 import { Agent as HttpAgent, type IncomingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
 import got, { type Request } from 'got';
 import { FlashmoeError } from '../base/errors.js';
 import { ConnectAgent } from './connect-agent.js';
 import { networkFailure } from './network-failure.js';
+import { waitFromHeaders } from './rate-limit.js';
+import { interruption } from './retry.js';
 import type { HubSettings } from './types.js';
 import { goesThroughProxy, isLoopback, printable } from './urls.js';
 import { watchedBody } from './watched-body.js';
@@ -34,6 +37,8 @@ export class HttpClient {
   readonly #http = new HttpAgent({ keepAlive: true });
   readonly #https = new HttpsAgent({ keepAlive: true });
   readonly #tunnel: ConnectAgent | null;
+  /** Per origin, when performance.now() is past it requests may go out again. */
+  readonly #heldUntil = new Map<string, number>();
 
   constructor(settings: HubSettings) {
     this.#settings = settings;
@@ -45,6 +50,7 @@ export class HttpClient {
     const { url, signal, subject } = request;
     const { timeouts, userAgent } = this.#settings;
     this.#refuseWhenOffline(url);
+    await this.#waitForTurn(url.origin, request);
     const proxied = goesThroughProxy(url, this.#settings.proxy);
     const stream = got.stream(url, {
       headers: { 'user-agent': userAgent, 'accept-encoding': 'identity', ...request.headers },
@@ -59,6 +65,7 @@ export class HttpClient {
       stream.destroy();
       throw networkFailure(error, { url, subject, proxied });
     });
+    if (head.status === 429) this.#hold(url.origin, waitFromHeaders(head.headers) ?? 0);
     return {
       url,
       ...head,
@@ -76,6 +83,22 @@ export class HttpClient {
     this.#http.destroy();
     this.#https.destroy();
     this.#tunnel?.destroy();
+  }
+
+  /** A server that limits one request limits them all: asking on meanwhile only lengthens the ban. */
+  #hold(origin: string, waitMs: number): void {
+    const until = performance.now() + waitMs;
+    this.#heldUntil.set(origin, Math.max(until, this.#heldUntil.get(origin) ?? 0));
+  }
+
+  async #waitForTurn(origin: string, { signal, subject }: HttpRequest): Promise<void> {
+    for (;;) {
+      const waitMs = (this.#heldUntil.get(origin) ?? 0) - performance.now();
+      if (waitMs <= 0) return;
+      await sleep(waitMs, undefined, { signal }).catch(() => {
+        throw interruption(signal, subject);
+      });
+    }
   }
 
   #refuseWhenOffline(url: URL): void {

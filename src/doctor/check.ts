@@ -1,0 +1,13 @@
+import type { Finding } from './finding.js';
+import type { DoctorWorld } from './world.js';
+
+/** One examination. It changes nothing on the machine, and answers with at least one finding. */
+export interface Check {
+  /** group.name; `--only` takes it, or the group alone. */
+  id: string;
+  /** What it looks at, for `--list`. */
+  title: string;
+  /** Milliseconds after which it counts as hung. */
+  timeoutMs: number;
+  run(world: DoctorWorld, signal: AbortSignal): Promise<Finding[]>;
+}

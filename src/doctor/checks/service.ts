@@ -1,0 +1,102 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import type { Check } from '../check.js';
+import type { Finding } from '../finding.js';
+import type { ServiceManager, ServiceStatus } from '../../service.js';
+import type { DoctorWorld } from '../world.js';
+
+const REINSTALL = 'flashmoe service install';
+
+/** The definition file: no path that an upgrade deletes, programs that exist, what this version would write. */
+export const definition: Check = {
+  id: 'service.definition',
+  title: 'definition of the background service: no versioned path, programs exist',
+  timeoutMs: 10_000,
+  async run(world, signal) {
+    const manager = await world.serviceManager(signal);
+    const path = manager?.definitionPath(world.service.label);
+    if (!manager || path === undefined) return [noManager('service.definition')];
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      return [notInstalled('service.definition')];
+    }
+    return [judge(world, manager, path, text)];
+  },
+};
+
+function judge(world: DoctorWorld, manager: ServiceManager, path: string, text: string): Finding {
+  const found = /[^\s"<>]*\/Cellar\/[^\s"<>]*/.exec(text)?.[0];
+  if (found !== undefined) {
+    return {
+      id: 'service.cellar_path',
+      severity: 'fail',
+      title: `${path} names ${found}`,
+      why: 'the next `brew upgrade` deletes that folder, and the service then fails at every login',
+      hint: REINSTALL,
+    };
+  }
+  const missing = world.service.command.slice(0, 2).find((program) => !existsSync(program));
+  if (missing !== undefined) {
+    return {
+      id: 'service.program',
+      severity: 'fail',
+      title: `the service would run ${missing}, which does not exist`,
+      hint: REINSTALL,
+    };
+  }
+  if (text !== manager.render(world.service)) {
+    return {
+      id: 'service.outdated',
+      severity: 'warn',
+      title: `${path} differs from what flashmoe ${world.version} writes`,
+      why: 'it was edited, or written by another version or for another home',
+      hint: REINSTALL,
+    };
+  }
+  return { id: 'service.definition', severity: 'ok', title: `${path} is up to date` };
+}
+
+/** Whether it runs, and how it ended last. */
+export const state: Check = {
+  id: 'service.state',
+  title: 'background service: running, last exit',
+  timeoutMs: 10_000,
+  async run(world, signal) {
+    const manager = await world.serviceManager(signal);
+    if (!manager) return [noManager('service.state')];
+    return [verdict(await manager.status(world.service.label, signal), world)];
+  },
+};
+
+function verdict(status: ServiceStatus, world: DoctorWorld): Finding {
+  const id = 'service.state';
+  if (!status.installed) return notInstalled(id);
+  const title = `${status.manager}: ${status.detail}`;
+  if (status.running) return { id, severity: 'ok', title };
+  if (status.lastExitCode === null || status.lastExitCode === 0) {
+    return { id, severity: 'warn', title, hint: REINSTALL };
+  }
+  return {
+    id,
+    severity: 'fail',
+    title: `${title}; it ended with status ${status.lastExitCode}`,
+    hint: `read ${world.service.stderrPath}`,
+  };
+}
+
+const noManager = (id: string): Finding => ({
+  id,
+  severity: 'skip',
+  title: 'neither launchd nor a systemd user manager answers here',
+  hint: 'flashmoe serve',
+});
+
+const notInstalled = (id: string): Finding => ({
+  id,
+  severity: 'info',
+  title: 'no background service is installed',
+  hint: REINSTALL,
+});

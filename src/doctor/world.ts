@@ -1,0 +1,43 @@
+// What the checks see of the machine and of this installation. Given from outside: a test describes
+// another machine, and the doctor knows neither the installer's files nor the server.
+
+import type { Exec } from '../base/exec.js';
+import type { Host } from '../base/host.js';
+import type { HomePaths } from '../base/paths.js';
+import type { ProbeResult } from '../addon/probe.js';
+import type { ServiceManager, ServiceSpec } from '../service.js';
+
+export interface ModelFiles {
+  id: string;
+  root: string;
+  /** Relative to `root`, with sizes in bytes as the manifest says. */
+  files: { path: string; size: number }[];
+}
+
+export interface ModelsOnDisk {
+  complete: ModelFiles[];
+  /** Ids of setups that were begun and not finished. */
+  unfinished: string[];
+  /** Folders that cannot be read, and why. */
+  unreadable: { id: string; reason: string }[];
+}
+
+export interface DoctorWorld {
+  host: Host;
+  version: string;
+  home: HomePaths;
+  exec: Exec;
+  /** Where the server is expected: 127.0.0.1 and this port. */
+  port: number;
+  /** Who listens on a port, e.g. "node (pid 4711)"; null when it can't be told. */
+  portOwner(port: number): Promise<string | null>;
+  models(signal: AbortSignal): Promise<ModelsOnDisk>;
+  /** Paths at which the addon may lie, in order. */
+  addonPaths: readonly string[];
+  /** Loads one in a child process and runs its self-test. */
+  probeAddon(path: string, signal: AbortSignal): Promise<ProbeResult>;
+  /** null where there is none. */
+  serviceManager(signal: AbortSignal): Promise<ServiceManager | null>;
+  /** What `flashmoe service install` would write now. */
+  service: ServiceSpec;
+}

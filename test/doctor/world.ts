@@ -1,0 +1,43 @@
+// A machine for the checks: this one, with a throw-away home and what a test changes.
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { exec } from '../../src/base/exec.js';
+import { currentHost } from '../../src/base/host.js';
+import { homePaths } from '../../src/base/paths.js';
+import { CHECKS } from '../../src/doctor/all-checks.js';
+import type { Finding } from '../../src/doctor/finding.js';
+import { examine } from '../../src/doctor/run.js';
+import type { DoctorWorld } from '../../src/doctor/world.js';
+import { serverService } from '../../src/service-command.js';
+
+export const signal = new AbortController().signal;
+
+export function testWorld(change: Partial<DoctorWorld> = {}): DoctorWorld {
+  const root = mkdtempSync(join(tmpdir(), 'flashmoe-doctor-'));
+  onTestFinished(() => rmSync(root, { recursive: true, force: true }));
+  const home = homePaths(join(root, 'home'));
+  mkdirSync(home.models, { recursive: true });
+  const host = { ...currentHost(), env: { PATH: process.env['PATH'] }, homeDirectory: root };
+  return {
+    host,
+    version: '0.0.0',
+    home,
+    exec,
+    port: 1,
+    portOwner: () => Promise.resolve(null),
+    models: () => Promise.resolve({ complete: [], unfinished: [], unreadable: [] }),
+    addonPaths: [],
+    probeAddon: () => Promise.resolve({ ok: false, reason: 'was not expected to be asked' }),
+    serviceManager: () => Promise.resolve(null),
+    service: serverService({ node: process.execPath, entry: process.execPath, home }),
+    ...change,
+  };
+}
+
+/** Findings of one check or group. */
+export async function findings(only: string, world: DoctorWorld): Promise<Finding[]> {
+  return (await examine(CHECKS, world, { signal, only: [only] })).findings;
+}
