@@ -6,6 +6,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import got, { type Request } from 'got';
 import { FlashmoeError } from '../base/errors.js';
+import { monotonic } from '../base/host.js';
 import { ConnectAgent } from './connect-agent.js';
 import { networkFailure } from './network-failure.js';
 import { waitFromHeaders } from './rate-limit.js';
@@ -37,7 +38,7 @@ export class HttpClient {
   readonly #http = new HttpAgent({ keepAlive: true });
   readonly #https = new HttpsAgent({ keepAlive: true });
   readonly #tunnel: ConnectAgent | null;
-  /** Per origin, when performance.now() is past it requests may go out again. */
+  /** Per origin, the monotonic time after which requests may go out again. */
   readonly #heldUntil = new Map<string, number>();
 
   constructor(settings: HubSettings) {
@@ -87,13 +88,13 @@ export class HttpClient {
 
   /** A server that limits one request limits them all: asking on meanwhile only lengthens the ban. */
   #hold(origin: string, waitMs: number): void {
-    const until = performance.now() + waitMs;
+    const until = monotonic() + waitMs;
     this.#heldUntil.set(origin, Math.max(until, this.#heldUntil.get(origin) ?? 0));
   }
 
   async #waitForTurn(origin: string, { signal, subject }: HttpRequest): Promise<void> {
     for (;;) {
-      const waitMs = (this.#heldUntil.get(origin) ?? 0) - performance.now();
+      const waitMs = (this.#heldUntil.get(origin) ?? 0) - monotonic();
       if (waitMs <= 0) return;
       await sleep(waitMs, undefined, { signal }).catch(() => {
         throw interruption(signal, subject);
