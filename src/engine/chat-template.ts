@@ -80,10 +80,14 @@ export class ChatTemplate {
   }
 }
 
-/** chat_template.jinja, else `chat_template` of tokenizer_config.json (there also as a named list). */
+/** chat_template.jinja, else `chat_template` of tokenizer_config.json or of chat_template.json. */
 export async function loadChatTemplate(dir: string, tokenizer: Tokenizer): Promise<ChatTemplate> {
   const config = (await readJsonObject(dir, 'tokenizer_config.json')) ?? {};
-  const source = (await readText(dir, 'chat_template.jinja')) ?? defaultTemplate(config);
+  const older = (await readJsonObject(dir, 'chat_template.json')) ?? {};
+  const source =
+    (await readText(dir, 'chat_template.jinja')) ??
+    defaultTemplate(config) ??
+    defaultTemplate(older);
   if (source === null) {
     throw new FlashmoeError(
       'ERR_MODEL_DAMAGED',
@@ -102,6 +106,7 @@ export async function loadChatTemplate(dir: string, tokenizer: Tokenizer): Promi
   }
 }
 
+/** A string, or a list of named ones. */
 function defaultTemplate(config: JsonObject): string | null {
   const value = config.chat_template;
   if (typeof value === 'string') return value;

@@ -47,7 +47,7 @@ export interface ChatRequest {
   sampling: Partial<Sampling>;
 }
 
-/** Tokens in, tokens out: no template, no stop strings. For known answers, `logits` and completions. */
+/** Tokens in, tokens out: no template, no stop strings or ids, always maxTokens. For known answers. */
 export interface TokensRequest {
   tokens: number[];
   maxTokens: number;

@@ -125,11 +125,12 @@ function wireTimings({ usage, timings }: { usage: Usage; timings: Timings }): un
     prompt_per_second: rate(prefilled, timings.prefillSeconds),
     predicted_n: usage.completionTokens,
     predicted_ms: timings.decodeSeconds * 1000,
-    predicted_per_second: rate(usage.completionTokens, timings.decodeSeconds),
+    // The first token comes out of the prefill.
+    predicted_per_second: rate(usage.completionTokens - 1, timings.decodeSeconds),
     expert_bytes_read: timings.expertBytesRead,
   };
 }
 
 function rate(tokens: number, seconds: number): number {
-  return seconds > 0 ? tokens / seconds : 0;
+  return seconds > 0 && tokens > 0 ? tokens / seconds : 0;
 }

@@ -1,7 +1,7 @@
 // Who listens on a port, as a person would name it. Best effort: no answer is an answer.
 
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { execa } from 'execa';
+import { exec } from '../base/exec.js';
 
 /** e.g. "node (pid 4711)"; null when it can't be found, e.g. another user's process. */
 export async function portOwner(port: number): Promise<string | null> {
@@ -10,9 +10,10 @@ export async function portOwner(port: number): Promise<string | null> {
 
 async function fromLsof(port: number): Promise<string | null> {
   const arguments_ = ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'];
-  const { stdout } = await execa('lsof', arguments_, { reject: false, timeout: 3000 });
-  const pid = /^p(\d+)$/m.exec(stdout ?? '')?.[1];
-  const name = /^c(.+)$/m.exec(stdout ?? '')?.[1];
+  const options = { signal: new AbortController().signal, timeoutMs: 3000 };
+  const { stdout } = await exec('lsof', arguments_, options);
+  const pid = /^p(\d+)$/m.exec(stdout)?.[1];
+  const name = /^c(.+)$/m.exec(stdout)?.[1];
   return pid === undefined ? null : `${name ?? 'a process'} (pid ${pid})`;
 }
 

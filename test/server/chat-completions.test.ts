@@ -61,7 +61,7 @@ describe('an answer in one piece', () => {
         prompt_n: 7,
         prompt_ms: 500,
         predicted_n: 5,
-        predicted_per_second: 2.5,
+        predicted_per_second: 2,
       },
     });
   });

@@ -1,0 +1,211 @@
+// A loaded model that answers: prompt, prefill, then token by token until the model, a stop string or a
+// limit ends it. One generation at a time; what the last one left in the state is reused where it fits.
+
+import { randomInt, randomUUID } from 'node:crypto';
+import type { NativeEngine, NativeSession, SamplingParams } from '../addon/types.js';
+import { FlashmoeError } from '../base/errors.js';
+import { Answer } from './answer.js';
+import type { ChatTemplate, Prompt } from './chat-template.js';
+import type { GenerationSettings } from './generation-settings.js';
+import { outputFormat, type OutputFormat } from './output-parser.js';
+import { Session, type PrefillEvent } from './session.js';
+import type { Tokenizer } from './tokenizer.js';
+import type {
+  ChatRequest,
+  Engine,
+  GenerateEvent,
+  LoadedModel,
+  Sampling,
+  Timings,
+  TokensRequest,
+  Usage,
+} from './types.js';
+
+export interface LocalEngineParts {
+  native: NativeEngine;
+  /** Made for `model.contextLength` tokens. */
+  session: NativeSession;
+  vocabSize: number;
+  tokenizer: Tokenizer;
+  template: ChatTemplate;
+  settings: GenerationSettings;
+  model: LoadedModel;
+}
+
+export class LocalEngine implements Engine {
+  readonly model: LoadedModel;
+  readonly #session: Session;
+  readonly #format: OutputFormat;
+  /** A request is counted before it is answered; its prompt is made once. */
+  readonly #prompts = new WeakMap<ChatRequest, Prompt>();
+  readonly #closing = new AbortController();
+  /** Settles when the running generation is over; null when none runs. */
+  #running: Promise<void> | null = null;
+
+  constructor(private readonly parts: LocalEngineParts) {
+    this.model = parts.model;
+    this.#session = new Session(parts.session);
+    this.#format = outputFormat(parts.template.source);
+  }
+
+  countTokens(request: ChatRequest): number {
+    const { ids } = this.#prompt(request);
+    this.#checkFits(ids.length, request.maxTokens ?? 1);
+    return ids.length;
+  }
+
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void> {
+    const { ids, text } = this.#prompt(request);
+    this.#checkFits(ids.length, request.maxTokens ?? 1);
+    const { tokenizer, settings } = this.parts;
+    const answer = new Answer({
+      tokenizer,
+      stopIds: settings.stopIds,
+      stop: request.stop,
+      parallelToolCalls: request.parallelToolCalls ?? true,
+      format: this.#format,
+      prompt: text,
+      tools: request.tools,
+      newCallId: () => `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`,
+    });
+    const limit = request.maxTokens ?? Infinity;
+    const timings = noTime();
+    let cachedTokens = 0;
+    for await (const event of this.#tokens(ids, limit, request.sampling, timings, signal)) {
+      if (event.type === 'prefilled') cachedTokens = event.cachedTokens;
+      else if (event.type === 'prefill') yield event;
+      else {
+        yield* answer.push(event.id);
+        if (answer.ended) break;
+      }
+    }
+    const { events, reason } = answer.end();
+    yield* events;
+    const { completionTokens, reasoningTokens, stopSequence } = answer;
+    const usage = { promptTokens: ids.length, cachedTokens, completionTokens, reasoningTokens };
+    yield { type: 'finish', reason, stopSequence, usage, timings };
+  }
+
+  async *continueTokens(
+    request: TokensRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<GenerateEvent, void> {
+    const { tokens, maxTokens } = request;
+    const wrong = tokens.find(
+      (id) => !(Number.isInteger(id) && id >= 0 && id < this.parts.vocabSize),
+    );
+    if (tokens.length === 0 || wrong !== undefined) {
+      const what = tokens.length === 0 ? 'there are no tokens' : `${wrong} is not a token id`;
+      throw new FlashmoeError('ERR_USAGE', `${what} to continue`, { subject: 'tokens' });
+    }
+    this.#checkFits(tokens.length, maxTokens);
+    const usage: Usage = {
+      promptTokens: tokens.length,
+      cachedTokens: 0,
+      completionTokens: 0,
+      reasoningTokens: 0,
+    };
+    const timings = noTime();
+    for await (const event of this.#tokens(tokens, maxTokens, request.sampling, timings, signal)) {
+      if (event.type === 'prefilled') usage.cachedTokens = event.cachedTokens;
+      else yield event;
+      if (event.type === 'token') usage.completionTokens++;
+    }
+    yield { type: 'finish', reason: 'length', stopSequence: null, usage, timings };
+  }
+
+  /** Ends a running generation with ERR_INTERRUPTED and lets go of the model. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new FlashmoeError('ERR_INTERRUPTED', 'the engine is closing'));
+    await this.#running;
+    this.#session.close();
+    this.parts.native.close();
+  }
+
+  /** The loop under both kinds of generation. A consumer that has enough leaves it with `break`. */
+  async *#tokens(
+    prompt: readonly number[],
+    maxTokens: number,
+    asked: Partial<Sampling>,
+    timings: Timings,
+    outer: AbortSignal,
+  ): AsyncGenerator<PrefillEvent | { type: 'token'; id: number }, void> {
+    const signal = AbortSignal.any([outer, this.#closing.signal]);
+    const limit = Math.min(maxTokens, this.model.contextLength - prompt.length);
+    const leave = this.#enter();
+    try {
+      throwIfAborted(signal);
+      if (limit <= 0) return;
+      yield* this.#session.prefill(prompt, timings, signal);
+      const { params, seed } = this.#sampling(asked);
+      this.#session.seed(seed);
+      for (let made = 1; ; made++) {
+        throwIfAborted(signal);
+        const id = this.#session.sample(params);
+        yield { type: 'token', id };
+        if (made === limit) return;
+        await this.#session.decode(id, timings);
+      }
+    } finally {
+      leave();
+    }
+  }
+
+  #enter(): () => void {
+    if (this.#running !== null) {
+      throw new FlashmoeError('ERR_LOCKED', 'the engine is answering another request');
+    }
+    let over!: () => void;
+    this.#running = new Promise((resolve) => (over = resolve));
+    return () => {
+      this.#running = null;
+      over();
+    };
+  }
+
+  #prompt(request: ChatRequest): Prompt {
+    if (request.tools.length > 0 && this.#format.calls === null) {
+      throw new FlashmoeError(
+        'ERR_TEMPLATE',
+        'tool calls in the form of this model are not supported',
+        {
+          subject: 'tools',
+        },
+      );
+    }
+    const made = this.#prompts.get(request) ?? this.parts.template.prompt(request);
+    this.#prompts.set(request, made);
+    return made;
+  }
+
+  #checkFits(promptTokens: number, maxTokens: number): void {
+    const { contextLength } = this.model;
+    if (promptTokens + maxTokens <= contextLength) return;
+    throw new FlashmoeError(
+      'ERR_CONTEXT',
+      `the prompt has ${promptTokens} tokens, and with up to ${maxTokens} more it is over the ` +
+        `context of ${contextLength}`,
+      { figures: { promptTokens, contextLength } },
+    );
+  }
+
+  #sampling(asked: Partial<Sampling>): { params: SamplingParams; seed: number } {
+    const { temperature, topP, topK, minP, seed } = { ...this.parts.settings.sampling, ...asked };
+    return {
+      params: { temperature, topP, topK, minP, allowed: null, bias: null },
+      seed: seed ?? randomInt(2 ** 47),
+    };
+  }
+}
+
+function noTime(): Timings {
+  return { prefillSeconds: 0, decodeSeconds: 0, expertBytesRead: 0 };
+}
+
+function throwIfAborted(signal: AbortSignal): void {
+  if (!signal.aborted) return;
+  const reason: unknown = signal.reason;
+  if (reason instanceof FlashmoeError) throw reason;
+  throw new FlashmoeError('ERR_INTERRUPTED', 'the generation was cancelled', { cause: reason });
+}
