@@ -125,7 +125,7 @@ test('a missing and a short file are told apart', async () => {
 // --- service, through the stand-in launchctl
 
 async function worldWithService(): Promise<{ world: DoctorWorld; mac: StandIn; path: string }> {
-  const mac = standIn('launchctl', { gui: true });
+  const mac = standIn('launchctl', { gui: 1 });
   onTestFinished(() => mac.dispose());
   const pace = { intervalMs: 5, attempts: 5 };
   const host = { homeDirectory: mac.home, userId: 501, env: mac.env };

@@ -1,40 +1,53 @@
-// Puts a stand-in for launchctl or systemctl on a PATH of its own. The programs are real executables
-// that keep state, record calls, and start the job's real process; statuses and texts are the real ones.
+// Puts a stand-in for launchctl or systemctl on a PATH of its own: real executables that keep state,
+// record calls and start the job's real process, with the statuses and texts of the real ones.
 
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
-import { existsSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+
+const PROGRAMS = { launchctl: 'launchctl.sh', systemctl: 'systemctl.mjs' };
 
 export interface StandIn {
   /** Throw-away folder: home, state and everything the job writes. */
   root: string;
   home: string;
   env: Record<string, string>;
-  /** Calls so far, each as its arguments. */
-  calls(): string[][];
-  /** Changes what the stand-in believes. */
-  set(change: Record<string, unknown>): void;
+  /** Calls so far, a line each. */
+  calls(): string[];
+  /** Changes what the stand-in believes; null forgets a state. */
+  set(change: Record<string, string | number | null>): void;
   /** Ends what was started and removes the folder. */
   dispose(): void;
 }
 
 export function standIn(
-  command: 'launchctl' | 'systemctl',
-  state: Record<string, unknown>,
+  command: keyof typeof PROGRAMS,
+  state: Record<string, string | number>,
 ): StandIn {
   const root = realpathSync(mkdtempSync(join(tmpdir(), `flashmoe-${command}-`)));
-  const [bin, home] = [join(root, 'bin'), join(root, 'home with space')];
-  mkdirSync(bin);
-  mkdirSync(home);
-  const script = join(dirname(fileURLToPath(import.meta.url)), `${command}.mjs`);
-  symlinkSync(script, join(bin, command));
-  const [stateFile, callsFile] = [join(root, 'state.json'), join(root, 'calls.ndjson')];
-  const read = (): Record<string, unknown> =>
-    existsSync(stateFile) ? (JSON.parse(readFileSync(stateFile, 'utf8')) as typeof state) : {};
-  const set = (change: Record<string, unknown>): void =>
-    writeFileSync(stateFile, JSON.stringify({ ...read(), ...change }));
+  const [bin, home, calls] = [
+    join(root, 'bin'),
+    join(root, 'home with space'),
+    join(root, 'calls'),
+  ];
+  for (const folder of [bin, home, join(root, 'state')]) mkdirSync(folder);
+  symlinkSync(join(import.meta.dirname, PROGRAMS[command]), join(bin, command));
+  const set: StandIn['set'] = (change) => {
+    for (const [name, value] of Object.entries(change)) {
+      const path = join(root, 'state', name);
+      if (value === null) rmSync(path, { recursive: true, force: true });
+      else writeFileSync(path, String(value));
+    }
+  };
   set(state);
   return {
     root,
@@ -44,19 +57,14 @@ export function standIn(
       HOME: home,
       STAND_IN_DIR: root,
     },
-    calls: () =>
-      existsSync(callsFile)
-        ? readFileSync(callsFile, 'utf8')
-            .trim()
-            .split('\n')
-            .map((line) => JSON.parse(line) as string[])
-        : [],
+    calls: () => (existsSync(calls) ? readFileSync(calls, 'utf8').trim().split('\n') : []),
     set,
     dispose: () => {
-      const jobs = (read()['jobs'] ?? {}) as Record<string, { pid?: number | null }>;
-      for (const { pid } of Object.values(jobs)) {
+      const pids = join(root, 'pids');
+      const started = existsSync(pids) ? readFileSync(pids, 'utf8').trim().split('\n') : [];
+      for (const pid of started.map(Number)) {
         try {
-          if (pid) process.kill(pid, 'SIGKILL');
+          process.kill(pid, 'SIGKILL');
         } catch {
           // It has ended by itself.
         }

@@ -3,7 +3,8 @@
 // with the text it read last until daemon-reload, and `enable --now` leaves a running unit alone.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { args, isAlive, leave, start, state } from './stand-in-state.mjs';
+import { start } from './start-job.mjs';
+import { args, isAlive, leave, state } from './systemctl-state.mjs';
 
 const [scope, verb, ...rest] = args;
 if (scope !== '--user') leave(1, { err: 'the stand-in has no system manager' });

@@ -12,7 +12,7 @@ const label = 'dev.flashmoe.test';
 let linux: StandIn;
 
 beforeEach(() => {
-  linux = standIn('systemctl', { bus: true });
+  linux = standIn('systemctl', { bus: 1 });
 });
 afterEach(() => linux.dispose());
 
@@ -24,7 +24,7 @@ async function manager(env: Record<string, string> = {}): Promise<ServiceManager
 }
 
 test('where no user manager runs there is no manager', async () => {
-  linux.set({ bus: false });
+  linux.set({ bus: null });
   expect(await systemdManager({ homeDirectory: linux.home, env: linux.env }, signal)).toBeNull();
 });
 
