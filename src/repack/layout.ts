@@ -88,9 +88,9 @@ export function denseLayout(sources: readonly DenseSource[]): {
   size: number;
   entries: DenseEntry[];
 } {
-  const sorted = sources.toSorted((a, b) =>
-    Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)),
-  );
+  const sorted = sources
+    .map((source) => ({ ...source, key: Buffer.from(source.name) }))
+    .sort((a, b) => Buffer.compare(a.key, b.key));
   let end = 0;
   const entries = sorted.map(({ name, tensor, width }): DenseEntry => {
     const targetOffset = roundUp(end, DENSE_ALIGNMENT);

@@ -1,0 +1,192 @@
+// The models we name. Numbers here serve an estimate before anything is asked of the hub; once a repository was
+// listed, its own files decide. Sizes are sums over tensor shapes at 4 bits, groups of 64, 16-bit parameters.
+
+import { FlashmoeError } from '../base/errors.js';
+import { CHAT_QUESTIONS, type Quant, type SmokeQuestion } from './smoke.js';
+import { TINY_QUESTIONS } from './tiny-questions.js';
+
+export interface CatalogEntry {
+  id: string;
+  title: string;
+  repo: string;
+  modelType: string;
+  /** Layers with routed experts. */
+  routedLayers: number;
+  experts: number;
+  expertsPerToken: number;
+  /** Bytes of one expert in a layer file, its stride. */
+  expertBytes: Record<Quant, number>;
+  denseBytes: number;
+  /** Of dense weights in memory: denseBytes, and what is kept in another form at load. */
+  residentBytes: number;
+  /** Shards to fetch. */
+  downloadBytes: number;
+  shards: number;
+  largestShardBytes: number;
+  /** 16-bit KV cache a token, and state of fixed size. */
+  kvBytesPerToken: number;
+  stateBytes: number;
+  contextLength: number;
+  /** Which answers are known for this model at a quantisation. */
+  questions: Record<Quant, SmokeQuestion[]>;
+}
+
+/** MLX starts a new shard before one grows beyond 5 GiB. */
+const MLX_SHARD_BYTES = 5 * 1024 ** 3;
+
+const CHAT: Record<Quant, SmokeQuestion[]> = { '4bit': CHAT_QUESTIONS, '2bit': CHAT_QUESTIONS };
+
+export const CATALOG: CatalogEntry[] = [
+  {
+    id: 'qwen3.5-397b',
+    title: 'Qwen3.5 397B-A17B',
+    repo: 'mlx-community/Qwen3.5-397B-A17B-4bit',
+    modelType: 'qwen3_5_moe',
+    routedLayers: 60,
+    experts: 512,
+    expertsPerToken: 10,
+    expertBytes: { '4bit': 7_077_888, '2bit': 3_932_160 },
+    denseBytes: 5_516_028_032,
+    residentBytes: 5_516_028_032,
+    // The repository also holds an image encoder, which comes with its shard and is not kept.
+    downloadBytes: 223_860_768_352,
+    shards: 46,
+    largestShardBytes: MLX_SHARD_BYTES,
+    kvBytesPerToken: 30_720,
+    stateBytes: 188_743_680 + 6_635_520,
+    contextLength: 262_144,
+    questions: CHAT,
+  },
+  {
+    id: 'qwen3.5-35b',
+    title: 'Qwen3.5 35B-A3B',
+    repo: 'mlx-community/Qwen3.5-35B-A3B-4bit',
+    modelType: 'qwen3_5_moe',
+    routedLayers: 40,
+    experts: 256,
+    expertsPerToken: 8,
+    expertBytes: { '4bit': 1_769_472, '2bit': 983_040 },
+    denseBytes: 1_389_396_096,
+    residentBytes: 1_389_396_096,
+    downloadBytes: 19_508_789_376,
+    shards: 4,
+    largestShardBytes: MLX_SHARD_BYTES,
+    kvBytesPerToken: 20_480,
+    stateBytes: 62_914_560 + 2_949_120,
+    contextLength: 262_144,
+    questions: CHAT,
+  },
+  {
+    id: 'qwen3-235b',
+    title: 'Qwen3 235B-A22B Instruct 2507',
+    repo: 'mlx-community/Qwen3-235B-A22B-Instruct-2507-4bit',
+    modelType: 'qwen3_moe',
+    routedLayers: 94,
+    experts: 128,
+    expertsPerToken: 8,
+    expertBytes: { '4bit': 10_616_832, '2bit': 5_898_240 },
+    denseBytes: 4_524_235_776,
+    residentBytes: 4_524_235_776,
+    downloadBytes: 132_265_958_400,
+    shards: 26,
+    largestShardBytes: MLX_SHARD_BYTES,
+    kvBytesPerToken: 192_512,
+    stateBytes: 0,
+    contextLength: 262_144,
+    questions: CHAT,
+  },
+  {
+    id: 'deepseek-v3-0324',
+    title: 'DeepSeek V3 0324',
+    repo: 'mlx-community/DeepSeek-V3-0324-4bit',
+    modelType: 'deepseek_v3',
+    routedLayers: 58,
+    experts: 256,
+    expertsPerToken: 8,
+    expertBytes: { '4bit': 24_772_608, '2bit': 13_762_560 },
+    denseBytes: 9_783_169_024,
+    // kv_b_proj is kept as two dense 16-bit halves.
+    residentBytes: 9_783_169_024 + 61 * 33_554_432,
+    downloadBytes: 377_606_852_608,
+    shards: 88,
+    largestShardBytes: MLX_SHARD_BYTES,
+    kvBytesPerToken: 70_272,
+    stateBytes: 0,
+    contextLength: 163_840,
+    questions: CHAT,
+  },
+  {
+    id: 'kimi-k2',
+    title: 'Kimi K2 Instruct',
+    repo: 'mlx-community/Kimi-K2-Instruct-4bit',
+    modelType: 'kimi_k2',
+    routedLayers: 60,
+    experts: 384,
+    expertsPerToken: 8,
+    expertBytes: { '4bit': 24_772_608, '2bit': 13_762_560 },
+    denseBytes: 6_832_672_768,
+    residentBytes: 6_832_672_768 + 61 * 16_777_216,
+    downloadBytes: 577_593_561_088,
+    shards: 180,
+    largestShardBytes: MLX_SHARD_BYTES,
+    kvBytesPerToken: 70_272,
+    stateBytes: 0,
+    contextLength: 131_072,
+    questions: CHAT,
+  },
+  {
+    id: 'tiny',
+    title: 'Tiny demonstration model',
+    // Served by the bundled hub, through the same code as the others.
+    repo: 'flashmoe/tiny',
+    modelType: 'qwen3_5_moe',
+    routedLayers: 8,
+    experts: 16,
+    expertsPerToken: 4,
+    expertBytes: { '4bit': 16_384, '2bit': 16_384 },
+    denseBytes: 595_328,
+    residentBytes: 595_328,
+    downloadBytes: 2_406_529,
+    shards: 3,
+    largestShardBytes: 810_433,
+    kvBytesPerToken: 1_024,
+    stateBytes: 98_304 + 18_432,
+    contextLength: 4_096,
+    questions: TINY_QUESTIONS,
+  },
+];
+
+/** Throws ERR_UNKNOWN_MODEL listing what is known. */
+export function catalogEntry(id: string): CatalogEntry {
+  const entry = CATALOG.find((candidate) => candidate.id === id.toLowerCase());
+  if (entry) return entry;
+  throw new FlashmoeError(
+    'ERR_UNKNOWN_MODEL',
+    `there is no model ${JSON.stringify(id)}; known are ${CATALOG.map((e) => e.id).join(', ')}`,
+    { hint: 'pass `--repo org/name` for another repository of a supported family' },
+  );
+}
+
+/** The entry whose repository this is, letter case aside as on the hub. */
+export function entryForRepo(repo: string): CatalogEntry | null {
+  return CATALOG.find((entry) => entry.repo.toLowerCase() === repo.toLowerCase()) ?? null;
+}
+
+/** Letters and digits, with single separators inside, as the hub allows them: safe as a folder's name. */
+const REPO_PART = /^[A-Za-z0-9](?:[A-Za-z0-9]|[._-](?![.-]|$)|_(?!$))*$/;
+
+/**
+ * Model id, and with it folder name, of `org/name`: a catalogue id, or both parts in lower case, since file
+ * systems may not tell cases apart. Throws ERR_USAGE for anything else.
+ */
+export function modelIdForRepo(repo: string): string {
+  const parts = repo.split('/');
+  const isSafe = parts.every((part) => part.length <= 96 && REPO_PART.test(part));
+  if (parts.length !== 2 || !isSafe) {
+    throw new FlashmoeError('ERR_USAGE', `${JSON.stringify(repo)} is no repository name`, {
+      subject: '--repo',
+      hint: 'give it as `org/name`, for example `--repo mlx-community/Qwen3.5-35B-A3B-4bit`',
+    });
+  }
+  return entryForRepo(repo)?.id ?? parts.join('--').toLowerCase();
+}
