@@ -11,8 +11,49 @@ type Example = readonly [command: string, what: string];
 
 /** Adds all commands to `program`. `open` builds the context of a run, `done` takes its exit status. */
 export function defineCommands(program: Command, open: Open, done: Done): void {
-  examples(program, [['flashmoe service status', 'is the server running at login?']]);
+  examples(program, [
+    ['flashmoe status', 'what is on disk, and what is under way'],
+    ['flashmoe doctor', 'is everything in order?'],
+    ['flashmoe service status', 'is the server running at login?'],
+  ]);
+  defineStatus(program, open, done);
+  defineDoctor(program, open, done);
+  defineService(program, open, done);
+  defineUninstall(program, open, done);
+}
 
+function defineStatus(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('status')
+    .description('what is on disk, and which setup is under way')
+    .action(async () => {
+      const { status } = await import('./commands/status.js');
+      done(await status(open(command)));
+    });
+  examples(command, [
+    ['flashmoe status', 'a table'],
+    ['flashmoe status --json', 'one JSON line, for scripts'],
+  ]);
+}
+
+function defineDoctor(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('doctor')
+    .description('examine machine and installation; changes nothing')
+    .option('--only <checks...>', 'checks or groups to run')
+    .option('--list', 'name all checks')
+    .action(async ({ only, list }: { only?: string[]; list?: boolean }) => {
+      const { doctor } = await import('./commands/doctor.js');
+      done(await doctor(open(command), { only: only ?? [], list: list ?? false }));
+    });
+  examples(command, [
+    ['flashmoe doctor', 'all checks; exit status 1 when one fails'],
+    ['flashmoe doctor --only disk service', 'some of them'],
+    ['flashmoe doctor --json', 'findings with stable ids'],
+  ]);
+}
+
+function defineService(program: Command, open: Open, done: Done): void {
   const service = program
     .command('service')
     .description('the server at login, by launchd or systemd')
@@ -48,6 +89,25 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
       done(await serviceStatus(open(status)));
     });
   examples(status, [['flashmoe service status --json', 'for scripts']]);
+}
+
+function defineUninstall(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('uninstall')
+    .description('delete a model, or everything that flashmoe has written')
+    .argument('[model]', 'a name of `flashmoe status`; everything without it')
+    .option('--dry-run', 'show what would go, with sizes')
+    .option('-y, --yes', 'delete it')
+    .action(async (model: string | undefined, flags: { dryRun?: boolean; yes?: boolean }) => {
+      const { uninstall } = await import('./commands/uninstall.js');
+      const args = { model: model ?? null, dryRun: flags.dryRun ?? false, yes: flags.yes ?? false };
+      done(await uninstall(open(command), args));
+    });
+  examples(command, [
+    ['flashmoe uninstall --dry-run', 'what would go, with sizes'],
+    ['flashmoe uninstall tiny --yes', 'one model; others, engine and service stay'],
+    ['flashmoe uninstall --yes', 'models, engine, logs, settings and service'],
+  ]);
 }
 
 /** House rule: examples come before options. */

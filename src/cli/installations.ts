@@ -1,0 +1,70 @@
+// What lies below the home's models folder, from the disk alone.
+
+import { readdir } from 'node:fs/promises';
+import { probeLock, type LockOwner } from '../base/file-lock.js';
+import { asFlashmoeError } from '../base/errors.js';
+import { modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
+import { volumeOf } from '../base/volume.js';
+import type { PlanSummary } from '../installer/events.js';
+import { readJournal } from '../installer/journal.js';
+import { readManifest, type ModelManifest } from '../installer/manifest.js';
+import { makePlan } from '../installer/plan.js';
+import { currentState } from '../installer/steps/planning.js';
+import { readStoredPlan } from '../installer/stored-plan.js';
+
+export interface Installation {
+  /** Folder name; for 4-bit the model's id, else with the width behind it. */
+  id: string;
+  paths: ModelPaths;
+  /** Who works on it now. */
+  owner: LockOwner | null;
+  /** Present when a setup finished. */
+  manifest: ModelManifest | null;
+  /** Of an unfinished setup: how far it is; null when not even its plan was written. */
+  plan: PlanSummary | null;
+  /** Why the folder can't be understood. */
+  problem: string | null;
+}
+
+/** By id; an absent folder is an empty list. Reads names, sizes and records only. */
+export async function listInstallations(home: HomePaths): Promise<Installation[]> {
+  const entries = await readdir(home.models, { withFileTypes: true }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
+    },
+  );
+  const ids = entries
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map(({ name }) => name)
+    .sort();
+  return Promise.all(ids.map((id) => readInstallation(id, modelPaths(home, id))));
+}
+
+async function readInstallation(id: string, paths: ModelPaths): Promise<Installation> {
+  const found: Installation = {
+    id,
+    paths,
+    owner: null,
+    manifest: null,
+    plan: null,
+    problem: null,
+  };
+  try {
+    const owner = await probeLock(paths.lock);
+    const manifest = await readManifest(paths.manifest);
+    const plan = manifest === null ? await unfinishedPlan(paths) : null;
+    return { ...found, owner, manifest, plan };
+  } catch (error) {
+    return { ...found, problem: asFlashmoeError(error).message };
+  }
+}
+
+async function unfinishedPlan(paths: ModelPaths): Promise<PlanSummary | null> {
+  const stored = await readStoredPlan(paths.plan);
+  if (stored === null) return null;
+  const state = await currentState(paths, stored, await readJournal(paths.journal));
+  const { freeBytes } = await volumeOf(paths.root);
+  return makePlan(stored, state, { directory: paths.root, freeBytes, bytesPerSecond: null })
+    .summary;
+}

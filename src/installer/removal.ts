@@ -1,0 +1,127 @@
+// What of a model's folder is ours to delete, and deleting exactly that. Never through a symbolic link,
+// never by pattern: a file is ours when the manifest or the plan names it, or when it is a record of a setup.
+
+import { lstat, readdir, rm, rmdir } from 'node:fs/promises';
+import { basename, join, relative, sep } from 'node:path';
+import { PARTIAL_SUFFIX } from '../base/atomic-file.js';
+import { FlashmoeError } from '../base/errors.js';
+import { acquireLock } from '../base/file-lock.js';
+import type { ModelPaths } from '../base/paths.js';
+import type { ModelManifest } from './manifest.js';
+import { finalFiles } from './model-files.js';
+import type { StoredPlan } from './stored-plan.js';
+
+export interface Removal {
+  root: string;
+  /** Relative to `root`. */
+  files: { path: string; bytes: number }[];
+  /** Relative to `root`: not ours, so they and their folders stay. */
+  foreign: string[];
+  bytes: number;
+}
+
+/** Reads names and sizes only. An absent folder is an empty removal; ERR_HOME when it is a link. */
+export async function planRemoval(
+  paths: ModelPaths,
+  manifest: ModelManifest | null,
+  plan: StoredPlan | null,
+): Promise<Removal> {
+  const removal: Removal = { root: paths.root, files: [], foreign: [], bytes: 0 };
+  const root = await lstat(paths.root).catch(() => null);
+  if (root === null) return removal;
+  if (!root.isDirectory()) {
+    throw new FlashmoeError('ERR_HOME', `${paths.root} is a link or no folder; it was left alone`, {
+      hint: 'remove it yourself if it should go',
+      subject: paths.root,
+    });
+  }
+  const isOurs = ownership(paths, manifest, plan);
+  const lock = `${basename(paths.lock)}/`;
+  for (const { path, bytes } of await filesBelow(paths.root, '')) {
+    // Its owner takes it away.
+    if (path.startsWith(lock)) continue;
+    if (bytes === null || !isOurs(path)) {
+      removal.foreign.push(path);
+    } else {
+      removal.files.push({ path, bytes });
+      removal.bytes += bytes;
+    }
+  }
+  return removal;
+}
+
+/**
+ * Deletes the files of a removal, then every folder that is empty by then. Returns the bytes freed.
+ * ERR_LOCKED while a setup is at work there.
+ */
+export async function remove(
+  removal: Removal,
+  paths: Pick<ModelPaths, 'lock'>,
+  signal: AbortSignal,
+): Promise<number> {
+  let freed = 0;
+  const lock = await acquireLock(paths.lock);
+  try {
+    for (const { path, bytes } of removal.files) {
+      signal.throwIfAborted();
+      await rm(join(removal.root, path), { force: true });
+      freed += bytes;
+    }
+  } finally {
+    await lock.release();
+  }
+  await removeEmptyFolders(removal.root);
+  return freed;
+}
+
+function ownership(
+  paths: ModelPaths,
+  manifest: ModelManifest | null,
+  plan: StoredPlan | null,
+): (path: string) => boolean {
+  const below = (path: string): string => relative(paths.root, path).split(sep).join('/');
+  const download = below(paths.download);
+  const owned = new Set([
+    ...[paths.manifest, paths.journal, paths.plan].map(below),
+    ...(manifest?.files ?? []).map(({ path }) => path),
+    ...(plan === null ? [] : finalFiles(paths, plan)),
+    ...[...(plan?.pack.shards ?? []), ...(plan?.sideFiles ?? [])].map(
+      ({ path }) => `${download}/${path}`,
+    ),
+    `${download}/CACHEDIR.TAG`,
+  ]);
+  return (path) => owned.has(path) || owned.has(withoutPartial(path));
+}
+
+/** `a/.name.0123456789ab.partial`, `a/name.partial` and its `a/name.partial.json` become `a/name`. */
+function withoutPartial(path: string): string {
+  const partial = path.endsWith(`${PARTIAL_SUFFIX}.json`) ? path.slice(0, -'.json'.length) : path;
+  if (!partial.endsWith(PARTIAL_SUFFIX)) return path;
+  const bare = partial.slice(0, -PARTIAL_SUFFIX.length);
+  return bare.replace(/(^|\/)\.([^/]+)\.[0-9a-f]{12}$/, '$1$2');
+}
+
+/** `bytes` is null for what is no regular file. */
+async function filesBelow(
+  root: string,
+  folder: string,
+): Promise<{ path: string; bytes: number | null }[]> {
+  const found: { path: string; bytes: number | null }[] = [];
+  for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
+    const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
+    if (entry.isDirectory()) found.push(...(await filesBelow(root, path)));
+    else found.push({ path, bytes: entry.isFile() ? (await lstat(join(root, path))).size : null });
+  }
+  return found;
+}
+
+async function removeEmptyFolders(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeEmptyFolders(join(folder, entry.name));
+  }
+  await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
+    // Something of the user's is in it, or it is where a volume is mounted.
+    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST' && error.code !== 'EBUSY')
+      throw error;
+  });
+}

@@ -1,0 +1,71 @@
+// What is on disk and what is going on, as lines.
+
+import { formatBytes, formatBytesBoth } from '../base/format.js';
+import { percent } from './bar.js';
+import { clockOf } from './clock.js';
+import type { Style } from './style.js';
+import { tableLines } from './table.js';
+
+/** One folder of the models, as `flashmoe status` tells it. */
+export interface ModelStatus {
+  id: string;
+  model: string | null;
+  quant: string | null;
+  state: 'ready' | 'running' | 'unfinished' | 'unreadable';
+  /** On disk when ready; else of the download, what is here and all of it. */
+  bytes: number | null;
+  doneBytes: number | null;
+  totalBytes: number | null;
+  commit: string | null;
+  /** Of the process at work on it. */
+  pid: number | null;
+  /** ISO 8601. */
+  since: string | null;
+  detail: string | null;
+}
+
+export interface HomeStatus {
+  home: string;
+  freeBytes: number;
+  models: ModelStatus[];
+  defaultModel: string | null;
+}
+
+export function statusText(status: HomeStatus, style: Style, width: number): string {
+  const head = `${status.home}, ${formatBytesBoth(status.freeBytes)} free`;
+  if (status.models.length === 0) return `${head}\n\nno model yet; begin with: flashmoe setup`;
+  const [header = '', ...rows] = tableLines(
+    [
+      { title: 'MODEL', flexible: true },
+      { title: 'STATE' },
+      { title: 'SIZE', align: 'right' },
+      { title: 'DETAIL', flexible: true },
+    ],
+    status.models.map((model) => [
+      model.id === status.defaultModel ? `${model.id} *` : model.id,
+      model.state,
+      model.bytes === null ? '' : formatBytes(model.bytes),
+      detailOf(model),
+    ]),
+    width,
+  );
+  const foot =
+    status.defaultModel === null ? [] : ['', style.dim('* answers when no model is named')];
+  return [head, '', style.dim(header), ...rows, ...foot].join('\n');
+}
+
+function detailOf(model: ModelStatus): string {
+  if (model.detail !== null) return model.detail;
+  if (model.state === 'ready') return `${model.quant ?? ''} @ ${model.commit?.slice(0, 12) ?? ''}`;
+  const { doneBytes, totalBytes } = model;
+  const parts = [
+    ...(doneBytes === null || totalBytes === null || totalBytes === 0
+      ? []
+      : [
+          `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)} (${percent(doneBytes / totalBytes)})`,
+        ]),
+    ...(model.pid === null ? [] : [`process ${model.pid}`]),
+    ...(model.since === null ? [] : [`since ${clockOf(model.since)}`]),
+  ];
+  return parts.join(', ');
+}
