@@ -19,7 +19,7 @@ export class Transient extends Error {
   constructor(
     readonly failure: FlashmoeError,
     readonly advice: {
-      /** How often in a row, without progress, this very failure is tried again; default: the policy's. */
+      /** How often, without progress in between, a failure of this code is tried again; default: the policy's. */
       retries?: number;
       /** The server's own word on when to come back, in milliseconds; null: come back at once. */
       waitMs?: number | null;
@@ -40,6 +40,7 @@ export async function withRetries<T>(
   task: HubTask,
   attempt: (progressed: () => void) => Promise<T>,
 ): Promise<T> {
+  /** Failures with a limit of their own, by code. */
   const seen = new Map<string, number>();
   let inARow = 0;
   const progressed = () => {
@@ -56,10 +57,12 @@ export async function withRetries<T>(
       onFailedAttempt: async ({ error }) => {
         if (!(error instanceof Transient) || task.signal.aborted) return;
         inARow += 1;
-        const same = (seen.get(error.message) ?? 0) + 1;
-        seen.set(error.message, same);
-        if (inARow >= policy.attempts || same > (error.advice.retries ?? Infinity)) {
-          throw error.failure;
+        const { retries } = error.advice;
+        if (inARow >= policy.attempts) throw error.failure;
+        if (retries !== undefined) {
+          const doubts = (seen.get(error.failure.code) ?? 0) + 1;
+          seen.set(error.failure.code, doubts);
+          if (doubts > retries) throw error.failure;
         }
         const delayMs = delayFor(error, inARow, policy);
         task.emit({ type: 'retry', file, attempt: inARow, delayMs, reason: error.failure.message });
