@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { catalogEntry } from '../../src/models/catalog.js';
+import { judgeAnswer, judgeTokens } from '../../src/models/smoke.js';
+import { fixture } from '../repack/fixtures.js';
+
+test('the known tokens of the bundled model are the reference run of its fixture', () => {
+  const golden = JSON.parse(readFileSync(join(fixture('qwen3_5_moe'), 'golden.json'), 'utf8')) as {
+    input_ids: number[];
+    greedy: number[];
+    greedy_margin: number[];
+  };
+  const [question] = catalogEntry('tiny').questions['4bit'];
+  if (question?.kind !== 'tokens') throw new Error('the question changed');
+  expect(question.prompt).toEqual(golden.input_ids);
+  expect(question.expected).toEqual(golden.greedy.slice(0, question.expected.length));
+  question.margins.forEach((margin, i) => expect(margin).toBeCloseTo(golden.greedy_margin[i] ?? 0, 3));
+});
+
+const question = {
+  kind: 'tokens' as const,
+  name: 'x',
+  prompt: [1],
+  expected: [5, 6, 7],
+  margins: [0.5, 0.001, 0.5],
+};
+
+test.each([
+  [[5, 6, 7], true],
+  [[5, 6, 7, 8], true],
+  [[5, 9, 1], true],
+  [[4, 6, 7], false],
+  [[5, 6, 8], false],
+  [[5], false],
+  [[], false],
+])('tokens %j pass: %s', (ids, ok) => {
+  expect(judgeTokens(question, ids)).toBe(ok);
+});
+
+test.each([
+  ['391', true],
+  ['The answer is 391.', true],
+  ['392', false],
+])('the text %j contains the answer: %s', (text, ok) => {
+  expect(judgeAnswer({ kind: 'contains', texts: ['391'] }, text)).toBe(ok);
+});
+
+test.each([
+  ['{"capital": "Paris", "legs": 8}', true],
+  ['```json\n{"legs": 8, "capital": "Paris"}\n```', true],
+  ['{"capital": "Paris", "legs": "8"}', false],
+  ['{"capital": "Paris", "legs": 8, "extra": 1}', false],
+  ['{"capital": "Paris"', false],
+  ['Paris, 8', false],
+])('the JSON answer %j passes: %s', (text, ok) => {
+  expect(judgeAnswer({ kind: 'json', fields: { capital: 'Paris', legs: 8 } }, text)).toBe(ok);
+});
+
+test('an equal answer may have space around it', () => {
+  expect(judgeAnswer({ kind: 'equals', text: 'yes' }, ' yes\n')).toBe(true);
+  expect(judgeAnswer({ kind: 'equals', text: 'yes' }, 'yes.')).toBe(false);
+});
