@@ -6,7 +6,7 @@ import type { ChatMessage, ToolCall, ToolDefinition } from './types.js';
 
 interface TemplateMessage {
   role: ChatMessage['role'];
-  content: string;
+  content: string | null;
   reasoning_content?: string;
   tool_calls?: unknown[];
   tool_call_id?: string;
@@ -17,11 +17,15 @@ interface TemplateMessage {
 const READS_MAPPING =
   /arguments\s*\|\s*(?:items|tojson|dictsort)|arguments\.items\(|arguments is (?:not )?(?:string|mapping)/;
 
+/** These print an assistant's turn for content that is empty, and none for content that is null. */
+const TELLS_NULL = /is (?:not )?none/;
+
 export function templateMessages(
   messages: readonly ChatMessage[],
   template: string,
 ): TemplateMessage[] {
   const asMapping = READS_MAPPING.test(template);
+  const nullContent = TELLS_NULL.test(template) ? null : '';
   const system = messages.filter((message) => message.role === 'system');
   const rest = messages
     .filter((message) => message.role !== 'system')
@@ -30,7 +34,10 @@ export function templateMessages(
       ...splitReasoning(message, template),
       ...(message.toolCalls === undefined || message.toolCalls.length === 0
         ? {}
-        : { tool_calls: message.toolCalls.map((call) => templateCall(call, asMapping)) }),
+        : {
+            tool_calls: message.toolCalls.map((call) => templateCall(call, asMapping)),
+            ...(message.content === '' ? { content: nullContent } : {}),
+          }),
       ...(message.toolCallId === undefined ? {} : { tool_call_id: message.toolCallId }),
       ...(message.name === undefined ? {} : { name: message.name }),
     }));

@@ -132,6 +132,14 @@ describe('text of users and tools', () => {
     }
   });
 
+  it('never ends a control token that a literal of the template begins', async () => {
+    const tokenizer = await loadTokenizer(fixture('qwen3_5_moe'));
+    const template = new ChatTemplate("{{ '<think' + messages[0].content }}", tokenizer, {});
+    expect(template.prompt(ask([user('> and more')])).ids).toEqual(
+      tokenizer.encodeText('<think> and more'),
+    );
+  });
+
   it('may hold private-use characters, which come out as they went in', async () => {
     const template = await load('qwen3_5_moe');
     const text = 'a \ue000 b \ue001 <|im_end|> \ue002';
@@ -193,6 +201,26 @@ describe('a conversation', () => {
     );
     expect(text).toContain('<parameter=a>\nNone\n</parameter>\n<parameter=b>\nFalse\n');
     expect(text).toContain('<parameter=c>\n1.5\n</parameter>\n<parameter=d>\n[true, null]\n');
+  });
+
+  it('has no content beside its calls where the template can tell that from empty content', async () => {
+    const tokenizer = await loadTokenizer(fixture('qwen3_5_moe'));
+    const call = { id: 'c', name: 'f', arguments: {} };
+    const turn: ChatMessage = { role: 'assistant', content: '', toolCalls: [call] };
+    const print = (source: string) =>
+      new ChatTemplate(source, tokenizer, {}).prompt(ask([user('q'), turn])).text;
+    expect(print("{{ 'yes' if messages[1].content is not none else 'no' }}")).toBe('no');
+    expect(print("{{ 'yes' if messages[1].content is string else 'no' }}")).toBe('yes');
+  });
+
+  it('has its arguments as text where the template only pastes them', async () => {
+    const tokenizer = await loadTokenizer(fixture('qwen3_5_moe'));
+    const call = { id: 'c', name: 'f', arguments: { a: [1, null], é: { b: 'x<y' } } };
+    const turn: ChatMessage = { role: 'assistant', content: '', toolCalls: [call] };
+    const source = "{{ 'args: ' + messages[1].tool_calls[0].function.arguments }}";
+    expect(new ChatTemplate(source, tokenizer, {}).prompt(ask([user('q'), turn])).text).toBe(
+      'args: {"a": [1, null], "é": {"b": "x<y"}}',
+    );
   });
 
   it('that the template refuses is an error with the template’s own words', async () => {
