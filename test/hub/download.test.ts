@@ -402,7 +402,8 @@ describe('answers that are not what was asked for', () => {
     const page = Buffer.alloc(SIZE, ' ');
     page.write('\n<!DOCTYPE html><html>');
     rig.hub.rule({ on: 'cdn', times: 1, fault: ({ send }) => send({ body: page }) });
-    await rig.download();
+    const { fetchedBytes } = await rig.download();
+    expect(fetchedBytes).toBe(SIZE);
     expect(await rig.isComplete()).toBe(true);
   });
 
