@@ -1,7 +1,7 @@
 // Names, options and examples of every command. Help is made from this, and what a command does is
 // imported only when it runs.
 
-import type { Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { CliContext } from './context.js';
 
 export type Open = (command: Command) => CliContext;
@@ -12,14 +12,32 @@ type Example = readonly [command: string, what: string];
 /** Adds all commands to `program`. `open` builds the context of a run, `done` takes its exit status. */
 export function defineCommands(program: Command, open: Open, done: Done): void {
   examples(program, [
-    ['flashmoe status', 'what is on disk, and what is under way'],
-    ['flashmoe doctor', 'is everything in order?'],
-    ['flashmoe service status', 'is the server running at login?'],
+    ['flashmoe models', 'which models are there, and what suits this machine?'],
+    ['flashmoe run "Why is the sky blue?"', 'one answer on stdout'],
+    ['flashmoe serve', 'an OpenAI-compatible server on 127.0.0.1:11435'],
   ]);
+  defineModels(program, open, done);
   defineStatus(program, open, done);
+  defineServe(program, open, done);
+  defineRun(program, open, done);
+  defineVerify(program, open, done);
   defineDoctor(program, open, done);
   defineService(program, open, done);
   defineUninstall(program, open, done);
+}
+
+function defineModels(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('models')
+    .description('the catalogue, with a verdict for this machine')
+    .action(async () => {
+      const { models } = await import('./commands/models.js');
+      done(await models(open(command)));
+    });
+  examples(command, [
+    ['flashmoe models', 'a table'],
+    ['flashmoe models --json', 'exact sizes and verdicts'],
+  ]);
 }
 
 function defineStatus(program: Command, open: Open, done: Done): void {
@@ -33,6 +51,75 @@ function defineStatus(program: Command, open: Open, done: Done): void {
   examples(command, [
     ['flashmoe status', 'a table'],
     ['flashmoe status --json', 'one JSON line, for scripts'],
+  ]);
+}
+
+function defineServe(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('serve')
+    .description('serve a model in the OpenAI dialect, on loopback')
+    .addOption(modelOption())
+    .option('--host <address>', 'address to listen on; any but loopback needs FLASHMOE_API_KEY')
+    .addOption(new Option('--port <port>', 'port, 0 for any free one').argParser(portNumber))
+    .action(async (flags: { model?: string; host?: string; port?: number }) => {
+      const { serve } = await import('./commands/serve.js');
+      const { model = null, host = null, port = null } = flags;
+      done(await serve(open(command), { model, host, port }));
+    });
+  examples(command, [
+    ['flashmoe serve', 'http://127.0.0.1:11435/v1'],
+    ['flashmoe serve --model tiny --port 8080', 'another model on another port'],
+    ['FLASHMOE_API_KEY=secret flashmoe serve --host 0.0.0.0', 'for other machines'],
+  ]);
+}
+
+interface RunFlags {
+  model?: string;
+  system?: string;
+  maxTokens?: number;
+  temperature?: number;
+  seed?: number;
+  thinking?: boolean;
+}
+
+function defineRun(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('run')
+    .description('answer one prompt on stdout')
+    .argument('[prompt]', 'the prompt; read from stdin without it or with -')
+    .addOption(modelOption())
+    .option('--system <text>', 'a system message before the prompt')
+    .addOption(new Option('--max-tokens <n>', 'end after so many tokens').argParser(wholeNumber))
+    .addOption(new Option('--temperature <t>', '0 for greedy').argParser(temperature))
+    .addOption(new Option('--seed <n>', 'same seed, same answer').argParser(wholeNumber))
+    .option('--thinking', 'let the model think first')
+    .option('--no-thinking', 'answer at once')
+    .action(async (prompt: string | undefined, flags: RunFlags) => {
+      const { run } = await import('./commands/run.js');
+      const { model = null, system = null, maxTokens = null } = flags;
+      const { temperature = null, seed = null, thinking = null } = flags;
+      const args = { model, system, maxTokens, temperature, seed, thinking };
+      done(await run(open(command), { prompt: prompt ?? null, ...args }));
+    });
+  examples(command, [
+    ['flashmoe run "Why is the sky blue?"', 'as it is generated'],
+    ['git diff | flashmoe run --system "Review this."', 'a prompt from a pipe'],
+    ['flashmoe run --temperature 0 --json "2+2"', 'NDJSON, usage and timings at the end'],
+  ]);
+}
+
+function defineVerify(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('verify')
+    .description('read every file again and compare its hash')
+    .argument('[model]', 'a name of `flashmoe status`; all models without it')
+    .action(async (model: string | undefined) => {
+      const { verify } = await import('./commands/verify.js');
+      done(await verify(open(command), model ?? null));
+    });
+  examples(command, [
+    ['flashmoe verify', 'all models; exit status 1 when a file differs'],
+    ['flashmoe verify tiny --json', 'every file with its verdict'],
   ]);
 }
 
@@ -108,6 +195,29 @@ function defineUninstall(program: Command, open: Open, done: Done): void {
     ['flashmoe uninstall tiny --yes', 'one model; others, engine and service stay'],
     ['flashmoe uninstall --yes', 'models, engine, logs, settings and service'],
   ]);
+}
+
+function modelOption(): Option {
+  return new Option('--model <name>', 'a name of `flashmoe status`');
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It is not a whole number');
+  return Number(text);
+}
+
+function portNumber(text: string): number {
+  const port = wholeNumber(text);
+  if (port > 65_535) throw new InvalidArgumentError('Ports end at 65535');
+  return port;
+}
+
+function temperature(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 5)) {
+    throw new InvalidArgumentError('It is not a number from 0 to 5');
+  }
+  return value;
 }
 
 /** House rule: examples come before options. */

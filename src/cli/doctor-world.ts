@@ -1,6 +1,5 @@
 // The machine and this installation as the doctor's checks see them.
 
-import { addonCandidates } from '../addon/load.js';
 import { probeAddon } from '../addon/probe.js';
 import { exec } from '../base/exec.js';
 import type { DoctorWorld, ModelsOnDisk } from '../doctor/world.js';
@@ -10,11 +9,11 @@ import { detectServiceManager } from '../service-manager.js';
 import { serviceOf } from './commands/service.js';
 import type { CliContext } from './context.js';
 import { listInstallations } from './installations.js';
+import { addonPaths } from './native.js';
 import { readSettings } from './settings.js';
 
 export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
   const { host, home, version } = context;
-  const { platform, arch, env } = host;
   // A damaged settings file is for `serve` to refuse; the doctor looks at the rest all the same.
   const settings = await readSettings(home.settings).catch(() => ({ port: DEFAULT_PORT }));
   return {
@@ -25,12 +24,7 @@ export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
     port: settings.port ?? DEFAULT_PORT,
     portOwner,
     models: () => modelsOnDisk(context),
-    addonPaths: addonCandidates({
-      override: env['FLASHMOE_ADDON'],
-      engineDir: home.engine,
-      platform,
-      arch,
-    }),
+    addonPaths: addonPaths(context),
     probeAddon: (path, signal) => probeAddon(path, host.execPath, signal),
     serviceManager: (signal) => detectServiceManager(host, signal),
     service: serviceOf(context),

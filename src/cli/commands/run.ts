@@ -1,0 +1,111 @@
+// flashmoe run "PROMPT": one answer on stdout, as it is generated.
+
+import { EXIT, FlashmoeError } from '../../base/errors.js';
+import { formatBytes, formatDuration } from '../../base/format.js';
+import type { ChatRequest, Engine, GenerateEvent } from '../../engine/types.js';
+import type { CliContext } from '../context.js';
+import { chooseInstalled, openEngineOf } from '../installed.js';
+
+export interface RunArgs {
+  /** null or `-`: read from stdin. */
+  prompt: string | null;
+  model: string | null;
+  system: string | null;
+  maxTokens: number | null;
+  temperature: number | null;
+  seed: number | null;
+  thinking: boolean | null;
+}
+
+export async function run(context: CliContext, args: RunArgs): Promise<number> {
+  const content =
+    args.prompt === null || args.prompt === '-' ? await readStdin(context) : args.prompt;
+  if (content.trim() === '') {
+    throw new FlashmoeError('ERR_USAGE', 'the prompt is empty', {
+      hint: 'flashmoe run "Why is the sky blue?"',
+    });
+  }
+  const model = await chooseInstalled(context, args.model);
+  const engine = await openEngineOf(context, model, context.signal);
+  try {
+    await answer(context, engine, requestOf(args, content));
+  } finally {
+    await engine.close();
+  }
+  return EXIT.done;
+}
+
+function requestOf(args: RunArgs, content: string): ChatRequest {
+  return {
+    messages: [
+      ...(args.system === null ? [] : [{ role: 'system' as const, content: args.system }]),
+      { role: 'user', content },
+    ],
+    tools: [],
+    thinking: args.thinking,
+    maxTokens: args.maxTokens,
+    stop: [],
+    sampling: {
+      ...(args.temperature === null ? {} : { temperature: args.temperature }),
+      ...(args.seed === null ? {} : { seed: args.seed }),
+    },
+  };
+}
+
+type Finish = Extract<GenerateEvent, { type: 'finish' }>;
+
+async function answer(context: CliContext, engine: Engine, request: ChatRequest): Promise<void> {
+  // Thinking is progress, the answer is the result: a pipe gets the answer alone.
+  const texts = { content: '', reasoning: '' };
+  const showPrefill = context.stderr.isTTY && !context.json;
+  for await (const event of engine.chat(request, context.signal)) {
+    if (event.type === 'prefill' && showPrefill) {
+      context.stderr.write(`\rreading the prompt: ${event.done} of ${event.total} tokens`);
+      if (event.done === event.total) context.stderr.write('\r\u001B[K');
+    }
+    if (event.type === 'text') {
+      texts[event.channel] += event.text;
+      if (context.json) context.emit('text', { channel: event.channel, text: event.text });
+      else if (event.channel === 'content') context.stdout.write(event.text);
+      else
+        context.stderr.write(
+          context.color.stderr ? `\u001B[2m${event.text}\u001B[22m` : event.text,
+        );
+    }
+    if (event.type === 'finish') finish(context, engine, texts, event);
+  }
+}
+
+function finish(
+  context: CliContext,
+  engine: Engine,
+  texts: { content: string; reasoning: string },
+  { reason, usage, timings }: Finish,
+): void {
+  if (context.json) {
+    const { id, quant } = engine.model;
+    context.emit('answer', { model: id, quant, ...texts, reason, usage, timings });
+    return;
+  }
+  if (!texts.content.endsWith('\n')) context.stdout.write('\n');
+  const rate = timings.decodeSeconds > 0 ? usage.completionTokens / timings.decodeSeconds : 0;
+  context.note(
+    [
+      `${usage.completionTokens} tokens at ${rate.toFixed(1)} tokens/s`,
+      `${usage.promptTokens} of prompt in ${formatDuration(timings.prefillSeconds)}`,
+      `${formatBytes(timings.expertBytesRead)} of experts read`,
+      ...(reason === 'length' ? ['cut at the token limit'] : []),
+    ].join(', '),
+  );
+}
+
+async function readStdin(context: CliContext): Promise<string> {
+  if (context.stdin.isTTY) {
+    throw new FlashmoeError('ERR_USAGE', 'no prompt given', {
+      hint: 'flashmoe run "Why is the sky blue?", or pipe one in',
+    });
+  }
+  const chunks: Buffer[] = [];
+  for await (const chunk of context.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,82 @@
+// flashmoe serve: the server in the foreground, until it is told to stop.
+
+import { once } from 'node:events';
+import { EXIT } from '../../base/errors.js';
+import { formatBytes } from '../../base/format.js';
+import type { ServerEvent } from '../../server/context.js';
+import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
+import { clockWithSeconds } from '../../ui/clock.js';
+import type { CliContext } from '../context.js';
+import { chooseInstalled, openEngineOf } from '../installed.js';
+import { readSettings } from '../settings.js';
+
+export interface ServeArgs {
+  model: string | null;
+  host: string | null;
+  port: number | null;
+}
+
+export async function serve(context: CliContext, args: ServeArgs): Promise<number> {
+  const settings = await readSettings(context.home.settings);
+  const choice = chooseInstalled(context, args.model);
+  // Without a model the port answers all the same, and says why: a service must not start over and over.
+  const installed = args.model === null ? await choice.catch(() => null) : await choice;
+  const server = await startServer({
+    ...(args.host === null ? {} : { host: args.host }),
+    port: args.port ?? settings.port ?? DEFAULT_PORT,
+    // Not an option: arguments are readable by everybody on the machine.
+    apiKey: context.host.env['FLASHMOE_API_KEY'] || null,
+    modelId: installed?.id ?? null,
+    load: async (signal) => openEngineOf(context, await choice, signal),
+    version: context.version,
+    now: () => context.host.now(),
+    emit: (event) => tell(context, event),
+  });
+  try {
+    if (!context.signal.aborted) await once(context.signal, 'abort');
+    return stopped(context);
+  } finally {
+    await server.close();
+  }
+}
+
+/** A server that was terminated has done its work, and a service manager must not take it for a crash. */
+function stopped(context: CliContext): number {
+  const status = context.interruption.status() ?? EXIT.done;
+  return status === EXIT.terminated ? EXIT.done : status;
+}
+
+function tell(context: CliContext, event: ServerEvent): void {
+  if (context.json) {
+    const { type, ...fields } = event;
+    context.emit(type, fields);
+    return;
+  }
+  const line = lineOf(event);
+  context.note(`${clockWithSeconds(context.host.now())} ${line}`);
+}
+
+function lineOf(event: ServerEvent): string {
+  switch (event.type) {
+    case 'listening':
+      return `listening on ${event.url}`;
+    case 'model':
+      return `model ${event.id ?? 'none'} ${event.status}${event.detail ? `, ${event.detail}` : ''}`;
+    case 'request':
+      return `${event.method} ${event.path} ${event.status} in ${event.seconds.toFixed(2)} s`;
+    case 'generation': {
+      const { usage, timings, outcome } = event;
+      const rate = timings.decodeSeconds > 0 ? usage.completionTokens / timings.decodeSeconds : 0;
+      return [
+        `${event.id} ${outcome}`,
+        `${usage.promptTokens} + ${usage.completionTokens} tokens`,
+        `${rate.toFixed(1)} tokens/s`,
+        `${formatBytes(timings.expertBytesRead)} of experts read`,
+      ].join(', ');
+    }
+    case 'error':
+      return `${event.code}: ${event.message}`;
+    case 'unknown-field':
+      return `requests carry the unknown field ${event.field}, ignored`;
+  }
+}

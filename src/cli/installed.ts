@@ -1,0 +1,76 @@
+// From a name, or none, to the finished model that is meant, and to an engine that runs it.
+
+import { FlashmoeError } from '../base/errors.js';
+import type { HomePaths } from '../base/paths.js';
+import { openEngine } from '../engine/open-engine.js';
+import type { Engine } from '../engine/types.js';
+import type { CliContext } from './context.js';
+import { nativeAddon } from './native.js';
+import { listInstallations, type Installation } from './installations.js';
+import { readSettings, type Settings } from './settings.js';
+
+export type Ready = Installation & { manifest: NonNullable<Installation['manifest']> };
+
+/** Reads of single experts that are under way at once; the disk's queue, not the processor, sets it. */
+const IO_THREADS = 8;
+
+/** Throws ERR_MODEL_MISSING, or ERR_USAGE when it isn't clear which one. */
+export async function chooseInstalled(context: CliContext, name: string | null): Promise<Ready> {
+  const settings = await readSettings(context.home.settings);
+  return choose(await readyInstallations(context.home), name, settings);
+}
+
+export async function readyInstallations(home: HomePaths): Promise<Ready[]> {
+  return (await listInstallations(home)).filter((each): each is Ready => each.manifest !== null);
+}
+
+/** Pure: a folder's id wins, then the model's id at the width of the settings, then at 4 bits. */
+export function choose(ready: readonly Ready[], name: string | null, settings: Settings): Ready {
+  const wanted = name?.toLowerCase() ?? settings.model ?? null;
+  if (wanted !== null) {
+    const exact = ready.find(({ id }) => id === wanted);
+    const widths = ready.filter(({ manifest }) => manifest.model === wanted);
+    const preferred = widths.find(({ manifest }) => manifest.quant === settings.quant);
+    const found = (settings.model === wanted ? preferred : null) ?? exact ?? widths[0];
+    if (found !== undefined) return found;
+    throw new FlashmoeError(
+      'ERR_MODEL_MISSING',
+      `${wanted} is not provisioned here${known(ready)}`,
+      {
+        hint: `flashmoe setup ${wanted}`,
+        subject: wanted,
+      },
+    );
+  }
+  const [only, another] = ready;
+  if (only === undefined) {
+    throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is provisioned here yet', {
+      hint: 'flashmoe setup',
+    });
+  }
+  if (another === undefined) return only;
+  throw new FlashmoeError('ERR_USAGE', `several models are provisioned${known(ready)}`, {
+    hint: `name one, for example \`--model ${only.id}\``,
+  });
+}
+
+function known(ready: readonly Ready[]): string {
+  return ready.length === 0 ? '' : `; here are ${ready.map(({ id }) => id).join(', ')}`;
+}
+
+/** Throws what the engine has against the files. The caller closes it. */
+export function openEngineOf(
+  context: CliContext,
+  { id, paths, manifest }: Ready,
+  signal: AbortSignal,
+): Promise<Engine> {
+  return openEngine({
+    addon: nativeAddon(context),
+    id,
+    modelDir: paths.root,
+    expertsDir: paths.experts(manifest.quant),
+    threads: context.host.cores,
+    ioThreads: IO_THREADS,
+    signal,
+  });
+}

@@ -1,0 +1,52 @@
+// The catalogue as the wizard and `flashmoe models` show it: numbers of the catalogue, verdict of this machine.
+
+import { volumeOf } from '../base/volume.js';
+import { CATALOG, type CatalogEntry } from '../models/catalog.js';
+import { estimate, verdict, type MachineFacts } from '../models/verdict.js';
+import type { ModelChoice, Verdict } from '../ui/setup-runner.js';
+import type { CliContext } from './context.js';
+import { readyInstallations } from './installed.js';
+
+const QUANTS = ['4bit', '2bit'] as const;
+
+export async function modelChoices(context: CliContext): Promise<ModelChoice[]> {
+  const ready = await readyInstallations(context.home);
+  const { freeBytes } = await volumeOf(context.home.models);
+  return CATALOG.map((entry) => {
+    const installed = ready
+      .filter(({ manifest }) => manifest.model === entry.id)
+      .map(({ manifest }) => manifest.quant);
+    // Not measured before a model is here: an estimate from a guessed disk would be a guess.
+    const machine: MachineFacts = {
+      memoryBytes: context.host.memoryBytes,
+      freeBytes: installed.length > 0 ? null : freeBytes,
+      readBytesPerSecond: null,
+    };
+    return choiceOf(entry, installed, machine);
+  });
+}
+
+function choiceOf(
+  entry: CatalogEntry,
+  installed: ModelChoice['installed'],
+  machine: MachineFacts,
+): ModelChoice {
+  return {
+    id: entry.id,
+    title: entry.title,
+    repo: entry.repo,
+    downloadBytes: entry.downloadBytes,
+    finalBytes: QUANTS.map((quant) => ({ quant, bytes: estimate(entry, quant).finalBytes })),
+    verdict: bestVerdict(entry, machine),
+    installed,
+  };
+}
+
+/** Of 4 bits, or of 2 bits where only those fit. */
+function bestVerdict(entry: CatalogEntry, machine: MachineFacts): Verdict {
+  const four = verdict(entry, '4bit', machine);
+  const two = verdict(entry, '2bit', machine);
+  return four.level === 'no' && two.level !== 'no'
+    ? { level: two.level, text: `at 2 bits only: ${two.text}` }
+    : { level: four.level, text: four.text };
+}

@@ -1,0 +1,71 @@
+// Which model of which repository a setup or a plan is about, and the command that says the same again.
+
+import { FlashmoeError } from '../base/errors.js';
+import { catalogEntry, entryForRepo, modelIdForRepo } from '../models/catalog.js';
+import type { Quant } from '../installer/events.js';
+
+export interface TargetArgs {
+  model: string | null;
+  repo: string | null;
+  revision: string | null;
+}
+
+export interface Target {
+  /** Catalogue id, or what stands for a repository given by name. */
+  model: string;
+  repo: string;
+  revision: string;
+  /** Shipped with flashmoe and served by the bundled hub. */
+  bundled: boolean;
+}
+
+const DEFAULT_REVISION = 'main';
+/** The organisation of what is shipped; no repository of the hub is called so. */
+const BUNDLED_OWNER = 'flashmoe/';
+
+/** null when nothing was named. Throws ERR_USAGE and ERR_UNKNOWN_MODEL. */
+export function targetOf(args: TargetArgs): Target | null {
+  const revision = args.revision ?? DEFAULT_REVISION;
+  if (args.repo !== null) {
+    if (args.model !== null && args.model !== entryForRepo(args.repo)?.id) {
+      throw new FlashmoeError('ERR_USAGE', `${args.model} and --repo ${args.repo} are two models`, {
+        hint: 'name the model or the repository, not both',
+      });
+    }
+    const repo = entryForRepo(args.repo)?.repo ?? args.repo;
+    return { model: modelIdForRepo(repo), repo, revision, bundled: isBundled(repo) };
+  }
+  if (args.model === null) return null;
+  const { id, repo } = catalogEntry(args.model);
+  return { model: id, repo, revision, bundled: isBundled(repo) };
+}
+
+function isBundled(repo: string): boolean {
+  return repo.startsWith(BUNDLED_OWNER);
+}
+
+export interface SetupWords extends TargetArgs {
+  quant: Quant | null;
+  service: boolean;
+  yes: boolean;
+  json: boolean;
+  /** --home, when it was given as an option. */
+  home: string | null;
+}
+
+/** Arguments of `flashmoe` for this very setup, for a person to paste or a process to be started with. */
+export function setupWords(words: SetupWords): string[] {
+  const option = (name: string, value: string | null): string[] =>
+    value === null ? [] : [name, value];
+  return [
+    'setup',
+    ...(words.repo === null && words.model !== null ? [words.model] : []),
+    ...option('--repo', words.repo),
+    ...option('--revision', words.revision),
+    ...option('--quant', words.quant),
+    ...(words.service ? [] : ['--no-service']),
+    ...(words.yes ? ['--yes'] : []),
+    ...(words.json ? ['--json'] : []),
+    ...option('--home', words.home),
+  ];
+}
