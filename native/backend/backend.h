@@ -107,7 +107,7 @@ struct DeltaNet {
     Span qkv;
     /// f32 [tokens, value_heads*value_dim], [tokens, value_heads], [tokens, value_heads].
     Span z, a, b;
-    /// f32 [channels, conv_kernel], [value_heads], [value_heads], [value_dim].
+    /// f32 [conv_kernel, channels], [value_heads], [value_heads], [value_dim].
     Span conv, a_log, dt_bias, norm;
     /// f32 [conv_kernel - 1, channels], oldest first; and [value_heads, value_dim, key_dim].
     Span history, state;

@@ -9,7 +9,7 @@ GatedDeltaNet::GatedDeltaNet(const GatedDeltaNetSpec& spec, uint32_t hidden, flo
       z_(weights.matrix(spec.z, value_heads_ * value_dim_, hidden)), a_(weights.matrix(spec.a, value_heads_, hidden)),
       b_(weights.matrix(spec.b, value_heads_, hidden)),
       out_(weights.matrix(spec.out, hidden, value_heads_ * value_dim_)),
-      conv_(weights.values(spec.conv, {channels_, conv_kernel_, 1})),
+      conv_(weights.transposed(spec.conv, channels_, conv_kernel_)),
       a_log_(weights.values(spec.a_log, {value_heads_})), dt_bias_(weights.values(spec.dt_bias, {value_heads_})),
       norm_(weights.values(spec.norm, {value_dim_})) {}
 

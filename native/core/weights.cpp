@@ -109,6 +109,16 @@ Span DenseWeights::values(const std::string& name, const std::vector<uint64_t>& 
     return span;
 }
 
+Span DenseWeights::transposed(const std::string& name, uint32_t rows, uint32_t cols) {
+    const Span span = values(name, {rows, cols, 1});
+    float* stored = widened_.data() + span.offset / sizeof(float);
+    const std::vector<float> source(stored, stored + size_t{rows} * cols);
+    for (size_t r = 0; r < rows; ++r) {
+        for (size_t c = 0; c < cols; ++c) stored[c * rows + r] = source[r * cols + c];
+    }
+    return span;
+}
+
 void DenseWeights::finish() {
     for (const auto& [name, tensor] : manifest_.tensors) {
         if (!used_.contains(name)) fail(FM_MODEL_DAMAGED, "model_weights.json: ", name, " belongs to no block of the model");

@@ -94,7 +94,7 @@ void CpuBackend::gqa_attend(const GqaAttend& op) {
     pool_.split(op.tokens * op.heads, 16, [&](uint32_t first, uint32_t last, uint32_t) {
         for (size_t i = first; i < last; ++i) {
             const float* gate = op.q.as<float>() + i * op.q_stride + op.head_dim;
-            for (uint32_t j = 0; j < op.head_dim; ++j) out[i * op.head_dim + j] /= 1.0f + std::exp(-gate[j]);
+            kernels_.multiply_sigmoid(out + i * op.head_dim, gate, op.head_dim);
         }
     });
 }
@@ -110,7 +110,7 @@ void CpuBackend::attend_block(const Attention& op, uint32_t token, uint32_t head
     const float* k_scales = op.k.scales.as<float>() + first * op.row_scales + kv_head;
     const float* v_scales = op.v.scales.as<float>() + first * op.row_scales + kv_head;
     float scores[kBlock];
-    float max = -INFINITY, sum = 0;
+    float max = -INFINITY;
     for (uint32_t i = 0; i < count; ++i) {
         const KvCode* key = k + i * op.row_codes;
         const float* scales = k_scales + i * op.row_scales;
@@ -122,13 +122,11 @@ void CpuBackend::attend_block(const Attention& op, uint32_t token, uint32_t head
         max = std::max(max, scores[i]);
     }
     std::memset(partial.values(), 0, op.value_dim * sizeof(float));
-    for (uint32_t i = 0; i < count; ++i) {
-        const float weight = std::exp(scores[i] - max);
-        sum += weight;
-        kernels_.add_kv(partial.values(), weight * v_scales[i * op.row_scales], v + i * op.row_codes, op.value_dim);
-    }
     partial.max() = max;
-    partial.sum() = sum;
+    partial.sum() = kernels_.softmax_terms(scores, max, count);
+    for (uint32_t i = 0; i < count; ++i) {
+        kernels_.add_kv(partial.values(), scores[i] * v_scales[i * op.row_scales], v + i * op.row_codes, op.value_dim);
+    }
 }
 
 void CpuBackend::attend(const Attention& op) {

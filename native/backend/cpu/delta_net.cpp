@@ -7,28 +7,8 @@
 namespace flashmoe::cpu {
 namespace {
 
-constexpr uint32_t kMaxConvKernel = 16;
-
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 float softplus(float x) { return x > 20.0f ? x : std::log1p(std::exp(x)); }
-
-/// One channel through the causal convolution and silu, in place; its history slides along.
-void convolve_channel(const DeltaNet& op, uint32_t channel, uint32_t channels) {
-    const uint32_t past = op.conv_kernel - 1;
-    const float* w = op.conv.as<float>() + size_t{channel} * op.conv_kernel;
-    float* history = op.history.as<float>() + channel;
-    float window[kMaxConvKernel];
-    for (uint32_t i = 0; i < past; ++i) window[i] = history[size_t{i} * channels];
-    for (uint32_t t = 0; t < op.tokens; ++t) {
-        float& value = op.qkv.as<float>()[size_t{t} * channels + channel];
-        window[past] = value;
-        float sum = 0;
-        for (uint32_t i = 0; i < op.conv_kernel; ++i) sum += w[i] * window[i];
-        value = sum * sigmoid(sum);
-        for (uint32_t i = 0; i < past; ++i) window[i] = window[i + 1];
-    }
-    for (uint32_t i = 0; i < past; ++i) history[size_t{i} * channels] = window[i];
-}
 
 /// y = x / |x| * factor, with eps under the root.
 void normalise(const float* x, float* y, uint32_t n, float eps, float factor) {
@@ -43,8 +23,14 @@ void normalise(const float* x, float* y, uint32_t n, float eps, float factor) {
 void CpuBackend::delta_net(const DeltaNet& op) {
     const uint32_t keys = op.key_heads * op.key_dim, values = op.value_heads * op.value_dim;
     const uint32_t channels = 2 * keys + values;
+    const Convolution convolution{.values = op.qkv.as<float>(),
+                                  .weights = op.conv.as<float>(),
+                                  .history = op.history.as<float>(),
+                                  .channels = channels,
+                                  .tokens = op.tokens,
+                                  .kernel = op.conv_kernel};
     pool_.split(channels, 256, [&](uint32_t first, uint32_t last, uint32_t) {
-        for (uint32_t c = first; c < last; ++c) convolve_channel(op, c, channels);
+        kernels_.convolve(convolution, first, last);
     });
 
     float* area = room(worker_room_, pool_.size() * 2 * size_t{op.key_dim});

@@ -1,9 +1,28 @@
+// Which kernels this machine can run.
 #include "backend/cpu/kernels.h"
 
 namespace flashmoe::cpu {
 
+#if defined(__x86_64__)
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+#elif defined(__aarch64__)
+const Kernels& neon_kernels();
+#endif
+
 std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> tables{&scalar_kernels()};
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    if (avx2) tables.push_back(&avx2_kernels());
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        tables.push_back(&avx512_kernels());
+    }
+#elif defined(__aarch64__)
+    tables.push_back(&neon_kernels());
+#endif
     return tables;
 }
 

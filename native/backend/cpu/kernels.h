@@ -12,6 +12,18 @@ namespace flashmoe::cpu {
 
 using KvCode = int16_t;
 
+constexpr uint32_t kMaxConvKernel = 16;
+
+/// Causal depthwise convolution and silu, in place. values [tokens, channels], weights [kernel, channels],
+/// history [kernel - 1, channels], which slides along.
+struct Convolution {
+    float* values;
+    const float* weights;
+    float* history;
+    size_t channels;
+    uint32_t tokens, kernel;
+};
+
 struct Kernels {
     const char* isa;
 
@@ -38,6 +50,12 @@ struct Kernels {
     void (*rms_norm)(const float* x, const float* weight, float* y, uint32_t n, float eps);
     /// y = silu(gate) * up.
     void (*swiglu)(const float* gate, const float* up, float* y, size_t n);
+    /// y *= sigmoid(gate).
+    void (*multiply_sigmoid)(float* y, const float* gate, uint32_t n);
+    /// x = e^(x - max). Returns the sum, added up in order.
+    float (*softmax_terms)(float* x, float max, uint32_t n);
+    /// Channels [first, last).
+    void (*convolve)(const Convolution& op, uint32_t first, uint32_t last);
     /// For each of `rows` rows s of the state: s *= decay; u = s.k; s += beta * (v - u) * k; out = s.q.
     void (*delta_rows)(float* state, uint32_t rows, uint32_t key_dim, const float* k, const float* q, const float* v,
                        float decay, float beta, float* out);

@@ -144,6 +144,33 @@ void swiglu(const float* gate, const float* up, float* y, size_t n) {
     for (size_t i = 0; i < n; ++i) y[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
 }
 
+void multiply_sigmoid(float* y, const float* gate, uint32_t n) {
+    for (uint32_t i = 0; i < n; ++i) y[i] /= 1.0f + std::exp(-gate[i]);
+}
+
+float softmax_terms(float* x, float max, uint32_t n) {
+    float sum = 0;
+    for (uint32_t i = 0; i < n; ++i) sum += x[i] = std::exp(x[i] - max);
+    return sum;
+}
+
+void convolve(const Convolution& op, uint32_t first, uint32_t last) {
+    const uint32_t past = op.kernel - 1;
+    for (uint32_t c = first; c < last; ++c) {
+        float window[kMaxConvKernel];
+        for (uint32_t i = 0; i < past; ++i) window[i] = op.history[i * op.channels + c];
+        for (uint32_t t = 0; t < op.tokens; ++t) {
+            float& value = op.values[t * op.channels + c];
+            window[past] = value;
+            float sum = 0;
+            for (uint32_t i = 0; i < op.kernel; ++i) sum += op.weights[i * op.channels + c] * window[i];
+            value = sum / (1.0f + std::exp(-sum));
+            for (uint32_t i = 0; i < past; ++i) window[i] = window[i + 1];
+        }
+        for (uint32_t i = 0; i < past; ++i) op.history[i * op.channels + c] = window[i];
+    }
+}
+
 void delta_rows(float* state, uint32_t rows, uint32_t key_dim, const float* k, const float* q, const float* v,
                 float decay, float beta, float* out) {
     for (uint32_t r = 0; r < rows; ++r) {
@@ -177,6 +204,9 @@ const Kernels& scalar_kernels() {
                                .store_kv = store_kv,
                                .rms_norm = rms_norm,
                                .swiglu = swiglu,
+                               .multiply_sigmoid = multiply_sigmoid,
+                               .softmax_terms = softmax_terms,
+                               .convolve = convolve,
                                .delta_rows = delta_rows};
     return table;
 }

@@ -30,6 +30,8 @@ class Checker {
         check_kv();
         check_rms_norm();
         check_swiglu();
+        check_gates();
+        check_convolve();
         check_delta_rows();
     }
 
@@ -213,6 +215,54 @@ class Checker {
         for (size_t i = 0; i < y.size(); ++i) {
             const double expected = gate[i] / (1 + std::exp(-double{gate[i]})) * up[i];
             record("swiglu", 1e-6, std::fabs(y[i] - expected) / std::max(1.0, std::fabs(expected)));
+        }
+    }
+
+    void check_gates() {
+        for (const uint32_t n : {1u, 15u, 40u}) {
+            std::vector<float> y = random_values(n), terms(n);
+            const std::vector<float> gate = random_values(n), before = y;
+            kernels_.multiply_sigmoid(y.data(), gate.data(), n);
+            float max = -INFINITY;
+            double total = 0;
+            for (uint32_t i = 0; i < n; ++i) {
+                record("multiply_sigmoid", 1e-6, std::fabs(y[i] - before[i] / (1 + std::exp(-double{gate[i]}))));
+                terms[i] = before[i] * 50;
+                max = std::max(max, terms[i]);
+            }
+            const std::vector<float> scores = terms;
+            const float sum = kernels_.softmax_terms(terms.data(), max, n);
+            for (uint32_t i = 0; i < n; ++i) {
+                // The difference is taken in f32, as the kernel has it.
+                const double expected = std::exp(double{scores[i] - max});
+                total += expected;
+                record("softmax_terms", 1e-6, std::fabs(terms[i] - expected) / std::max(expected, 1e-30));
+            }
+            record("softmax_terms", 1e-6, std::fabs(sum - total) / total);
+        }
+        float bad[3] = {0, NAN, 1};
+        record("softmax_keeps_nan", 0, std::isnan(kernels_.softmax_terms(bad, 1, 3)) ? 0 : 1);
+    }
+
+    void check_convolve() {
+        constexpr uint32_t kChannels = 37, kKernel = 4, kTokens = 6, kPast = kKernel - 1;
+        const std::vector<float> weights = random_values(kKernel * kChannels);
+        std::vector<float> history = random_values(kPast * kChannels), values = random_values(kTokens * kChannels);
+        std::vector<float> line = history;
+        line.insert(line.end(), values.begin(), values.end());
+        const Convolution op{values.data(), weights.data(), history.data(), kChannels, kTokens, kKernel};
+        // Two calls, as two threads would.
+        kernels_.convolve(op, 0, 20);
+        kernels_.convolve(op, 20, kChannels);
+        for (uint32_t c = 0; c < kChannels; ++c) {
+            for (uint32_t t = 0; t < kTokens; ++t) {
+                double sum = 0;
+                for (uint32_t i = 0; i < kKernel; ++i) sum += double{weights[i * kChannels + c]} * line[(t + i) * kChannels + c];
+                record("convolve", 1e-6, std::fabs(values[t * kChannels + c] - sum / (1 + std::exp(-sum))));
+            }
+            for (uint32_t i = 0; i < kPast; ++i) {
+                record("convolve", 1e-6, std::fabs(history[i * kChannels + c] - line[(kTokens + i) * kChannels + c]));
+            }
         }
     }
 
