@@ -11,6 +11,12 @@
 #include "backend/cpu/kernels.h"
 
 #define FM_INLINE FM_TARGET inline __attribute__((always_inline))
+// Small arrays of vectors become registers only when the loops over them are unrolled.
+#if defined(__clang__)
+#define FM_UNROLL _Pragma("unroll")
+#else
+#define FM_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace flashmoe::cpu {
 namespace {
@@ -87,7 +93,7 @@ FM_INLINE void add_groups(const Matrix& matrix, const RowShape& shape, uint32_t 
     const size_t at = (size_t{row} * shape.groups + g0) * shape.param_bytes;
     const F scales = Lanes::params(matrix.type, matrix.scales.as<const std::byte>() + at, count);
     const F biases = Lanes::params(matrix.type, matrix.biases.as<const std::byte>() + at, count);
-    for (uint32_t t = 0; t < kTokens; ++t) {
+    FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) {
         total[t] = Lanes::fma(biases, Lanes::load(x + t * stride + shape.padded + g0), total[t]);
     }
     const std::byte* codes = weight_row(matrix, row);
@@ -96,44 +102,47 @@ FM_INLINE void add_groups(const Matrix& matrix, const RowShape& shape, uint32_t 
         const auto words = Lanes::load_words(codes + size_t{w} * 4, last - w);
         const float* block = x + size_t{w} * kCodes;
         F sums[kTokens];
-        for (uint32_t t = 0; t < kTokens; ++t) sums[t] = Lanes::zero();
-#pragma GCC unroll 16
-        for (uint32_t j = 0; j < kCodes; ++j) {
+        FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) sums[t] = Lanes::zero();
+        FM_UNROLL for (uint32_t j = 0; j < kCodes; ++j) {
             const F code = Lanes::template code<kBits>(words, j);
-            for (uint32_t t = 0; t < kTokens; ++t) {
+            FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) {
                 sums[t] = Lanes::fma(code, Lanes::load(block + t * stride + size_t{j} * kLanes), sums[t]);
             }
         }
         const F scale = Lanes::template spread<kBits>(scales, (w - first) * kCodes, shape.group_shift);
-        for (uint32_t t = 0; t < kTokens; ++t) total[t] = Lanes::fma(scale, sums[t], total[t]);
+        FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) total[t] = Lanes::fma(scale, sums[t], total[t]);
     }
+}
+
+template <ElementType kType, uint32_t kTokens>
+FM_INLINE void add_vector(const std::byte* values, uint32_t c, uint32_t count, const float* x, size_t stride, F* sums) {
+    const F weight = Lanes::params(kType, values + c * element_bytes(kType), count);
+    FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) sums[t] = Lanes::fma(weight, Lanes::load(x + t * stride + c), sums[t]);
 }
 
 /// Adds kPlainRun vectors of a plain row, from column c0.
-template <uint32_t kTokens>
-FM_INLINE void add_plain(const Matrix& matrix, const RowShape& shape, uint32_t row, uint32_t c0, const float* x,
-                         size_t stride, F* total) {
+template <ElementType kType, uint32_t kTokens>
+FM_INLINE void add_plain(const Matrix& matrix, uint32_t row, uint32_t c0, const float* x, size_t stride, F* total) {
     const std::byte* values = weight_row(matrix, row);
     const uint32_t last = std::min(matrix.cols, c0 + kPlainRun * kLanes);
     F sums[kTokens];
-    for (uint32_t t = 0; t < kTokens; ++t) sums[t] = Lanes::zero();
-    for (uint32_t c = c0; c < last; c += kLanes) {
-        const F weight = Lanes::params(matrix.type, values + c * shape.param_bytes, std::min(kLanes, matrix.cols - c));
-        for (uint32_t t = 0; t < kTokens; ++t) sums[t] = Lanes::fma(weight, Lanes::load(x + t * stride + c), sums[t]);
-    }
-    for (uint32_t t = 0; t < kTokens; ++t) total[t] = Lanes::add(total[t], sums[t]);
+    FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) sums[t] = Lanes::zero();
+    uint32_t c = c0;
+    for (; c + kLanes <= last; c += kLanes) add_vector<kType, kTokens>(values, c, kLanes, x, stride, sums);
+    if (c < last) add_vector<kType, kTokens>(values, c, last - c, x, stride, sums);
+    FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) total[t] = Lanes::add(total[t], sums[t]);
 }
 
 /// One step of a row: kLanes groups, or a run of a plain row. `steps` of them make up the row.
-template <uint32_t kBits, uint32_t kTokens>
+template <uint32_t kBits, ElementType kType, uint32_t kTokens>
 FM_INLINE void add_step(const Matrix& matrix, const RowShape& shape, uint32_t row, uint32_t step, const float* x,
                         size_t stride, F* total) {
     if constexpr (kBits != 0) add_groups<kBits, kTokens>(matrix, shape, row, step * kLanes, x, stride, total);
-    else add_plain<kTokens>(matrix, shape, row, step * kLanes * kPlainRun, x, stride, total);
+    else add_plain<kType, kTokens>(matrix, row, step * kLanes * kPlainRun, x, stride, total);
 }
 
 /// kTokens tokens against rows [first, last). A token sees the same operations in the same order whatever kTokens is.
-template <uint32_t kBits, uint32_t kTokens>
+template <uint32_t kBits, ElementType kType, uint32_t kTokens>
 FM_TARGET void tile_rows(const Matrix& matrix, uint32_t first, uint32_t last, const float* x, size_t stride, float* y,
                          size_t y_stride) {
     const RowShape shape(matrix);
@@ -143,7 +152,7 @@ FM_TARGET void tile_rows(const Matrix& matrix, uint32_t first, uint32_t last, co
         // Weights stream from memory: one row after the other.
         for (uint32_t r = first; r < last; ++r) {
             F total[1] = {Lanes::zero()};
-            for (uint32_t step = 0; step < steps; ++step) add_step<kBits, 1>(matrix, shape, r, step, x, stride, total);
+            for (uint32_t step = 0; step < steps; ++step) add_step<kBits, kType, 1>(matrix, shape, r, step, x, stride, total);
             y[r - first] = Lanes::sum(total[0]);
         }
         return;
@@ -157,36 +166,39 @@ FM_TARGET void tile_rows(const Matrix& matrix, uint32_t first, uint32_t last, co
         for (uint32_t step = 0; step < steps; ++step) {
             for (uint32_t i = 0; i < count; ++i) {
                 F total[kTokens];
-                for (uint32_t t = 0; t < kTokens; ++t) total[t] = Lanes::load(totals[i][t]);
-                add_step<kBits, kTokens>(matrix, shape, r0 + i, step, x, stride, total);
-                for (uint32_t t = 0; t < kTokens; ++t) Lanes::store(totals[i][t], total[t]);
+                FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) total[t] = Lanes::load(totals[i][t]);
+                add_step<kBits, kType, kTokens>(matrix, shape, r0 + i, step, x, stride, total);
+                FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) Lanes::store(totals[i][t], total[t]);
             }
         }
         for (uint32_t i = 0; i < count; ++i) {
-            for (uint32_t t = 0; t < kTokens; ++t) y[t * y_stride + (r0 + i - first)] = Lanes::sum(Lanes::load(totals[i][t]));
+            FM_UNROLL for (uint32_t t = 0; t < kTokens; ++t) y[t * y_stride + (r0 + i - first)] = Lanes::sum(Lanes::load(totals[i][t]));
         }
     }
 }
 
-template <uint32_t kBits>
+/// kType is the element type of a plain matrix; quantised ones pass u32.
+template <uint32_t kBits, ElementType kType>
 void rows_of(const Matrix& matrix, uint32_t first, uint32_t last, const float* x, size_t stride, uint32_t tokens, float* y,
              size_t y_stride) {
     uint32_t t = 0;
     for (; t + kTile <= tokens; t += kTile) {
-        tile_rows<kBits, kTile>(matrix, first, last, x + t * stride, stride, y + t * y_stride, y_stride);
+        tile_rows<kBits, kType, kTile>(matrix, first, last, x + t * stride, stride, y + t * y_stride, y_stride);
     }
     for (; t + 2 <= tokens; t += 2) {
-        tile_rows<kBits, 2>(matrix, first, last, x + t * stride, stride, y + t * y_stride, y_stride);
+        tile_rows<kBits, kType, 2>(matrix, first, last, x + t * stride, stride, y + t * y_stride, y_stride);
     }
-    if (t < tokens) tile_rows<kBits, 1>(matrix, first, last, x + t * stride, stride, y + t * y_stride, y_stride);
+    if (t < tokens) tile_rows<kBits, kType, 1>(matrix, first, last, x + t * stride, stride, y + t * y_stride, y_stride);
 }
 
 void rows(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
           uint32_t tokens, float* y, size_t y_stride) {
-    const auto run = matrix.bits == 2   ? rows_of<2>
-                     : matrix.bits == 4 ? rows_of<4>
-                     : matrix.bits == 8 ? rows_of<8>
-                                        : rows_of<0>;
+    const auto run = matrix.bits == 2                    ? rows_of<2, ElementType::u32>
+                     : matrix.bits == 4                  ? rows_of<4, ElementType::u32>
+                     : matrix.bits == 8                  ? rows_of<8, ElementType::u32>
+                     : matrix.type == ElementType::bf16 ? rows_of<0, ElementType::bf16>
+                     : matrix.type == ElementType::f16  ? rows_of<0, ElementType::f16>
+                                                         : rows_of<0, ElementType::f32>;
     run(matrix, first, last, prepared, prepared_stride, tokens, y, y_stride);
 }
 
