@@ -117,6 +117,7 @@ export interface StepStats {
   /** Bytes and count of expert reads issued, whether or not the page cache had them. */
   expertBytesRead: number;
   expertReads: number;
+  /** Of `seconds`, how long computing stood still for expert reads. */
   ioSeconds: number;
 }
 
