@@ -34,6 +34,8 @@ export const journalEntry = z.discriminatedUnion('step', [
   z.object({ step: z.literal('dense-finished'), file: name, bytes, sha256 }),
   /** A tokenizer, template or config file, with its final name. */
   z.object({ step: z.literal('copied'), file: name, bytes, sha256 }),
+  /** A later check found its content changed, so earlier lines about it no longer hold. */
+  z.object({ step: z.literal('damaged'), file: name }),
   /** manifest.json is written: the model is whole. */
   z.object({ step: z.literal('finished'), at: z.iso.datetime() }),
 ]);

@@ -1,7 +1,6 @@
 // manifest.json: what a finished model consists of, with sizes and hashes, and the receipt of its setup.
 // Its presence means that every file below it was complete and durable once.
 
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
@@ -62,10 +61,4 @@ export async function readManifest(path: string): Promise<ModelManifest | null> 
 
 export async function writeManifest(path: string, content: ModelManifest): Promise<void> {
   await writeFileAtomic(path, `${JSON.stringify(content, null, 1)}\n`);
-}
-
-/** sha256 in hex over the sorted lines `path sha256`: equal on two machines iff the models are. */
-export function contentHash(files: readonly OwnedFile[]): string {
-  const lines = files.map(({ path, sha256: hash }) => `${path} ${hash}\n`).sort();
-  return createHash('sha256').update(lines.join('')).digest('hex');
 }

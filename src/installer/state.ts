@@ -54,9 +54,22 @@ function apply(state: JournalState, entry: JournalEntry): void {
     case 'copied':
       state.copied.set(entry.file, fact(entry));
       break;
+    case 'damaged':
+      forget(state, entry.file);
+      break;
     case 'finished':
       state.finished = true;
       break;
+  }
+}
+
+/** Claims about a file, and about what went into it. */
+function forget(state: JournalState, file: string): void {
+  state.copied.delete(file);
+  for (const [layer, { file: of }] of state.layers) if (of === file) state.layers.delete(layer);
+  if (state.denseFile?.file === file) {
+    state.denseFile = null;
+    state.dense.clear();
   }
 }
 

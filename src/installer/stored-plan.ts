@@ -52,9 +52,8 @@ export async function readStoredPlan(path: string): Promise<StoredPlan | null> {
     // Ours to write again: everything in it can be had from the commit that the journal names.
     return null;
   }
-  const parsed = envelope.safeParse(json);
-  if (!parsed.success) return null;
-  const stored = parsed.data as unknown as StoredPlan;
+  if (!envelope.safeParse(json).success) return null;
+  const stored = json as StoredPlan;
   const { fingerprint: claimed, ...body } = stored.pack;
   return fingerprint(body) === claimed ? stored : null;
 }

@@ -24,7 +24,8 @@ export function start(
   env: Record<string, string> = {},
 ): Program {
   const path = typeof program === 'string' ? program : fileURLToPath(program);
-  const child = spawn(process.execPath, [...TS_ARGV, path, ...args], {
+  const options = path.endsWith('.ts') ? TS_ARGV : [];
+  const child = spawn(process.execPath, [...options, path, ...args], {
     env: { ...process.env, ...env },
     stdio: 'pipe',
   });

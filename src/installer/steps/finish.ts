@@ -6,14 +6,9 @@ import { basename, dirname, join } from 'node:path';
 import { PARTIAL_SUFFIX } from '../../base/atomic-file.js';
 import { FlashmoeError } from '../../base/errors.js';
 import { finishDense, writeLayout, type PackTarget } from '../../repack/pack.js';
+import { contentSha256 } from '../../repack/verify.js';
 import { fileSize } from '../disk-state.js';
-import {
-  contentHash,
-  readManifest,
-  writeManifest,
-  type ModelManifest,
-  type OwnedFile,
-} from '../manifest.js';
+import { readManifest, writeManifest, type ModelManifest, type OwnedFile } from '../manifest.js';
 import { finalFiles, layerPath } from '../model-files.js';
 import type { TransferTask } from '../transfer.js';
 import { hashFile } from './side-files.js';
@@ -30,8 +25,7 @@ export async function finish(task: TransferTask): Promise<ModelManifest> {
   await sweep(task);
 
   const files = await ownedFiles(task, dense);
-  const contentSha256 = contentHash(files);
-  const unchanged = before?.contentSha256 === contentSha256;
+  const unchanged = JSON.stringify(before?.files) === JSON.stringify(files);
   const manifest: ModelManifest = {
     format: 'flashmoe-model',
     version: 1,
@@ -43,8 +37,8 @@ export async function finish(task: TransferTask): Promise<ModelManifest> {
     fingerprint: pack.fingerprint,
     files,
     finalBytes: files.reduce((sum, { size }) => sum + size, 0),
-    contentSha256,
-    receipt: unchanged ? before.receipt : null,
+    contentSha256: contentSha256(files.filter(({ path }) => path.endsWith('.bin'))),
+    receipt: unchanged ? (before?.receipt ?? null) : null,
   };
   if (!unchanged) await writeManifest(paths.manifest, manifest);
   if (!plan.state.finished) {

@@ -1,0 +1,52 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { Quant } from '../../src/installer/events.js';
+import { installationId } from '../../src/installer/model-files.js';
+import { hashesBelow, jobFor, journalLength, provision } from './provisioned.js';
+import type { Job } from './programs/provision.js';
+
+/** 5 side files, 3 shards verified, copied and released, 8 layers, the dense file, the end. */
+const LINES = 5 + 9 + 8 + 2;
+
+describe.concurrent('a setup killed with SIGKILL', { timeout: 240_000 }, () => {
+  // Each run is killed at the first line it writes, so together they are killed at every line there is.
+  it('after every journal line makes the files of a run that was left alone', async () => {
+    const deaths = await dieAndGoOn('4bit', { line: 1, when: 'after' });
+    expect(deaths).toBe(LINES);
+  });
+
+  it('in the middle of every third journal line makes the same two-bit files', async () => {
+    const deaths = await dieAndGoOn('2bit', { line: 3, when: 'torn' });
+    expect(deaths).toBe(LINES / 2 - 1);
+  });
+});
+
+/** Runs until one is not killed, compares with one that never was, and returns how often it died. */
+async function dieAndGoOn(quant: Quant, kill: NonNullable<Job['kill']>): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), 'fm-kill-'));
+  try {
+    const rootIn = (home: string): string => join(home, 'models', installationId('tiny', quant));
+    const [killed, alone] = [join(folder, 'killed'), join(folder, 'alone')];
+    const whole = await provision(jobFor(alone, quant));
+    expect(whole.stderr).toBe('');
+    expect(whole.events.at(-1)).toMatchObject({ type: 'finished' });
+
+    for (let runs = 0; ; runs += 1) {
+      const before = await journalLength(rootIn(killed));
+      const run = await provision(jobFor(killed, quant, kill));
+      if (run.status === 0) {
+        expect(await hashesBelow(rootIn(killed))).toEqual(await hashesBelow(rootIn(alone)));
+        expect(await readdir(rootIn(killed))).not.toContain('download');
+        return runs;
+      }
+      expect(run.status, run.stderr).toBe('SIGKILL');
+      // The header is there before the first line; a torn line is none.
+      const written = kill.when === 'after' ? kill.line : kill.line - 1;
+      expect(await journalLength(rootIn(killed))).toBe(Math.max(before, 1) + written);
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,87 @@
+// Running the real setup in a child process, and comparing what came of it.
+
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { InstallEvent, Quant } from '../../src/installer/events.js';
+import type { SmokeQuestion } from '../../src/models/smoke.js';
+import { bundleProgram } from '../helpers/bundle.js';
+import { start, type Program } from '../helpers/child.js';
+import type { Job } from './programs/provision.js';
+
+export const FIXTURE = fileURLToPath(new URL('../fixtures/qwen3_5_moe', import.meta.url));
+
+const golden = JSON.parse(readFileSync(join(FIXTURE, 'golden.json'), 'utf8')) as {
+  input_ids: number[];
+  greedy: number[];
+  greedy_margin: number[];
+};
+
+/** The reference's own tokens; at two bits it is another model, and no reference of it exists. */
+const QUESTIONS: Record<Quant, SmokeQuestion[]> = {
+  '4bit': [
+    {
+      kind: 'tokens',
+      name: 'greedy tokens',
+      prompt: golden.input_ids,
+      expected: golden.greedy,
+      margins: golden.greedy_margin,
+    },
+  ],
+  '2bit': [],
+};
+
+export function jobFor(home: string, quant: Quant, kill?: Job['kill']): Job {
+  const job = { home, folder: FIXTURE, quant, questions: QUESTIONS[quant] };
+  return kill === undefined ? job : { ...job, kill };
+}
+
+export interface Outcome {
+  status: number | NodeJS.Signals;
+  events: InstallEvent[];
+  stderr: string;
+}
+
+let program: Promise<string> | null = null;
+
+/** The setup program under way. */
+export async function begin(job: Job, env: Record<string, string> = {}): Promise<Program> {
+  program ??= bundleProgram(new URL('./programs/provision.ts', import.meta.url), 'provision');
+  return start(await program, [JSON.stringify(job)], env);
+}
+
+/** Runs to the end, whatever it is. */
+export async function provision(job: Job, env: Record<string, string> = {}): Promise<Outcome> {
+  const running = await begin(job, env);
+  const events: InstallEvent[] = [];
+  const status = running.ended;
+  try {
+    for (;;) events.push(JSON.parse(await running.line()) as InstallEvent);
+  } catch {
+    // Its output has ended.
+  }
+  return { status: await status, events, stderr: running.stderr() };
+}
+
+/** Path → sha256 of every file below a folder, without the records that hold times of their own. */
+export async function hashesBelow(root: string): Promise<Record<string, string>> {
+  const own = ['journal.ndjson', 'manifest.json'];
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  const hashes: Record<string, string> = {};
+  for (const entry of entries.filter((each) => each.isFile())) {
+    const path = join(entry.parentPath, entry.name);
+    const name = relative(root, path);
+    if (own.includes(name)) continue;
+    hashes[name] = createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex');
+  }
+  return hashes;
+}
+
+export async function journalLength(root: string): Promise<number> {
+  const text = await readFile(join(root, 'journal.ndjson'), 'utf8').catch(() => '');
+  return text.split('\n').length - 1;
+}
