@@ -4,9 +4,11 @@
 
 #include "quant/requantise.h"
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace flashmoe::quant {
 

@@ -31,12 +31,13 @@ inline int count_over(__m256i codes, __m256i level) {
     return _mm_popcnt_u32(static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpgt_epi8(codes, level))));
 }
 
-inline void tail_counts(const std::uint8_t* codes, std::size_t bytes, std::int32_t* tail, std::size_t stride) {
-    for (int t = 1; t < 16; ++t) tail[static_cast<std::size_t>(t) * stride] = 0;
-    for (std::size_t i = 0; i < bytes; i += 16) {
+template <std::size_t kBytes>
+inline void tail_counts(const std::uint8_t* codes, std::int32_t* tail) {
+    for (int t = 1; t < 16; ++t) tail[t * FM_LANES] = 0;
+    for (std::size_t i = 0; i < kBytes; i += 16) {
         const __m256i part = unpack32(codes + i);
         for (int t = 1; t < 16; ++t) {
-            tail[static_cast<std::size_t>(t) * stride] += count_over(part, _mm256_set1_epi8(static_cast<char>(t - 1)));
+            tail[t * FM_LANES] += count_over(part, _mm256_set1_epi8(static_cast<char>(t - 1)));
         }
     }
 }
@@ -48,16 +49,16 @@ inline __m128i map(__m128i levels, const __m128i* below, __m128i flip) {
     return _mm_sub_epi8(_mm_setzero_si128(), sum);
 }
 
-inline void encode(const std::uint8_t* codes, std::size_t bytes, const int* threshold, bool falling,
-                   std::uint8_t* to) {
-    const __m128i flip = _mm_set1_epi8(falling ? -1 : 0);
+template <std::size_t kBytes>
+inline void encode(const std::uint8_t* codes, const int* threshold, int flip, std::uint8_t* to) {
+    const __m128i invert = _mm_set1_epi8(static_cast<char>(flip));
     const __m128i nibble = _mm_set1_epi8(15);
     __m128i below[3];
     for (int j = 0; j < 3; ++j) below[j] = _mm_set1_epi8(static_cast<char>(threshold[j] - 1));
-    for (std::size_t i = 0; i < bytes; i += 16) {
+    for (std::size_t i = 0; i < kBytes; i += 16) {
         const __m128i packed = load16(codes + i);
-        const __m128i even = map(_mm_and_si128(packed, nibble), below, flip);
-        const __m128i odd = map(_mm_and_si128(_mm_srli_epi16(packed, 4), nibble), below, flip);
+        const __m128i even = map(_mm_and_si128(packed, nibble), below, invert);
+        const __m128i odd = map(_mm_and_si128(_mm_srli_epi16(packed, 4), nibble), below, invert);
         // Four bits a byte, then two bytes to one.
         const __m128i pairs = _mm_or_si128(even, _mm_slli_epi16(odd, 2));
         const __m128i words = _mm_maddubs_epi16(pairs, _mm_set1_epi16(0x1001));
@@ -70,7 +71,7 @@ inline void encode(const std::uint8_t* codes, std::size_t bytes, const int* thre
 } // namespace
 
 ErrorSums requantise4_avx2(const Codes& source, const TwoBitTarget& target, Method method) {
-    return requantise_groups(source, target, method);
+    return requantise_any(source, target, method);
 }
 
 } // namespace flashmoe::quant

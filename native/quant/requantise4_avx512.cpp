@@ -33,14 +33,32 @@ inline __m512i unpack32(const std::uint8_t* codes) {
     return _mm512_maskz_mov_epi64(0x0f, _mm512_castsi256_si512(both));
 }
 
-inline void tail_counts(const std::uint8_t* codes, std::size_t bytes, std::int32_t* tail, std::size_t stride) {
-    const __m512i first = bytes == 16 ? unpack32(codes) : unpack64(codes);
-    const __m512i second = bytes == 64 ? unpack64(codes + 32) : _mm512_setzero_si512();
+/// Rows of one repeated byte: cheaper from memory than to broadcast again for each group.
+struct LevelRows {
+    alignas(64) std::uint8_t row[16][64];
+};
+constexpr LevelRows kRows = [] {
+    LevelRows rows{};
+    for (int t = 0; t < 16; ++t) {
+        for (auto& byte : rows.row[t]) byte = static_cast<std::uint8_t>(t);
+    }
+    return rows;
+}();
+
+template <std::size_t kBytes>
+inline __m512i unpack(const std::uint8_t* codes) {
+    return kBytes == 16 ? unpack32(codes) : unpack64(codes);
+}
+
+template <std::size_t kBytes>
+inline void tail_counts(const std::uint8_t* codes, std::int32_t* tail) {
+    const __m512i first = unpack<kBytes>(codes);
+    const __m512i second = kBytes == 64 ? unpack64(codes + kBytes - 32) : first;
     for (int t = 1; t < 16; ++t) {
-        const __m512i level = _mm512_set1_epi8(static_cast<char>(t));
+        const __m512i level = _mm512_load_si512(kRows.row[t]);
         auto count = _mm_popcnt_u64(_mm512_cmpge_epu8_mask(first, level));
-        if (bytes == 64) count += _mm_popcnt_u64(_mm512_cmpge_epu8_mask(second, level));
-        tail[static_cast<std::size_t>(t) * stride] = static_cast<std::int32_t>(count);
+        if (kBytes == 64) count += _mm_popcnt_u64(_mm512_cmpge_epu8_mask(second, level));
+        tail[t * FM_LANES] = static_cast<std::int32_t>(count);
     }
 }
 
@@ -57,13 +75,14 @@ inline void encode64(__m512i codes, const int* threshold, std::uint64_t flip, st
     to[1] = _pdep_u64(low >> 32, kEven) | _pdep_u64(high >> 32, ~kEven);
 }
 
-inline void encode(const std::uint8_t* codes, std::size_t bytes, const int* threshold, bool falling,
-                   std::uint8_t* to) {
-    const std::uint64_t flip = falling ? ~std::uint64_t{0} : 0;
+/// `flip` is 0, or -1 to invert.
+template <std::size_t kBytes>
+inline void encode(const std::uint8_t* codes, const int* threshold, int flip, std::uint8_t* to) {
+    const auto invert = static_cast<std::uint64_t>(std::int64_t{flip});
     std::uint64_t words[4];
-    encode64(bytes == 16 ? unpack32(codes) : unpack64(codes), threshold, flip, words);
-    if (bytes == 64) encode64(unpack64(codes + 32), threshold, flip, words + 2);
-    std::memcpy(to, words, bytes / 2);
+    encode64(unpack<kBytes>(codes), threshold, invert, words);
+    if (kBytes == 64) encode64(unpack64(codes + kBytes - 32), threshold, invert, words + 2);
+    std::memcpy(to, words, kBytes / 2);
 }
 
 #include "quant/requantise4_body.h"
@@ -71,7 +90,7 @@ inline void encode(const std::uint8_t* codes, std::size_t bytes, const int* thre
 } // namespace
 
 ErrorSums requantise4_avx512(const Codes& source, const TwoBitTarget& target, Method method) {
-    return requantise_groups(source, target, method);
+    return requantise_any(source, target, method);
 }
 
 } // namespace flashmoe::quant

@@ -12,6 +12,8 @@
 constexpr int kLanes = FM_LANES;
 typedef float Floats __attribute__((vector_size(4 * FM_LANES)));
 typedef std::int32_t Ints __attribute__((vector_size(4 * FM_LANES)));
+typedef std::uint16_t Halves __attribute__((vector_size(2 * FM_LANES)));
+typedef double Doubles __attribute__((vector_size(8 * FM_LANES)));
 
 /// Level 16 = past the last one.
 constexpr int kLevels = 16;
@@ -52,9 +54,12 @@ inline Floats round_to_bf16(const Floats& value) {
 
 /// The grid of 2-bit values as stored: nearest point for each level, error over the group's values.
 inline Fit evaluate(const Counts& counts, const Params& source, const Params& params) {
-    Fit fit{params, {}, {}};
+    Fit fit;
+    fit.params = params;
+    fit.error = Floats{};
     Floats middle[3];
     for (int j = 0; j < 3; ++j) {
+        fit.above[j] = Ints{};
         // With one point only, every code is 0.
         middle[j] = params.scale == 0.0f ? splat(HUGE_VALF) : params.bias + params.scale * splat(0.5f + static_cast<float>(j));
     }
@@ -93,76 +98,145 @@ inline Params minmax_params(const Counts& counts, const Params& source) {
     return {round_to_bf16((most - least) / splat(3.0f)), round_to_bf16(least)};
 }
 
-inline Params search_params(const Counts& counts, const Params& source, float n) {
-    // Row t holds what threshold t adds to D, to A, and n A times 1, 3, 5 as first, second, third threshold.
-    Floats tail[kLevels + 1], lift[kLevels + 1];
-    Floats total{}, above{};
-    for (int t = kLevels; t > 0; --t) {
-        tail[t] = t == kLevels ? Floats{} : row(counts, t);
-        lift[t] = above + splat(static_cast<float>(t)) * tail[t]; // B(t), by summation by parts
-        above += tail[t];
-    }
-    total = above;
-    for (int t = 1; t <= kLevels; ++t) lift[t] = splat(n) * lift[t] - total * tail[t];
+/// The best partition so far, per lane: what it explains of the deviation is square / spread.
+struct Best {
+    Floats rise, sum, spread, square;
 
-    Floats best_rise{}, best_spread = splat(1.0f), best_sum{}, best_square{};
+    void offer(const Floats& other_rise, const Floats& other_sum, const Floats& other_spread) {
+        const Floats other_square = other_rise * other_rise;
+        const Ints better = other_square * spread > square * other_spread;
+        rise = better ? other_rise : rise;
+        sum = better ? other_sum : sum;
+        spread = better ? other_spread : spread;
+        square = better ? other_square : square;
+    }
+};
+
+/// Per threshold t what it adds: to the sum of codes as any threshold (tail), to D (lift), and to n times the sum of
+/// squared codes as first, second or third threshold.
+struct Rows {
+    Floats tail[kLevels + 1], lift[kLevels + 1], first[kLevels + 1], second[kLevels + 1], third[kLevels + 1];
+};
+
+/// Two thresholds, to be completed by a third.
+struct Pair {
+    Floats lift, tail, weight;
+
+    Pair(const Rows& rows, int t1, int t2)
+        : lift(rows.lift[t1] + rows.lift[t2]), tail(rows.tail[t1] + rows.tail[t2]),
+          weight(rows.first[t1] + rows.second[t2]) {}
+
+    void offer(Best& best, const Rows& rows, int t3) const {
+        const Floats sum = tail + rows.tail[t3];
+        best.offer(lift + rows.lift[t3], sum, (weight + rows.third[t3]) - sum * sum);
+    }
+    /// The third threshold past the last level, where it adds nothing.
+    void offer(Best& best) const { best.offer(lift, tail, weight - tail * tail); }
+};
+
+/// Tries all 211 partitions. Three chains of comparisons, because each has to wait for the one before it.
+inline Best best_partition(const Rows& rows) {
+    const Best none{Floats{}, Floats{}, splat(1.0f), Floats{}};
+    Best narrow = none, even = none, wide = none;
+    for (int d = 1; d < kLevels / 2; ++d) {
+        int t1 = 1;
+        for (; t1 + 2 * d + 1 < kLevels; ++t1) {
+            const Pair pair(rows, t1, t1 + d);
+            if (d > 1) pair.offer(narrow, rows, t1 + 2 * d - 1);
+            pair.offer(even, rows, t1 + 2 * d);
+            pair.offer(wide, rows, t1 + 2 * d + 1);
+        }
+        const Pair last(rows, t1, t1 + d);
+        if (d > 1) last.offer(narrow, rows, t1 + 2 * d - 1);
+        last.offer(even, rows, t1 + 2 * d);
+        if (d > 1) Pair(rows, t1 + 1, t1 + 1 + d).offer(narrow, rows, t1 + 2 * d);
+    }
+    // The third threshold, or the second too, past the last level.
     for (int t1 = 1; t1 < kLevels; ++t1) {
-        for (int t2 = t1 + 1; t2 <= kLevels; ++t2) {
-            const Floats rise2 = lift[t1] + lift[t2];
-            const Floats sum2 = tail[t1] + tail[t2];
-            const Floats weighted2 = splat(n) * (tail[t1] + splat(3.0f) * tail[t2]);
-            const int d = t2 - t1;
-            const int from = t2 + (d > 1 ? d - 1 : 1) < kLevels ? t2 + (d > 1 ? d - 1 : 1) : kLevels;
-            const int to = t2 + d + 1 < kLevels ? t2 + d + 1 : kLevels;
-            for (int t3 = from; t3 <= to; ++t3) {
-                const Floats rise = rise2 + lift[t3];
-                const Floats sum = sum2 + tail[t3];
-                const Floats spread = (weighted2 + splat(5.0f * n) * tail[t3]) - sum * sum;
-                const Floats square = rise * rise;
-                // square / spread > best_square / best_spread
-                const Ints better = square * best_spread > best_square * spread;
-                best_rise = better ? rise : best_rise;
-                best_sum = better ? sum : best_sum;
-                best_spread = better ? spread : best_spread;
-                best_square = better ? square : best_square;
-            }
+        for (int t2 = (kLevels + t1) / 2; t2 <= kLevels; t2 += 3) {
+            Pair(rows, t1, t2).offer(narrow);
+            if (t2 + 1 <= kLevels) Pair(rows, t1, t2 + 1).offer(even);
+            if (t2 + 2 <= kLevels) Pair(rows, t1, t2 + 2).offer(wide);
         }
     }
+    even.offer(narrow.rise, narrow.sum, narrow.spread);
+    even.offer(wide.rise, wide.sum, wide.spread);
+    return even;
+}
+
+inline Params search_params(const Counts& counts, const Params& source, float n) {
+    Rows rows;
+    Floats total{};
+    for (int t = kLevels; t > 0; --t) {
+        rows.tail[t] = row(counts, t);
+        rows.lift[t] = total + splat(static_cast<float>(t)) * rows.tail[t]; // B(t), by summation by parts
+        total += rows.tail[t];
+    }
+    for (int t = 1; t <= kLevels; ++t) {
+        rows.first[t] = splat(n) * rows.tail[t];
+        rows.second[t] = splat(3.0f * n) * rows.tail[t];
+        rows.third[t] = splat(5.0f * n) * rows.tail[t];
+        rows.lift[t] = splat(n) * rows.lift[t] - total * rows.tail[t];
+    }
+    const Best best = best_partition(rows);
+
     const Floats magnitude = source.scale < 0.0f ? -source.scale : source.scale;
-    const Floats scale = round_to_bf16(magnitude * (best_rise / best_spread));
+    const Floats scale = round_to_bf16(magnitude * (best.rise / best.spread));
     // Codes count from the smallest value up, so against the levels when the source's scale is negative.
-    const Floats mean_code = best_sum / splat(n);
+    const Floats mean_code = best.sum / splat(n);
     const Floats code = source.scale < 0.0f ? splat(3.0f) - mean_code : mean_code;
     const Floats mean = source.scale * (total / splat(n)) + source.bias;
     // The bias that is best for the scale as it is stored.
     return {scale, round_to_bf16(mean - scale * code)};
 }
 
-inline void store_param(std::uint8_t* to, std::size_t index, float value) {
-    const auto bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
-    std::memcpy(to + 2 * index, &bits, 2);
+/// Widened parameters of kLanes groups.
+inline Floats load_params(const std::uint8_t* from, ParamType type, std::size_t first) {
+    Floats values;
+    if (type == ParamType::bf16) {
+        Halves halves;
+        std::memcpy(&halves, from + 2 * first, sizeof halves);
+        const Ints bits = __builtin_convertvector(halves, Ints) << 16;
+        std::memcpy(&values, &bits, sizeof values);
+    } else {
+        for (int lane = 0; lane < kLanes; ++lane) {
+            values[lane] = parameter(from, type, first + static_cast<std::size_t>(lane));
+        }
+    }
+    return values;
 }
 
-/// Groups [first, first + lanes) of the source; lanes <= kLanes.
+inline void store_bf16(const Floats& values, std::uint8_t* to) {
+    Ints bits;
+    std::memcpy(&bits, &values, sizeof bits);
+    const Halves halves = __builtin_convertvector(bits >> 16, Halves);
+    std::memcpy(to, &halves, sizeof halves);
+}
+
+/// Sums per lane, so that adding them up costs once a job and not once a group.
+struct LaneSums {
+    Doubles squared_error, sum, sum_of_squares;
+    Ints broken;
+};
+
+/// kLanes groups from `first` on, kBytes of codes each.
+template <std::size_t kBytes>
 inline void requantise_lanes(const Codes& source, const TwoBitTarget& target, Method method, std::size_t first,
-                             int lanes, ErrorSums& sums) {
-    const std::size_t bytes = source.group_size / 2;
-    const auto n = static_cast<float>(source.group_size);
+                             LaneSums& sums) {
+    constexpr float n = 2 * kBytes;
+    const std::uint8_t* const codes = source.codes + first * kBytes;
     Counts counts;
-    Params params{};
     for (int lane = 0; lane < kLanes; ++lane) {
-        // Lanes past the end repeat the last group and are not stored.
-        const std::size_t group = first + static_cast<std::size_t>(lane < lanes ? lane : lanes - 1);
-        const float scale = parameter(source.scales, source.type, group);
-        const float bias = parameter(source.biases, source.type, group);
-        const bool usable = is_usable(scale, bias);
-        if (!usable && lane < lanes) ++sums.broken_groups;
-        params.scale[lane] = usable ? scale : 0.0f;
-        params.bias[lane] = usable ? bias : 0.0f;
-        counts.tail[0][lane] = static_cast<std::int32_t>(source.group_size);
+        counts.tail[0][lane] = 2 * kBytes;
         counts.tail[kLevels][lane] = 0;
-        tail_counts(source.codes + group * bytes, bytes, &counts.tail[0][lane], kLanes);
+        tail_counts<kBytes>(codes + static_cast<std::size_t>(lane) * kBytes, &counts.tail[0][lane]);
     }
+    const Floats scale = load_params(source.scales, source.type, first);
+    const Floats bias = load_params(source.biases, source.type, first);
+    const Floats limit = splat(kMaxParameter);
+    // False for NaN.
+    const Ints usable = (scale < limit) & (scale > -limit) & (bias < limit) & (bias > -limit);
+    const Params params{usable ? scale : Floats{}, usable ? bias : Floats{}};
 
     Fit fit = evaluate(counts, params, minmax_params(counts, params));
     if (method == Method::search) {
@@ -174,34 +248,84 @@ inline void requantise_lanes(const Codes& source, const TwoBitTarget& target, Me
         for (int j = 0; j < 3; ++j) fit.above[j] = better ? found.above[j] : fit.above[j];
     }
 
-    for (int lane = 0; lane < lanes; ++lane) {
-        const std::size_t group = first + static_cast<std::size_t>(lane);
-        store_param(target.scales, group, fit.params.scale[lane]);
-        store_param(target.biases, group, fit.params.bias[lane]);
-        // Values over a midpoint are the top levels, or the bottom ones when the scale is negative.
-        const bool falling = params.scale[lane] < 0;
-        int threshold[3];
-        for (int j = 0; j < 3; ++j) threshold[j] = falling ? fit.above[j][lane] : kLevels - fit.above[j][lane];
-        encode(source.codes + group * bytes, bytes, threshold, falling, target.codes + group * bytes / 2);
-
-        double sum = 0, squares = 0;
-        for (int t = 1; t < kLevels; ++t) {
-            sum += counts.tail[t][lane];
-            squares += (2.0 * t - 1) * counts.tail[t][lane];
-        }
-        const double s = params.scale[lane], b = params.bias[lane];
-        sums.squared_error += fit.error[lane];
-        sums.sum += s * sum + b * n;
-        sums.sum_of_squares += s * s * squares + 2 * s * b * sum + b * b * n;
+    store_bf16(fit.params.scale, target.scales + 2 * first);
+    store_bf16(fit.params.bias, target.biases + 2 * first);
+    // Values over a midpoint are the top levels, or the bottom ones when the scale is negative.
+    const Ints falling = params.scale < 0.0f;
+    alignas(64) std::int32_t threshold[3][kLanes], flip[kLanes];
+    for (int j = 0; j < 3; ++j) {
+        const Ints from = falling ? fit.above[j] : kLevels - fit.above[j];
+        std::memcpy(threshold[j], &from, sizeof from);
     }
-    sums.values += static_cast<std::uint64_t>(lanes) * source.group_size;
+    std::memcpy(flip, &falling, sizeof falling);
+    for (int lane = 0; lane < kLanes; ++lane) {
+        const int thresholds[] = {threshold[0][lane], threshold[1][lane], threshold[2][lane]};
+        const auto at = static_cast<std::size_t>(lane);
+        encode<kBytes>(codes + at * kBytes, thresholds, flip[lane], target.codes + (first + at) * kBytes / 2);
+    }
+
+    Ints levels{}, squares{};
+    for (int t = 1; t < kLevels; ++t) {
+        Ints tail;
+        std::memcpy(&tail, counts.tail[t], sizeof tail);
+        levels += tail;
+        squares += (2 * t - 1) * tail;
+    }
+    const Doubles s = __builtin_convertvector(params.scale, Doubles), b = __builtin_convertvector(params.bias, Doubles);
+    const Doubles k = __builtin_convertvector(levels, Doubles), k2 = __builtin_convertvector(squares, Doubles);
+    sums.squared_error += __builtin_convertvector(fit.error, Doubles);
+    sums.sum += s * k + b * double{n};
+    sums.sum_of_squares += s * (s * k2 + 2.0 * b * k) + b * b * double{n};
+    sums.broken += usable + 1;
 }
 
-inline ErrorSums requantise_groups(const Codes& source, const TwoBitTarget& target, Method method) {
-    ErrorSums sums;
-    for (std::size_t first = 0; first < source.groups; first += kLanes) {
-        const std::size_t left = source.groups - first;
-        requantise_lanes(source, target, method, first, left < kLanes ? static_cast<int>(left) : kLanes, sums);
+inline void add_lanes(const LaneSums& lanes, int count, ErrorSums& sums) {
+    for (int lane = 0; lane < count; ++lane) {
+        sums.squared_error += lanes.squared_error[lane];
+        sums.sum += lanes.sum[lane];
+        sums.sum_of_squares += lanes.sum_of_squares[lane];
+        sums.broken_groups += static_cast<std::uint64_t>(lanes.broken[lane]);
     }
+}
+
+/// Fewer than kLanes groups: padded with zeros to a full set.
+template <std::size_t kBytes>
+inline void requantise_rest(const Codes& source, const TwoBitTarget& target, Method method, std::size_t first,
+                            ErrorSums& sums) {
+    const std::size_t count = source.groups - first;
+    const std::size_t param_bytes = source.type == ParamType::f32 ? 4 : 2;
+    std::uint8_t codes[kLanes * kBytes] = {}, scales[kLanes * 4] = {}, biases[kLanes * 4] = {};
+    std::uint8_t out_codes[kLanes * kBytes / 2], out_scales[kLanes * 2], out_biases[kLanes * 2];
+    std::memcpy(codes, source.codes + first * kBytes, count * kBytes);
+    std::memcpy(scales, source.scales + first * param_bytes, count * param_bytes);
+    std::memcpy(biases, source.biases + first * param_bytes, count * param_bytes);
+    const Codes rest{codes, scales, biases, source.type, source.bits, source.group_size, kLanes};
+    LaneSums lanes{};
+    requantise_lanes<kBytes>(rest, {out_codes, out_scales, out_biases}, method, 0, lanes);
+    add_lanes(lanes, static_cast<int>(count), sums);
+    std::memcpy(target.codes + first * kBytes / 2, out_codes, count * kBytes / 2);
+    std::memcpy(target.scales + 2 * first, out_scales, 2 * count);
+    std::memcpy(target.biases + 2 * first, out_biases, 2 * count);
+}
+
+template <std::size_t kBytes>
+inline ErrorSums requantise_groups(const Codes& source, const TwoBitTarget& target, Method method) {
+    LaneSums lanes{};
+    ErrorSums sums;
+    std::size_t first = 0;
+    for (; first + kLanes <= source.groups; first += kLanes) {
+        requantise_lanes<kBytes>(source, target, method, first, lanes);
+    }
+    add_lanes(lanes, kLanes, sums);
+    if (first < source.groups) requantise_rest<kBytes>(source, target, method, first, sums);
+    sums.values = source.groups * 2 * kBytes;
     return sums;
+}
+
+inline ErrorSums requantise_any(const Codes& source, const TwoBitTarget& target, Method method) {
+    switch (source.group_size) {
+    case 32: return requantise_groups<16>(source, target, method);
+    case 64: return requantise_groups<32>(source, target, method);
+    default: return requantise_groups<64>(source, target, method);
+    }
 }

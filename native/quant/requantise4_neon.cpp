@@ -16,17 +16,18 @@ namespace {
 
 #define FM_LANES 4
 
-inline void tail_counts(const std::uint8_t* codes, std::size_t bytes, std::int32_t* tail, std::size_t stride) {
+template <std::size_t kBytes>
+inline void tail_counts(const std::uint8_t* codes, std::int32_t* tail) {
     for (unsigned t = 1; t < 16; ++t) {
         const uint8x16_t level = vdupq_n_u8(static_cast<std::uint8_t>(t));
         // A byte counts at most 8 matches, so 16 of them stay below 256.
         uint8x16_t count = vdupq_n_u8(0);
-        for (std::size_t i = 0; i < bytes; i += 16) {
+        for (std::size_t i = 0; i < kBytes; i += 16) {
             const uint8x16_t packed = vld1q_u8(codes + i);
             count = vsubq_u8(count, vcgeq_u8(vandq_u8(packed, vdupq_n_u8(15)), level));
             count = vsubq_u8(count, vcgeq_u8(vshrq_n_u8(packed, 4), level));
         }
-        tail[t * stride] = vaddvq_u8(count);
+        tail[t * FM_LANES] = vaddvq_u8(count);
     }
 }
 
@@ -36,15 +37,15 @@ inline uint8x16_t map(uint8x16_t levels, const uint8x16_t* from, uint8x16_t flip
     return sum;
 }
 
-inline void encode(const std::uint8_t* codes, std::size_t bytes, const int* threshold, bool falling,
-                   std::uint8_t* to) {
-    const uint8x16_t flip = vdupq_n_u8(falling ? 255 : 0);
+template <std::size_t kBytes>
+inline void encode(const std::uint8_t* codes, const int* threshold, int flip, std::uint8_t* to) {
+    const uint8x16_t invert = vdupq_n_u8(static_cast<std::uint8_t>(flip));
     uint8x16_t from[3];
     for (int j = 0; j < 3; ++j) from[j] = vdupq_n_u8(static_cast<std::uint8_t>(threshold[j]));
-    for (std::size_t i = 0; i < bytes; i += 16) {
+    for (std::size_t i = 0; i < kBytes; i += 16) {
         const uint8x16_t packed = vld1q_u8(codes + i);
-        const uint8x16_t even = map(vandq_u8(packed, vdupq_n_u8(15)), from, flip);
-        const uint8x16_t odd = map(vshrq_n_u8(packed, 4), from, flip);
+        const uint8x16_t even = map(vandq_u8(packed, vdupq_n_u8(15)), from, invert);
+        const uint8x16_t odd = map(vshrq_n_u8(packed, 4), from, invert);
         // Four bits a byte, then two bytes to one.
         const uint8x16_t pairs = vorrq_u8(even, vshlq_n_u8(odd, 2));
         const uint8x16_t joined = vorrq_u8(vuzp1q_u8(pairs, pairs), vshlq_n_u8(vuzp2q_u8(pairs, pairs), 4));
@@ -57,7 +58,7 @@ inline void encode(const std::uint8_t* codes, std::size_t bytes, const int* thre
 } // namespace
 
 ErrorSums requantise4_neon(const Codes& source, const TwoBitTarget& target, Method method) {
-    return requantise_groups(source, target, method);
+    return requantise_any(source, target, method);
 }
 
 } // namespace flashmoe::quant
