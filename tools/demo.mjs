@@ -108,7 +108,8 @@ process.once('SIGTERM', stopNow);
 
 try {
   say(`home of this demo: ${relative(process.cwd(), home) || home} (make clean removes it)`);
-  await run('setup', '--model', 'tiny', '--yes');
+  // A throw-away home must not become what runs at login.
+  await run('setup', '--model', 'tiny', '--yes', '--no-service');
   const started = await startServer();
   server = started.server;
   await ask(started.url);

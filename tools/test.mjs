@@ -2,6 +2,7 @@
 // mend. Closes with `N passed, N failed` on a line of its own; exits 1 when anything failed.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -56,7 +57,7 @@ const stages = [
     ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
     vitestCounts,
   ],
-  ['native', 'make', ['--no-print-directory', '-C', 'native', 'test'], nativeCounts],
+  ['native', 'make', [`-j${availableParallelism()}`, '-C', 'native', 'test'], nativeCounts],
 ];
 
 const total = counted(0, 0);
