@@ -2,6 +2,8 @@
 // imported only when it runs.
 
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { FlashmoeError } from '../base/errors.js';
+import type { Quant } from '../installer/events.js';
 import type { CliContext } from './context.js';
 
 export type Open = (command: Command) => CliContext;
@@ -12,10 +14,13 @@ type Example = readonly [command: string, what: string];
 /** Adds all commands to `program`. `open` builds the context of a run, `done` takes its exit status. */
 export function defineCommands(program: Command, open: Open, done: Done): void {
   examples(program, [
-    ['flashmoe models', 'which models are there, and what suits this machine?'],
+    ['flashmoe setup', 'choose a model for this machine and provision it'],
+    ['flashmoe plan qwen3.5-397b', 'exact bytes, disk and time; changes nothing'],
     ['flashmoe run "Why is the sky blue?"', 'one answer on stdout'],
     ['flashmoe serve', 'an OpenAI-compatible server on 127.0.0.1:11435'],
   ]);
+  defineSetup(program, open, done);
+  definePlan(program, open, done);
   defineModels(program, open, done);
   defineStatus(program, open, done);
   defineServe(program, open, done);
@@ -24,6 +29,61 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineDoctor(program, open, done);
   defineService(program, open, done);
   defineUninstall(program, open, done);
+}
+
+interface SetupFlags {
+  model?: string;
+  repo?: string;
+  revision?: string;
+  quant?: Quant;
+  yes?: boolean;
+  service: boolean;
+}
+
+function defineSetup(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('setup')
+    .description('provision a model: fetch, verify, pack, and ask it what is known')
+    .argument('[model]', 'a name of `flashmoe models`; without it a terminal asks')
+    .option('--model <name>', 'the same as [model]')
+    .addOption(repoOption())
+    .addOption(revisionOption())
+    .addOption(quantOption())
+    .option('-y, --yes', 'agree to the plan; off a terminal needed above 1 GB')
+    .option('--no-service', 'leave the server at login alone')
+    .action(async (model: string | undefined, flags: SetupFlags) => {
+      const { setup } = await import('./commands/setup.js');
+      const { repo = null, revision = null, quant = null, yes = false, service } = flags;
+      const context = open(command);
+      const { json, homeOption: home } = context;
+      const name = oneModel(model, flags.model);
+      done(await setup(context, { model: name, repo, revision, quant, yes, service, json, home }));
+    });
+  examples(command, [
+    ['flashmoe setup', 'on a terminal: a wizard'],
+    ['flashmoe setup qwen3.5-397b --quant 2bit --yes', 'nothing is asked'],
+    ['flashmoe setup --repo org/name --json --yes', 'events as NDJSON, receipt at the end'],
+  ]);
+}
+
+function definePlan(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('plan')
+    .description('what a setup would download and keep; changes nothing')
+    .argument('[model]', 'a name of `flashmoe models`; the recommended one without it')
+    .addOption(repoOption())
+    .addOption(revisionOption())
+    .addOption(quantOption())
+    .action(async (model: string | undefined, flags: Omit<SetupFlags, 'model'>) => {
+      const { plan } = await import('./commands/plan.js');
+      const { repo = null, revision = null, quant = null } = flags;
+      done(await plan(open(command), { model: model ?? null, repo, revision, quant }));
+    });
+  examples(command, [
+    ['flashmoe plan', 'the model recommended for this machine'],
+    ['flashmoe plan qwen3.5-397b --quant 2bit', 'exact bytes, peak and final disk, time'],
+    ['flashmoe plan --repo org/name --json', 'any repository of a supported family'],
+  ]);
 }
 
 function defineModels(program: Command, open: Open, done: Done): void {
@@ -195,6 +255,25 @@ function defineUninstall(program: Command, open: Open, done: Done): void {
     ['flashmoe uninstall tiny --yes', 'one model; others, engine and service stay'],
     ['flashmoe uninstall --yes', 'models, engine, logs, settings and service'],
   ]);
+}
+
+function repoOption(): Option {
+  return new Option('--repo <org/name>', 'a repository of a supported family on the hub');
+}
+
+function revisionOption(): Option {
+  return new Option('--revision <name>', 'branch, tag or commit (default: main)');
+}
+
+function quantOption(): Option {
+  return new Option('--quant <bits>', 'of the experts (default: 4bit)').choices(['4bit', '2bit']);
+}
+
+function oneModel(argument: string | undefined, option: string | undefined): string | null {
+  if (argument !== undefined && option !== undefined && argument !== option) {
+    throw new FlashmoeError('ERR_USAGE', `${argument} and --model ${option} are two models`);
+  }
+  return argument ?? option ?? null;
 }
 
 function modelOption(): Option {

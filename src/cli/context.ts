@@ -19,13 +19,14 @@ export interface CliContext {
   readonly host: Host;
   readonly version: string;
   readonly home: HomePaths;
-  /** True when --home or FLASHMOE_HOME named it: commands we print must then name it, too. */
-  readonly homeGiven: boolean;
+  /** --home as it was typed: commands that we print must then name it, too. */
+  readonly homeOption: string | null;
   readonly json: boolean;
   readonly face: Face;
   readonly color: { stdout: boolean; stderr: boolean };
-  /** Styles for text on stdout. */
+  /** Styles for text on stdout, and on stderr. */
   readonly style: Style;
+  readonly noteStyle: Style;
   readonly stdin: NodeJS.ReadStream;
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
@@ -51,6 +52,7 @@ export function createContext(options: GlobalOptions, version: string): CliConte
     stderr: useColor(choice, host.env, { isTTY: stderr.isTTY }),
   };
   const face = chooseFace({ json, stdinTTY: stdin.isTTY, stdoutTTY: stdout.isTTY, env: host.env });
+  const unicode = useUnicode(host.env, host.platform);
   const attached = stdin.isTTY || stdout.isTTY || stderr.isTTY;
   const interruption = watchSignals(process, attached, () => {
     if (face === 'plain') stderr.write('stopping; Ctrl-C again stops at once\n');
@@ -59,11 +61,12 @@ export function createContext(options: GlobalOptions, version: string): CliConte
     host,
     version,
     home: homePaths(options.home === undefined ? flashmoeHome(host) : resolve(options.home)),
-    homeGiven: options.home !== undefined,
+    homeOption: options.home ?? null,
     json,
     face,
     color,
-    style: plainStyle({ color: color.stdout, unicode: useUnicode(host.env, host.platform) }),
+    style: plainStyle({ color: color.stdout, unicode }),
+    noteStyle: plainStyle({ color: color.stderr, unicode }),
     stdin,
     stdout,
     stderr,

@@ -21,7 +21,11 @@ export async function chooseInstalled(context: CliContext, name: string | null):
 }
 
 export async function readyInstallations(home: HomePaths): Promise<Ready[]> {
-  return (await listInstallations(home)).filter((each): each is Ready => each.manifest !== null);
+  return (await listInstallations(home)).filter(isReady);
+}
+
+export function isReady(installation: Installation): installation is Ready {
+  return installation.manifest !== null;
 }
 
 /** Pure: a folder's id wins, then the model's id at the width of the settings, then at 4 bits. */

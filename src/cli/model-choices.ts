@@ -50,3 +50,15 @@ function bestVerdict(entry: CatalogEntry, machine: MachineFacts): Verdict {
     ? { level: two.level, text: `at 2 bits only: ${two.text}` }
     : { level: four.level, text: four.text };
 }
+
+/** What to try first here: the largest that runs well, else what runs, else what is bundled. */
+export async function recommend(context: CliContext): Promise<string> {
+  const choices = await modelChoices(context);
+  for (const level of ['good', 'slow', 'small'] as const) {
+    const [best] = choices
+      .filter(({ verdict: { level: found } }) => found === level)
+      .sort((a, b) => (b.downloadBytes ?? 0) - (a.downloadBytes ?? 0));
+    if (best !== undefined) return best.id;
+  }
+  return choices.at(-1)?.id ?? '';
+}

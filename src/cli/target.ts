@@ -40,6 +40,13 @@ export function targetOf(args: TargetArgs): Target | null {
   return { model: id, repo, revision, bundled: isBundled(repo) };
 }
 
+/** As targetOf, where something was named for sure. */
+export function requireTarget(args: TargetArgs): Target {
+  const target = targetOf(args);
+  if (target === null) throw new FlashmoeError('ERR_USAGE', 'no model was named');
+  return target;
+}
+
 function isBundled(repo: string): boolean {
   return repo.startsWith(BUNDLED_OWNER);
 }

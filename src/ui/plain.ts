@@ -6,7 +6,7 @@ import type { InstallEvent } from '../installer/events.js';
 import { percent } from './bar.js';
 import { clockOf, clockWithSeconds } from './clock.js';
 import { planText } from './plan-view.js';
-import { fetchFigures, packFigures, shardsFetched } from './progress.js';
+import { fetchFigures, packFigures, retryText, shardsFetched } from './progress.js';
 import { EMPTY_RUN, reduce, type RunView } from './reduce.js';
 import { answerLine } from './receipt-view.js';
 import type { Style } from './style.js';
@@ -31,7 +31,9 @@ export function plainSink(options: PlainOptions): (event: InstallEvent) => void 
       progress.set(step, { at: now, tenth });
       return false;
     }
-    if (tenth <= last.tenth && now - last.at < PROGRESS_MS) return false;
+    // Layers announce themselves when they are done; between them only the time counts.
+    const newTenth = step !== 'pack' && tenth > last.tenth;
+    if (!newTenth && now - last.at < PROGRESS_MS) return false;
     progress.set(step, { at: now, tenth });
     return true;
   };
@@ -105,7 +107,7 @@ function linesOf(
       return event.status === 'started' ? [] : [layerLine(event, view)];
     case 'retry':
       return [
-        `${event.item}: try ${event.attempt} in ${formatDuration(event.delayMs / 1000)}, ${event.reason}`,
+        `${retryText(event)}; try ${event.attempt} in ${formatDuration(event.delayMs / 1000)}`,
       ];
     case 'waiting':
       return [`waiting: ${event.reason}${event.until ? `, next try ${clockOf(event.until)}` : ''}`];

@@ -78,3 +78,8 @@ export function activeShards(view: RunView): ActiveShard[] {
       total: view.fetch.items[shard]?.total ?? 0,
     }));
 }
+
+/** `item: reason`, where the reason doesn't begin with the item itself. */
+export function retryText({ item, reason }: { item: string; reason: string }): string {
+  return reason.startsWith(item) ? reason : `${item}: ${reason}`;
+}

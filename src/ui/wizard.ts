@@ -25,6 +25,8 @@ export interface WizardOptions {
   runner: SetupRunner;
   /** Given on the command line: that screen is skipped. */
   model: string | null;
+  /** Pointed at first among the models. */
+  recommended: string | null;
   quant: Quant | null;
   /** Offer the service; null hides the question. */
   service: boolean | null;
@@ -102,7 +104,8 @@ export function createWizard(options: WizardOptions): Wizard {
     const loading = load(look.signal).then(
       (found) => {
         set({ ...found, busy: null });
-        if (options.yes && !blocked(state)) leave('next');
+        // Agreeing beforehand is agreeing to a named model, never to whichever comes first.
+        if (options.yes && screen !== 'model' && !blocked(state)) leave('next');
       },
       (thrown: unknown) => {
         if (look.signal.aborted) return;
@@ -133,7 +136,14 @@ export function createWizard(options: WizardOptions): Wizard {
       show(
         'model',
         'reading the catalogue',
-        async (signal) => ({ models: await runner.models(signal) }),
+        async (signal) => {
+          const models = await runner.models(signal);
+          const first = models.findIndex(({ id }) => id === options.recommended);
+          return {
+            models,
+            modelIndex: state.models.length > 0 ? state.modelIndex : Math.max(0, first),
+          };
+        },
         (key) => {
           const last = state.models.length - 1;
           if (key === 'up') set({ modelIndex: Math.max(0, state.modelIndex - 1) });

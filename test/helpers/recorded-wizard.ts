@@ -11,6 +11,7 @@ const runner = recordedRunner(recording, Number(step));
 const wizard = createWizard({
   runner,
   model: null,
+  recommended: null,
   quant: null,
   service: true,
   yes: false,

@@ -18,6 +18,7 @@ function drive(options: Partial<WizardOptions> = {}, recording = 'setup-2bit'): 
   const wizard = createWizard({
     runner,
     model: null,
+    recommended: null,
     quant: null,
     service: true,
     yes: false,

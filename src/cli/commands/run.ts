@@ -52,42 +52,55 @@ function requestOf(args: RunArgs, content: string): ChatRequest {
   };
 }
 
-type Finish = Extract<GenerateEvent, { type: 'finish' }>;
+type EventOf<T extends GenerateEvent['type']> = Extract<GenerateEvent, { type: T }>;
+type Texts = Record<'content' | 'reasoning', string>;
 
 async function answer(context: CliContext, engine: Engine, request: ChatRequest): Promise<void> {
-  // Thinking is progress, the answer is the result: a pipe gets the answer alone.
   const texts = { content: '', reasoning: '' };
-  const showPrefill = context.stderr.isTTY && !context.json;
   for await (const event of engine.chat(request, context.signal)) {
-    if (event.type === 'prefill' && showPrefill) {
-      context.stderr.write(`\rreading the prompt: ${event.done} of ${event.total} tokens`);
-      if (event.done === event.total) context.stderr.write('\r\u001B[K');
-    }
+    if (event.type === 'prefill') showPrefill(context, event);
     if (event.type === 'text') {
-      texts[event.channel] += event.text;
       if (context.json) context.emit('text', { channel: event.channel, text: event.text });
-      else if (event.channel === 'content') context.stdout.write(event.text);
-      else
-        context.stderr.write(
-          context.color.stderr ? `\u001B[2m${event.text}\u001B[22m` : event.text,
-        );
+      else showText(context, event, texts);
+      texts[event.channel] += event.text;
     }
     if (event.type === 'finish') finish(context, engine, texts, event);
   }
 }
 
+function showPrefill(context: CliContext, { done, total }: EventOf<'prefill'>): void {
+  if (context.json || !context.stderr.isTTY) return;
+  const text = done === total ? '\u001B[K' : `reading the prompt: ${done} of ${total} tokens`;
+  context.stderr.write(`\r${text}`);
+}
+
+/** Thinking is progress, the answer is the result: a pipe gets the answer alone. */
+function showText(context: CliContext, { channel, text }: EventOf<'text'>, before: Texts): void {
+  if (channel === 'reasoning') {
+    context.stderr.write(context.noteStyle.dim(text));
+    return;
+  }
+  if (before.content === '') endLine(context.stderr, before.reasoning);
+  context.stdout.write(text);
+}
+
+function endLine(stream: NodeJS.WriteStream, text: string): void {
+  if (text !== '' && !text.endsWith('\n')) stream.write('\n');
+}
+
 function finish(
   context: CliContext,
   engine: Engine,
-  texts: { content: string; reasoning: string },
-  { reason, usage, timings }: Finish,
+  texts: Texts,
+  { reason, usage, timings }: EventOf<'finish'>,
 ): void {
   if (context.json) {
     const { id, quant } = engine.model;
     context.emit('answer', { model: id, quant, ...texts, reason, usage, timings });
     return;
   }
-  if (!texts.content.endsWith('\n')) context.stdout.write('\n');
+  if (texts.content === '') endLine(context.stderr, texts.reasoning);
+  endLine(context.stdout, texts.content);
   const rate = timings.decodeSeconds > 0 ? usage.completionTokens / timings.decodeSeconds : 0;
   context.note(
     [

@@ -5,7 +5,8 @@ import { volumeOf } from '../../base/volume.js';
 import { statusText, type HomeStatus, type ModelStatus } from '../../ui/status-view.js';
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../installations.js';
-import { readSettings } from '../settings.js';
+import { choose, isReady } from '../installed.js';
+import { readSettings, type Settings } from '../settings.js';
 
 export async function status(context: CliContext): Promise<number> {
   const { home } = context;
@@ -15,11 +16,20 @@ export async function status(context: CliContext): Promise<number> {
     home: home.home,
     freeBytes: (await volumeOf(home.models)).freeBytes,
     models: installations.map(statusOf),
-    defaultModel: settings.model ?? null,
+    defaultModel: defaultOf(installations, settings),
   };
   if (context.json) context.emit('status', found);
   else context.print(statusText(found, context.style, Math.min(context.stdout.columns || 80, 120)));
   return EXIT.done;
+}
+
+/** Folder of the model that answers when none is named; null when that isn't clear. */
+function defaultOf(installations: readonly Installation[], settings: Settings): string | null {
+  try {
+    return choose(installations.filter(isReady), null, settings).id;
+  } catch {
+    return null;
+  }
 }
 
 function statusOf({ id, manifest, plan, owner, problem }: Installation): ModelStatus {

@@ -1,7 +1,7 @@
 import { Box, Static, Text } from 'ink';
 import { formatBytes, formatDuration } from '../../base/format.js';
 import { clockOf } from '../clock.js';
-import { fetchFigures } from '../progress.js';
+import { fetchFigures, retryText } from '../progress.js';
 import type { LogLine, RunView } from '../reduce.js';
 import type { Style } from '../style.js';
 import { Frame } from './Frame.js';
@@ -84,8 +84,8 @@ function statusText(leaving: 'quit' | 'background' | null, run: RunView, now: nu
     return `waiting ${formatDuration((now - since) / 1000)}: ${reason}${next}`;
   }
   if (run.retry !== null) {
-    const { item, reason, attempt, nextAt } = run.retry;
-    return `try ${attempt} at ${clockOf(nextAt)}: ${item}, ${reason}`;
+    const { attempt, nextAt } = run.retry;
+    return `try ${attempt} at ${clockOf(nextAt)}: ${retryText(run.retry)}`;
   }
   const fetching = run.steps.some(({ step, status }) => step === 'fetch' && status === 'started');
   const stalled = fetchFigures(run, now).stalledSeconds;

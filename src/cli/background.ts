@@ -1,0 +1,34 @@
+// The same setup in a process of its own, which a closed terminal doesn't end.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { CliContext } from './context.js';
+
+/** Starts `flashmoe …words` with its NDJSON in a log file below the home. */
+export async function startInBackground(
+  context: CliContext,
+  words: string[],
+): Promise<{ pid: number; log: string }> {
+  const { home, host } = context;
+  await mkdir(home.logs, { recursive: true });
+  const log = join(home.logs, 'setup.ndjson');
+  const file = await open(log, 'a', 0o600);
+  try {
+    const main = fileURLToPath(new URL('./main.js', import.meta.url));
+    const child = spawn(host.execPath, [...host.execArgv, main, ...words], {
+      detached: true,
+      stdio: ['ignore', file.fd, file.fd],
+      // Wherever this terminal stands may go away, a mounted volume for instance.
+      cwd: home.home,
+      env: { ...host.env, FLASHMOE_HOME: home.home },
+    });
+    await once(child, 'spawn');
+    child.unref();
+    return { pid: child.pid ?? 0, log };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,90 @@
+// What the installer needs to be told of this machine, this environment and a choice.
+
+import { join } from 'node:path';
+import { packageRoot } from '../addon/load.js';
+import { openEngine } from '../engine/open-engine.js';
+import { hubSettings } from '../hub/settings.js';
+import type { HubSettings } from '../hub/types.js';
+import type { Quant } from '../installer/events.js';
+import type { SetupRequest, SetupWorld } from '../installer/setup.js';
+import { CATALOG } from '../models/catalog.js';
+import { detectServiceManager } from '../service-manager.js';
+import type { ServiceManager } from '../service.js';
+import { serviceOf } from './commands/service.js';
+import type { CliContext } from './context.js';
+import { readyInstallations } from './installed.js';
+import { changeSettings, readSettings } from './settings.js';
+import type { Target } from './target.js';
+
+export function setupRequest(
+  target: Target,
+  quant: Quant,
+  resumeCommand: string,
+  bytesPerSecond: number | null,
+): SetupRequest {
+  const { model, repo, revision, bundled } = target;
+  const entry = CATALOG.find(({ id }) => id === model);
+  return {
+    ...{ model, repo, revision, quant, resumeCommand, bytesPerSecond },
+    bundled: bundled ? join(packageRoot, 'models', model) : null,
+    questions: entry?.questions[quant] ?? [],
+  };
+}
+
+export interface Surroundings {
+  hub: HubSettings;
+  /** What the user should know of the environment's settings. */
+  notices: string[];
+  manager: ServiceManager | null;
+}
+
+export async function lookAround(context: CliContext): Promise<Surroundings> {
+  const { host, version, signal } = context;
+  const { settings, notices } = await hubSettings({
+    env: host.env,
+    homeDirectory: host.homeDirectory,
+    userAgent: `flashmoe/${version}; node/${host.nodeVersion}`,
+  });
+  return { hub: settings, notices, manager: await detectServiceManager(host, signal) };
+}
+
+/** `wantsService` is asked when the service step comes, so that a wizard may still be deciding. */
+export function setupWorld(
+  context: CliContext,
+  { hub, manager }: Surroundings,
+  target: Target,
+  quant: Quant,
+  wantsService: () => boolean,
+): SetupWorld {
+  const install = async (signal: AbortSignal): Promise<string> => {
+    if (manager === null) return 'no service manager here';
+    // The server reads which model is meant when it starts.
+    await becomeDefault(context, target, quant);
+    const status = await manager.install(serviceOf(context), signal);
+    return status.running ? `running under ${status.manager}` : status.detail;
+  };
+  return {
+    home: context.home,
+    host: context.host,
+    hub,
+    openEngine,
+    get installService() {
+      return manager !== null && wantsService() ? install : null;
+    },
+  };
+}
+
+/** The newest model answers when none is named, but what is bundled never takes the place of a real one. */
+export async function becomeDefault(
+  context: CliContext,
+  { model, bundled }: Target,
+  quant: Quant,
+): Promise<void> {
+  const path = context.home.settings;
+  const { model: current } = await readSettings(path);
+  if (bundled && current !== undefined && current !== model) {
+    const ready = await readyInstallations(context.home);
+    if (ready.some(({ manifest }) => manifest.model === current)) return;
+  }
+  await changeSettings(path, { model, quant });
+}

@@ -1,0 +1,123 @@
+// The wizard's interface to the installer: what the views ask for, done with the real parts.
+
+import { Controls } from '../installer/controls.js';
+import type { Emit, InstallEvent, Receipt } from '../installer/events.js';
+import { openSetup, type Setup } from '../installer/setup.js';
+import { checkMachine } from '../installer/steps/machine.js';
+import type { Finding } from '../ui/reduce.js';
+import type { ModelChoice, RunningSetup, SetupChoice, SetupRunner } from '../ui/setup-runner.js';
+import { startInBackground } from './background.js';
+import { commandLine } from './command-line.js';
+import type { CliContext } from './context.js';
+import { modelChoices } from './model-choices.js';
+import { becomeDefault, setupRequest, setupWorld, type Surroundings } from './setup-parts.js';
+import { requireTarget, setupWords, type SetupWords, type Target } from './target.js';
+
+interface Opened {
+  choice: SetupChoice;
+  target: Target;
+  setup: Setup;
+  /** Of machine and plan, told again when the run is drawn. */
+  events: InstallEvent[];
+}
+
+export interface CliRunner extends SetupRunner {
+  close(): Promise<void>;
+}
+
+/**
+ * `words` are the command line's; a choice of the wizard goes before them. With `live` the events of
+ * machine and plan are told as they come, else they are told when the run begins.
+ */
+export function createRunner(
+  context: CliContext,
+  around: Surroundings,
+  words: SetupWords,
+  live: Emit | null,
+): CliRunner {
+  let machineEvents: InstallEvent[] = [];
+  let opened: Opened | null = null;
+  let wantsService = false;
+
+  const wordsOf = (choice: SetupChoice): SetupWords => ({
+    ...words,
+    model: words.repo === null ? choice.model : words.model,
+    quant: choice.quant,
+    service: choice.service,
+  });
+  const targetFor = (choice: SetupChoice): Target => {
+    const target = requireTarget(wordsOf(choice));
+    context.resumeCommand = commandLine(setupWords(wordsOf(choice)));
+    return target;
+  };
+  const close = async (): Promise<void> => {
+    await opened?.setup.close();
+    opened = null;
+  };
+  const open = async (choice: SetupChoice, signal: AbortSignal): Promise<Opened> => {
+    await close();
+    const target = targetFor(choice);
+    const events = [...machineEvents];
+    const resume = context.resumeCommand ?? '';
+    const setup = await openSetup(
+      setupRequest(target, choice.quant, resume, null),
+      setupWorld(context, around, target, choice.quant, () => wantsService),
+      { emit: live ?? ((event) => void events.push(event)), signal },
+    );
+    opened = { choice, target, setup, events };
+    return opened;
+  };
+  const run = async (
+    choice: SetupChoice,
+    controls: Controls,
+    { emit, signal }: { emit: (event: InstallEvent) => void; signal: AbortSignal },
+  ): Promise<Receipt> => {
+    const same = opened?.choice.model === choice.model && opened.choice.quant === choice.quant;
+    const { setup, target, events } = same && opened ? opened : await open(choice, signal);
+    wantsService = choice.service;
+    events.forEach(emit);
+    try {
+      const receipt = await setup.run({ emit, signal, controls });
+      await becomeDefault(context, target, choice.quant);
+      return receipt;
+    } finally {
+      await close();
+    }
+  };
+
+  return {
+    close,
+    async machine(signal): Promise<Finding[]> {
+      const events: InstallEvent[] = [];
+      const task = { signal, home: context.home.models, host: context.host };
+      try {
+        await checkMachine({
+          ...task,
+          emit: (event) => {
+            events.push(event);
+            live?.(event);
+          },
+        });
+      } catch (error) {
+        // A finding that fails is shown as what it is; only a check that broke is an error.
+        if (!events.some((event) => event.type === 'finding' && event.severity === 'fail')) {
+          throw error;
+        }
+      }
+      machineEvents = live === null ? events : [];
+      return events.flatMap((event) => (event.type === 'finding' ? [event] : []));
+    },
+    models: (): Promise<ModelChoice[]> => modelChoices(context),
+    plan: async (choice, signal) => (await open(choice, signal)).setup.plan.summary,
+    start(choice, task): RunningSetup {
+      const controls = new Controls();
+      return {
+        done: run(choice, controls, task),
+        pause: () => controls.pause(),
+        resume: () => controls.resume(),
+      };
+    },
+    background: (choice) =>
+      startInBackground(context, setupWords({ ...wordsOf(choice), yes: true, json: true })),
+  };
+}
