@@ -4,8 +4,8 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runJob } from '../addon/load.js';
-import type { NativeAddon } from '../addon/types.js';
-import { FlashmoeError } from '../base/errors.js';
+import type { NativeAddon, NativeEngine, NativeSession } from '../addon/types.js';
+import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { loadChatTemplate } from './chat-template.js';
 import { LocalEngine } from './engine.js';
 import { loadGenerationSettings } from './generation-settings.js';
@@ -23,7 +23,7 @@ export interface OpenEngineOptions {
   expertsDir: string;
   threads: number;
   ioThreads: number;
-  /** Tokens; the model's own limit when absent or lower. */
+  /** Tokens. ERR_CONTEXT when memory doesn't allow it; absent: the model's limit, or what memory allows of it. */
   contextLength?: number;
   /** Fewer experts per token than the model's config says. */
   expertsPerToken?: number;
@@ -53,11 +53,11 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
   );
   try {
     const info = native.info();
-    const contextLength = Math.min(options.contextLength ?? Infinity, info.maxPositions);
+    const { session, contextLength } = createSession(native, options.contextLength ?? null);
     const source = isObject(experts.source) ? experts.source : {};
     return new LocalEngine({
       native,
-      session: native.createSession(contextLength),
+      session,
       vocabSize: info.vocabSize,
       tokenizer,
       template,
@@ -77,6 +77,27 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
   } catch (error) {
     native.close();
     throw error;
+  }
+}
+
+/** Below this a chat with tools has no room to answer: better to say so than to start. */
+const SMALLEST_CONTEXT = 2048;
+
+function createSession(
+  native: NativeEngine,
+  wanted: number | null,
+): { session: NativeSession; contextLength: number } {
+  const { maxPositions } = native.info();
+  let contextLength = Math.min(wanted ?? Infinity, maxPositions);
+  for (;;) {
+    try {
+      return { session: native.createSession(contextLength), contextLength };
+    } catch (thrown) {
+      const error = asFlashmoeError(thrown);
+      const half = Math.floor(contextLength / 2);
+      if (wanted !== null || error.code !== 'ERR_CONTEXT' || half < SMALLEST_CONTEXT) throw error;
+      contextLength = half;
+    }
   }
 }
 

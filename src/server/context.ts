@@ -25,6 +25,8 @@ export interface ServerContext {
   keepAliveMs: number;
   /** Bytes. */
   bodyLimit: number;
+  /** Names of unknown fields the owner has been told of. */
+  toldFields: Set<string>;
   /** Fires when running generations must end: the server's time to drain is over. */
   shutdown: AbortSignal;
 }

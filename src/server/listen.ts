@@ -24,10 +24,20 @@ const TIMEOUTS = { headersTimeout: 20_000, requestTimeout: 120_000, keepAliveTim
 /** @param port 0 for any free one */
 export async function listen(app: App, host: string, port: number): Promise<Listener> {
   let closing = false;
+  const idle = new Set<Socket>();
   const server = createServer(TIMEOUTS, (incoming, outgoing) => {
-    // A connection that is kept open for the next request would keep the server from closing.
-    outgoing.on('close', () => closing && setImmediate(() => server.closeIdleConnections()));
+    const { socket } = incoming;
+    idle.delete(socket);
+    outgoing.on('close', () => {
+      if (closing) socket.destroySoon();
+      else if (!socket.destroyed) idle.add(socket);
+    });
     handleHttp(app, incoming, outgoing).catch(() => outgoing.destroy());
+  });
+  // server.close() waits for connections that never sent a request; clients open such ones in advance.
+  server.on('connection', (socket: Socket) => {
+    idle.add(socket);
+    socket.on('close', () => idle.delete(socket));
   });
   server.on('clientError', refuseMalformed);
   await started(server, host, port);
@@ -38,7 +48,9 @@ export async function listen(app: App, host: string, port: number): Promise<List
     port: address.port,
     close: () => {
       closing = true;
-      return new Promise((resolve) => server.close(() => resolve()));
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of idle) socket.destroy();
+      return closed;
     },
     cut: () => server.closeAllConnections(),
   };

@@ -69,6 +69,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     emit: options.emit,
     keepAliveMs: options.keepAliveMs ?? 10_000,
     bodyLimit: options.bodyLimit ?? 64 * 2 ** 20,
+    toldFields: new Set(),
     shutdown: shutdown.signal,
   };
   const listener = await listen(

@@ -394,6 +394,23 @@ describe('an engine', () => {
     expect((await open(undefined, 1e9)).engine.model.contextLength).toBe(4096);
   });
 
+  it('has as much of its context as memory allows, unless a length was asked for', async () => {
+    const opened = (memoryFor: number, contextLength?: number) =>
+      openEngine({
+        addon: fakeAddon(new FakeSession(() => 0), {
+          maxPositions: 262144,
+          memoryFor,
+        }) as unknown as NativeAddon,
+        ...{ id: 'm', modelDir: dir, expertsDir: dir, threads: 1, ioThreads: 1 },
+        ...(contextLength === undefined ? {} : { contextLength }),
+      });
+    expect((await opened(262144)).model.contextLength).toBe(262144);
+    expect((await opened(100000)).model.contextLength).toBe(65536);
+    expect((await opened(100000, 100000)).model.contextLength).toBe(100000);
+    await expect(opened(99999, 100000)).rejects.toMatchObject({ code: 'ERR_CONTEXT' });
+    await expect(opened(1000)).rejects.toMatchObject({ code: 'ERR_CONTEXT' });
+  });
+
   it('that is closed ends the running generation first, and closes once', async () => {
     const { engine, session, addon } = await open((state) => state.length % 7);
     const running = collect(engine.chat(request('q', { maxTokens: null }), never));

@@ -106,7 +106,7 @@ export class FakeSession implements NativeSession {
 
 export function fakeAddon(
   session: FakeSession,
-  maxPositions = 4096,
+  { maxPositions = 4096, memoryFor = Infinity } = {},
 ): Pick<NativeAddon, 'openEngine'> & { opened: EngineOptions[]; closed: number } {
   const info: EngineInfo = {
     backend: 'fake',
@@ -127,7 +127,10 @@ export function fakeAddon(
       addon.opened.push(options);
       const engine = {
         info: () => info,
-        createSession: () => session,
+        createSession: (maxTokens: number) => {
+          if (maxTokens <= memoryFor) return session;
+          throw Object.assign(new Error(`${maxTokens} tokens`), { code: 'ERR_CONTEXT' });
+        },
         close: () => void addon.closed++,
       };
       return { done: Promise.resolve(engine), cancel: () => undefined };

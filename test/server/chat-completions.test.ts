@@ -268,6 +268,28 @@ describe('requests that come together', () => {
     expect(entered).toEqual(['0', '1', '2']);
   });
 
+  it('are told their place while they wait', async () => {
+    const gate = new Gate();
+    const begun = new Gate();
+    const engine = new MemoryEngine(async function* () {
+      begun.open();
+      await gate.opened;
+      yield finish();
+    });
+    const { post } = await start(engine, { keepAliveMs: 5 });
+    const first = post(HELLO);
+    await begun.opened;
+    const second = await post({ ...HELLO, stream: true });
+    const reader = (second.body as ReadableStream<Uint8Array>).getReader();
+    let text = '';
+    while (!text.includes(': keep-alive, waiting behind 1')) {
+      text += new TextDecoder().decode((await reader.read()).value);
+    }
+    gate.open();
+    await first;
+    while (!(await reader.read()).done);
+  });
+
   it('are refused with Retry-After when too many wait', async () => {
     const gate = new Gate();
     const begun = new Gate();

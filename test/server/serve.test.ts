@@ -156,6 +156,25 @@ describe('a server', () => {
   });
 });
 
+it('stops at once although clients hold connections open', async () => {
+  const { get, port, close } = await start(engine());
+  await get('/health');
+  const silent = connect(port, '127.0.0.1');
+  await once(silent, 'connect');
+  const gone = once(silent, 'close');
+  await close(60_000);
+  await gone;
+});
+
+it('tells its owner once of a field nobody knows', async () => {
+  const { post, events } = await start(engine());
+  await post({ ...HELLO, wibble: 1 });
+  await post({ ...HELLO, wibble: 2 });
+  expect(events.filter((event) => event.type === 'unknown-field')).toEqual([
+    { type: 'unknown-field', field: 'wibble' },
+  ]);
+});
+
 describe('a port', () => {
   it('in use is an error that names port and owner', async () => {
     const { port } = await start(engine());

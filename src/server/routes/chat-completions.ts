@@ -21,23 +21,24 @@ interface Generation {
   turn: Turn;
   signal: AbortSignal;
   identity: Identity;
-  /** Tokens of the prompt read so far, for the comments that keep a stream alive. */
+  /** Place in the queue, then tokens read: for the comments that keep a stream alive. */
   progress: string;
 }
 
 /** Everything that can be refused is refused before the first byte of an event stream. */
 export async function chatCompletions(context: ServerContext, http: Request): Promise<Response> {
   const body = parseChatBody(await readJson(http, context.bodyLimit), (field) =>
-    context.emit({ type: 'unknown-field', field }),
+    tellOnce(context, field),
   );
   const request = chatRequest(body);
   const engine = context.host.engine();
   engine.countTokens(request);
   const signal = AbortSignal.any([http.signal, context.shutdown]);
+  const turn = context.queue.enter(signal);
   const generation: Generation = {
     engine,
     request,
-    turn: context.queue.enter(signal),
+    turn,
     signal,
     identity: {
       id: `chatcmpl-${randomUUID().replaceAll('-', '')}`,
@@ -45,7 +46,7 @@ export async function chatCompletions(context: ServerContext, http: Request): Pr
       model: engine.model.id,
       system_fingerprint: `flashmoe-${context.version}`,
     },
-    progress: 'waiting',
+    progress: `waiting behind ${turn.ahead}`,
   };
   if (body.stream !== true) return await wholeAnswer(context, generation);
   const withUsage = body.stream_options?.include_usage !== false;
@@ -53,6 +54,15 @@ export async function chatCompletions(context: ServerContext, http: Request): Pr
     everyMs: context.keepAliveMs,
     comment: () => `keep-alive, ${generation.progress}`,
   });
+}
+
+/** Names of fields come from outside, so there is an end to remembering them. */
+const MAX_TOLD = 256;
+
+function tellOnce({ toldFields, emit }: ServerContext, field: string): void {
+  if (toldFields.has(field) || toldFields.size >= MAX_TOLD) return;
+  toldFields.add(field);
+  emit({ type: 'unknown-field', field: field.slice(0, 64) });
 }
 
 async function wholeAnswer(context: ServerContext, generation: Generation): Promise<Response> {
