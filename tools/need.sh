@@ -57,6 +57,7 @@ int main() { return static_cast<int>(std::vector<int>{}.size()); }' >"$dir/line.
     else why="a C++20 compiler is needed to build the engine, found none"; fi
     if [ "$os" = Darwin ]; then lack "$why" "xcode-select --install"
     else lack "$why" "$(install_with 'g++ make' gcc 'gcc-c++ make' 'gcc make')"; fi
+    return
   fi
   can make || lack "make is needed to build the engine" \
     "$([ "$os" = Darwin ] && echo xcode-select --install || install_with make make)"
