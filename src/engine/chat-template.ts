@@ -56,13 +56,17 @@ export class ChatTemplate {
   /** The control token the template writes behind an assistant's text: a model says it to end its turn. */
   endOfTurn(): number | null {
     const said = 'the answer, in full';
-    const rendered = this.#render({
-      messages: [
-        { role: 'user', content: 'a question' },
-        { role: 'assistant', content: said },
-      ],
-      add_generation_prompt: false,
-    });
+    const messages = [
+      { role: 'user', content: 'a question' },
+      { role: 'assistant', content: said },
+    ];
+    let rendered: string;
+    try {
+      rendered = this.#render({ messages, add_generation_prompt: false });
+    } catch {
+      // A template that wants more than this for an example; the configs name the token, too.
+      return null;
+    }
     const at = rendered.lastIndexOf(said);
     return at < 0 ? null : this.#control.tokenAt(rendered, at + said.length);
   }

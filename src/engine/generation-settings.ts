@@ -1,5 +1,6 @@
 // What the checkpoint says about generating: where its text ends, and how it wants to be sampled.
 
+import { FlashmoeError } from '../base/errors.js';
 import type { ChatTemplate } from './chat-template.js';
 import { isObject, readJsonObject, type JsonObject } from './model-files.js';
 import type { Tokenizer } from './tokenizer.js';
@@ -28,6 +29,12 @@ export async function loadGenerationSettings(
   const named = tokenizer.controlTokens.find((token) => token.content === eos)?.id;
   const ids = [generation, config, text].flatMap((source) => eosIds(source.eos_token_id));
   const stops = [...ids, named, template.endOfTurn()].filter((id) => typeof id === 'number');
+  if (stops.length === 0) {
+    throw new FlashmoeError(
+      'ERR_MODEL_DAMAGED',
+      `${dir}: no file names a token that ends an answer (eos_token_id, eos_token, chat template)`,
+    );
+  }
   return { stopIds: new Set(stops), sampling: sampling(generation) };
 }
 

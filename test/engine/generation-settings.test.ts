@@ -42,5 +42,14 @@ describe('generation settings', () => {
       await rm(join(dir, name));
     }
     expect([...(await load(dir)).stopIds]).toEqual([497]);
+
+    await writeFile(join(dir, 'chat_template.jinja'), '{{ messages[0].content }}');
+    await expect(load(dir)).rejects.toMatchObject({
+      code: 'ERR_MODEL_DAMAGED',
+      message: expect.stringContaining('eos_token_id') as string,
+    });
+    await writeFile(join(dir, 'generation_config.json'), '{"eos_token_id": 7}');
+    await writeFile(join(dir, 'chat_template.jinja'), "{{ raise_exception('no') }}");
+    expect([...(await load(dir)).stopIds]).toEqual([7]);
   });
 });
