@@ -13,6 +13,7 @@ import type { Engine } from '../engine/types.js';
 import { startBundledHub, type BundledHub } from '../hub/bundled-hub.js';
 import { HubClient } from '../hub/client.js';
 import type { HubSettings } from '../hub/types.js';
+import { diskFinding } from '../machine/facts.js';
 import type { SmokeQuestion } from '../models/smoke.js';
 import { Gate, type Controls } from './controls.js';
 import { DiskBudget, reserveFor } from './disk-budget.js';
@@ -101,6 +102,7 @@ export async function openSetup(
     await local?.close();
   };
   try {
+    await requireUsable(paths, world.volume);
     local = bundled === null ? null : await startBundledHub(bundled, repo);
     client = new HubClient(
       local === null
@@ -149,7 +151,7 @@ async function runReporting(parts: Parts, task: RunTask): Promise<Receipt> {
 
 async function runLocked(parts: Parts, task: RunTask): Promise<Receipt> {
   const { paths, world } = parts;
-  await makeHome(paths.root);
+  await mkdir(paths.root, { recursive: true });
   let latest: InstallEvent | null = null;
   const emit: Emit = (event) => {
     latest = event;
@@ -278,22 +280,14 @@ async function proven(
   return receipt;
 }
 
-async function makeHome(root: string): Promise<void> {
-  try {
-    await mkdir(root, { recursive: true });
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    if (code === 'ENOSPC') throw asFlashmoeError(cause);
-    throw new FlashmoeError(
-      'ERR_HOME',
-      `${root} cannot be created (${code}); nothing was written`,
-      {
-        hint: 'choose another folder with --home or FLASHMOE_HOME',
-        cause,
-        subject: root,
-      },
-    );
-  }
+/** Before anything is asked or written: the folder, or what it would be made in, can be written to. */
+async function requireUsable(paths: ModelPaths, volume: SetupWorld['volume']): Promise<void> {
+  const { severity, title, hint } = await diskFinding(paths.root, volume);
+  if (severity !== 'fail') return;
+  throw new FlashmoeError('ERR_HOME', `${title}; nothing was changed`, {
+    hint,
+    subject: paths.root,
+  });
 }
 
 /** An abort's own words, with the command that goes on; any other error as it is. */

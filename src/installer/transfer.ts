@@ -41,7 +41,7 @@ const CACHEDIR_TAG = 'Signature: 8a477f597d28d172789f06886806bc55\n# Scratch spa
 /** A journal line and the block it may begin. */
 const LINE_BYTES = 8192;
 
-/** Returns the bytes received in this run. On abort everything journalled is durable and nothing else counts. */
+/** Returns the bytes that this run added to what was there. On abort everything journalled is durable and nothing else counts. */
 export async function transfer(task: TransferTask): Promise<{ downloadedBytes: number }> {
   const run = new Transfer(task);
   try {
@@ -156,6 +156,7 @@ class Transfer {
     }
     const { size, sha256 } = this.#shard(shard);
     emit({ type: 'shard', shard, step: 'fetch', status: 'started' });
+    const toFetch = await this.#missing(shard, size);
     for (;;) {
       await gate.pass(this.#signal);
       await budget.waitForRoom(await this.#missing(shard, size), shard, this.#signal);
@@ -168,6 +169,7 @@ class Transfer {
         if (!closing.aborted || this.#signal.aborted) throw error;
       }
     }
+    this.#downloadedBytes += toFetch;
     await this.#append({ step: 'verified', shard, bytes: size, sha256 });
     plan.state.verified.set(shard, { bytes: size, sha256 });
     emit({ type: 'shard', shard, step: 'fetch', status: 'done' });
@@ -178,10 +180,9 @@ class Transfer {
     const { client, listing, paths, budget } = this.#task;
     const to = this.#hubTask(signal);
     const need = (): Promise<number> => this.#missing(shard, size);
-    const { fetchedBytes } = await budget.patiently(shard, need, signal, () =>
+    await budget.patiently(shard, need, signal, () =>
       client.download(listing, shard, join(paths.download, shard), to),
     );
-    this.#downloadedBytes += fetchedBytes;
   }
 
   /** Bytes of a shard that are not on disk yet. */

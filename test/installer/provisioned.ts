@@ -33,6 +33,10 @@ const QUESTIONS: Record<Quant, SmokeQuestion[]> = {
   '2bit': [],
 };
 
+export function questionsFor(quant: Quant): SmokeQuestion[] {
+  return QUESTIONS[quant];
+}
+
 export function jobFor(home: string, quant: Quant, kill?: Job['kill']): Job {
   const job = { home, folder: FIXTURE, quant, questions: QUESTIONS[quant] };
   return kill === undefined ? job : { ...job, kill };
