@@ -62,7 +62,7 @@ function defineSetup(program: Command, open: Open, done: Done): void {
   examples(command, [
     ['flashmoe setup', 'on a terminal: a wizard'],
     ['flashmoe setup qwen3.5-397b --quant 2bit --yes', 'nothing is asked'],
-    ['flashmoe setup --repo org/name --json --yes', 'events as NDJSON, receipt at the end'],
+    ['flashmoe setup --repo org/name --json --yes', 'events as NDJSON'],
   ]);
 }
 
@@ -80,9 +80,9 @@ function definePlan(program: Command, open: Open, done: Done): void {
       done(await plan(open(command), { model: model ?? null, repo, revision, quant }));
     });
   examples(command, [
-    ['flashmoe plan', 'the model recommended for this machine'],
-    ['flashmoe plan qwen3.5-397b --quant 2bit', 'exact bytes, peak and final disk, time'],
-    ['flashmoe plan --repo org/name --json', 'any repository of a supported family'],
+    ['flashmoe plan', 'what this machine is best for'],
+    ['flashmoe plan qwen3.5-397b --quant 2bit', 'exact bytes, disk and time'],
+    ['flashmoe plan --repo org/name --json', 'any repository we can read'],
   ]);
 }
 
@@ -127,8 +127,8 @@ function defineServe(program: Command, open: Open, done: Done): void {
       done(await serve(open(command), { model, host, port }));
     });
   examples(command, [
-    ['flashmoe serve', 'http://127.0.0.1:11435/v1'],
-    ['flashmoe serve --model tiny --port 8080', 'another model on another port'],
+    ['flashmoe serve', 'on 127.0.0.1:11435'],
+    ['flashmoe serve --model tiny --port 8080', 'another model'],
     ['FLASHMOE_API_KEY=secret flashmoe serve --host 0.0.0.0', 'for other machines'],
   ]);
 }
@@ -164,7 +164,7 @@ function defineRun(program: Command, open: Open, done: Done): void {
   examples(command, [
     ['flashmoe run "Why is the sky blue?"', 'as it is generated'],
     ['git diff | flashmoe run --system "Review this."', 'a prompt from a pipe'],
-    ['flashmoe run --temperature 0 --json "2+2"', 'NDJSON, usage and timings at the end'],
+    ['flashmoe run --temperature 0 --json "2+2"', 'with usage and timings'],
   ]);
 }
 

@@ -25,17 +25,14 @@ export function describeFailure(thrown: unknown, facts: FailureFacts): Failure {
     error.code === 'ERR_INTERRUPTED' || (thrown as Error | null)?.name === 'AbortError';
   if (aborted && facts.interrupted !== null) {
     const why = error.code === 'ERR_INTERRUPTED' ? error.message : 'interrupted';
-    return withHint(
-      {
-        code: 'ERR_INTERRUPTED',
-        message: facts.resumeCommand === null ? why : `${why}; what was done so far is kept`,
-        resumable: facts.resumeCommand !== null,
-        status: facts.interrupted,
-      },
-      facts.resumeCommand === null
-        ? error.hint
-        : `run \`${facts.resumeCommand}\` to go on from there`,
-    );
+    const { code, status } = { code: 'ERR_INTERRUPTED', status: facts.interrupted } as const;
+    // Whoever was interrupted may have said already what is kept and how to go on.
+    if (error.hint !== undefined || facts.resumeCommand === null) {
+      return withHint({ code, message: why, resumable: error.resumable, status }, error.hint);
+    }
+    const message = `${why}; what was done so far is kept`;
+    const hint = `run \`${facts.resumeCommand}\` to go on from there`;
+    return { code, message, hint, resumable: true, status };
   }
   const failure: Failure = {
     code: error.code,

@@ -23,6 +23,8 @@ export async function runProgram(args: string[], version: string): Promise<numbe
     return status;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done;
+    // Without a command the help itself, on stderr by now, is the message.
+    if (thrown instanceof CommanderError && thrown.code === 'commander.help') return EXIT.usage;
     return report(thrown instanceof CommanderError ? usageError(thrown) : thrown, context, args);
   }
 }
@@ -36,13 +38,8 @@ function createProgram(version: string): Command {
       .helpOption('-h, --help', 'print help; also after any command')
       .helpCommand(false)
       .addOption(new Option('--json', 'NDJSON on stdout, the last line is the result'))
-      .addOption(
-        new Option('--home <dir>', 'where models and settings live').env('FLASHMOE_HOME').default(
-          // Not read here: the context decides, and help stays the same on every machine.
-          undefined,
-          '~/.flashmoe',
-        ),
-      )
+      // The variable is named here and read by the context: help is the same on every machine.
+      .option('--home <dir>', 'for models and settings (else FLASHMOE_HOME, ~/.flashmoe)')
       .addOption(
         new Option('--color <when>', 'colour the output').choices(['auto', 'always', 'never']),
       )
@@ -56,9 +53,6 @@ function createProgram(version: string): Command {
 
 /** Commander's message is "error: <what>", and on a second line "(Did you mean <nearest>?)". */
 function usageError(error: CommanderError): FlashmoeError {
-  if (error.code === 'commander.help') {
-    return new FlashmoeError('ERR_USAGE', 'no command given', { hint: 'flashmoe --help' });
-  }
   const [first = '', nearest] = error.message.replace(/^error: /, '').split('\n');
   const message = first.replace(/\.$/, '');
   const hint = nearest

@@ -39,12 +39,16 @@ export function createRunner(
   let opened: Opened | null = null;
   let wantsService = false;
 
-  const wordsOf = (choice: SetupChoice): SetupWords => ({
-    ...words,
-    model: words.repo === null ? choice.model : words.model,
-    quant: choice.quant,
-    service: choice.service,
-  });
+  // Only what differs from the defaults: people read these words.
+  const wordsOf = (choice: SetupChoice): SetupWords => {
+    const named = { ...words, model: words.repo === null ? choice.model : words.model };
+    const declined = !choice.service && around.manager !== null && !requireTarget(named).bundled;
+    return {
+      ...named,
+      quant: choice.quant === '4bit' ? words.quant : choice.quant,
+      service: words.service && !declined,
+    };
+  };
   const targetFor = (choice: SetupChoice): Target => {
     const target = requireTarget(wordsOf(choice));
     context.resumeCommand = commandLine(setupWords(wordsOf(choice)));
@@ -100,9 +104,8 @@ export function createRunner(
         });
       } catch (error) {
         // A finding that fails is shown as what it is; only a check that broke is an error.
-        if (!events.some((event) => event.type === 'finding' && event.severity === 'fail')) {
-          throw error;
-        }
+        const shown = events.some((event) => event.type === 'finding' && event.severity === 'fail');
+        if (live !== null || !shown) throw error;
       }
       machineEvents = live === null ? events : [];
       return events.flatMap((event) => (event.type === 'finding' ? [event] : []));

@@ -17,7 +17,7 @@ export function receiptPairs(receipt: Receipt): [string, string][] {
       `${formatBytesBoth(receipt.finalBytes)}, at most ${formatBytes(receipt.peakBytes)}`,
     ],
     ['downloaded', formatBytes(receipt.downloadedBytes)],
-    ['content', `sha256 ${receipt.contentSha256}`],
+    ['sha256', receipt.contentSha256],
     ['answers', `${right} of ${receipt.answers.length} as known beforehand`],
     ['speed', `${receipt.tokensPerSecond.toFixed(2)} tokens/s`],
     ['took', formatDuration(seconds)],

@@ -53,11 +53,7 @@ async function withoutTerminal(
   choice: SetupChoice,
 ): Promise<number> {
   const { signal } = context;
-  const findings = await runner.machine(signal);
-  const bad = findings.find(({ severity }) => severity === 'fail');
-  if (bad !== undefined) {
-    throw new FlashmoeError('ERR_ENGINE', `${bad.title}; nothing was changed`, { hint: bad.hint });
-  }
+  await runner.machine(signal);
   const plan = await runner.plan(choice, signal);
   if (!words.yes) requireAgreement(plan, words);
   return finish(context, await runner.start(choice, { emit: live, signal }).done);

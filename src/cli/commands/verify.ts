@@ -6,6 +6,7 @@ import { runJob } from '../../addon/load.js';
 import type { NativeAddon } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatBytesBoth } from '../../base/format.js';
+import { recordDamage } from '../../installer/damage.js';
 import type { OwnedFile } from '../../installer/manifest.js';
 import { verifyModel, type VerifiedFile } from '../../repack/verify.js';
 import { percent } from '../../ui/bar.js';
@@ -32,6 +33,9 @@ export async function verify(context: CliContext, name: string | null): Promise<
     const files = await verifyOne(context, addon, model);
     const ok = files.every(({ problem }) => problem === null);
     if (!ok) damaged.push(model);
+    // Their sizes may be right: without this note the next setup would take them for whole.
+    const bad = files.filter(({ problem }) => problem !== null).map(({ path }) => path);
+    if (!ok) await recordDamage(model.paths, bad);
     results.push({ id: model.id, ok, files });
     if (!context.json) tell(context, model, files);
   }

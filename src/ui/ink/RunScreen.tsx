@@ -4,6 +4,7 @@ import { clockOf } from '../clock.js';
 import { fetchFigures, retryText } from '../progress.js';
 import type { LogLine, RunView } from '../reduce.js';
 import type { Style } from '../style.js';
+import type { WizardState } from '../wizard-state.js';
 import { Frame } from './Frame.js';
 import { LayerMap } from './LayerMap.js';
 import type { ScreenProps } from './MachineScreen.js';
@@ -28,7 +29,7 @@ export function RunScreen({ state, size, style }: ScreenProps) {
         size={size}
         title={`flashmoe setup${name}`}
         aside={formatDuration(elapsed)}
-        keys={state.leaving === null ? runKeys(state.paused) : [['ctrl-c', 'stop at once']]}
+        keys={keysOf(state)}
       >
         {run.steps.map((step) => (
           <StepRow key={step.step} step={step} run={run} now={now} size={size} style={style} />
@@ -43,7 +44,9 @@ export function RunScreen({ state, size, style }: ScreenProps) {
   );
 }
 
-function runKeys(paused: boolean): [string, string][] {
+function keysOf({ run, leaving, paused }: WizardState): [string, string][] {
+  if (run.receipt !== null || run.failure !== null) return [];
+  if (leaving !== null) return [['ctrl-c', 'stop at once']];
   return [
     ['p', paused ? 'go on' : 'pause'],
     ['b', 'go on in the background'],

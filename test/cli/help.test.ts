@@ -1,0 +1,87 @@
+import { Command } from 'commander';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { defineCommands } from '../../src/cli/commands.js';
+import { buildCli, flashmoe } from '../helpers/built-cli.js';
+
+beforeAll(buildCli);
+
+function pathsOf(command: Command, path: string[] = []): string[][] {
+  return command.commands.flatMap((each) => {
+    const own = [...path, each.name()];
+    return [own, ...pathsOf(each, own)];
+  });
+}
+
+const program = new Command('flashmoe');
+defineCommands(
+  program,
+  () => {
+    throw new Error('help opens nothing');
+  },
+  () => undefined,
+);
+const paths = pathsOf(program);
+
+describe('help', () => {
+  test('names every command that the design promises', () => {
+    expect(paths.map((path) => path.join(' '))).toEqual([
+      'setup',
+      'plan',
+      'models',
+      'status',
+      'serve',
+      'run',
+      'verify',
+      'doctor',
+      'service',
+      'service install',
+      'service uninstall',
+      'service status',
+      'uninstall',
+    ]);
+  });
+
+  test.each(paths.map((path) => [path.join(' '), path] as const))(
+    '%s --help begins with examples of itself, fits 80 columns and exits 0',
+    async (name, path) => {
+      const { status, stdout, stderr } = await flashmoe([...path, '--help']);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      const [title, first = ''] = stdout.split('\n');
+      expect(title).toBe('Examples:');
+      expect(first).toContain(`flashmoe ${name}`);
+      expect(stdout).toContain('--json');
+      for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80);
+    },
+  );
+
+  test('without a command the help goes to stderr and the status is 64', async () => {
+    const { status, stdout, stderr } = await flashmoe([]);
+    expect(status).toBe(64);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('flashmoe setup');
+  });
+});
+
+describe('what was typed wrong exits 64 with one hint', () => {
+  test.each([
+    [['stup'], "unknown command 'stup'", 'did you mean setup?'],
+    [['setup', 'tiny', '--quan', '2bit'], "unknown option '--quan'", 'did you mean --quant?'],
+    [['service', 'instal'], "unknown command 'instal'", 'did you mean install?'],
+    [['setup', 'tiny', '--quant', '3bit'], 'Allowed choices are 4bit, 2bit', 'COMMAND --help'],
+    [['serve', '--port', '99999'], 'Ports end at 65535', 'COMMAND --help'],
+    [['run', '--temperature', 'hot', 'hi'], 'not a number from 0 to 5', 'COMMAND --help'],
+    [['plan', 'qwen'], 'there is no model "qwen"; known are qwen3.5-397b', '--repo org/name'],
+    [['plan', '--repo', '../etc'], '"../etc" is no repository name', '`org/name`'],
+    [['plan', 'tiny', '--repo', 'a/b'], 'tiny and --repo a/b are two models', 'not both'],
+    [['setup'], 'no model was named', 'flashmoe setup'],
+    [['doctor', '--only', 'nix'], 'there is no check called nix', 'machine.chip'],
+  ])('flashmoe %j', async (args, message, hint) => {
+    const { status, stdout, stderr } = await flashmoe(args);
+    expect(status).toBe(64);
+    expect(stdout).toBe('');
+    const [text, said] = stderr.split('\n\nhint: ');
+    expect(text).toContain(message);
+    expect(text).not.toContain('error:');
+    expect(said).toContain(hint);
+  });
+});
