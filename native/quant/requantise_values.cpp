@@ -36,7 +36,7 @@ unsigned code_of(double value, double scale, double bias) {
 }
 
 Fit stored(const Group& group, double scale, double bias) {
-    Fit fit{from_bf16(to_bf16(static_cast<float>(scale))), from_bf16(to_bf16(static_cast<float>(bias))), 0};
+    Fit fit{bf16_to_float(float_to_bf16(static_cast<float>(scale))), bf16_to_float(float_to_bf16(static_cast<float>(bias))), 0};
     for (unsigned i = 0; i < group.size; ++i) {
         const double point = double{fit.scale} * code_of(group.values[i], fit.scale, fit.bias) + fit.bias;
         fit.error += (group.values[i] - point) * (group.values[i] - point);
@@ -99,7 +99,7 @@ ErrorSums requantise_values(const Codes& source, const TwoBitTarget& target, Met
         Fit fit = stored(group, (group.high - group.low) / 3, group.low);
         if (method == Method::search) fit = search(group, fit);
 
-        const std::uint16_t params[] = {to_bf16(fit.scale), to_bf16(fit.bias)};
+        const std::uint16_t params[] = {float_to_bf16(fit.scale), float_to_bf16(fit.bias)};
         std::memcpy(target.scales + 2 * i, &params[0], 2);
         std::memcpy(target.biases + 2 * i, &params[1], 2);
         std::uint8_t* to = target.codes + i * source.group_size / 4;
