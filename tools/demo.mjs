@@ -75,7 +75,7 @@ async function ask(url) {
   const request = {
     model: 'tiny',
     messages: [{ role: 'user', content: QUESTION }],
-    max_tokens: 64,
+    max_tokens: 200,
     temperature: 0,
   };
   say(`\n$ curl ${url}/v1/chat/completions -H 'content-type: application/json' \\`);
