@@ -116,7 +116,9 @@ try {
   await stop(server);
   await run('status');
 } catch (error) {
-  process.stderr.write(`\ndemo: ${error.message}\n`);
+  // After a signal the failures are its consequence.
+  const what = process.exitCode ? 'interrupted, the server is stopped' : error.message;
+  process.stderr.write(`\ndemo: ${what}\n`);
   process.exitCode ||= 1;
 } finally {
   if (server) await stop(server);
