@@ -45,8 +45,11 @@ export class DiskBudget {
     return this.#peakBytes;
   }
 
-  /** Throws ERR_DISK_FULL when the folder cannot grow to `peakBytes`. Writes nothing; binds to the volume. */
-  async admit(peakBytes: number): Promise<void> {
+  /**
+   * Throws ERR_DISK_FULL when the folder cannot grow to `peakBytes`. Writes nothing; binds to the volume.
+   * `begun`: whether an earlier run left something, for the words.
+   */
+  async admit(peakBytes: number, begun: boolean): Promise<void> {
     const { path, reserveBytes } = this.#options;
     const [volume, used] = await Promise.all([this.#volume(path), bytesBelow(path)]);
     this.#device = volume.device;
@@ -55,7 +58,7 @@ export class DiskBudget {
     throw new FlashmoeError(
       'ERR_DISK_FULL',
       `${path} needs ${formatBytesBoth(peakBytes - used + reserveBytes)} of free space, its volume has ` +
-        `${formatBytesBoth(volume.freeBytes)}; ${used > 0 ? 'what is there was kept' : 'nothing was written'}`,
+        `${formatBytesBoth(volume.freeBytes)}; ${begun ? 'what is there was kept' : 'nothing was written'}`,
       { hint: `free ${formatBytesBoth(missing)} on the volume of ${volume.path}`, resumable: true },
     );
   }

@@ -19,7 +19,13 @@ import { Gate, type Controls } from './controls.js';
 import { DiskBudget, reserveFor } from './disk-budget.js';
 import type { Emit, InstallEvent, Quant, Receipt } from './events.js';
 import { Holds } from './holds.js';
-import { openJournal, readJournal, type Journal } from './journal.js';
+import {
+  openJournal,
+  readJournal,
+  type Journal,
+  type JournalContent,
+  type JournalHeader,
+} from './journal.js';
 import { writeManifest, type ModelManifest } from './manifest.js';
 import { installationPaths } from './model-files.js';
 import { makePlan, type ProvisioningPlan } from './plan.js';
@@ -29,7 +35,7 @@ import { askFirstAnswers } from './steps/first-answer.js';
 import { finish } from './steps/finish.js';
 import { currentState, planProvisioning } from './steps/planning.js';
 import { fetchSideFiles } from './steps/side-files.js';
-import { listingOf, writeStoredPlan } from './stored-plan.js';
+import { listingOf, storedPlanText, writeStoredPlan, type StoredPlan } from './stored-plan.js';
 import { transfer, type TransferTask } from './transfer.js';
 
 export interface SetupRequest {
@@ -175,27 +181,33 @@ async function provision(parts: Parts, { emit, signal, controls }: RunTask): Pro
   let journal: Journal | null = null;
   try {
     if (request.bundled !== null) await removeOutdated(paths, stored);
-    const plan = await planUnderLock(parts.plan, paths);
+    const begun = await readJournal(paths.journal);
+    const plan = await planUnderLock(parts.plan, paths, begun);
     const budget = new DiskBudget({
       ...{ path: paths.root, emit, holds, reserveBytes: reserveFor(plan.peakBytes) },
       ...(world.volume === undefined ? {} : { volume: world.volume }),
       ...(world.pollMs === undefined ? {} : { pollMs: world.pollMs }),
     });
-    await budget.admit(plan.peakBytes);
+    await budget.admit(plan.peakBytes, begun !== null);
     const engineDir = world.home.engine;
     const addonPath = await ensureEngine({ emit, signal, engineDir, host: world.host });
     const { addon } = loadAddon([addonPath]);
 
-    await writeStoredPlan(paths.plan, stored);
-    journal = await openJournal(paths.journal, {
-      schema: 1,
-      repo: stored.pack.repo,
-      revision: stored.revision,
-      commit: stored.pack.commit,
-      plan: stored.pack.fingerprint,
-      quant: stored.pack.quant,
-      startedAt: new Date(world.host.now()).toISOString(),
-    });
+    journal = await beginJournal(
+      paths,
+      stored,
+      budget,
+      {
+        schema: 1,
+        repo: stored.pack.repo,
+        revision: stored.revision,
+        commit: stored.pack.commit,
+        plan: stored.pack.fingerprint,
+        quant: stored.pack.quant,
+        startedAt: new Date(world.host.now()).toISOString(),
+      },
+      signal,
+    );
     const work: TransferTask = {
       ...{ plan, client, addon, paths, journal, budget, gate, emit, signal },
       listing: listingOf(stored),
@@ -217,9 +229,27 @@ async function provision(parts: Parts, { emit, signal, controls }: RunTask): Pro
   }
 }
 
+/** The plan first: a journal without its plan could be continued only by asking the hub again. */
+function beginJournal(
+  paths: ModelPaths,
+  stored: StoredPlan,
+  budget: DiskBudget,
+  header: JournalHeader,
+  signal: AbortSignal,
+): Promise<Journal> {
+  const need = (): Promise<number> => Promise.resolve(Buffer.byteLength(storedPlanText(stored)));
+  return budget.patiently('the plan', need, signal, async () => {
+    await writeStoredPlan(paths.plan, stored);
+    return openJournal(paths.journal, header);
+  });
+}
+
 /** Another run may have got further between our plan and our lock. */
-async function planUnderLock(plan: ProvisioningPlan, paths: ModelPaths): Promise<ProvisioningPlan> {
-  const journal = await readJournal(paths.journal);
+async function planUnderLock(
+  plan: ProvisioningPlan,
+  paths: ModelPaths,
+  journal: JournalContent | null,
+): Promise<ProvisioningPlan> {
   const state = await currentState(paths, plan.stored, journal);
   const { directory, freeBytes } = plan.summary;
   return makePlan(plan.stored, state, { directory, freeBytes, bytesPerSecond: null });

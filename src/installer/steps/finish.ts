@@ -13,10 +13,25 @@ import { finalFiles, layerPath } from '../model-files.js';
 import type { TransferTask } from '../transfer.js';
 import { hashFile } from './side-files.js';
 
+/** Both manifests, the model's own and a few journal lines. */
+const RECORDS_BYTES = 1 << 20;
+
 /** Every shard must have been used. Returns the manifest as it stands on disk, receipt and all. */
 export async function finish(task: TransferTask): Promise<ModelManifest> {
-  const { emit, paths, plan, journal } = task;
+  const { emit, budget, signal } = task;
   emit({ type: 'step', step: 'finish', status: 'started' });
+  const need = (): Promise<number> => Promise.resolve(RECORDS_BYTES);
+  const { manifest, unchanged } = await budget.patiently('the last files', need, signal, () =>
+    writeLast(task),
+  );
+  emit({ type: 'step', step: 'finish', status: unchanged ? 'skipped' : 'done' });
+  return manifest;
+}
+
+async function writeLast(
+  task: TransferTask,
+): Promise<{ manifest: ModelManifest; unchanged: boolean }> {
+  const { paths, plan, journal } = task;
   const { pack } = plan.stored;
   const before = await readManifest(paths.manifest).catch(() => null);
   const dense = await finishedDense(task);
@@ -45,13 +60,12 @@ export async function finish(task: TransferTask): Promise<ModelManifest> {
     await journal.append({ step: 'finished', at: new Date(task.now()).toISOString() });
     plan.state.finished = true;
   }
-  emit({ type: 'step', step: 'finish', status: unchanged ? 'skipped' : 'done' });
-  return manifest;
+  return { manifest, unchanged };
 }
 
 /** sha256 of the dense file, which has its final name afterwards and its manifest beside it. */
 async function finishedDense(task: TransferTask): Promise<string> {
-  const { plan, paths, journal, addon, emit, signal, threads, budget } = task;
+  const { plan, paths, journal, addon, emit, signal, threads } = task;
   const { pack } = plan.stored;
   const { file, size: bytes } = pack.dense;
   const known = plan.state.denseFile;
@@ -67,8 +81,7 @@ async function finishedDense(task: TransferTask): Promise<string> {
       emit({ type: 'progress', step: 'verify', item: file, done, total });
     },
   };
-  const need = (): Promise<number> => Promise.resolve(bytes / 100);
-  const { sha256 } = await budget.patiently(file, need, signal, () => finishDense(pack, target));
+  const { sha256 } = await finishDense(pack, target);
   await journal.append({ step: 'dense-finished', file, bytes, sha256 });
   plan.state.denseFile = { file, bytes, sha256 };
   return sha256;
