@@ -58,6 +58,8 @@ export function createWizard(options: WizardOptions): Wizard {
   let state: WizardState = {
     ...FIRST_STATE,
     now: now(),
+    // A frame is drawn before the first look-up begins: it must not offer to go on.
+    busy: 'starting',
     service: options.service,
     quantIndex: Math.max(0, QUANTS.indexOf(options.quant ?? '4bit')),
   };

@@ -24,6 +24,7 @@ export interface Terminal {
   /** Resolves with the screen once `wanted` holds; rejects with the last screen after `seconds`. */
   until(wanted: (screen: string) => boolean, seconds?: number): Promise<string>;
   cursorVisible(): boolean;
+  /** Once is enough, twice does no harm. */
   close(): void;
 }
 
@@ -47,6 +48,7 @@ export function openTerminal(
     ...['new-session', '-d', '-x', String(columns), '-y', String(rows)],
     ...['sh', '-c', `${quoted}; echo "exit: $?"; exec sleep 600`],
   );
+  let closed = false;
   const screen = (): string[] =>
     tmux('capture-pane', '-p')
       .split('\n')
@@ -66,6 +68,8 @@ export function openTerminal(
     },
     cursorVisible: () => tmux('display-message', '-p', '#{cursor_flag}').trim() === '1',
     close: () => {
+      if (closed) return;
+      closed = true;
       tmux('kill-server');
       rmSync(folder, { recursive: true, force: true });
     },
