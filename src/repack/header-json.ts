@@ -7,41 +7,48 @@ export interface JsonLimits {
   entries: number;
 }
 
+// Char codes, because a header may have a hundred million characters.
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+
 /** A sentence naming the first violation, or null. `text` need not be valid JSON. */
 export function jsonViolation(text: string, limits: JsonLimits): string | null {
   // One set of keys per open object, null for an open array.
   const stack: (Set<string> | null)[] = [];
-  let literal = '';
+  // The last string, quotes included: a key when a colon follows.
+  let [start, end] = [0, 0];
   for (let i = 0; i < text.length; i++) {
-    const char = text.charAt(i);
-    switch (char) {
-      case '"': {
-        const end = stringEnd(text, i);
-        literal = text.slice(i, end);
+    switch (text.charCodeAt(i)) {
+      case QUOTE:
+        start = i;
+        end = stringEnd(text, i);
         i = end - 1;
         break;
-      }
-      case '{':
-      case '[':
+      case OPEN_OBJECT:
+      case OPEN_ARRAY:
         if (stack.length === limits.depth) return `nested deeper than ${limits.depth} levels`;
-        stack.push(char === '{' ? new Set() : null);
+        stack.push(text.charCodeAt(i) === OPEN_OBJECT ? new Set() : null);
         break;
-      case '}':
-      case ']':
+      case CLOSE_OBJECT:
+      case CLOSE_ARRAY:
         stack.pop();
         break;
-      case ':': {
+      case COLON: {
         const keys = stack.at(-1);
         if (!keys) break;
+        const literal = text.slice(start, end);
         const key = unescape(literal);
         if (keys.has(key)) return `${literal.slice(0, 200)} occurs twice`;
         if (stack.length === 1 && keys.size === limits.entries) {
           return `more than ${limits.entries} entries`;
         }
         keys.add(key);
-        break;
       }
-      default:
     }
   }
   return null;
@@ -50,8 +57,9 @@ export function jsonViolation(text: string, limits: JsonLimits): string | null {
 /** Index after the closing quote of the string that begins at `start`, or the text's end. */
 function stringEnd(text: string, start: number): number {
   for (let i = start + 1; i < text.length; i++) {
-    if (text[i] === '\\') i++;
-    else if (text[i] === '"') return i + 1;
+    const code = text.charCodeAt(i);
+    if (code === BACKSLASH) i++;
+    else if (code === QUOTE) return i + 1;
   }
   return text.length;
 }
