@@ -36,6 +36,19 @@ struct SessionHandle {
     ~SessionHandle() { fm_session_close(session); }
 };
 
+/// Keeps a session busy until end(), or until a job that never began is gone.
+struct Claim {
+    explicit Claim(std::shared_ptr<SessionHandle> session) : handle(std::move(session)) { handle->busy.store(true); }
+    ~Claim() { end(); }
+    Claim(const Claim&) = delete;
+    void end() {
+        if (!ended) handle->busy.store(false);
+        ended = true;
+    }
+    const std::shared_ptr<SessionHandle> handle;
+    bool ended = false;
+};
+
 /// What a JavaScript object refers to; empty after close().
 template <typename Handle> struct Reference {
     std::shared_ptr<Handle> handle;
@@ -131,17 +144,14 @@ template <typename Result, typename Work, typename Convert>
 Napi::Value session_job(const Napi::CallbackInfo& info, const SessionReference& reference, Napi::Value on_progress,
                         Work work, Convert convert) {
     idle(reference);
-    std::shared_ptr<SessionHandle> handle = reference->handle;
-    handle->busy.store(true);
+    const auto claim = std::make_shared<Claim>(reference->handle);
     return Job<Result>::start(
         info.Env(), on_progress,
-        [handle, work](Control& control) {
-            struct Free {
-                std::atomic<bool>& busy;
-                ~Free() { busy.store(false); }
-            } free{handle->busy};
-            if (control.cancelled.load()) throw Failure(fm_status_name(FM_INTERRUPTED), "stopped before it began");
-            return work(*handle, control);
+        [claim, work](Control& control) {
+            // Free before the promise settles, so that whoever awaited it can go on at once.
+            const std::shared_ptr<void> done(nullptr, [&](void*) { claim->end(); });
+            control.check();
+            return work(*claim->handle, control);
         },
         convert);
 }
@@ -367,13 +377,14 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
     try {
         return Job<std::shared_ptr<EngineHandle>>::start(
             info.Env(), info.Env().Undefined(),
-            [options = options_of(info[0])](Control&) {
+            [options = options_of(info[0])](Control& control) {
                 fm_engine_options values = options.values;
                 values.model_dir = options.model_dir.c_str();
                 values.experts_dir = options.experts_dir.c_str();
                 auto handle = std::make_shared<EngineHandle>();
                 fm_error error;
                 check(fm_engine_open(&values, &handle->engine, &error), error);
+                control.check();
                 return handle;
             },
             engine_value);

@@ -218,6 +218,8 @@ class Backend {
     virtual void experts(const ExpertBatch& op) = 0;
     /// Everything appended is done and visible to the host.
     virtual void wait() = 0;
+    /// Gives back memory that only long batches need. Nothing may be under way.
+    virtual void trim() = 0;
 };
 
 } // namespace flashmoe

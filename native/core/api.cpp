@@ -72,6 +72,7 @@ const char* fm_status_name(fm_status status) {
 
 fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, fm_error* error) {
     return guarded(error, [&] {
+        if (options->model_dir == nullptr || options->experts_dir == nullptr) flashmoe::fail(FM_ENGINE, "a folder is missing");
         const flashmoe::EngineOptions plain{.model_dir = options->model_dir,
                                             .experts_dir = options->experts_dir,
                                             .threads = std::clamp(options->threads, 1u, 1024u),

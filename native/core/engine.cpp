@@ -92,6 +92,15 @@ void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
     routing_.reserve(tokens, model.max_top_k, model.max_experts);
 }
 
+void Engine::shrink() noexcept {
+    try {
+        backend_->trim();
+        reserve(1, 1);
+    } catch (const std::exception&) {
+        // Without room the next step makes its own, or says why it cannot.
+    }
+}
+
 void Engine::tabulate_ropes(uint32_t position, uint32_t tokens) {
     for (size_t r = 0; r < tables_.size(); ++r) {
         const RopeSpec& rope = model_->ropes.all()[r];

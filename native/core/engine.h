@@ -57,6 +57,8 @@ class Engine {
               const std::function<bool(uint32_t)>& keep_going);
     /// Sizes the room for steps of up to `tokens` tokens and `logit_rows` rows of logits at a time.
     void reserve(uint32_t tokens, uint32_t logit_rows);
+    /// Back to room for single tokens.
+    void shrink() noexcept;
 
     /// Held for the duration of a step.
     std::mutex step_mutex;

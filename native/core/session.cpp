@@ -116,7 +116,7 @@ void Session::run(const int32_t* tokens, size_t count, float* logits, float* con
     // Gives the long steps' room back, however this ends.
     struct Shrink {
         Engine& engine;
-        ~Shrink() { engine.reserve(1, 1); }
+        ~Shrink() { engine.shrink(); }
     } shrink{*engine_};
     engine_->reserve(static_cast<uint32_t>(std::min<size_t>(count, kChunkTokens)), logits != nullptr ? 8 : 1);
     std::vector<float*> hidden_rows(hidden != nullptr ? layers + 1 : 0);

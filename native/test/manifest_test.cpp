@@ -2,6 +2,8 @@
 #include <filesystem>
 #include <string>
 
+#include "core/random.h"
+
 #include "test/harness.h"
 #include "test/tiny_model.h"
 
@@ -148,4 +150,40 @@ TEST("a layer without a file and a top-k that can't be are refused") {
     // Layer 2 chooses within two groups of two.
     EXPECT_EQ(model.open(&engine, &error, 5), FM_ENGINE);
     EXPECT(std::string(error.message).find("layer 2 can choose at most 4") != std::string::npos);
+}
+
+TEST("manifests with random damage are refused or read, never worse") {
+    const TinyModel model;
+    flashmoe::Random random(5);
+    int refused = 0;
+    for (int round = 0; round < 600; ++round) {
+        const std::string name = round % 2 == 0 ? "model_weights.json" : "layout.json";
+        const std::string before = model.read(name);
+        std::string text = before;
+        for (uint64_t edits = 1 + random.next() % 3; edits > 0; --edits) {
+            const size_t at = random.next() % text.size();
+            const uint64_t kind = random.next() % 4;
+            if (kind == 0) text.erase(at, 1 + random.next() % 8);
+            else if (kind == 1) text[at] = static_cast<char>(random.next());
+            else if (kind == 2) text.insert(at, 1, "0123456789-.eE\"{}[],:"[random.next() % 21]);
+            else text.replace(at, 1, text.substr(random.next() % text.size(), random.next() % 40));
+        }
+        model.write(name, text);
+        fm_engine* engine = nullptr;
+        fm_error error{};
+        const fm_status status = model.open(&engine, &error);
+        if (status == FM_OK) {
+            // Damage in a number that only scales: it must still run without faulting.
+            fm_session* session = nullptr;
+            fm_step_stats stats;
+            if (fm_session_create(engine, 8, &session, &error) == FM_OK) fm_session_decode(session, 1, &stats, &error);
+            fm_session_close(session);
+            fm_engine_close(engine);
+        } else {
+            ++refused;
+            EXPECT(error.message[0] != '\0');
+        }
+        model.write(name, before);
+    }
+    EXPECT(refused > 300);
 }

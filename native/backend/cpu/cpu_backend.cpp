@@ -19,6 +19,10 @@ float* CpuBackend::room(std::vector<float>& storage, size_t floats) {
     return storage.data();
 }
 
+void CpuBackend::trim() {
+    for (std::vector<float>* storage : {&prepared_, &inner_, &partials_, &worker_room_, &queries_}) *storage = {};
+}
+
 void CpuBackend::embed(const Matrix& table, Span ids, Span y, uint32_t tokens) {
     const int32_t* id = ids.as<int32_t>();
     float* out = y.as<float>();

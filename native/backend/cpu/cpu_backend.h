@@ -32,6 +32,7 @@ class CpuBackend final : public Backend {
     void route(const Router& op) override;
     void experts(const ExpertBatch& op) override;
     void wait() override {}
+    void trim() override;
 
   private:
     /// Queries [tokens, heads], `q_stride` floats apart; out [tokens, heads, value_dim]. A row of the cache holds
