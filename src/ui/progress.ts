@@ -16,7 +16,11 @@ export interface StageFigures {
 /** Bytes from the network: what was here before counts as done, but not as speed. */
 export function fetchFigures(view: RunView, now: number): StageFigures {
   const total = view.plan?.downloadBytes ?? view.fetch.total;
-  const done = Math.min(total, (view.plan?.doneBytes ?? 0) + view.fetch.done);
+  const step = view.steps.find((each) => each.step === 'fetch')?.status;
+  // Small files come without progress of their own, so the sum alone would end short of the total.
+  const settled = step === 'done' || step === 'skipped';
+  const here = (view.plan?.doneBytes ?? 0) + view.fetch.done;
+  const done = settled ? total : Math.min(total, here);
   const finished = total > 0 && done >= total;
   return {
     fraction: total === 0 ? 0 : done / total,

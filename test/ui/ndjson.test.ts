@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ndjsonSink } from '../../src/ui/ndjson.js';
 import { readRecording, replay } from '../helpers/recording.js';
 
-describe.each(['setup-2bit', 'resume-waits', 'failed-hash'])(
+describe.each(['setup-2bit', 'resume-waits', 'failed-hash', 'tiny-real'])(
   'the recording %s as NDJSON',
   (name) => {
     const recording = readRecording(name);

@@ -47,6 +47,16 @@ describe('events reduced to a view', () => {
     expect(view.failure).toBeNull();
   });
 
+  test('a recording of a real run ends the same way', () => {
+    const { view, now } = viewAfter('tiny-real');
+    expect(view.steps.every(({ status }) => status === 'done' || status === 'skipped')).toBe(true);
+    expect(shardsFetched(view)).toBe(3);
+    expect(fetchFigures(view, now)).toMatchObject({ fraction: 1, doneBytes: 2_425_042 });
+    expect(packFigures(view, now)).toMatchObject({ layersDone: 8, layers: 8 });
+    expect(view.answers.map(({ ok }) => ok)).toEqual([true]);
+    expect(view.receipt).not.toBeNull();
+  });
+
   test('what an earlier run left counts as done but not as speed', () => {
     const { view, now } = viewAt('resume-waits', (line) => line.includes('"type":"progress"'));
     const figures = fetchFigures(view, now);
