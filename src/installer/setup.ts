@@ -47,7 +47,7 @@ export interface SetupRequest {
   /** Folder of a repository that comes with flashmoe; it is served on loopback as `repo`. */
   bundled: string | null;
   questions: readonly SmokeQuestion[];
-  /** Of a measured download; null when nothing was measured. */
+  /** Of a download measured lately; null: the plan measures where it is worth it. */
   bytesPerSecond: number | null;
   /** What a person types to go on after an interruption. */
   resumeCommand: string;

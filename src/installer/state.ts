@@ -131,6 +131,7 @@ export function neededShards(plan: PackPlan, state: JournalState): string[] {
 export function doneBytes(plan: PackPlan, state: JournalState): number {
   const needed = new Set(neededShards(plan, state));
   return plan.shards
+    .filter(({ path }) => plan.order.includes(path))
     .filter(({ path }) => !needed.has(path) || state.verified.has(path))
     .reduce((sum, { size }) => sum + size, 0);
 }

@@ -21,7 +21,7 @@ function dense(shard: string): DenseEntry {
   return { name: `norm.${shard}`, shard, ...place, dtype: 'BF16' };
 }
 
-// Layer 0 reads a, layer 1 reads a and b, layer 2 reads b; c holds dense tensors only.
+// Layer 0 reads a, layer 1 reads a and b, layer 2 reads b; c holds dense tensors only, d nothing of use.
 const PLAN: PackPlan = {
   schema: 1,
   fingerprint: 'f'.repeat(64),
@@ -29,7 +29,7 @@ const PLAN: PackPlan = {
   repo: 'owner/name',
   commit: 'c'.repeat(40),
   spec: {} as PackPlan['spec'],
-  shards: ['a', 'b', 'c'].map((path) => ({ path, size: 100, sha256: SHA })),
+  shards: ['a', 'b', 'c', 'd'].map((path) => ({ path, size: 100, sha256: SHA })),
   dense: { file: 'model_weights.bin', size: 48, entries: [dense('a'), dense('c')] },
   layouts: [],
   layers: [layer(0, ['a']), layer(1, ['a', 'b']), layer(2, ['b'])],

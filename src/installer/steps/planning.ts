@@ -19,8 +19,9 @@ import { readDiskSizes } from '../disk-state.js';
 import type { Emit, Quant } from '../events.js';
 import { differentRun, readJournal, type JournalContent } from '../journal.js';
 import { makePlan, type ProvisioningPlan } from '../plan.js';
-import { believe, reduceJournal, type JournalState } from '../state.js';
-import { readStoredPlan, type StoredPlan } from '../stored-plan.js';
+import { believe, neededShards, reduceJournal, type JournalState } from '../state.js';
+import { listingOf, readStoredPlan, type StoredPlan } from '../stored-plan.js';
+import { measureRate } from './rate.js';
 
 export interface PlanningTask {
   /** Catalogue id, or what stands for a repository given by name. */
@@ -34,10 +35,13 @@ export interface PlanningTask {
   paths: ModelPaths;
   emit: Emit;
   signal: AbortSignal;
+  /** null: measured where it is worth it. */
   bytesPerSecond: number | null;
   volume?: (path: string) => Promise<Volume>;
 }
 
+/** Below it a download is over before its measurement would have told anything. */
+const WORTH_MEASURING = 1e9;
 const MAX_CONFIG = 4 << 20;
 const MAX_INDEX = 64 << 20;
 const INDEX = 'model.safetensors.index.json';
@@ -50,8 +54,16 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
     const stored = await choosePlan(task, journal);
     const state = await currentState(task.paths, stored, journal);
     const { freeBytes } = await (task.volume ?? volumeOf)(task.paths.root);
-    const { bytesPerSecond, paths } = task;
-    const plan = makePlan(stored, state, { directory: paths.root, freeBytes, bytesPerSecond });
+    const { client, signal } = task;
+    const { bytesPerSecond } = task;
+    const circumstances = { directory: task.paths.root, freeBytes, bytesPerSecond };
+    let plan = makePlan(stored, state, circumstances);
+    const { downloadBytes, doneBytes } = plan.summary;
+    if (bytesPerSecond === null && downloadBytes - doneBytes > WORTH_MEASURING) {
+      const [shard] = neededShards(stored.pack, state);
+      const measured = await measureRate(client, listingOf(stored), shard, signal);
+      plan = makePlan(stored, state, { ...circumstances, bytesPerSecond: measured });
+    }
     task.emit({ type: 'plan', plan: plan.summary });
     task.emit({ type: 'step', step: 'plan', status: 'done' });
     return plan;
