@@ -5,9 +5,9 @@ import { Detokenizer } from './detokenizer.js';
 import { OutputParser, type ParsedOutput, type ParserOptions } from './output-parser.js';
 import { StopSequences } from './stop-sequences.js';
 import type { Tokenizer } from './tokenizer.js';
-import type { FinishReason, GenerateEvent } from './types.js';
+import type { FinishReason, GenerateEvent, TokenLogprob } from './types.js';
 
-export type AnswerEvent = Extract<GenerateEvent, { type: 'text' | 'tool-call' }>;
+export type AnswerEvent = Extract<GenerateEvent, { type: 'text' | 'tool-call' | 'tool-arguments' }>;
 
 export interface AnswerOptions extends ParserOptions {
   tokenizer: Tokenizer;
@@ -17,14 +17,14 @@ export interface AnswerOptions extends ParserOptions {
   parallelToolCalls: boolean;
 }
 
-/** Special tokens whose text a parser looks for. */
-const MARKERS = ['<think>', '</think>', '<tool_call>', '</tool_call>'];
-
 export class Answer {
   readonly #detokenizer: Detokenizer;
   readonly #parser: OutputParser;
   readonly #stops: StopSequences;
   #calls = 0;
+  #callIsOpen = false;
+  /** Of tokens whose text has not been passed on. */
+  #logprobs: TokenLogprob[] = [];
   #ended: 'by model' | 'by string' | 'by call' | null = null;
 
   completionTokens = 0;
@@ -32,7 +32,7 @@ export class Answer {
   stopSequence: string | null = null;
 
   constructor(private readonly options: AnswerOptions) {
-    this.#detokenizer = new Detokenizer(options.tokenizer, MARKERS);
+    this.#detokenizer = new Detokenizer(options.tokenizer, options.format.markers);
     this.#parser = new OutputParser(options);
     this.#stops = new StopSequences(options.stop);
   }
@@ -42,9 +42,15 @@ export class Answer {
     return this.#ended !== null;
   }
 
-  push(id: number): AnswerEvent[] {
+  /** Inside the thinking part. */
+  get inReasoning(): boolean {
+    return this.#parser.inReasoning;
+  }
+
+  push(id: number, logprob: TokenLogprob | null = null): AnswerEvent[] {
     this.completionTokens++;
     if (this.#parser.inReasoning) this.reasoningTokens++;
+    else if (logprob !== null && !this.#callIsOpen) this.#logprobs.push(logprob);
     if (this.options.stopIds.has(id)) {
       this.#ended = 'by model';
       return [];
@@ -58,37 +64,60 @@ export class Answer {
     if (this.#ended === null || this.#ended === 'by model') {
       events.push(...this.#pass(this.#parser.end(this.#ended === null)));
     }
-    if (this.stopSequence === null) events.push(...content(this.#stops.end()));
-    const reason = this.#calls > 0 ? 'tool_calls' : this.#ended === null ? 'length' : 'stop';
-    return { events, reason };
+    if (this.stopSequence === null) events.push(...this.#content(this.#stops.end()));
+    return { events, reason: this.#reason() };
+  }
+
+  #reason(): FinishReason {
+    if (this.#calls > 0 && !this.#callIsOpen) return 'tool_calls';
+    return this.#ended === null ? 'length' : 'stop';
   }
 
   #pass(parsed: readonly ParsedOutput[]): AnswerEvent[] {
     const events: AnswerEvent[] = [];
     for (const part of parsed) {
-      if (part.type === 'tool-call') {
-        events.push(...content(this.#stops.end()));
-        events.push({ type: 'tool-call', index: this.#calls++, call: part.call });
-        if (!this.options.parallelToolCalls) {
-          this.#ended = 'by call';
-          break;
-        }
+      if (part.type !== 'text') {
+        events.push(...this.#passCall(part));
       } else if (part.channel === 'reasoning') {
+        this.#logprobs = [];
         events.push(part);
       } else {
         const { text, stopped } = this.#stops.push(part.text);
-        events.push(...content(text));
+        events.push(...this.#content(text));
         if (stopped !== null) {
           this.stopSequence = stopped;
           this.#ended = 'by string';
-          break;
         }
       }
+      if (this.#ended !== null && this.#ended !== 'by model') break;
     }
     return events;
   }
-}
 
-function content(text: string): AnswerEvent[] {
-  return text === '' ? [] : [{ type: 'text', channel: 'content', text }];
+  #passCall(part: Exclude<ParsedOutput, { type: 'text' }>): AnswerEvent[] {
+    switch (part.type) {
+      case 'call-begin': {
+        const { id, name } = part;
+        this.#callIsOpen = true;
+        const before = this.#content(this.#stops.end());
+        this.#logprobs = [];
+        return [...before, { type: 'tool-call', index: this.#calls++, id, name }];
+      }
+      case 'call-arguments':
+        return [{ type: 'tool-arguments', index: this.#calls - 1, json: part.json }];
+      case 'call-end':
+        this.#callIsOpen = false;
+        if (!this.options.parallelToolCalls) this.#ended = 'by call';
+        return [];
+    }
+  }
+
+  #content(text: string): AnswerEvent[] {
+    if (text === '') return [];
+    const logprobs = this.#logprobs;
+    this.#logprobs = [];
+    return [
+      { type: 'text', channel: 'content', text, ...(logprobs.length > 0 ? { logprobs } : {}) },
+    ];
+  }
 }

@@ -3,11 +3,13 @@
 
 import { join } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
+import { callForm } from './calls/form.js';
 import { ControlText, unusedMark } from './control-text.js';
 import { isObject, readJsonObject, readText, type JsonObject } from './model-files.js';
 import { parseTemplate, type ParsedTemplate } from './python-jinja.js';
 import { templateMessages, templateTools } from './template-input.js';
 import type { Tokenizer } from './tokenizer.js';
+import { lacksTools, toolsText } from './tools-text.js';
 import type { ChatRequest } from './types.js';
 
 export interface Prompt {
@@ -38,12 +40,14 @@ export class ChatTemplate {
     const messages = templateMessages(request.messages, this.source);
     const tools = templateTools(request.tools);
     const mark = unusedMark([this.source, JSON.stringify([messages, tools])]);
+    const marked = this.#control
+      .mark(messages, mark)
+      .map((message, i) => ({ ...message, role: messages[i]?.role ?? message.role }));
+    const markedTools = this.#control.mark(tools, mark);
+    const form = tools.length > 0 && lacksTools(this.source) ? callForm(this.source) : null;
     const rendered = this.#render({
-      messages: this.#control.mark(messages, mark).map((message, i) => ({
-        ...message,
-        role: messages[i]?.role,
-      })),
-      ...(tools.length > 0 ? { tools: this.#control.mark(tools, mark) } : {}),
+      messages: form === null ? marked : withSystemText(marked, toolsText(markedTools, form)),
+      ...(tools.length > 0 ? { tools: markedTools } : {}),
       ...(request.thinking === null ? {} : { enable_thinking: request.thinking }),
       add_generation_prompt: true,
     });
@@ -82,6 +86,16 @@ export class ChatTemplate {
       });
     }
   }
+}
+
+/** @param text goes behind what the first message says, if that is the system's */
+function withSystemText<T extends { role: string; content: string | null }>(
+  messages: readonly T[],
+  text: string,
+): { role: string; content: string | null }[] {
+  const [first, ...rest] = messages;
+  if (first?.role !== 'system') return [{ role: 'system', content: text }, ...messages];
+  return [{ ...first, content: `${first.content ?? ''}\n\n${text}` }, ...rest];
 }
 
 /** chat_template.jinja, else `chat_template` of tokenizer_config.json or of chat_template.json. */

@@ -2,21 +2,24 @@
 // limit ends it. One generation at a time; what the last one left in the state is reused where it fits.
 
 import { randomInt, randomUUID } from 'node:crypto';
-import type { NativeEngine, NativeSession, SamplingParams } from '../addon/types.js';
+import type { NativeEngine, NativeSession } from '../addon/types.js';
 import { FlashmoeError } from '../base/errors.js';
 import { Answer } from './answer.js';
 import type { ChatTemplate, Prompt } from './chat-template.js';
 import type { GenerationSettings } from './generation-settings.js';
 import { outputFormat, type OutputFormat } from './output-parser.js';
+import { tokenLogprob } from './logprobs.js';
 import { Session, type PrefillEvent } from './session.js';
+import { TokenBias } from './token-bias.js';
 import type { Tokenizer } from './tokenizer.js';
 import type {
+  AnswerRequest,
   ChatRequest,
   Engine,
   GenerateEvent,
   LoadedModel,
-  Sampling,
   Timings,
+  TokenLogprob,
   TokensRequest,
   Usage,
 } from './types.js';
@@ -37,7 +40,7 @@ export class LocalEngine implements Engine {
   readonly #session: Session;
   readonly #format: OutputFormat;
   /** A request is counted before it is answered; its prompt is made once. */
-  readonly #prompts = new WeakMap<ChatRequest, Prompt>();
+  readonly #prompts = new WeakMap<AnswerRequest, Prompt>();
   readonly #closing = new AbortController();
   /** Settles when the running generation is over; null when none runs. */
   #running: Promise<void> | null = null;
@@ -48,13 +51,13 @@ export class LocalEngine implements Engine {
     this.#format = outputFormat(parts.template.source);
   }
 
-  countTokens(request: ChatRequest): number {
+  countTokens(request: AnswerRequest): number {
     const { ids } = this.#prompt(request);
     this.#checkFits(ids.length, request.maxTokens ?? 1);
     return ids.length;
   }
 
-  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void> {
+  async *chat(request: AnswerRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void> {
     const { ids, text } = this.#prompt(request);
     this.#checkFits(ids.length, request.maxTokens ?? 1);
     const { tokenizer, settings } = this.parts;
@@ -62,20 +65,21 @@ export class LocalEngine implements Engine {
       tokenizer,
       stopIds: settings.stopIds,
       stop: request.stop,
-      parallelToolCalls: request.parallelToolCalls ?? true,
-      format: this.#format,
+      parallelToolCalls: 'prompt' in request || (request.parallelToolCalls ?? true),
+      format: 'prompt' in request ? PLAIN : this.#format,
       prompt: text,
-      tools: request.tools,
+      tools: 'prompt' in request ? [] : request.tools,
       newCallId: () => `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`,
     });
     const limit = request.maxTokens ?? Infinity;
     const timings = noTime();
     let cachedTokens = 0;
-    for await (const event of this.#tokens(ids, limit, request.sampling, timings, signal)) {
+    const asked = { ...request, maxTokens: limit };
+    for await (const event of this.#tokens(ids, asked, timings, signal)) {
       if (event.type === 'prefilled') cachedTokens = event.cachedTokens;
       else if (event.type === 'prefill') yield event;
       else {
-        yield* answer.push(event.id);
+        yield* answer.push(event.id, event.logprob);
         if (answer.ended) break;
       }
     }
@@ -91,9 +95,7 @@ export class LocalEngine implements Engine {
     signal: AbortSignal,
   ): AsyncGenerator<GenerateEvent, void> {
     const { tokens, maxTokens } = request;
-    const wrong = tokens.find(
-      (id) => !(Number.isInteger(id) && id >= 0 && id < this.parts.vocabSize),
-    );
+    const wrong = tokens.find((id) => !this.#isToken(id));
     if (tokens.length === 0 || wrong !== undefined) {
       const what = tokens.length === 0 ? 'there are no tokens' : `${wrong} is not a token id`;
       throw new FlashmoeError('ERR_USAGE', `${what} to continue`, { subject: 'tokens' });
@@ -106,10 +108,13 @@ export class LocalEngine implements Engine {
       reasoningTokens: 0,
     };
     const timings = noTime();
-    for await (const event of this.#tokens(tokens, maxTokens, request.sampling, timings, signal)) {
+    for await (const event of this.#tokens(tokens, request, timings, signal)) {
       if (event.type === 'prefilled') usage.cachedTokens = event.cachedTokens;
-      else yield event;
-      if (event.type === 'token') usage.completionTokens++;
+      else if (event.type === 'prefill') yield event;
+      else {
+        usage.completionTokens++;
+        yield { type: 'token', id: event.id };
+      }
     }
     yield { type: 'finish', reason: 'length', stopSequence: null, usage, timings };
   }
@@ -126,24 +131,28 @@ export class LocalEngine implements Engine {
   /** The loop under both kinds of generation. A consumer that has enough leaves it with `break`. */
   async *#tokens(
     prompt: readonly number[],
-    maxTokens: number,
-    asked: Partial<Sampling>,
+    asked: Asked,
     timings: Timings,
     outer: AbortSignal,
-  ): AsyncGenerator<PrefillEvent | { type: 'token'; id: number }, void> {
+  ): AsyncGenerator<PrefillEvent | ChosenToken, void> {
     const signal = AbortSignal.any([outer, this.#closing.signal]);
-    const limit = Math.min(maxTokens, this.model.contextLength - prompt.length);
+    const limit = Math.min(asked.maxTokens, this.model.contextLength - prompt.length);
     const leave = this.#enter();
     try {
       throwIfAborted(signal);
       if (limit <= 0) return;
       yield* this.#session.prefill(prompt, timings, signal);
-      const { params, seed } = this.#sampling(asked);
-      this.#session.seed(seed);
+      if (asked.again === true) this.#session.keep();
+      const sampling = { ...this.parts.settings.sampling, ...asked.sampling };
+      const bias = new TokenBias(sampling);
+      this.#session.seed(sampling.seed ?? randomInt(2 ** 47));
       for (let made = 1; ; made++) {
         throwIfAborted(signal);
+        const { temperature, topP, topK, minP } = sampling;
+        const params = { temperature, topP, topK, minP, allowed: null, bias: bias.values };
         const id = this.#session.sample(params);
-        yield { type: 'token', id };
+        bias.add(id);
+        yield { type: 'token', id, logprob: this.#logprob(id, asked.topLogprobs) };
         if (made === limit) return;
         await this.#session.decode(id, timings);
       }
@@ -164,7 +173,8 @@ export class LocalEngine implements Engine {
     };
   }
 
-  #prompt(request: ChatRequest): Prompt {
+  #prompt(request: AnswerRequest): Prompt {
+    if ('prompt' in request) return this.#plainPrompt(request.prompt);
     if (request.tools.length > 0 && this.#format.calls === null) {
       throw new FlashmoeError(
         'ERR_TEMPLATE',
@@ -179,6 +189,23 @@ export class LocalEngine implements Engine {
     return made;
   }
 
+  #plainPrompt(prompt: string | number[]): Prompt {
+    if (prompt.length === 0) {
+      throw new FlashmoeError('ERR_TEMPLATE', 'the prompt is empty', { subject: 'prompt' });
+    }
+    if (typeof prompt === 'string') {
+      return { text: '', ids: this.parts.tokenizer.encodeText(prompt) };
+    }
+    const wrong = prompt.find((id) => !this.#isToken(id));
+    if (wrong !== undefined)
+      throw new FlashmoeError('ERR_TEMPLATE', `${wrong} is not a token id`, { subject: 'prompt' });
+    return { text: '', ids: prompt };
+  }
+
+  #isToken(id: number): boolean {
+    return Number.isInteger(id) && id >= 0 && id < this.parts.vocabSize;
+  }
+
   #checkFits(promptTokens: number, maxTokens: number): void {
     const { contextLength } = this.model;
     if (promptTokens + maxTokens <= contextLength) return;
@@ -190,14 +217,23 @@ export class LocalEngine implements Engine {
     );
   }
 
-  #sampling(asked: Partial<Sampling>): { params: SamplingParams; seed: number } {
-    const { temperature, topP, topK, minP, seed } = { ...this.parts.settings.sampling, ...asked };
-    return {
-      params: { temperature, topP, topK, minP, allowed: null, bias: null },
-      seed: seed ?? randomInt(2 ** 47),
-    };
+  #logprob(id: number, count: number | undefined): TokenLogprob | null {
+    if (count === undefined) return null;
+    return tokenLogprob(id, this.#session.logits(), count, this.parts.tokenizer);
   }
 }
+
+/** What both kinds of generation ask of the loop. */
+type Asked = Pick<ChatRequest, 'sampling' | 'topLogprobs' | 'again'> & { maxTokens: number };
+
+interface ChosenToken {
+  type: 'token';
+  id: number;
+  logprob: TokenLogprob | null;
+}
+
+/** Plain text is passed on as it comes. */
+const PLAIN: OutputFormat = { reasoning: false, calls: null, markers: [] };
 
 function noTime(): Timings {
   return { prefillSeconds: 0, decodeSeconds: 0, expertBytesRead: 0 };

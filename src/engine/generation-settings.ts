@@ -54,5 +54,8 @@ function sampling(generation: JsonObject): Sampling {
     topK: number('top_k', 0),
     minP: number('min_p', 0),
     seed: null,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    logitBias: {},
   };
 }

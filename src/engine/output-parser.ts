@@ -1,35 +1,37 @@
 // A model's text, split while it arrives into reasoning, content and tool calls. Which markers mean
 // what is decided by the text of the chat template, never by the model's name.
 
-import { isFunctionXmlClosed, readFunctionXml } from './function-xml.js';
+import { callForm, type CallForm, type CallPart, type CallReader } from './calls/form.js';
 import { overlap } from './stop-sequences.js';
-import type { ToolCall, ToolDefinition } from './types.js';
+import type { ToolDefinition } from './types.js';
 
 const THINK = '<think>';
 const END_THINK = '</think>';
-const CALL = '<tool_call>';
-const END_CALL = '</tool_call>';
 
 export interface OutputFormat {
   /** The template knows a thinking part. */
   reasoning: boolean;
   /** The form of tool calls, if it is one that is read here. */
-  calls: 'function-xml' | null;
+  calls: CallForm | null;
+  /** Tokens whose text a parser looks for. */
+  markers: readonly string[];
 }
 
 export function outputFormat(template: string): OutputFormat {
+  const calls = callForm(template);
   return {
     reasoning: template.includes(END_THINK),
-    calls:
-      template.includes(CALL) && template.includes('<function=') && template.includes('<parameter=')
-        ? 'function-xml'
-        : null,
+    calls,
+    markers: [THINK, END_THINK, ...(calls?.markers ?? [])],
   };
 }
 
 export type ParsedOutput =
   | { type: 'text'; channel: 'content' | 'reasoning'; text: string }
-  | { type: 'tool-call'; call: ToolCall };
+  | { type: 'call-begin'; id: string; name: string }
+  /** The pieces of one call are, in order, the JSON of its arguments. */
+  | { type: 'call-arguments'; json: string }
+  | { type: 'call-end' };
 
 export interface ParserOptions {
   format: OutputFormat;
@@ -42,18 +44,18 @@ export interface ParserOptions {
 
 export class OutputParser {
   /** start: nothing but whitespace so far, so a thinking tag may still be the model's first word. */
-  #state: 'start' | 'reasoning' | 'content' | 'call';
+  #state: 'start' | 'reasoning' | 'content' | 'section' | 'call';
   #held = '';
   /** The next text of the channel follows a tag, so whitespace before it is dropped. */
   #atStart = false;
   /** Some models say the opening tag once more although the prompt ends with it. */
   #mayRepeatTag: boolean;
-  /** Of an open call's text, up to here no closing tag was found. */
-  #searched = 0;
-  readonly #readsCalls: boolean;
+  /** Reads the open call. */
+  #call: CallReader | null = null;
+  readonly #form: CallForm | null;
 
   constructor(private readonly options: ParserOptions) {
-    this.#readsCalls = options.format.calls !== null && options.tools.length > 0;
+    this.#form = options.tools.length > 0 ? options.format.calls : null;
     const thinking = options.format.reasoning && /<think>\s*$/.test(options.prompt);
     this.#state = thinking ? 'reasoning' : options.format.reasoning ? 'start' : 'content';
     this.#atStart = thinking;
@@ -71,13 +73,16 @@ export class OutputParser {
     return parsed;
   }
 
-  /** @param cut the output ended at a limit, not by the model: then an open call isn't one */
+  /** @param cut the output ended at a limit, not by the model: then an open call stays unfinished */
   end(cut: boolean): ParsedOutput[] {
     const rest = this.#held;
     this.#held = '';
-    if (this.#state === 'call') {
-      const call = cut ? null : this.#readCall(rest.replace(END_CALL, ''));
-      return [call ?? content(CALL + rest)];
+    if (this.#call !== null) {
+      const parsed: ParsedOutput[] = [];
+      this.#passCall(this.#call.end(cut), parsed);
+      if (this.#call.refused !== null) parsed.push(this.#refused(this.#call.refused));
+      else if (!cut) parsed.push({ type: 'call-end' });
+      return parsed;
     }
     if (rest === '' || (this.#atStart && rest.trim() === '')) return [];
     return [text(this.#state === 'reasoning' ? 'reasoning' : 'content', rest)];
@@ -92,8 +97,10 @@ export class OutputParser {
         return this.#reasoning(parsed);
       case 'content':
         return this.#content(parsed);
+      case 'section':
+        return this.#section();
       case 'call':
-        return this.#call(parsed);
+        return this.#inCall(parsed);
     }
   }
 
@@ -116,35 +123,81 @@ export class OutputParser {
       else if (THINK.startsWith(first)) return false;
       this.#mayRepeatTag = false;
     }
-    const ends = this.#readsCalls ? [END_THINK, CALL] : [END_THINK];
-    const found = this.#passUntil(ends, 'reasoning', parsed);
+    const found = this.#passUntil([END_THINK, ...this.#openings()], 'reasoning', parsed);
     if (found === null) return false;
-    this.#enter(found === CALL ? 'call' : 'content');
+    if (found === END_THINK) this.#enter('content');
+    else this.#open(found);
     return true;
   }
 
   #content(parsed: ParsedOutput[]): boolean {
-    if (!this.#readsCalls) {
+    if (this.#form === null) {
       this.#emit(parsed, 'content', this.#held, '');
       return false;
     }
-    if (this.#passUntil([CALL], 'content', parsed) === null) return false;
-    this.#enter('call');
+    const found = this.#passUntil(this.#openings(), 'content', parsed);
+    if (found === null) return false;
+    this.#open(found);
     return true;
   }
 
-  #call(parsed: ParsedOutput[]): boolean {
-    let at = this.#held.indexOf(END_CALL, this.#searched);
-    for (; at >= 0; at = this.#held.indexOf(END_CALL, at + 1)) {
-      const body = this.#held.slice(0, at);
-      if (!isFunctionXmlClosed(body)) continue;
-      this.#held = this.#held.slice(at + END_CALL.length);
-      parsed.push(this.#readCall(body) ?? content(CALL + body + END_CALL));
-      this.#enter('content');
+  /** Between calls of a section; text that is none of its tags ends it. */
+  #section(): boolean {
+    const first = this.#held.trimStart();
+    const { open = '', section = null } = this.#form ?? {};
+    const close = section?.close ?? '';
+    if (first.startsWith(open) || first.startsWith(close)) {
+      const tag = first.startsWith(open) ? open : close;
+      this.#held = first.slice(tag.length);
+      if (tag === open) this.#open(open);
+      else this.#enter('content');
       return true;
     }
-    this.#searched = Math.max(0, this.#held.length - END_CALL.length);
-    return false;
+    if (open.startsWith(first) || close.startsWith(first)) return false;
+    this.#enter('content');
+    return true;
+  }
+
+  #inCall(parsed: ParsedOutput[]): boolean {
+    const call = this.#call;
+    if (call === null) return false;
+    const said = this.#held;
+    this.#held = '';
+    this.#passCall(call.push(said), parsed);
+    if (call.rest === null) return false;
+    parsed.push(call.refused === null ? { type: 'call-end' } : this.#refused(call.refused));
+    this.#held = call.rest;
+    this.#call = null;
+    this.#enter((this.#form?.section ?? null) === null ? 'content' : 'section');
+    return true;
+  }
+
+  #passCall(parts: readonly CallPart[], parsed: ParsedOutput[]): void {
+    for (const part of parts) {
+      parsed.push(
+        part.type === 'begin'
+          ? { type: 'call-begin', name: part.name, id: part.id ?? this.options.newCallId() }
+          : { type: 'call-arguments', json: part.json },
+      );
+    }
+  }
+
+  /** No text is ever dropped: what was no call is content, tag and all. */
+  #refused(said: string): ParsedOutput {
+    return text('content', (this.#form?.open ?? '') + said);
+  }
+
+  #openings(): string[] {
+    if (this.#form === null) return [];
+    const { open, section } = this.#form;
+    return section === null ? [open] : [section.open, open];
+  }
+
+  #open(tag: string): void {
+    const form = this.#form;
+    const begins = tag === form?.open;
+    this.#enter(begins ? 'call' : 'section');
+    this.#call = begins ? form.reader(this.options.tools) : null;
   }
 
   /**
@@ -186,23 +239,12 @@ export class OutputParser {
     this.#held = rest;
   }
 
-  #enter(state: 'reasoning' | 'content' | 'call'): void {
+  #enter(state: 'reasoning' | 'content' | 'section' | 'call'): void {
     this.#state = state;
     this.#atStart = true;
-    this.#searched = 0;
-  }
-
-  #readCall(body: string): ParsedOutput | null {
-    const call = readFunctionXml(body, this.options.tools);
-    if (call === null) return null;
-    return { type: 'tool-call', call: { id: this.options.newCallId(), ...call } };
   }
 }
 
 function text(channel: 'content' | 'reasoning', said: string): ParsedOutput {
   return { type: 'text', channel, text: said };
-}
-
-function content(said: string): ParsedOutput {
-  return text('content', said);
 }

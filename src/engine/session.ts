@@ -14,7 +14,10 @@ export class Session {
   /** Tokens in the native state; null when a step failed in between and nobody knows. */
   #tokens: number[] | null = [];
 
-  constructor(private readonly native: NativeSession) {}
+  /** The state at the end of a prompt that is asked again. */
+  #kept: { tokens: number[]; native: NativeSession } | null = null;
+
+  constructor(private native: NativeSession) {}
 
   /** Makes the state that of `prompt`, adding to `timings`. Leaving it early cancels the work and waits for that. */
   async *prefill(
@@ -22,6 +25,7 @@ export class Session {
     timings: Timings,
     signal: AbortSignal,
   ): AsyncGenerator<PrefillEvent, void> {
+    this.#takeUp(prompt);
     const cachedTokens = this.#isBeginningOf(prompt) ? (this.#tokens?.length ?? 0) : 0;
     if (cachedTokens === 0) this.#reset();
     if (cachedTokens < prompt.length) {
@@ -63,8 +67,41 @@ export class Session {
     return this.native.sample(params);
   }
 
+  /** Logits after the state's last token [vocabSize]. */
+  logits(): Float32Array {
+    return this.native.logits();
+  }
+
+  /** Keeps a copy of the state that a later prefill of exactly these tokens takes up again. */
+  keep(): void {
+    this.forget();
+    if (this.#tokens === null) return;
+    this.#kept = { tokens: [...this.#tokens], native: this.native.fork() };
+  }
+
+  /** Lets go of the kept copy. */
+  forget(): void {
+    this.#kept?.native.close();
+    this.#kept = null;
+  }
+
   close(): void {
+    this.forget();
     this.native.close();
+  }
+
+  /** Makes the kept copy the state, if it is that of `prompt`. */
+  #takeUp(prompt: readonly number[]): void {
+    const kept = this.#kept;
+    if (kept === null) return;
+    if (isSame(kept.tokens, prompt) && !isSame(this.#tokens ?? [], prompt)) {
+      this.native.close();
+      this.native = kept.native;
+      this.#tokens = kept.tokens;
+      this.#kept = null;
+    } else {
+      this.forget();
+    }
   }
 
   #reset(): void {
@@ -117,4 +154,8 @@ export class Session {
       await settled;
     }
   }
+}
+
+function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((token, i) => token === b[i]);
 }

@@ -1,6 +1,8 @@
 // Turns our messages into what chat templates expect: one system message, first; reasoning apart from
 // the answer; tool calls in the nested form of the field's templates.
 
+import { callForm } from './calls/form.js';
+import { withNumberedIds } from './numbered-ids.js';
 import { pythonJson } from './python-json.js';
 import type { ChatMessage, ToolCall, ToolDefinition } from './types.js';
 
@@ -21,9 +23,10 @@ const READS_MAPPING =
 const TELLS_NULL = /is (?:not )?none/;
 
 export function templateMessages(
-  messages: readonly ChatMessage[],
+  given: readonly ChatMessage[],
   template: string,
 ): TemplateMessage[] {
+  const messages = callForm(template)?.name === 'numbered-json' ? withNumberedIds(given) : given;
   const asMapping = READS_MAPPING.test(template);
   const nullContent = TELLS_NULL.test(template) ? null : '';
   const system = messages.filter((message) => message.role === 'system');

@@ -31,6 +31,21 @@ export interface Sampling {
   topK: number;
   minP: number;
   seed: number | null;
+  /** Taken off the logit of every token that the answer holds already; 0 = none. */
+  presencePenalty: number;
+  /** Taken off once for each time the answer holds the token. */
+  frequencyPenalty: number;
+  /** Added to the logits of these token ids. */
+  logitBias: Readonly<Record<number, number>>;
+}
+
+/** Natural logarithms, of the model's own distribution: before temperature, bias and grammar. */
+export interface TokenLogprob {
+  text: string;
+  bytes: number[];
+  logprob: number;
+  /** Most probable first. */
+  top: Omit<TokenLogprob, 'top'>[];
 }
 
 export interface ChatRequest {
@@ -45,7 +60,19 @@ export interface ChatRequest {
   stop: string[];
   /** Absent fields fall back to generation_config.json. */
   sampling: Partial<Sampling>;
+  /** Alternatives to tell of beside each token of the content; absent: no probabilities at all. */
+  topLogprobs?: number;
+  /** The same prompt is asked again right after this answer: its state is worth keeping. */
+  again?: boolean;
 }
+
+/** Text that goes on, without a template: no roles, no thinking, no calls. */
+export type TextRequest = {
+  /** Text, or ids. */
+  prompt: string | number[];
+} & Pick<ChatRequest, 'maxTokens' | 'stop' | 'sampling' | 'topLogprobs' | 'again'>;
+
+export type AnswerRequest = ChatRequest | TextRequest;
 
 /** Tokens in, tokens out: no template, no stop strings or ids, always maxTokens. For known answers. */
 export interface TokensRequest {
@@ -73,8 +100,17 @@ export type FinishReason = 'stop' | 'length' | 'tool_calls';
 export type GenerateEvent =
   | { type: 'prefill'; done: number; total: number }
   /** Never empty, never half a UTF-8 sequence. */
-  | { type: 'text'; channel: 'content' | 'reasoning'; text: string }
-  | { type: 'tool-call'; index: number; call: ToolCall }
+  | {
+      type: 'text';
+      channel: 'content' | 'reasoning';
+      text: string;
+      /** Of the content's tokens since the last one that told of them. */
+      logprobs?: TokenLogprob[];
+    }
+  /** A call begins; the next one only after all pieces of this one's arguments. */
+  | { type: 'tool-call'; index: number; id: string; name: string }
+  /** Next piece of the arguments' JSON; never empty. Cut off at a limit, the pieces are no whole JSON. */
+  | { type: 'tool-arguments'; index: number; json: string }
   | { type: 'token'; id: number }
   | {
       type: 'finish';
@@ -104,8 +140,8 @@ export interface Engine {
    * Number of prompt tokens. Throws ERR_CONTEXT, with figures promptTokens and contextLength, when prompt
    * and maxTokens don't fit, and ERR_TEMPLATE when the model's template refuses the conversation.
    */
-  countTokens(request: ChatRequest): number;
-  chat(request: ChatRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  countTokens(request: AnswerRequest): number;
+  chat(request: AnswerRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   /** Emits `token` events instead of text. */
   continueTokens(request: TokensRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   close(): Promise<void>;

@@ -23,7 +23,11 @@ export function chatRequest(body: ChatBody): ChatRequest {
       ...given('topK', body.top_k === -1 ? 0 : body.top_k),
       ...given('minP', body.min_p),
       ...given('seed', body.seed),
+      ...given('presencePenalty', body.presence_penalty),
+      ...given('frequencyPenalty', body.frequency_penalty),
+      ...given('logitBias', body.logit_bias),
     },
+    ...(body.logprobs === true ? { topLogprobs: body.top_logprobs ?? 0 } : {}),
   };
 }
 
@@ -100,6 +104,19 @@ function callArguments(
     throw badField(path, `${path}: must be a JSON object`);
   }
   return parsed as ToolCall['arguments'];
+}
+
+/**
+ * The requests for `n` answers to one prompt: with a seed, each has its own, and the prompt's state is
+ * kept for the next.
+ */
+export function choiceRequests(request: ChatRequest, n: number): ChatRequest[] {
+  const { seed } = request.sampling;
+  return Array.from({ length: n }, (_, i) => ({
+    ...request,
+    ...(i < n - 1 ? { again: true } : {}),
+    sampling: { ...request.sampling, ...(typeof seed === 'number' ? { seed: seed + i } : {}) },
+  }));
 }
 
 /** A member where there is a value, none where there is null or nothing. */

@@ -1,8 +1,7 @@
 // From the engine's events to chat completions: one object, or chunks.
 
-import type { FinishReason, GenerateEvent, Timings, ToolCall, Usage } from '../engine/types.js';
-
-export type FinishEvent = Extract<GenerateEvent, { type: 'finish' }>;
+import type { FinishReason, GenerateEvent, Timings, TokenLogprob, Usage } from '../engine/types.js';
+import type { CollectedAnswer, FinishEvent } from './collected-answer.js';
 
 /** What all objects of one answer share. */
 export interface Identity {
@@ -20,37 +19,33 @@ interface Delta {
   tool_calls?: unknown[];
 }
 
-export function firstChunk(identity: Identity): unknown {
-  return chunk(identity, { role: 'assistant', content: null });
+/** @param index of the choice */
+export function firstChunk(identity: Identity, index: number): unknown {
+  return chunk(identity, index, { role: 'assistant', content: null });
 }
 
-/** Chunks of one event; none for progress. */
-export function eventChunks(identity: Identity, event: GenerateEvent): unknown[] {
+/** The chunk of one event; null for progress. */
+export function eventChunk(identity: Identity, index: number, event: GenerateEvent): unknown {
   switch (event.type) {
     case 'text':
-      return [
-        chunk(
-          identity,
-          event.channel === 'content' ? { content: event.text } : { reasoning_content: event.text },
-        ),
-      ];
+      return event.channel === 'content'
+        ? chunk(identity, index, { content: event.text }, null, event.logprobs)
+        : chunk(identity, index, { reasoning_content: event.text });
     case 'tool-call': {
       // Name and id once, then the arguments; clients add the pieces up by index.
-      const { index, call } = event;
-      const head = {
-        index,
-        id: call.id,
-        type: 'function',
-        function: { name: call.name, arguments: '' },
-      };
-      const rest = { index, function: { arguments: JSON.stringify(call.arguments) } };
-      return [chunk(identity, { tool_calls: [head] }), chunk(identity, { tool_calls: [rest] })];
+      const { id, name } = event;
+      const head = { index: event.index, id, type: 'function', function: { name, arguments: '' } };
+      return chunk(identity, index, { tool_calls: [head] });
+    }
+    case 'tool-arguments': {
+      const piece = { index: event.index, function: { arguments: event.json } };
+      return chunk(identity, index, { tool_calls: [piece] });
     }
     case 'finish':
-      return [chunk(identity, {}, event.reason)];
+      return chunk(identity, index, {}, event.reason);
     case 'prefill':
     case 'token':
-      return [];
+      return null;
   }
 }
 
@@ -64,48 +59,62 @@ export function usageChunk(identity: Identity, finish: FinishEvent): unknown {
   };
 }
 
-function chunk(identity: Identity, delta: Delta, finish: FinishReason | null = null): unknown {
-  const choice = { index: 0, delta, logprobs: null, finish_reason: finish };
+function chunk(
+  identity: Identity,
+  index: number,
+  delta: Delta,
+  finish: FinishReason | null = null,
+  logprobs: readonly TokenLogprob[] = [],
+): unknown {
+  const choice = { index, delta, logprobs: wireLogprobs(logprobs), finish_reason: finish };
   return { ...identity, object: 'chat.completion.chunk', choices: [choice] };
 }
 
-/** Adds an answer up for a client that doesn't stream. */
-export class Completion {
-  #content = '';
-  #reasoning = '';
-  readonly #calls: ToolCall[] = [];
-
-  add(event: GenerateEvent): void {
-    if (event.type === 'tool-call') this.#calls.push(event.call);
-    if (event.type !== 'text') return;
-    if (event.channel === 'content') this.#content += event.text;
-    else this.#reasoning += event.text;
-  }
-
-  body(identity: Identity, finish: FinishEvent): unknown {
-    const calls = this.#calls.map((call) => ({
-      id: call.id,
-      type: 'function',
-      function: { name: call.name, arguments: JSON.stringify(call.arguments) },
-    }));
-    const message = {
-      role: 'assistant',
-      content: this.#content === '' && calls.length > 0 ? null : this.#content,
-      refusal: null,
-      ...(this.#reasoning === '' ? {} : { reasoning_content: this.#reasoning }),
-      ...(calls.length === 0 ? {} : { tool_calls: calls }),
-    };
-    return {
-      ...identity,
-      object: 'chat.completion',
-      choices: [{ index: 0, message, logprobs: null, finish_reason: finish.reason }],
-      usage: wireUsage(finish.usage),
-      timings: wireTimings(finish),
-    };
-  }
+/** Several answers to one prompt, or one, for a client that doesn't stream. */
+export function completionBody(
+  identity: Identity,
+  answers: readonly CollectedAnswer[],
+  finish: FinishEvent,
+): unknown {
+  return {
+    ...identity,
+    object: 'chat.completion',
+    choices: answers.map((answer, index) => ({
+      index,
+      message: wireMessage(answer),
+      logprobs: wireLogprobs(answer.logprobs),
+      finish_reason: answer.finish?.reason ?? null,
+    })),
+    usage: wireUsage(finish.usage),
+    timings: wireTimings(finish),
+  };
 }
 
-function wireUsage(usage: Usage): unknown {
+function wireMessage({ content, reasoning, calls }: CollectedAnswer): unknown {
+  const toolCalls = calls.map(({ id, name, json }) => ({
+    id,
+    type: 'function',
+    function: { name, arguments: json },
+  }));
+  return {
+    role: 'assistant',
+    content: content === '' && calls.length > 0 ? null : content,
+    refusal: null,
+    ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0 ? {} : { tool_calls: toolCalls }),
+  };
+}
+
+function wireLogprobs(logprobs: readonly TokenLogprob[]): unknown {
+  if (logprobs.length === 0) return null;
+  const entry = ({ text, bytes, logprob }: Omit<TokenLogprob, 'top'>): object => {
+    return { token: text, logprob, bytes };
+  };
+  const content = logprobs.map((one) => ({ ...entry(one), top_logprobs: one.top.map(entry) }));
+  return { content, refusal: null };
+}
+
+export function wireUsage(usage: Usage): unknown {
   return {
     prompt_tokens: usage.promptTokens,
     completion_tokens: usage.completionTokens,
@@ -116,7 +125,7 @@ function wireUsage(usage: Usage): unknown {
 }
 
 /** llama.cpp's names, which clients read, and what only a streamed model has. */
-function wireTimings({ usage, timings }: { usage: Usage; timings: Timings }): unknown {
+export function wireTimings({ usage, timings }: { usage: Usage; timings: Timings }): unknown {
   const prefilled = usage.promptTokens - usage.cachedTokens;
   return {
     cache_n: usage.cachedTokens,

@@ -58,6 +58,14 @@ const ChatBody = z.looseObject({
   top_k: z.int().min(-1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
   seed: z.int().nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  logit_bias: z
+    .record(z.string().regex(/^\d{1,9}$/, 'must be a token id'), z.number().min(-100).max(100))
+    .nullish(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.int().min(0).max(20).nullish(),
+  n: z.int().min(1).max(16).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
   reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']).nullish(),
@@ -70,14 +78,8 @@ export type WireMessage = z.infer<typeof Message>;
 
 /** Fields of the API that only work at the value that changes nothing. */
 const ONLY: Record<string, (value: unknown) => boolean> = {
-  n: (value) => value === 1,
-  logprobs: (value) => value === false,
-  top_logprobs: (value) => value === 0,
-  presence_penalty: (value) => value === 0,
-  frequency_penalty: (value) => value === 0,
   repetition_penalty: (value) => value === 1,
   repeat_penalty: (value) => value === 1,
-  logit_bias: isEmpty,
   functions: isEmpty,
   function_call: (value) => value === 'none',
   response_format: (value) => (value as { type?: unknown }).type === 'text',
@@ -113,6 +115,9 @@ export function parseChatBody(body: unknown, onUnknown: (field: string) => void)
     }
     const known = allowed !== undefined || Object.hasOwn(ChatBody.shape, field);
     if (!known && !HARMLESS.has(field)) onUnknown(field);
+  }
+  if ((parsed.data.top_logprobs ?? 0) > 0 && parsed.data.logprobs !== true) {
+    throw badField('top_logprobs', 'top_logprobs needs logprobs to be true');
   }
   for (const [i, tool] of (parsed.data.tools ?? []).entries()) {
     if (tool.function.strict === true) {

@@ -30,3 +30,12 @@ export interface ServerContext {
   /** Fires when running generations must end: the server's time to drain is over. */
   shutdown: AbortSignal;
 }
+
+/** Names of fields come from outside, so there is an end to remembering them. */
+const MAX_TOLD = 256;
+
+export function tellOnce({ toldFields, emit }: ServerContext, field: string): void {
+  if (toldFields.has(field) || toldFields.size >= MAX_TOLD) return;
+  toldFields.add(field);
+  emit({ type: 'unknown-field', field: field.slice(0, 64) });
+}

@@ -47,7 +47,7 @@ async function* withKeepAlive(
         const silence = timer(everyMs);
         const first = await Promise.race([next, silence.over]).finally(silence.clear);
         if (first === undefined) {
-          yield `: ${comment()}\n\n`;
+          yield comment();
           continue;
         }
         if (first.done === true) return;

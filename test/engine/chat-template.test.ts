@@ -269,3 +269,65 @@ describe('a template', () => {
     });
   });
 });
+
+describe('a template without a list of tools', () => {
+  const TURNS =
+    "{%- for m in messages -%}{%- if m.role == 'system' -%}{{ m.content }}" +
+    "{%- elif m.role == 'user' -%}{{ '<U>' + m.content }}{%- elif m.role == 'assistant' -%}" +
+    "{%- for c in m.tool_calls or [] -%}{{ '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>' + " +
+    "c.function.name + '<｜tool▁sep｜>' + c.function.arguments }}{%- endfor -%}" +
+    "{%- elif m.role == 'tool' -%}{{ '<R>' + m.content }}{%- endif -%}{%- endfor -%}";
+  const tools = [{ name: 'f', description: 'does <it>', parameters: { type: 'object' } }];
+
+  it('gets one in the system text, behind what that says, with an example in its own form', async () => {
+    const tokenizer = await loadTokenizer(fixture('deepseek_v3'));
+    const template = new ChatTemplate(TURNS, tokenizer, {});
+    const system = { role: 'system' as const, content: 'Be brief.' };
+    const { text } = template.prompt(ask([system, user('hi')], tools));
+    expect(text).toMatch(/^Be brief\.\n\n# Tools\n/);
+    expect(text).toContain(
+      '{"type": "function", "function": {"name": "f", "description": "does <it>", ' +
+        '"parameters": {"type": "object"}}}',
+    );
+    expect(text).toContain(
+      '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{"KEY": VALUE}<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+    );
+    expect(text.endsWith('<U>hi')).toBe(true);
+    expect(template.prompt(ask([user('hi')])).text).toBe('<U>hi');
+  });
+});
+
+describe('call ids in a history', () => {
+  const IDS =
+    "{%- for m in messages -%}{%- for c in m.tool_calls or [] -%}{{ '<|tool_call_begin|>' + c.id + ';' }}" +
+    "{%- endfor -%}{%- if m.tool_call_id -%}{{ 'return of ' + m.tool_call_id + ';' }}{%- endif -%}{%- endfor -%}";
+  const calls = (...ids: string[]): ChatMessage => ({
+    role: 'assistant',
+    content: '',
+    toolCalls: ids.map((id) => ({ id, name: 'f', arguments: {} })),
+  });
+  const result = (toolCallId: string): ChatMessage => ({ role: 'tool', content: 'x', toolCallId });
+
+  it('are numbered through where the model knows numbered ones, results with them', async () => {
+    const template = new ChatTemplate(IDS, await loadTokenizer(fixture('kimi_k2')), {});
+    const { text } = template.prompt(
+      ask([
+        user('q'),
+        calls('call_a', 'functions.f:1'),
+        result('call_a'),
+        result('functions.f:1'),
+        calls('call_b'),
+        result('call_b'),
+      ]),
+    );
+    expect(text.replaceAll('<|tool_call_begin|>', '').split(';')).toEqual([
+      'functions.f:0',
+      'functions.f:1',
+      'return of functions.f:0',
+      'return of functions.f:1',
+      'functions.f:2',
+      'return of functions.f:2',
+      '',
+    ]);
+  });
+});

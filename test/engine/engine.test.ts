@@ -85,6 +85,13 @@ async function collect(events: AsyncIterable<GenerateEvent>): Promise<GenerateEv
   return all;
 }
 
+function argumentsOf(events: GenerateEvent[], index: number): unknown {
+  const pieces = events.flatMap((e) =>
+    e.type === 'tool-arguments' && e.index === index ? [e.json] : [],
+  );
+  return JSON.parse(pieces.join(''));
+}
+
 function summary(events: GenerateEvent[]) {
   const finish = events.at(-1);
   if (finish?.type !== 'finish') throw new Error('no finish');
@@ -93,7 +100,11 @@ function summary(events: GenerateEvent[]) {
   return {
     content: text('content'),
     reasoning: text('reasoning'),
-    calls: events.flatMap((e) => (e.type === 'tool-call' ? [e.call] : [])),
+    calls: events.flatMap((e) =>
+      e.type === 'tool-call'
+        ? [{ id: e.id, name: e.name, arguments: argumentsOf(events, e.index) }]
+        : [],
+    ),
     reason: finish.reason,
     stopSequence: finish.stopSequence,
     usage: finish.usage,
@@ -215,7 +226,74 @@ describe('an answer', () => {
   });
 });
 
+describe('logits', () => {
+  const penalised = { presencePenalty: 0.5, frequencyPenalty: 0.25, logitBias: { 7: -100 } };
+
+  it('are lowered for what the answer holds already, and moved as asked', async () => {
+    const words = [5, 5, 7];
+    const { engine, session } = await open((state) => words[state.length - 3]);
+    const sampling = { ...penalised };
+    await collect(engine.continueTokens({ tokens: [1, 2, 3], maxTokens: 4, sampling }, never));
+    const biases = session.sampled.map(({ bias }) => [
+      [...(bias?.ids ?? [])],
+      [...(bias?.values ?? [])],
+    ]);
+    expect(biases).toEqual([
+      [[7], [-100]],
+      [
+        [7, 5],
+        [-100, -0.75],
+      ],
+      [
+        [7, 5],
+        [-100, -1],
+      ],
+      [
+        [7, 5],
+        [-100.75, -1],
+      ],
+    ]);
+  });
+
+  it('are told of as probabilities of the content, the likeliest first', async () => {
+    const { engine } = await open(saying('ab'));
+    const asked = request('q', { thinking: false, maxTokens: null, topLogprobs: 2 });
+    const events = await collect(engine.chat(asked, never));
+    const told = events.flatMap((e) => (e.type === 'text' ? (e.logprobs ?? []) : []));
+    expect(told.map((one) => one.text).join('')).toBe('ab');
+    // The fake's logits are 0 but for id 3 (2) and id 9 (1).
+    const norm = Math.log(Math.exp(2) + Math.exp(1) + 498);
+    for (const { top, logprob, bytes, text } of told) {
+      expect(top.map((one) => one.logprob)).toEqual([
+        expect.closeTo(2 - norm, 5),
+        expect.closeTo(1 - norm, 5),
+      ]);
+      expect(logprob).toBeCloseTo(-norm, 5);
+      expect(Buffer.from(bytes).toString()).toBe(text);
+    }
+  });
+});
+
 describe('a state', () => {
+  it('is kept for the next answer to the same prompt', async () => {
+    const { engine, session } = await open();
+    const asked = (again: boolean) => request('q', { again, sampling: { seed: 1 } });
+    const first = await answer(engine, asked(true));
+    const second = await answer(engine, asked(false));
+    expect(session.prefills).toHaveLength(1);
+    expect(second.usage.cachedTokens).toBe(second.usage.promptTokens);
+    expect({ ...second, usage: null, timings: null }).toEqual({
+      ...first,
+      usage: null,
+      timings: null,
+    });
+    // The copy was taken up, so it is closed with the engine and the first one is closed already.
+    expect(session.closed).toBe(true);
+    expect(session.forks).toHaveLength(1);
+    await engine.close();
+    expect(session.forks[0]?.closed).toBe(true);
+  });
+
   /** What an engine says that has answered nothing before. */
   const fresh = async (asked: ChatRequest) => {
     const { content, reason } = await answer((await open()).engine, asked);

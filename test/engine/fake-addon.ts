@@ -21,6 +21,7 @@ export class FakeSession implements NativeSession {
   sampled: SamplingParams[] = [];
   prefills: number[][] = [];
   resets = 0;
+  forks: FakeSession[] = [];
   closed = false;
   /** Set to make the next step wait or fail. */
   beforeStep: ((cancelled: Promise<void>) => Promise<void>) | null = null;
@@ -63,14 +64,18 @@ export class FakeSession implements NativeSession {
     this.closed = true;
   }
 
-  logits(): never {
-    throw new Error('not asked of this session');
+  /** 0 for all ids but two. */
+  logits(): Float32Array {
+    return new Float32Array(512).fill(2, 3, 4).fill(1, 9, 10);
   }
   evaluate(): never {
     throw new Error('not asked of this session');
   }
-  fork(): never {
-    throw new Error('not asked of this session');
+  fork(): FakeSession {
+    const copy = new FakeSession(this.next);
+    copy.state = [...this.state];
+    this.forks.push(copy);
+    return copy;
   }
   save(): never {
     throw new Error('not asked of this session');

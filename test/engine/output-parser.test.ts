@@ -8,7 +8,7 @@ import {
 } from '../../src/engine/output-parser.js';
 import type { ToolDefinition } from '../../src/engine/types.js';
 
-const XML: OutputFormat = { reasoning: true, calls: 'function-xml' };
+const XML = outputFormat("'</think>' '<tool_call>' '<function=' '<parameter='");
 const OPEN = '<|im_start|>assistant\n<think>\n';
 const CLOSED = '<|im_start|>assistant\n<think>\n\n</think>\n\n';
 const TOOLS: ToolDefinition[] = [
@@ -36,7 +36,15 @@ interface Result {
 
 function parse(
   pieces: string[],
-  options: { prompt?: string; tools?: ToolDefinition[]; cut?: boolean; format?: OutputFormat } = {},
+  options: {
+    prompt?: string;
+    tools?: ToolDefinition[];
+    cut?: boolean;
+    format?: OutputFormat;
+    ids?: string[];
+    raw?: boolean;
+    anyIds?: boolean;
+  } = {},
 ): Result {
   let calls = 0;
   const parser = new OutputParser({
@@ -52,9 +60,18 @@ function parse(
     if (event.type === 'text') {
       expect(event.text).not.toBe('');
       result[event.channel] += event.text;
+    } else if (event.type === 'call-begin') {
+      if (options.anyIds !== true)
+        expect(event.id).toBe(options.ids?.[result.calls.length] ?? `call_${result.calls.length}`);
+      result.calls.push({ name: event.name, arguments: '' });
     } else {
-      expect(event.call.id).toBe(`call_${result.calls.length}`);
-      result.calls.push({ name: event.call.name, arguments: event.call.arguments });
+      const call = result.calls.at(-1);
+      if (call === undefined || typeof call.arguments !== 'string') throw new Error('no open call');
+      if (event.type === 'call-arguments') {
+        expect(event.json).not.toBe('');
+        call.arguments += event.json;
+      } else
+        call.arguments = options.raw ? call.arguments : (JSON.parse(call.arguments) as unknown);
     }
   }
   return result;
@@ -105,7 +122,7 @@ describe('output', () => {
     [
       'a </think> b',
       'keeps tags that its template does not know',
-      { format: { reasoning: false, calls: null } },
+      { format: outputFormat('') },
       { content: 'a </think> b' },
     ],
     [
@@ -204,12 +221,44 @@ describe('a tool call', () => {
     });
   });
 
-  it('cut off by the token limit is content and no call', () => {
+  it('cut off by the token limit keeps what there was of its arguments, and does not end', () => {
     const text = '<tool_call>\n<function=weather>\n<parameter=city>\nPar';
+    expect(parse([text], { prompt: CLOSED, cut: true })).toMatchObject({
+      content: '',
+      calls: [{ name: 'weather', arguments: '{"city":"Par' }],
+    });
+  });
+
+  it('cut off before its name is content', () => {
+    const text = '<tool_call>\n<function=weath';
     expect(parse([text], { prompt: CLOSED, cut: true })).toMatchObject({
       content: text,
       calls: [],
     });
+  });
+
+  it('passes a long text on while it comes', () => {
+    const parser = new OutputParser({
+      format: XML,
+      prompt: CLOSED,
+      tools: TOOLS,
+      newCallId: () => 'id',
+    });
+    const pieces = [
+      '<tool_call>\n<function=weather>',
+      '\n<parameter=city>\nNew ',
+      'York "',
+      '\nCity',
+    ];
+    expect(pieces.map((piece) => parser.push(piece))).toEqual([
+      [{ type: 'call-begin', id: 'id', name: 'weather' }],
+      [
+        { type: 'call-arguments', json: '{"city":"' },
+        { type: 'call-arguments', json: 'New ' },
+      ],
+      [{ type: 'call-arguments', json: 'York \\"' }],
+      [{ type: 'call-arguments', json: '\\nCity' }],
+    ]);
   });
 
   it('is text when no tools were offered', () => {
@@ -262,10 +311,136 @@ describe('a stream', () => {
   });
 });
 
+const BARS = "'<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>' '<｜tool▁sep｜>'";
+const FORMS = {
+  'json-envelope': outputFormat(`'<tool_call>' '{"name": ' '"arguments": '`),
+  'fenced-json': outputFormat(BARS + '```json'),
+  'inline-json': outputFormat(BARS),
+  'numbered-json': outputFormat("'<|tool_call_begin|>' '<|tool_call_argument_begin|>'"),
+};
+type FormName = keyof typeof FORMS;
+
+const WRITE: Record<FormName, (calls: [string, string][]) => string> = {
+  'json-envelope': (calls) =>
+    calls
+      .map(([name, json]) => `<tool_call>\n{"name": "${name}", "arguments": ${json}}\n</tool_call>`)
+      .join('\n'),
+  'fenced-json': (calls) =>
+    `<｜tool▁calls▁begin｜>${calls
+      .map(
+        ([name, json]) =>
+          `<｜tool▁call▁begin｜>function<｜tool▁sep｜>${name}\n\`\`\`json\n${json}\n\`\`\`<｜tool▁call▁end｜>`,
+      )
+      .join('\n')}<｜tool▁calls▁end｜>`,
+  'inline-json': (calls) =>
+    `<｜tool▁calls▁begin｜>${calls
+      .map(([name, json]) => `<｜tool▁call▁begin｜>${name}<｜tool▁sep｜>${json}<｜tool▁call▁end｜>`)
+      .join('')}<｜tool▁calls▁end｜>`,
+  'numbered-json': (calls) =>
+    `<|tool_calls_section_begin|>${calls
+      .map(
+        ([name, json], i) =>
+          `<|tool_call_begin|>functions.${name}:${i}<|tool_call_argument_begin|>${json}<|tool_call_end|>`,
+      )
+      .join('')}<|tool_calls_section_end|>`,
+};
+
+describe.each(Object.keys(FORMS) as FormName[])('calls written as %s', (name) => {
+  const format = FORMS[name];
+  const ids = name === 'numbered-json' ? ['functions.weather:0', 'functions.weather:1'] : [];
+  const read = (text: string, more: Parameters<typeof parse>[1] = {}) => {
+    const options = { prompt: '', format, ids, ...more };
+    const whole = parse([text], options);
+    expect(parse([...text], options)).toEqual(whole);
+    return whole;
+  };
+  const write = WRITE[name];
+
+  it('are told by the text of the template', () => expect(format.calls?.name).toBe(name));
+
+  it('have a name and arguments, one after the other, text before them', () => {
+    const text = write([
+      ['weather', '{"city": "Paris", "days": 3, "opts": {"a": [1, {}]}}'],
+      ['weather', '{}'],
+    ]);
+    expect(read(`Let me see.\n\n${text}\n`)).toEqual({
+      reasoning: '',
+      content: 'Let me see.',
+      calls: [
+        { name: 'weather', arguments: { city: 'Paris', days: 3, opts: { a: [1, {}] } } },
+        { name: 'weather', arguments: {} },
+      ],
+    });
+  });
+
+  it.each([
+    ['{"days": "3"}', { days: 3 }],
+    ['{"city": 75001}', { city: '75001' }],
+    ['{"live": "true"}', { live: true }],
+    ['{"at": null}', { at: null }],
+    ['{"opts": "{\\"a\\": 1}"}', { opts: { a: 1 } }],
+    ['{"tags": "x"}', { tags: 'x' }],
+    ['{"city": "two\nlines"}', { city: 'two\nlines' }],
+    ['{"city": "</tool_call><|tool_call_end|>"}', { city: '</tool_call><|tool_call_end|>' }],
+    ['{"city": "<｜tool▁call▁end｜> \\" }"}', { city: '<｜tool▁call▁end｜> " }' }],
+    ['{ "other" : 1e3 , "more":[ "]" ] }', { other: 1000, more: [']'] }],
+  ])('with %s have the arguments %j', (json, expected) => {
+    const { calls, content } = read(write([['weather', json]]));
+    expect(content).toBe('');
+    expect(calls).toEqual([{ name: 'weather', arguments: expected }]);
+  });
+
+  it('that are no JSON are content, every character of it', () => {
+    const text = write([['weather', '{city: Paris}']]);
+    const { calls, content } = read(text);
+    expect(calls).toEqual([]);
+    const inner = text.replace(/^<[^<>]*(?:section_begin|calls▁begin)[^<>]*>/, '');
+    expect(inner.replace(/<[^<>]*(?:section_end|calls▁end)[^<>]*>$/, '')).toBe(content);
+  });
+
+  it('that break after they began hand on text that is no JSON either', () => {
+    const { calls } = read(write([['weather', '{"days": 1, oops}']]), { raw: true });
+    expect(calls).toHaveLength(1);
+    expect(() => JSON.parse(calls[0]?.arguments as string) as unknown).toThrow();
+  });
+
+  it('may lack the end of their section', () => {
+    const text = write([['weather', '{"days": 1}']]).replace(
+      /<[^<>]*(section_end|calls▁end)[^<>]*>/,
+      '',
+    );
+    expect(read(text).calls).toEqual([{ name: 'weather', arguments: { days: 1 } }]);
+  });
+
+  it('are parsed the same however the stream is cut', () => {
+    const call = write([['weather', '{"days": 1, "city": "x"}']]);
+    const tags = [...(format.calls?.markers ?? []), format.calls?.open ?? '', '{', '"', ':', '}'];
+    const words = fc.array(fc.constantFrom(call, 'weather', ' ', '\n', 'word', '<', ...tags));
+    fc.assert(
+      fc.property(
+        words,
+        fc.array(fc.nat(30), { minLength: 1 }),
+        fc.boolean(),
+        (parts, cuts, cut) => {
+          const text = parts.join('');
+          const pieces: string[] = [];
+          for (let at = 0, i = 0; at < text.length; i++) {
+            const length = 1 + (cuts[i % cuts.length] ?? 0);
+            pieces.push(text.slice(at, at + length));
+            at += length;
+          }
+          const options = { prompt: '', format, cut, raw: true, anyIds: true };
+          expect(parse(pieces, options)).toEqual(parse([text], options));
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+});
+
 describe('the output format', () => {
-  it('is told by the text of the template', () => {
-    const xml = "'<think>' '</think>' '<tool_call>\\n<function=' '<parameter='";
-    expect(outputFormat(xml)).toEqual({ reasoning: true, calls: 'function-xml' });
-    expect(outputFormat('<tool_call>{"name": …}')).toEqual({ reasoning: false, calls: null });
+  it('has no calls where the template writes none that are read', () => {
+    expect(outputFormat("'</think>'")).toMatchObject({ reasoning: true, calls: null });
+    expect(outputFormat("'<tool_call>'")).toMatchObject({ reasoning: false, calls: null });
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FlashmoeError } from '../../src/base/errors.js';
+import type { GenerateEvent } from '../../src/engine/types.js';
 import { aborted, finish, Gate, MemoryEngine, said, says } from './memory-engine.js';
 import { errorOf, readEvents, start } from './running.js';
 
@@ -15,11 +16,11 @@ interface Chunk {
   error?: { code: string };
 }
 
-const call = (index: number, id: string) => ({
-  type: 'tool-call' as const,
-  index,
-  call: { id, name: 'weather', arguments: { city: 'Paris', days: 3 } },
-});
+const call = (index: number, id: string): GenerateEvent[] => [
+  { type: 'tool-call', index, id, name: 'weather' },
+  { type: 'tool-arguments', index, json: '{"city":"Paris"' },
+  { type: 'tool-arguments', index, json: ',"days":3}' },
+];
 
 describe('an answer in one piece', () => {
   it('has content, reasoning, usage and timings', async () => {
@@ -68,7 +69,7 @@ describe('an answer in one piece', () => {
 
   it('has tool calls with their arguments as JSON text', async () => {
     const { post } = await start(
-      new MemoryEngine(says(call(0, 'call_a'), call(1, 'call_b'), finish('tool_calls'))),
+      new MemoryEngine(says(...call(0, 'call_a'), ...call(1, 'call_b'), finish('tool_calls'))),
     );
     const body = (await (await post(HELLO)).json()) as { choices: unknown[] };
     const wire = { name: 'weather', arguments: '{"city":"Paris","days":3}' };
@@ -127,18 +128,80 @@ describe('a streamed answer', () => {
 
   it('gives a tool call’s identity once and its arguments after it, one call at a time', async () => {
     const { post } = await start(
-      new MemoryEngine(says(call(0, 'call_a'), call(1, 'call_b'), finish('tool_calls'))),
+      new MemoryEngine(says(...call(0, 'call_a'), ...call(1, 'call_b'), finish('tool_calls'))),
     );
     const { data } = await readEvents(await post(stream));
     const deltas = (data as Chunk[]).flatMap((chunk) => chunk.choices?.[0]?.delta.tool_calls ?? []);
     const head = { name: 'weather', arguments: '' };
-    const rest = { arguments: '{"city":"Paris","days":3}' };
+    const rest = (index: number) => [
+      { index, function: { arguments: '{"city":"Paris"' } },
+      { index, function: { arguments: ',"days":3}' } },
+    ];
     expect(deltas).toEqual([
       { index: 0, id: 'call_a', type: 'function', function: head },
-      { index: 0, function: rest },
+      ...rest(0),
       { index: 1, id: 'call_b', type: 'function', function: head },
-      { index: 1, function: rest },
+      ...rest(1),
     ]);
+  });
+
+  it('has as many answers as asked for, each with its own index and seed', async () => {
+    const engine = new MemoryEngine(says(said('Hi'), finish()));
+    const { post } = await start(engine);
+    const asked = { ...HELLO, n: 2, seed: 5 };
+    const whole = (await (await post(asked)).json()) as Chunk & { choices: { message: object }[] };
+    expect(whole.choices.map(({ index }) => index)).toEqual([0, 1]);
+    expect(whole.usage).toMatchObject({ prompt_tokens: 9, completion_tokens: 10 });
+    expect(engine.requests.map(({ again, sampling }) => [again, sampling.seed])).toEqual([
+      [true, 5],
+      [undefined, 6],
+    ]);
+    const { data } = await readEvents(await post({ ...asked, stream: true }));
+    const told = (data as Chunk[]).flatMap((chunk) =>
+      (chunk.choices ?? []).map((one) => [
+        one.index,
+        one.delta.role ?? one.delta.content ?? one.finish_reason,
+      ]),
+    );
+    expect(told).toEqual([
+      ...[0, 1].flatMap((index) => [
+        [index, 'assistant'],
+        [index, 'Hi'],
+        [index, 'stop'],
+      ]),
+    ]);
+  });
+
+  it('tells the probabilities of its tokens when asked', async () => {
+    const a = { text: 'a', bytes: [97], logprob: -0.5 };
+    const b = { text: 'b', bytes: [98], logprob: -1 };
+    const told: GenerateEvent = {
+      type: 'text',
+      channel: 'content',
+      text: 'a',
+      logprobs: [{ ...a, top: [a, b] }],
+    };
+    const engine = new MemoryEngine(says(told, finish()));
+    const { post } = await start(engine);
+    const asked = { ...HELLO, logprobs: true, top_logprobs: 2 };
+    const { data } = await readEvents(await post({ ...asked, stream: true }));
+    const wire = {
+      content: [
+        {
+          token: 'a',
+          logprob: -0.5,
+          bytes: [97],
+          top_logprobs: [
+            { token: 'a', logprob: -0.5, bytes: [97] },
+            { token: 'b', logprob: -1, bytes: [98] },
+          ],
+        },
+      ],
+      refusal: null,
+    };
+    expect(data[1]).toMatchObject({ choices: [{ logprobs: wire }] });
+    expect(await (await post(asked)).json()).toMatchObject({ choices: [{ logprobs: wire }] });
+    expect(engine.requests[0]?.topLogprobs).toBe(2);
   });
 
   it('leaves the usage out when asked to', async () => {
@@ -247,7 +310,7 @@ describe('requests that come together', () => {
     const gates = [new Gate(), new Gate(), new Gate()];
     const entered: string[] = [];
     const engine = new MemoryEngine(async function* (request) {
-      entered.push(request.messages[0]?.content ?? '');
+      entered.push(('messages' in request && request.messages[0]?.content) || '');
       await gates[entered.length - 1]?.opened;
       yield finish();
     });

@@ -2,14 +2,16 @@
 
 import { FlashmoeError } from '../../src/base/errors.js';
 import type {
+  AnswerRequest,
   ChatRequest,
   Engine,
   FinishReason,
   GenerateEvent,
   LoadedModel,
+  TextRequest,
 } from '../../src/engine/types.js';
 
-export type Script = (request: ChatRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>;
+export type Script = (request: AnswerRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>;
 
 export class MemoryEngine implements Engine {
   readonly model: LoadedModel = {
@@ -24,27 +26,30 @@ export class MemoryEngine implements Engine {
     expertBytesPerToken: 0,
   };
   readonly requests: ChatRequest[] = [];
+  readonly texts: TextRequest[] = [];
   closed = false;
 
   constructor(private readonly script: Script) {}
 
   /** One token a character. */
-  countTokens(request: ChatRequest): number {
-    const promptTokens = request.messages.reduce((sum, { content }) => sum + content.length, 0);
+  countTokens(request: AnswerRequest): number {
+    const messages = 'prompt' in request ? [{ content: request.prompt }] : request.messages;
+    const promptTokens = messages.reduce((sum, { content }) => sum + content.length, 0);
     const { contextLength } = this.model;
     if (promptTokens + (request.maxTokens ?? 0) > contextLength) {
       throw new FlashmoeError('ERR_CONTEXT', `${promptTokens} tokens do not fit ${contextLength}`, {
         figures: { promptTokens, contextLength },
       });
     }
-    if (request.messages.some((message) => message.content === 'refuse')) {
+    if (messages.some((message) => message.content === 'refuse')) {
       throw new FlashmoeError('ERR_TEMPLATE', 'the template refuses: no', { subject: 'messages' });
     }
     return promptTokens;
   }
 
-  chat(request: ChatRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
-    this.requests.push(request);
+  chat(request: AnswerRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
+    if ('prompt' in request) this.texts.push(request);
+    else this.requests.push(request);
     return this.script(request, signal);
   }
 

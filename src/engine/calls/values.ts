@@ -1,6 +1,6 @@
 // Types the text of a tool-call argument by the tool's JSON schema.
 
-import { isObject } from './model-files.js';
+import { isObject } from '../model-files.js';
 
 /** Where a schema allows several types, the first of these that the text fits is taken. */
 const ORDER = ['boolean', 'integer', 'number', 'array', 'object', 'string'] as const;
@@ -50,7 +50,7 @@ function parsed(text: string, fits: (value: unknown) => boolean): unknown {
   }
 }
 
-function declaredTypes(schema: unknown): Set<string> {
+export function declaredTypes(schema: unknown): Set<string> {
   if (!isObject(schema)) return new Set();
   const own = Array.isArray(schema.type) ? schema.type : [schema.type];
   const options = [schema.anyOf, schema.oneOf].flatMap((list) =>

@@ -1,0 +1,140 @@
+// What every dialect shares: one place in the queue, the engine's events, and the news of progress. All
+// that can be refused is refused by `begin`, before the first byte of an event stream.
+
+import type { AnswerRequest, Engine, GenerateEvent } from '../engine/types.js';
+import { ApiError, toApiError } from './api-error.js';
+import { CollectedAnswer } from './collected-answer.js';
+import type { ServerContext } from './context.js';
+import type { Turn } from './queue.js';
+import { eventStream } from './sse.js';
+
+export interface Generation {
+  id: string;
+  engine: Engine;
+  turn: Turn;
+  signal: AbortSignal;
+  /** Place in the queue, then tokens read: for the comments that keep a stream alive. */
+  progress: () => string;
+  report: (progress: string) => void;
+}
+
+/** @param requests answered one after the other, in one turn */
+export function begin(
+  context: ServerContext,
+  http: Request,
+  id: string,
+  requests: readonly AnswerRequest[],
+): Generation {
+  const engine = context.host.engine();
+  for (const request of requests) engine.countTokens(request);
+  const signal = AbortSignal.any([http.signal, context.shutdown]);
+  const turn = context.queue.enter(signal);
+  let progress: string | null = null;
+  return {
+    id,
+    engine,
+    turn,
+    signal,
+    progress: () => progress ?? `waiting behind ${turn.ahead}`,
+    report: (text) => (progress = text),
+  };
+}
+
+/** Gives the turn back when the consumer has enough. */
+export async function* generate(
+  context: ServerContext,
+  generation: Generation,
+  requests: readonly AnswerRequest[],
+): AsyncGenerator<{ choice: number; event: GenerateEvent }, void, undefined> {
+  const { engine, turn, signal } = generation;
+  try {
+    await turn.begun;
+    for (const [choice, request] of requests.entries()) {
+      for await (const event of engine.chat(request, signal)) {
+        if (event.type === 'prefill') {
+          generation.report(`${event.done} of ${event.total} prompt tokens read`);
+        }
+        if (event.type === 'finish') tellFinished(context, generation, event);
+        yield { choice, event };
+      }
+    }
+  } finally {
+    turn.end();
+  }
+}
+
+/** All answers, whole. */
+export async function collect(
+  context: ServerContext,
+  generation: Generation,
+  requests: readonly AnswerRequest[],
+): Promise<CollectedAnswer[]> {
+  const answers = requests.map(() => new CollectedAnswer());
+  for await (const { choice, event } of generate(context, generation, requests)) {
+    answers[choice]?.add(event);
+  }
+  if (answers.some((answer) => answer.finish === null)) throw noReason();
+  return answers;
+}
+
+/** One dialect's words for a stream. */
+export interface StreamWords {
+  begin(): string[];
+  event(choice: number, event: GenerateEvent): string[];
+  end(): string[];
+  /** The status line is gone; the error is the last event. */
+  failed(error: ApiError): string[];
+  /** Instead of a comment, while nothing else is said; where a dialect has such an event. */
+  ping?: () => string;
+}
+
+export function streamed(
+  context: ServerContext,
+  generation: Generation,
+  requests: readonly AnswerRequest[],
+  words: StreamWords,
+): Response {
+  return eventStream(spoken(context, generation, requests, words), {
+    everyMs: context.keepAliveMs,
+    comment: () => `: keep-alive, ${generation.progress()}\n\n${words.ping?.() ?? ''}`,
+  });
+}
+
+async function* spoken(
+  context: ServerContext,
+  generation: Generation,
+  requests: readonly AnswerRequest[],
+  words: StreamWords,
+): AsyncGenerator<string, void, undefined> {
+  let finished = 0;
+  try {
+    yield* words.begin();
+    for await (const { choice, event } of generate(context, generation, requests)) {
+      yield* words.event(choice, event);
+      if (event.type === 'finish') finished++;
+    }
+    if (finished < requests.length) throw noReason();
+    yield* words.end();
+  } catch (thrown) {
+    const error = toApiError(thrown);
+    if (error.status === 500) {
+      context.emit({ type: 'error', code: error.details.code ?? '', message: error.message });
+    }
+    yield* words.failed(error);
+  } finally {
+    // Also when the client left before the generation began.
+    generation.turn.end();
+  }
+}
+
+function tellFinished(
+  context: ServerContext,
+  { id }: Generation,
+  { usage, timings, reason }: Extract<GenerateEvent, { type: 'finish' }>,
+): void {
+  context.emit({ type: 'generation', id, outcome: reason, usage, timings });
+}
+
+function noReason(): ApiError {
+  return new ApiError(500, 'the engine ended without a reason', { code: 'ERR_INTERNAL' });
+}
