@@ -3,8 +3,8 @@
 
 import { FlashmoeError } from '../base/errors.js';
 
-/** No real model comes near; keeps a hostile config from making us allocate. */
-const MAX_INT = 2 ** 31 - 1;
+/** The engine's own limit on a dimension. Real models stay far below; products of such sizes stay exact. */
+const MAX_INT = 2 ** 20;
 
 type Scalar = string | number | boolean | null;
 

@@ -16,7 +16,10 @@ export interface Family {
 
 /** Layers of any real model; keeps a hostile config from making us allocate. */
 const MAX_LAYERS = 1024;
-export const MAX_EXPERTS = 65_536;
+export const MAX_EXPERTS = 2 ** 14;
+export const MAX_HEADS = 2 ** 12;
+/** Of a head; also bounds the rotary frequencies, which every layer repeats. */
+export const MAX_HEAD_DIM = 2 ** 10;
 
 export function layerCount(config: Config): number {
   return config.int('num_hidden_layers', { max: MAX_LAYERS });
@@ -30,9 +33,9 @@ export function trunk(config: Config, root: Config, layers: LayerSpec[]): ModelS
     schema: 1,
     modelType: root.string('model_type'),
     hiddenSize: config.int('hidden_size'),
-    vocabSize: config.int('vocab_size'),
+    vocabSize: config.int('vocab_size', { max: 2 ** 24 }),
     normEps: config.number('rms_norm_eps'),
-    maxPositions: config.int('max_position_embeddings'),
+    maxPositions: config.int('max_position_embeddings', { max: 2 ** 26 }),
     embed: 'model.embed_tokens',
     finalNorm: 'model.norm',
     lmHead: tied ? 'model.embed_tokens' : 'lm_head',
@@ -55,9 +58,9 @@ export function layerNorms(layer: number): { inputNorm: string; postNorm: string
 export function gqa(config: Config, layer: number, rope: RopeSpec, outputGate: boolean): GqaSpec {
   config.only('attention_bias', false);
   const prefix = `${layerPrefix(layer)}.self_attn`;
-  const headDim = config.int('head_dim');
-  const heads = config.int('num_attention_heads');
-  const kvHeads = config.int('num_key_value_heads');
+  const headDim = config.int('head_dim', { max: MAX_HEAD_DIM });
+  const heads = config.int('num_attention_heads', { max: MAX_HEADS });
+  const kvHeads = config.int('num_key_value_heads', { max: MAX_HEADS });
   requireDivisor(config, 'num_key_value_heads', kvHeads, heads);
   return {
     kind: 'gqa',

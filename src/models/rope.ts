@@ -66,7 +66,7 @@ function readYarn(scaling: Config): YarnScaling | null {
   if (type !== 'yarn') throw unsupported(scaling.name(key), type, '"default", "yarn"');
   return {
     factor: scaling.number('factor'),
-    originalPositions: scaling.int('original_max_position_embeddings'),
+    originalPositions: scaling.int('original_max_position_embeddings', { max: 2 ** 26 }),
     betaFast: scaling.number('beta_fast', { fallback: 32 }),
     betaSlow: scaling.number('beta_slow', { fallback: 1 }),
     mscale: scaling.number('mscale', { min: 0, fallback: 0 }),

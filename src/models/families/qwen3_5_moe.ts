@@ -9,6 +9,8 @@ import {
   layerNorms,
   layerPrefix,
   MAX_EXPERTS,
+  MAX_HEAD_DIM,
+  MAX_HEADS,
   requireDivisor,
   trunk,
 } from '../family.js';
@@ -31,7 +33,7 @@ export const qwen3_5_moe: Family = {
     }
     const full = fullAttentionLayers(config);
     const parameters = readRope(config, 0.25);
-    const dims = config.int('head_dim') * parameters.partialFactor;
+    const dims = config.int('head_dim', { max: MAX_HEAD_DIM }) * parameters.partialFactor;
     if (!Number.isInteger(dims) || dims % 2 !== 0) {
       throw unsupported('partial_rotary_factor', parameters.partialFactor, 'an even share of head_dim');
     }
@@ -67,16 +69,16 @@ function fullAttentionLayers(config: Config): boolean[] {
 
 function deltaNet(config: Config, layer: number): GatedDeltaNetSpec {
   const prefix = `${layerPrefix(layer)}.linear_attn`;
-  const keyHeads = config.int('linear_num_key_heads');
-  const valueHeads = config.int('linear_num_value_heads');
+  const keyHeads = config.int('linear_num_key_heads', { max: MAX_HEADS });
+  const valueHeads = config.int('linear_num_value_heads', { max: MAX_HEADS });
   requireDivisor(config, 'linear_num_key_heads', keyHeads, valueHeads);
   return {
     kind: 'gated_delta_net',
     keyHeads,
     valueHeads,
-    keyDim: config.int('linear_key_head_dim'),
-    valueDim: config.int('linear_value_head_dim'),
-    convKernel: config.int('linear_conv_kernel_dim', { max: 64 }),
+    keyDim: config.int('linear_key_head_dim', { max: MAX_HEAD_DIM }),
+    valueDim: config.int('linear_value_head_dim', { max: MAX_HEAD_DIM }),
+    convKernel: config.int('linear_conv_kernel_dim', { min: 2, max: 16 }),
     qkNormEps: QK_NORM_EPS,
     tensors: {
       qkv: `${prefix}.in_proj_qkv`,
