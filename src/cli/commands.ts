@@ -1,15 +1,23 @@
 // Names, options and examples of every command. Help is made from this, and what a command does is
 // imported only when it runs.
 
-import { InvalidArgumentError, Option, type Command } from 'commander';
-import { FlashmoeError } from '../base/errors.js';
+import { Option, type Command } from 'commander';
 import type { Quant } from '../installer/events.js';
+import {
+  examples,
+  modelOption,
+  oneModel,
+  portNumber,
+  quantOption,
+  repoOption,
+  revisionOption,
+  temperature,
+  wholeNumber,
+} from './command-options.js';
 import type { CliContext } from './context.js';
 
 export type Open = (command: Command) => CliContext;
 export type Done = (status: number) => void;
-
-type Example = readonly [command: string, what: string];
 
 /** Adds all commands to `program`. `open` builds the context of a run, `done` takes its exit status. */
 export function defineCommands(program: Command, open: Open, done: Done): void {
@@ -255,53 +263,4 @@ function defineUninstall(program: Command, open: Open, done: Done): void {
     ['flashmoe uninstall tiny --yes', 'one model; others, engine and service stay'],
     ['flashmoe uninstall --yes', 'models, engine, logs, settings and service'],
   ]);
-}
-
-function repoOption(): Option {
-  return new Option('--repo <org/name>', 'a repository of a supported family on the hub');
-}
-
-function revisionOption(): Option {
-  return new Option('--revision <name>', 'branch, tag or commit (default: main)');
-}
-
-function quantOption(): Option {
-  return new Option('--quant <bits>', 'of the experts (default: 4bit)').choices(['4bit', '2bit']);
-}
-
-function oneModel(argument: string | undefined, option: string | undefined): string | null {
-  if (argument !== undefined && option !== undefined && argument !== option) {
-    throw new FlashmoeError('ERR_USAGE', `${argument} and --model ${option} are two models`);
-  }
-  return argument ?? option ?? null;
-}
-
-function modelOption(): Option {
-  return new Option('--model <name>', 'a name of `flashmoe status`');
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It is not a whole number');
-  return Number(text);
-}
-
-function portNumber(text: string): number {
-  const port = wholeNumber(text);
-  if (port > 65_535) throw new InvalidArgumentError('Ports end at 65535');
-  return port;
-}
-
-function temperature(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !(value >= 0 && value <= 5)) {
-    throw new InvalidArgumentError('It is not a number from 0 to 5');
-  }
-  return value;
-}
-
-/** House rule: examples come before options. */
-function examples(command: Command, lines: readonly Example[]): void {
-  const width = Math.max(...lines.map(([text]) => text.length));
-  const text = lines.map(([example, what]) => `  ${example.padEnd(width)}  ${what}`).join('\n');
-  command.addHelpText('before', `Examples:\n${text}\n`);
 }

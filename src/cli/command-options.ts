@@ -1,0 +1,55 @@
+// Options and arguments that several commands share, and how their values are read.
+
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { FlashmoeError } from '../base/errors.js';
+
+type Example = readonly [command: string, what: string];
+
+export function repoOption(): Option {
+  return new Option('--repo <org/name>', 'a repository of a supported family on the hub');
+}
+
+export function revisionOption(): Option {
+  return new Option('--revision <name>', 'branch, tag or commit (default: main)');
+}
+
+export function quantOption(): Option {
+  return new Option('--quant <bits>', 'of the experts (default: 4bit)').choices(['4bit', '2bit']);
+}
+
+export function oneModel(argument: string | undefined, option: string | undefined): string | null {
+  if (argument !== undefined && option !== undefined && argument !== option) {
+    throw new FlashmoeError('ERR_USAGE', `${argument} and --model ${option} are two models`);
+  }
+  return argument ?? option ?? null;
+}
+
+export function modelOption(): Option {
+  return new Option('--model <name>', 'a name of `flashmoe status`');
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It is not a whole number');
+  return Number(text);
+}
+
+export function portNumber(text: string): number {
+  const port = wholeNumber(text);
+  if (port > 65_535) throw new InvalidArgumentError('Ports end at 65535');
+  return port;
+}
+
+export function temperature(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 5)) {
+    throw new InvalidArgumentError('It is not a number from 0 to 5');
+  }
+  return value;
+}
+
+/** House rule: examples come before options. */
+export function examples(command: Command, lines: readonly Example[]): void {
+  const width = Math.max(...lines.map(([text]) => text.length));
+  const text = lines.map(([example, what]) => `  ${example.padEnd(width)}  ${what}`).join('\n');
+  command.addHelpText('before', `Examples:\n${text}\n`);
+}
