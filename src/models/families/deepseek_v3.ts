@@ -9,6 +9,8 @@ import {
   layerNorms,
   layerPrefix,
   MAX_EXPERTS,
+  MAX_HEAD_DIM,
+  MAX_HEADS,
   trunk,
 } from '../family.js';
 import { type RopeParameters, readRope, ropeSpec, yarnSoftmaxFactor } from '../rope.js';
@@ -45,20 +47,20 @@ function mla(
   has: (name: string) => boolean,
 ): MlaSpec {
   const prefix = `${layerPrefix(layer)}.self_attn`;
-  const nopeDim = config.int('qk_nope_head_dim');
-  const ropeDim = config.int('qk_rope_head_dim');
+  const nopeDim = config.int('qk_nope_head_dim', { max: MAX_HEAD_DIM });
+  const ropeDim = config.int('qk_rope_head_dim', { max: MAX_HEAD_DIM });
   if (ropeDim % 2 !== 0) throw unsupported('qk_rope_head_dim', ropeDim, 'an even number');
   const qLoraRank = config.has('q_lora_rank') ? config.int('q_lora_rank') : null;
   // Conversions from February 2026 on store the two halves of kv_b_proj apart, one of them transposed.
   const isSplit = has(`${prefix}.embed_q.weight`);
   return {
     kind: 'mla',
-    heads: config.int('num_attention_heads'),
+    heads: config.int('num_attention_heads', { max: MAX_HEADS }),
     qLoraRank,
-    kvLoraRank: config.int('kv_lora_rank'),
+    kvLoraRank: config.int('kv_lora_rank', { max: 2 ** 14 }),
     nopeDim,
     ropeDim,
-    valueDim: config.int('v_head_dim'),
+    valueDim: config.int('v_head_dim', { max: MAX_HEAD_DIM }),
     scale: (nopeDim + ropeDim) ** -0.5 * yarnSoftmaxFactor(rope.yarn),
     loraNormEps: LORA_NORM_EPS,
     rope: ropeSpec(rope, ropeDim, 'interleaved'),

@@ -1,7 +1,7 @@
 // Grouped-query attention with normalised queries and keys; routed experts only.
 
 import type { Config } from '../config.js';
-import { denseMlp, type Family, gqa, layerCount, layerNorms, layerPrefix, MAX_EXPERTS, trunk } from '../family.js';
+import { denseMlp, type Family, gqa, layerCount, layerNorms, layerPrefix, MAX_EXPERTS, MAX_HEAD_DIM, trunk } from '../family.js';
 import { readRope, ropeSpec } from '../rope.js';
 import type { LayerSpec, MoeSpec } from '../spec.js';
 
@@ -9,7 +9,7 @@ export const qwen3_moe: Family = {
   modelType: 'qwen3_moe',
   readSpec(config) {
     config.only('use_sliding_window', false);
-    const rope = ropeSpec(readRope(config, 1), config.int('head_dim'), 'half');
+    const rope = ropeSpec(readRope(config, 1), config.int('head_dim', { max: MAX_HEAD_DIM }), 'half');
     const dense = new Set(config.ints('mlp_only_layers'));
     const step = config.int('decoder_sparse_step', { fallback: 1 });
     const layers = Array.from({ length: layerCount(config) }, (_, layer): LayerSpec => {
