@@ -39,13 +39,18 @@ struct Batch {
     Span scratch;
 };
 
+/// Parts begin on whole cache lines, as wide loads and GPUs want it.
+constexpr size_t kScratchAlign = 16;
+/// Most parts a block takes: what a batch's scratch has to spare for alignment.
+constexpr size_t kScratchParts = 8;
+
 /// Hands out consecutive parts of a batch's scratch.
 class ScratchCursor {
   public:
     explicit ScratchCursor(Span span) : span_(span) {}
     Span take(size_t floats) {
         const Span part = span_;
-        span_ = span_ + floats * sizeof(float);
+        span_ = span_ + (floats + kScratchAlign - 1) / kScratchAlign * kScratchAlign * sizeof(float);
         return part;
     }
 

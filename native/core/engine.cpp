@@ -72,7 +72,7 @@ void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
     std::vector<std::pair<Span*, size_t>> parts;
     room_.ropes.resize(model.ropes.all().size());
     parts = {{&room_.ids, tokens}, {&room_.h, floats}, {&room_.m, floats}, {&room_.y, floats},
-             {&room_.logits, size_t{logit_rows} * model.vocab}, {&room_.scratch, batch * model.scratch_floats},
+             {&room_.logits, size_t{logit_rows} * model.vocab}, {&room_.scratch, batch * model.scratch_floats + kScratchParts * kScratchAlign},
              {&routing_.ids, size_t{tokens} * model.max_top_k}, {&routing_.weights, size_t{tokens} * model.max_top_k}};
     for (size_t i = 0; i < room_.ropes.size(); ++i) {
         parts.emplace_back(&room_.ropes[i], size_t{tokens} * model.ropes.all()[i].dims);

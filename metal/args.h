@@ -1,0 +1,103 @@
+// Arguments of the kernels, included by host and kernels alike. Only 32-bit members, so both sides agree on
+// layout without padding rules. Offsets and strides count elements unless a name says bytes.
+#ifndef FLASHMOE_METAL_ARGS_H
+#define FLASHMOE_METAL_ARGS_H
+
+#ifndef __METAL_VERSION__
+#include <stdint.h>
+#endif
+
+/// y[t, r] = sum_c W[r, c] x[t, c]; quantised weights with `group` columns a scale.
+struct FmLinearArgs {
+    uint32_t rows, cols, group, tokens;
+    uint32_t x_stride, y_stride;
+};
+
+struct FmEmbedArgs {
+    uint32_t cols, group;
+};
+
+struct FmNormArgs {
+    uint32_t width;
+    float eps;
+};
+
+struct FmCountArgs {
+    uint32_t count;
+};
+
+struct FmGatedAddArgs {
+    uint32_t width, gated;
+};
+
+/// Queries [tokens, heads, q_stride], keys and values [tokens, kv_heads, head_dim]; caches in 16 bits.
+struct FmGqaAppendArgs {
+    uint32_t heads, kv_heads, head_dim, q_stride;
+    uint32_t rope_dims, interleaved, normed, position;
+    float eps;
+};
+
+struct FmGqaAttendArgs {
+    uint32_t heads, kv_heads, head_dim, q_stride;
+    uint32_t position, splits, split_keys;
+    float scale;
+};
+
+/// Joins the splits of FmGqaAttend; the gate stands behind each query.
+struct FmGqaMergeArgs {
+    uint32_t heads, head_dim, q_stride, gated, splits;
+};
+
+struct FmDeltaConvArgs {
+    uint32_t channels, kernel, tokens;
+    uint32_t key_heads, key_dim;
+    float qk_norm_eps;
+};
+
+struct FmDeltaStepArgs {
+    uint32_t key_heads, value_heads, key_dim, value_dim, tokens;
+    float norm_eps;
+};
+
+struct FmMlaAppendArgs {
+    uint32_t heads, latent_dim, nope_dim, rope_dim;
+    uint32_t interleaved, position;
+    float eps;
+};
+
+struct FmMlaAttendArgs {
+    uint32_t heads, latent_dim, rope_dim;
+    uint32_t rope_stride, rope_offset;
+    uint32_t position, splits, split_keys;
+    float scale;
+};
+
+/// A matrix a head: rows [first_row, first_row + rows) of each head's head_rows. Strides from head to head.
+struct FmHeadLinearArgs {
+    uint32_t heads, head_rows, first_row, rows, cols, group;
+    uint32_t x_stride, y_stride;
+};
+
+struct FmRouterArgs {
+    uint32_t experts, top_k, groups, top_groups;
+    uint32_t sigmoid, normalise, biased;
+    float scale;
+};
+
+/// One expert's matrices as byte offsets into the expert buffer, and the entries that chose it.
+struct FmExpertWork {
+    uint32_t gate_weight, gate_scales, gate_biases;
+    uint32_t up_weight, up_scales, up_biases;
+    uint32_t down_weight, down_scales, down_biases;
+    uint32_t first, count;
+};
+
+struct FmExpertArgs {
+    uint32_t hidden, width, group, works;
+};
+
+struct FmCombineArgs {
+    uint32_t hidden, entries;
+};
+
+#endif

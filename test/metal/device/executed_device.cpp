@@ -1,0 +1,166 @@
+#include "device/executed_device.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include <unistd.h>
+
+namespace fm_msl {
+namespace {
+
+using namespace flashmoe;
+
+std::atomic<int> live{0};
+const size_t PAGE = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+
+/// Misuse of the API is a bug in host code, found where it happens.
+[[noreturn]] void misuse(const char *what) {
+    fprintf(stderr, "device API: %s\n", what);
+    abort();
+}
+
+class ExecutedBuffer final : public gpu::Buffer {
+  public:
+    ExecutedBuffer(void *memory, size_t bytes, bool owned)
+        : memory_(static_cast<std::byte *>(memory)), bytes_(bytes), owned_(owned) {
+        live++;
+    }
+    ~ExecutedBuffer() override {
+        if (owned_) free(memory_);
+        live--;
+    }
+    std::byte *contents() override { return memory_; }
+    size_t size() const override { return bytes_; }
+
+  private:
+    std::byte *memory_;
+    size_t bytes_;
+    bool owned_;
+};
+
+class ExecutedPipeline final : public gpu::Pipeline {
+  public:
+    explicit ExecutedPipeline(Entry entry) : entry(entry) { live++; }
+    ~ExecutedPipeline() override { live--; }
+    uint32_t max_threads() const override { return 1024; }
+    const Entry entry;
+};
+
+struct Dispatch {
+    Entry entry;
+    Launch launch;
+    /// Storage of inline bytes; launch.buffers point into it.
+    std::vector<std::vector<unsigned char>> inline_bytes;
+};
+
+class ExecutedCommand final : public gpu::Command {
+  public:
+    explicit ExecutedCommand(const ExecutedOptions &options) : options_(options) { live++; }
+    ~ExecutedCommand() override { live--; }
+
+    void use(const gpu::Pipeline &pipeline) override {
+        open();
+        entry_ = static_cast<const ExecutedPipeline &>(pipeline).entry;
+        bindings_ = {};
+        inline_bytes_.assign(MAX_BUFFERS, {});
+    }
+    void bind(uint32_t index, gpu::Buffer &buffer, size_t offset) override {
+        open();
+        if (index >= MAX_BUFFERS) misuse("buffer index over 30");
+        if (offset >= buffer.size()) misuse("offset behind the end of a buffer");
+        bindings_.buffers[index] = buffer.contents() + offset;
+    }
+    void bind_bytes(uint32_t index, const void *bytes, size_t size) override {
+        open();
+        if (index >= MAX_BUFFERS) misuse("buffer index over 30");
+        if (size == 0 || size > 4096) misuse("inline bytes must be 1 to 4096");
+        const auto *from = static_cast<const unsigned char *>(bytes);
+        inline_bytes_[index].assign(from, from + size);
+    }
+    void dispatch(gpu::Size3 groups, gpu::Size3 threads) override {
+        open();
+        if (entry_ == nullptr) misuse("dispatch without a pipeline");
+        if (groups.x == 0 || groups.y == 0 || groups.z == 0) misuse("dispatch of nothing");
+        Dispatch &dispatch = pending_.emplace_back();
+        dispatch.entry = entry_;
+        dispatch.launch = bindings_;
+        dispatch.launch.threadgroups = {groups.x, groups.y, groups.z};
+        dispatch.launch.threads = {threads.x, threads.y, threads.z};
+        dispatch.inline_bytes = inline_bytes_;
+        for (int i = 0; i < MAX_BUFFERS; i++) {
+            if (!dispatch.inline_bytes[i].empty()) dispatch.launch.buffers[i] = dispatch.inline_bytes[i].data();
+        }
+    }
+    void barrier() override {
+        open();
+        // Last to first: a forgotten barrier reads what has not been written yet.
+        for (size_t i = pending_.size(); i > 0 && error_.empty(); i--) {
+            error_ = run(pending_[i - 1].launch, pending_[i - 1].entry, options_.schedule, options_.os_threads, options_.seed);
+        }
+        pending_.clear();
+    }
+    void commit() override {
+        barrier();
+        committed_ = true;
+    }
+    std::string wait() override {
+        if (!committed_) misuse("wait before commit");
+        return error_;
+    }
+    double seconds() const override { return 0; }
+
+  private:
+    void open() const {
+        if (committed_) misuse("encoding after commit");
+    }
+
+    ExecutedOptions options_;
+    Entry entry_ = nullptr;
+    Launch bindings_;
+    std::vector<std::vector<unsigned char>> inline_bytes_;
+    std::vector<Dispatch> pending_;
+    std::string error_;
+    bool committed_ = false;
+};
+
+class ExecutedDevice final : public gpu::Device {
+  public:
+    explicit ExecutedDevice(const ExecutedOptions &options) : options_(options) {}
+
+    gpu::DeviceFacts facts() const override { return {"executed kernels", 1ull << 34, 1ull << 34, false}; }
+    std::unique_ptr<gpu::Buffer> allocate(size_t bytes) override {
+        void *memory = nullptr;
+        if (posix_memalign(&memory, PAGE, bytes) != 0) return nullptr;
+        memset(memory, 0xff, bytes); // poison: a kernel that reads what nobody wrote yields NaN
+        return std::make_unique<ExecutedBuffer>(memory, bytes, true);
+    }
+    std::unique_ptr<gpu::Buffer> wrap(void *memory, size_t bytes) override {
+        if (reinterpret_cast<uintptr_t>(memory) % PAGE != 0) misuse("wrapped memory must begin on a page");
+        if (bytes == 0 || bytes % PAGE != 0) misuse("wrapped memory must be whole pages");
+        return std::make_unique<ExecutedBuffer>(memory, bytes, false);
+    }
+    // The kernels were translated at build time from the same text.
+    std::string compile(const std::string &source) override { return source.empty() ? "no kernel source" : ""; }
+    std::unique_ptr<gpu::Pipeline> pipeline(const std::string &name) override {
+        Entry entry = find_kernel(name);
+        return entry == nullptr ? nullptr : std::make_unique<ExecutedPipeline>(entry);
+    }
+    std::unique_ptr<gpu::Command> command() override { return std::make_unique<ExecutedCommand>(options_); }
+
+  private:
+    ExecutedOptions options_;
+};
+
+} // namespace
+
+std::unique_ptr<gpu::Device> open_executed_device(const ExecutedOptions &options) {
+    return std::make_unique<ExecutedDevice>(options);
+}
+
+int live_objects() { return live; }
+
+} // namespace fm_msl

@@ -1,0 +1,23 @@
+// The thin device API over executed kernels. Stricter than a GPU: dispatches between two barriers run last to first,
+// sizes and alignments are held to what Metal's validation demands, and nothing stays alive unnoticed.
+#pragma once
+
+#include <memory>
+
+#include "backend/metal/device.h"
+#include "executor/executor.h"
+
+namespace fm_msl {
+
+struct ExecutedOptions {
+    Schedule schedule = Schedule::forward;
+    int os_threads = 2;
+    uint64_t seed = 1;
+};
+
+std::unique_ptr<flashmoe::gpu::Device> open_executed_device(const ExecutedOptions &options);
+
+/// Live buffers, pipelines and commands: zero when everything was given back.
+int live_objects();
+
+} // namespace fm_msl

@@ -1,0 +1,61 @@
+// Runs translated MSL kernels on a CPU: one fiber a thread, threadgroups spread over OS threads. Stops with
+// both places named when threads wait at different barriers; fills threadgroup memory with NaN bytes first.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fm_msl {
+
+constexpr uint32_t SIMD_WIDTH = 32;
+constexpr int MAX_BUFFERS = 31;
+constexpr size_t THREADGROUP_MEMORY = 32768;
+
+/// What a simd operation passes between lanes; as words, so that copying it is never a library call a sanitizer watches.
+struct Exchange {
+    uint64_t words[2];
+};
+
+struct Size3 {
+    uint32_t x = 1, y = 1, z = 1;
+};
+
+/// Order in which runnable fibers are resumed. A right kernel gives the same result under all.
+enum class Schedule { forward, reverse, random };
+
+struct Launch {
+    void *buffers[MAX_BUFFERS] = {};
+    size_t threadgroup_bytes[MAX_BUFFERS] = {};
+    Size3 threadgroups, threads;
+};
+
+using Entry = void (*)(const Launch &);
+
+/// Puts a kernel into the table at static initialisation.
+struct Registration {
+    Registration(const char *name, Entry entry);
+};
+
+Entry find_kernel(const std::string &name);
+std::vector<std::string> kernel_names();
+
+/// Runs every threadgroup. Returns an empty string, or what went wrong.
+std::string run(const Launch &launch, Entry entry, Schedule schedule, int os_threads, uint64_t seed);
+
+// Called from kernels.
+Size3 threadgroup_position();
+Size3 threadgroups_per_grid();
+Size3 thread_position();
+Size3 threads_per_threadgroup();
+uint32_t thread_index();
+uint32_t thread_count();
+void *static_threadgroup(int id, size_t bytes);
+void *dynamic_threadgroup(int index);
+void barrier(int line);
+void simd_barrier(int line);
+/// Gives `value` to the simdgroup and returns what `lane` gave.
+Exchange simd_exchange(Exchange value, uint32_t lane, int line);
+
+} // namespace fm_msl

@@ -1,0 +1,48 @@
+// Runs a packed model through the Metal backend's host code and the executed kernels, and writes logits as raw f32.
+// Usage: metal-model MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE EXPERTS_PER_TOKEN TOKEN...
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "backend/metal/metal_backend.h"
+#include "core/session.h"
+#include "device/executed_device.h"
+
+int main(int argc, char **argv) {
+    using namespace flashmoe;
+    if (argc < 8) return 64;
+    const EngineOptions options{argv[1], argv[2], 1, 2, 0, static_cast<uint32_t>(atoi(argv[6]))};
+    const size_t piece = strtoull(argv[4], nullptr, 10);
+    fm_msl::ExecutedOptions executed;
+    if (strcmp(argv[5], "reverse") == 0) executed.schedule = fm_msl::Schedule::reverse;
+    if (strcmp(argv[5], "random") == 0) executed.schedule = fm_msl::Schedule::random;
+    std::vector<int32_t> tokens;
+    for (int i = 7; i < argc; i++) tokens.push_back(atoi(argv[i]));
+    try {
+        auto backend = std::make_unique<metal::MetalBackend>(fm_msl::open_executed_device(executed), "translated");
+        const metal::MetalBackend &metal = *backend;
+        auto engine = std::make_shared<Engine>(options, std::move(backend));
+        Session session(engine, static_cast<uint32_t>(tokens.size()) + 1);
+        const size_t vocab = engine->info().vocab_size;
+        std::vector<float> logits(tokens.size() * vocab);
+        for (size_t at = 0; at < tokens.size(); at += piece) {
+            const size_t count = std::min(piece, tokens.size() - at);
+            session.evaluate(tokens.data() + at, count, logits.data() + at * vocab, nullptr, {});
+        }
+        FILE *out = fopen(argv[3], "wb");
+        if (out == nullptr || fwrite(logits.data(), sizeof(float), logits.size(), out) != logits.size()) return 1;
+        fclose(out);
+        printf("dispatches %llu waits %llu\n", static_cast<unsigned long long>(metal.counters().dispatches),
+               static_cast<unsigned long long>(metal.counters().waits));
+    } catch (const Error &error) {
+        fprintf(stderr, "%s\n", error.what());
+        return 1;
+    }
+    if (fm_msl::live_objects() != 0) {
+        fprintf(stderr, "%d device objects left\n", fm_msl::live_objects());
+        return 1;
+    }
+    return 0;
+}
