@@ -6,7 +6,7 @@
 constant constexpr uint FM_MAX_CONV = 8;
 
 /// Convolution over the tokens of a batch, then silu; the history moves on by as many tokens. In place.
-/// Grid: (ceil(channels / threads)). history [kernel - 1, channels], oldest first.
+/// Grid: (ceil(channels / threads)). weight [kernel, channels], history [kernel - 1, channels], oldest first.
 kernel void fm_delta_conv(device float* qkv [[buffer(0)]],
                           device const float* weight [[buffer(1)]],
                           device float* history [[buffer(2)]],
@@ -17,7 +17,8 @@ kernel void fm_delta_conv(device float* qkv [[buffer(0)]],
     float past[FM_MAX_CONV];
     uint before = args.kernel - 1;
     for (uint i = 0; i < before; i++) past[i] = history[i * args.channels + channel];
-    device const float* taps = weight + channel * args.kernel;
+    float taps[FM_MAX_CONV];
+    for (uint i = 0; i < args.kernel; i++) taps[i] = weight[i * args.channels + channel];
     for (uint t = 0; t < args.tokens; t++) {
         float now = qkv[t * args.channels + channel];
         float sum = taps[before] * now;

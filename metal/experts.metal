@@ -36,6 +36,15 @@ static inline void fm_expert_rows(device const uchar* data, uint weight, uint sc
     }
 }
 
+/// The same for unquantised weights of type S.
+template <typename S>
+static inline float fm_expert_row(device const uchar* data, uint weight, uint row, uint cols, device const float* x, uint lane) {
+    device const S* line = (device const S*)(data + weight) + ulong(row) * cols;
+    float sum = 0.0f;
+    for (uint column = lane; column < cols; column += FM_SIMD) sum = fma(float(line[column]), x[column], sum);
+    return simd_sum(sum);
+}
+
 /// h[entry, row] = silu(gate . x[token]) * (up . x[token]).
 /// Grid: (ceil(width / (ROWS * simdgroups)), entries). tokens[entry] names the row of x.
 template <int BITS, typename S, int ROWS>
@@ -95,6 +104,47 @@ kernel void fm_expert_down(device const uchar* data [[buffer(0)]],
     }
 }
 
+/// Unquantised weights: one row a simdgroup. Grid: (ceil(width / simdgroups), entries).
+template <typename S>
+kernel void fm_expert_gate_up_plain(device const uchar* data [[buffer(0)]],
+                                    constant FmExpertWork* works [[buffer(1)]],
+                                    constant uint* tokens [[buffer(2)]],
+                                    device const float* x [[buffer(3)]],
+                                    device float* h [[buffer(4)]],
+                                    constant FmExpertArgs& args [[buffer(5)]],
+                                    uint3 block [[threadgroup_position_in_grid]],
+                                    uint lane [[thread_index_in_simdgroup]],
+                                    uint simd [[simdgroup_index_in_threadgroup]],
+                                    uint simds [[simdgroups_per_threadgroup]])
+{
+    uint work = fm_work_of(works, args.works, block.y);
+    uint row = block.x * simds + simd;
+    uint safe = min(row, args.width - 1);
+    device const float* input = x + ulong(tokens[block.y]) * args.hidden;
+    float gate = fm_expert_row<S>(data, works[work].gate_weight, safe, args.hidden, input, lane);
+    float up = fm_expert_row<S>(data, works[work].up_weight, safe, args.hidden, input, lane);
+    if (lane == 0 && row < args.width) h[block.y * args.width + row] = fm_silu(gate) * up;
+}
+
+template <typename S>
+kernel void fm_expert_down_plain(device const uchar* data [[buffer(0)]],
+                                 constant FmExpertWork* works [[buffer(1)]],
+                                 constant float* weights [[buffer(2)]],
+                                 device const float* h [[buffer(3)]],
+                                 device float* out [[buffer(4)]],
+                                 constant FmExpertArgs& args [[buffer(5)]],
+                                 uint3 block [[threadgroup_position_in_grid]],
+                                 uint lane [[thread_index_in_simdgroup]],
+                                 uint simd [[simdgroup_index_in_threadgroup]],
+                                 uint simds [[simdgroups_per_threadgroup]])
+{
+    uint work = fm_work_of(works, args.works, block.y);
+    uint row = block.x * simds + simd;
+    uint safe = min(row, args.hidden - 1);
+    float sum = fm_expert_row<S>(data, works[work].down_weight, safe, args.width, h + block.y * args.width, lane);
+    if (lane == 0 && row < args.hidden) out[ulong(block.y) * args.hidden + row] = weights[block.y] * sum;
+}
+
 /// y[token] += every entry of that token, in ascending entry order, so that the sum does not depend on timing.
 /// Grid: (ceil(hidden / threads), tokens).
 kernel void fm_combine(device const float* out [[buffer(0)]],
@@ -114,11 +164,27 @@ kernel void fm_combine(device const float* out [[buffer(0)]],
     y[ulong(block.y) * args.hidden + column] = sum;
 }
 
+template [[host_name("fm_expert_gate_up_q2_bf16")]] [[kernel]] decltype(fm_expert_gate_up<2, bfloat, 4>) fm_expert_gate_up<2, bfloat, 4>;
+template [[host_name("fm_expert_gate_up_q2_f16")]] [[kernel]] decltype(fm_expert_gate_up<2, half, 4>) fm_expert_gate_up<2, half, 4>;
+template [[host_name("fm_expert_gate_up_q2_f32")]] [[kernel]] decltype(fm_expert_gate_up<2, float, 4>) fm_expert_gate_up<2, float, 4>;
 template [[host_name("fm_expert_gate_up_q4_bf16")]] [[kernel]] decltype(fm_expert_gate_up<4, bfloat, 4>) fm_expert_gate_up<4, bfloat, 4>;
 template [[host_name("fm_expert_gate_up_q4_f16")]] [[kernel]] decltype(fm_expert_gate_up<4, half, 4>) fm_expert_gate_up<4, half, 4>;
+template [[host_name("fm_expert_gate_up_q4_f32")]] [[kernel]] decltype(fm_expert_gate_up<4, float, 4>) fm_expert_gate_up<4, float, 4>;
 template [[host_name("fm_expert_gate_up_q8_bf16")]] [[kernel]] decltype(fm_expert_gate_up<8, bfloat, 2>) fm_expert_gate_up<8, bfloat, 2>;
-template [[host_name("fm_expert_gate_up_q2_bf16")]] [[kernel]] decltype(fm_expert_gate_up<2, bfloat, 4>) fm_expert_gate_up<2, bfloat, 4>;
+template [[host_name("fm_expert_gate_up_q8_f16")]] [[kernel]] decltype(fm_expert_gate_up<8, half, 2>) fm_expert_gate_up<8, half, 2>;
+template [[host_name("fm_expert_gate_up_q8_f32")]] [[kernel]] decltype(fm_expert_gate_up<8, float, 2>) fm_expert_gate_up<8, float, 2>;
+template [[host_name("fm_expert_down_q2_bf16")]] [[kernel]] decltype(fm_expert_down<2, bfloat, 4>) fm_expert_down<2, bfloat, 4>;
+template [[host_name("fm_expert_down_q2_f16")]] [[kernel]] decltype(fm_expert_down<2, half, 4>) fm_expert_down<2, half, 4>;
+template [[host_name("fm_expert_down_q2_f32")]] [[kernel]] decltype(fm_expert_down<2, float, 4>) fm_expert_down<2, float, 4>;
 template [[host_name("fm_expert_down_q4_bf16")]] [[kernel]] decltype(fm_expert_down<4, bfloat, 4>) fm_expert_down<4, bfloat, 4>;
 template [[host_name("fm_expert_down_q4_f16")]] [[kernel]] decltype(fm_expert_down<4, half, 4>) fm_expert_down<4, half, 4>;
+template [[host_name("fm_expert_down_q4_f32")]] [[kernel]] decltype(fm_expert_down<4, float, 4>) fm_expert_down<4, float, 4>;
 template [[host_name("fm_expert_down_q8_bf16")]] [[kernel]] decltype(fm_expert_down<8, bfloat, 2>) fm_expert_down<8, bfloat, 2>;
-template [[host_name("fm_expert_down_q2_bf16")]] [[kernel]] decltype(fm_expert_down<2, bfloat, 4>) fm_expert_down<2, bfloat, 4>;
+template [[host_name("fm_expert_down_q8_f16")]] [[kernel]] decltype(fm_expert_down<8, half, 2>) fm_expert_down<8, half, 2>;
+template [[host_name("fm_expert_down_q8_f32")]] [[kernel]] decltype(fm_expert_down<8, float, 2>) fm_expert_down<8, float, 2>;
+template [[host_name("fm_expert_gate_up_bf16")]] [[kernel]] decltype(fm_expert_gate_up_plain<bfloat>) fm_expert_gate_up_plain<bfloat>;
+template [[host_name("fm_expert_down_bf16")]] [[kernel]] decltype(fm_expert_down_plain<bfloat>) fm_expert_down_plain<bfloat>;
+template [[host_name("fm_expert_gate_up_f16")]] [[kernel]] decltype(fm_expert_gate_up_plain<half>) fm_expert_gate_up_plain<half>;
+template [[host_name("fm_expert_down_f16")]] [[kernel]] decltype(fm_expert_down_plain<half>) fm_expert_down_plain<half>;
+template [[host_name("fm_expert_gate_up_f32")]] [[kernel]] decltype(fm_expert_gate_up_plain<float>) fm_expert_gate_up_plain<float>;
+template [[host_name("fm_expert_down_f32")]] [[kernel]] decltype(fm_expert_down_plain<float>) fm_expert_down_plain<float>;

@@ -71,8 +71,12 @@ kernel void fm_matmul(device const uint* weight [[buffer(0)]],
     }
 }
 
+template [[host_name("fm_matmul_q2_bf16")]] [[kernel]] decltype(fm_matmul<2, bfloat>) fm_matmul<2, bfloat>;
+template [[host_name("fm_matmul_q2_f16")]] [[kernel]] decltype(fm_matmul<2, half>) fm_matmul<2, half>;
+template [[host_name("fm_matmul_q2_f32")]] [[kernel]] decltype(fm_matmul<2, float>) fm_matmul<2, float>;
 template [[host_name("fm_matmul_q4_bf16")]] [[kernel]] decltype(fm_matmul<4, bfloat>) fm_matmul<4, bfloat>;
 template [[host_name("fm_matmul_q4_f16")]] [[kernel]] decltype(fm_matmul<4, half>) fm_matmul<4, half>;
+template [[host_name("fm_matmul_q4_f32")]] [[kernel]] decltype(fm_matmul<4, float>) fm_matmul<4, float>;
 template [[host_name("fm_matmul_q8_bf16")]] [[kernel]] decltype(fm_matmul<8, bfloat>) fm_matmul<8, bfloat>;
 template [[host_name("fm_matmul_q8_f16")]] [[kernel]] decltype(fm_matmul<8, half>) fm_matmul<8, half>;
-template [[host_name("fm_matmul_q2_bf16")]] [[kernel]] decltype(fm_matmul<2, bfloat>) fm_matmul<2, bfloat>;
+template [[host_name("fm_matmul_q8_f32")]] [[kernel]] decltype(fm_matmul<8, float>) fm_matmul<8, float>;

@@ -164,14 +164,24 @@ kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
     y[(block.z * args.heads + block.y) * args.y_stride + column] = sum;
 }
 
+template [[host_name("fm_head_matvec_transposed_q2_bf16")]] [[kernel]] decltype(fm_head_matvec_transposed_q<2, bfloat>) fm_head_matvec_transposed_q<2, bfloat>;
+template [[host_name("fm_head_matvec_transposed_q2_f16")]] [[kernel]] decltype(fm_head_matvec_transposed_q<2, half>) fm_head_matvec_transposed_q<2, half>;
+template [[host_name("fm_head_matvec_transposed_q2_f32")]] [[kernel]] decltype(fm_head_matvec_transposed_q<2, float>) fm_head_matvec_transposed_q<2, float>;
 template [[host_name("fm_head_matvec_transposed_q4_bf16")]] [[kernel]] decltype(fm_head_matvec_transposed_q<4, bfloat>) fm_head_matvec_transposed_q<4, bfloat>;
 template [[host_name("fm_head_matvec_transposed_q4_f16")]] [[kernel]] decltype(fm_head_matvec_transposed_q<4, half>) fm_head_matvec_transposed_q<4, half>;
+template [[host_name("fm_head_matvec_transposed_q4_f32")]] [[kernel]] decltype(fm_head_matvec_transposed_q<4, float>) fm_head_matvec_transposed_q<4, float>;
 template [[host_name("fm_head_matvec_transposed_q8_bf16")]] [[kernel]] decltype(fm_head_matvec_transposed_q<8, bfloat>) fm_head_matvec_transposed_q<8, bfloat>;
 template [[host_name("fm_head_matvec_transposed_q8_f16")]] [[kernel]] decltype(fm_head_matvec_transposed_q<8, half>) fm_head_matvec_transposed_q<8, half>;
+template [[host_name("fm_head_matvec_transposed_q8_f32")]] [[kernel]] decltype(fm_head_matvec_transposed_q<8, float>) fm_head_matvec_transposed_q<8, float>;
+template [[host_name("fm_head_matvec_q2_bf16")]] [[kernel]] decltype(fm_head_matvec<2, bfloat>) fm_head_matvec<2, bfloat>;
+template [[host_name("fm_head_matvec_q2_f16")]] [[kernel]] decltype(fm_head_matvec<2, half>) fm_head_matvec<2, half>;
+template [[host_name("fm_head_matvec_q2_f32")]] [[kernel]] decltype(fm_head_matvec<2, float>) fm_head_matvec<2, float>;
 template [[host_name("fm_head_matvec_q4_bf16")]] [[kernel]] decltype(fm_head_matvec<4, bfloat>) fm_head_matvec<4, bfloat>;
 template [[host_name("fm_head_matvec_q4_f16")]] [[kernel]] decltype(fm_head_matvec<4, half>) fm_head_matvec<4, half>;
+template [[host_name("fm_head_matvec_q4_f32")]] [[kernel]] decltype(fm_head_matvec<4, float>) fm_head_matvec<4, float>;
 template [[host_name("fm_head_matvec_q8_bf16")]] [[kernel]] decltype(fm_head_matvec<8, bfloat>) fm_head_matvec<8, bfloat>;
 template [[host_name("fm_head_matvec_q8_f16")]] [[kernel]] decltype(fm_head_matvec<8, half>) fm_head_matvec<8, half>;
+template [[host_name("fm_head_matvec_q8_f32")]] [[kernel]] decltype(fm_head_matvec<8, float>) fm_head_matvec<8, float>;
 template [[host_name("fm_head_matvec_bf16")]] [[kernel]] decltype(fm_head_matvec_plain<bfloat>) fm_head_matvec_plain<bfloat>;
 template [[host_name("fm_head_matvec_f16")]] [[kernel]] decltype(fm_head_matvec_plain<half>) fm_head_matvec_plain<half>;
 template [[host_name("fm_head_matvec_f32")]] [[kernel]] decltype(fm_head_matvec_plain<float>) fm_head_matvec_plain<float>;

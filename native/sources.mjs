@@ -4,7 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const native = dirname(fileURLToPath(import.meta.url));
-const rooms = ['addon', 'core', 'blocks', 'quant', 'pack', 'experts', 'backend', 'backend/cpu'];
+const rooms = ['addon', 'core', 'blocks', 'quant', 'pack', 'experts', 'backend', 'backend/cpu', 'backend/checks'];
 
 for (const room of rooms) {
   let names = [];

@@ -351,6 +351,7 @@ void MetalBackend::experts(const ExpertBatch& op) {
     float weights[kMaxExpertEntries];
     uint32_t entries = 0, last_token = 0;
     const auto place = [&](const Span& span) {
+        if (!span) return 0u; // unquantised: no scales
         // One buffer holds all slots; 32-bit byte offsets reach 4 GiB.
         if (span.buffer != slots || span.offset > UINT32_MAX) fail(FM_ENGINE, "expert slots lie in more than one buffer");
         return static_cast<uint32_t>(span.offset);

@@ -1,10 +1,11 @@
 #include "device/executed_device.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
+#include <set>
 #include <vector>
 
 #include <unistd.h>
@@ -21,6 +22,11 @@ const size_t PAGE = static_cast<size_t>(sysconf(_SC_PAGESIZE));
 [[noreturn]] void misuse(const char *what) {
     fprintf(stderr, "device API: %s\n", what);
     abort();
+}
+
+std::set<std::string> &used_kernels() {
+    static std::set<std::string> names;
+    return names;
 }
 
 class ExecutedBuffer final : public gpu::Buffer {
@@ -44,10 +50,10 @@ class ExecutedBuffer final : public gpu::Buffer {
 
 class ExecutedPipeline final : public gpu::Pipeline {
   public:
-    explicit ExecutedPipeline(Entry entry) : entry(entry) { live++; }
+    explicit ExecutedPipeline(const Kernel &kernel) : kernel(kernel) { live++; }
     ~ExecutedPipeline() override { live--; }
     uint32_t max_threads() const override { return 1024; }
-    const Entry entry;
+    const Kernel &kernel;
 };
 
 struct Dispatch {
@@ -64,7 +70,7 @@ class ExecutedCommand final : public gpu::Command {
 
     void use(const gpu::Pipeline &pipeline) override {
         open();
-        entry_ = static_cast<const ExecutedPipeline &>(pipeline).entry;
+        kernel_ = &static_cast<const ExecutedPipeline &>(pipeline).kernel;
         bindings_ = {};
         inline_bytes_.assign(MAX_BUFFERS, {});
     }
@@ -83,10 +89,10 @@ class ExecutedCommand final : public gpu::Command {
     }
     void dispatch(gpu::Size3 groups, gpu::Size3 threads) override {
         open();
-        if (entry_ == nullptr) misuse("dispatch without a pipeline");
+        if (kernel_ == nullptr) misuse("dispatch without a pipeline");
         if (groups.x == 0 || groups.y == 0 || groups.z == 0) misuse("dispatch of nothing");
         Dispatch &dispatch = pending_.emplace_back();
-        dispatch.entry = entry_;
+        dispatch.entry = kernel_->entry;
         dispatch.launch = bindings_;
         dispatch.launch.threadgroups = {groups.x, groups.y, groups.z};
         dispatch.launch.threads = {threads.x, threads.y, threads.z};
@@ -94,6 +100,7 @@ class ExecutedCommand final : public gpu::Command {
         for (int i = 0; i < MAX_BUFFERS; i++) {
             if (!dispatch.inline_bytes[i].empty()) dispatch.launch.buffers[i] = dispatch.inline_bytes[i].data();
         }
+        check_bindings(dispatch);
     }
     void barrier() override {
         open();
@@ -114,12 +121,31 @@ class ExecutedCommand final : public gpu::Command {
     double seconds() const override { return 0; }
 
   private:
+    /// Exactly what the kernel declares is bound, and structures have its size.
+    void check_bindings(const Dispatch &dispatch) const {
+        const auto complain = [&](size_t index, const char *what) {
+            misuse((kernel_->name + ", buffer " + std::to_string(index) + ": " + what).c_str());
+        };
+        size_t bound = 0;
+        for (const void *address : dispatch.launch.buffers) bound += address != nullptr;
+        for (const Binding &binding : kernel_->bindings) {
+            const size_t given = dispatch.inline_bytes[binding.index].size();
+            if (dispatch.launch.buffers[binding.index] == nullptr) complain(binding.index, "not bound");
+            if (binding.bytes == 0 && given != 0) complain(binding.index, "inline bytes for device memory");
+            if (binding.bytes != 0 && given == 0) continue; // a buffer may hold constants, too
+            if (binding.array ? given % std::max<size_t>(binding.bytes, 1) != 0 : given != binding.bytes) {
+                complain(binding.index, "a structure of another size");
+            }
+        }
+        if (bound != kernel_->bindings.size()) misuse((kernel_->name + ": more is bound than it declares").c_str());
+        used_kernels().insert(kernel_->name);
+    }
     void open() const {
         if (committed_) misuse("encoding after commit");
     }
 
     ExecutedOptions options_;
-    Entry entry_ = nullptr;
+    const Kernel *kernel_ = nullptr;
     Launch bindings_;
     std::vector<std::vector<unsigned char>> inline_bytes_;
     std::vector<Dispatch> pending_;
@@ -146,8 +172,8 @@ class ExecutedDevice final : public gpu::Device {
     // The kernels were translated at build time from the same text.
     std::string compile(const std::string &source) override { return source.empty() ? "no kernel source" : ""; }
     std::unique_ptr<gpu::Pipeline> pipeline(const std::string &name) override {
-        Entry entry = find_kernel(name);
-        return entry == nullptr ? nullptr : std::make_unique<ExecutedPipeline>(entry);
+        const Kernel *kernel = find_kernel(name);
+        return kernel == nullptr ? nullptr : std::make_unique<ExecutedPipeline>(*kernel);
     }
     std::unique_ptr<gpu::Command> command() override { return std::make_unique<ExecutedCommand>(options_); }
 
@@ -162,5 +188,13 @@ std::unique_ptr<gpu::Device> open_executed_device(const ExecutedOptions &options
 }
 
 int live_objects() { return live; }
+
+std::vector<std::string> unused_kernels() {
+    std::vector<std::string> names;
+    for (const std::string &name : kernel_names()) {
+        if (!used_kernels().contains(name)) names.push_back(name);
+    }
+    return names;
+}
 
 } // namespace fm_msl

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "backend/metal/device.h"
 #include "executor/executor.h"
@@ -19,5 +21,8 @@ std::unique_ptr<flashmoe::gpu::Device> open_executed_device(const ExecutedOption
 
 /// Live buffers, pipelines and commands: zero when everything was given back.
 int live_objects();
+
+/// Kernels that nothing in this process has dispatched.
+std::vector<std::string> unused_kernels();
 
 } // namespace fm_msl

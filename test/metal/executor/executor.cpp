@@ -188,25 +188,26 @@ std::string Worker::run_group(Size3 position, Schedule schedule, std::mt19937_64
     }
 }
 
-std::map<std::string, Entry> &table() {
-    static std::map<std::string, Entry> kernels;
+std::map<std::string, Kernel> &table() {
+    static std::map<std::string, Kernel> kernels;
     return kernels;
 }
 
 } // namespace
 
-Registration::Registration(const char *name, Entry entry) {
-    if (!table().emplace(name, entry).second) abort(); // two kernels of one name
+Registration::Registration(Kernel kernel) {
+    const std::string name = kernel.name;
+    if (!table().emplace(name, std::move(kernel)).second) abort(); // two kernels of one name
 }
 
-Entry find_kernel(const std::string &name) {
+const Kernel *find_kernel(const std::string &name) {
     auto found = table().find(name);
-    return found == table().end() ? nullptr : found->second;
+    return found == table().end() ? nullptr : &found->second;
 }
 
 std::vector<std::string> kernel_names() {
     std::vector<std::string> names;
-    for (const auto &[name, entry] : table()) names.push_back(name);
+    for (const auto &[name, kernel] : table()) names.push_back(name);
     return names;
 }
 

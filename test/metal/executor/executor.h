@@ -33,12 +33,26 @@ struct Launch {
 
 using Entry = void (*)(const Launch &);
 
-/// Puts a kernel into the table at static initialisation.
-struct Registration {
-    Registration(const char *name, Entry entry);
+/// A bound argument: a device pointer (bytes 0), or a constant structure or array of structures of so many bytes.
+struct Binding {
+    uint32_t index;
+    size_t bytes;
+    bool array;
 };
 
-Entry find_kernel(const std::string &name);
+struct Kernel {
+    std::string name;
+    Entry entry;
+    std::vector<Binding> bindings;
+};
+
+/// Puts a kernel into the table at static initialisation.
+struct Registration {
+    Registration(Kernel kernel);
+};
+
+/// Null when there is none of that name.
+const Kernel *find_kernel(const std::string &name);
 std::vector<std::string> kernel_names();
 
 /// Runs every threadgroup. Returns an empty string, or what went wrong.

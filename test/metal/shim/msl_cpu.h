@@ -76,14 +76,15 @@ struct FmThread {
 #define FM_THREADGROUP(T, name, count)                                                                                 \
     auto &name = *static_cast<T(*)[count]>(fm_msl::static_threadgroup(__COUNTER__, sizeof(T) * (count)))
 
-#define FM_ENTRY(host, ...)                                                                                            \
+#define FM_LIST(...) {__VA_ARGS__}
+#define FM_ENTRY(host, bound, ...)                                                                                     \
     static void fm_entry_##host(const fm_msl::Launch &launch) {                                                        \
         FmBindings b{launch};                                                                                          \
         FmThread t;                                                                                                    \
         (void)t;                                                                                                       \
         __VA_ARGS__;                                                                                                   \
     }                                                                                                                  \
-    static const fm_msl::Registration fm_registration_##host(#host, fm_entry_##host);
+    static const fm_msl::Registration fm_registration_##host({#host, fm_entry_##host, bound});
 
 FM_FUNCTION void threadgroup_barrier(mem_flags, int line = __builtin_LINE()) { fm_msl::barrier(line); }
 FM_FUNCTION void simdgroup_barrier(mem_flags, int line = __builtin_LINE()) { fm_msl::simd_barrier(line); }

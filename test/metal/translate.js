@@ -1,9 +1,9 @@
 // Translates a .metal file into C++ that a CPU or CUDA shim can run, without touching kernel bodies beyond
 // declarations. It is also the gate of our MSL subset: what it does not know is an error with a line.
 //
-// Usage: node translate.mjs FILE.metal... > out.cpp
-import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+// Usage: node translate.js METAL_DIR OUT_DIR: one C++ file for each .metal file, and signatures.json.
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const TOKEN =
@@ -275,11 +275,12 @@ export class Translator {
       if (isReference && space !== 'constant') this.fail(first, 'only constant parameters may be references');
       const kind = attribute === 'threadgroup' ? 'threadgroup' : space === 'constant' ? 'constant' : 'device';
       const structure = kind === 'constant' ? words[words.indexOf('constant') + 1] : null;
+      const array = kind === 'constant' && !isReference;
       const writable = !words.includes('const') && space === 'device';
-      return { text, attribute, index, kind, structure, writable, name: words.at(-1), type: words[0] };
+      return { text, attribute, index, kind, structure, array, writable, name: words.at(-1), type: words[0] };
     }
     if (!POSITIONS.has(attribute)) this.fail(first, `attribute [[${attribute}]] is outside the subset`);
-    return { text, attribute, index: -1, kind: 'position', structure: null, writable: false, name: words.at(-1), type: words[0] };
+    return { text, attribute, index: -1, kind: 'position', structure: null, array: false, writable: false, name: words.at(-1), type: words[0] };
   }
 
   /** A body, with `threadgroup T name[N];` turned into the shim's declaration. */
@@ -326,7 +327,10 @@ export class Translator {
       const kernel = this.kernels.get(callee.replace(/<.*$/, ''));
       if (kernel === undefined) throw new SubsetError(this.file, 1, `instance of an unknown kernel: ${callee}`);
       const call = kernel.parameters.map((p) => (p.kind === 'position' ? `t.${p.attribute}()` : `b.${p.kind}(${p.index})`));
-      text += `FM_ENTRY(${host}, ${callee}(${call.join(', ')}))\n`;
+      const bound = kernel.parameters
+        .filter((p) => p.attribute === 'buffer')
+        .map((p) => `{${p.index}, ${p.structure === null ? 0 : `sizeof(${p.structure})`}, ${p.array}}`);
+      text += `FM_ENTRY(${host}, FM_LIST(${bound.join(', ')}), ${callee}(${call.join(', ')}))\n`;
     }
     return text;
   }
@@ -338,7 +342,7 @@ export class Translator {
       bindings: this.kernels
         .get(callee.replace(/<.*$/, ''))
         .parameters.filter((p) => p.kind !== 'position')
-        .map(({ kind, index, structure, writable, name }) => ({ kind, index, structure, writable, name })),
+        .map(({ kind, index, structure, array, writable, name }) => ({ kind, index, structure, array, writable, name })),
     }));
   }
 }
@@ -355,10 +359,33 @@ export function translate(files) {
   return { code, signatures };
 }
 
+/** C++ of one .metal file for the shim that FM_SHIM names; statics of common.h stay its own. */
+function unit(name, code) {
+  return `#include FM_SHIM\n#include "args.h"\nnamespace fm_${name} {\n${code}}\n`;
+}
+
+/** Writes only what changed, so that make rebuilds only that. */
+function write(path, text) {
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
+  writeFileSync(path, text);
+}
+
+function main(source, target) {
+  const read = (name) => ({ name, text: readFileSync(join(source, name), 'utf8') });
+  const signatures = [];
+  mkdirSync(target, { recursive: true });
+  for (const file of readdirSync(source).filter((name) => name.endsWith('.metal'))) {
+    const made = translate([read('common.h'), read(file)]);
+    signatures.push(...made.signatures);
+    const name = basename(file, '.metal');
+    write(join(target, `${name}.cpp`), unit(name, made.code));
+  }
+  write(join(target, 'signatures.json'), `${JSON.stringify(signatures, null, 1)}\n`);
+}
+
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const files = process.argv.slice(2).map((path) => ({ name: basename(path), text: readFileSync(path, 'utf8') }));
   try {
-    process.stdout.write(translate(files).code);
+    main(process.argv[2], process.argv[3]);
   } catch (error) {
     process.stderr.write(`${error.message}\n`);
     process.exit(1);

@@ -1,0 +1,185 @@
+// Choosing experts and computing them.
+#include <algorithm>
+#include <cmath>
+
+#include "backend/checks/checker.h"
+
+namespace flashmoe::checks {
+namespace {
+
+struct RouterShape {
+    uint32_t experts, top_k, groups, top_groups;
+    bool sigmoid, normalise, biased;
+};
+
+constexpr RouterShape kRouters[] = {
+    {512, 10, 1, 1, false, true, false}, {128, 8, 1, 1, false, false, false}, {256, 8, 8, 4, true, true, true},
+    {384, 8, 1, 1, true, true, true},    {8, 8, 1, 1, false, true, false},    {60, 3, 4, 2, true, false, true},
+};
+
+/// What a token's scores make of it, in double.
+struct Reference {
+    std::vector<double> probabilities, choice;
+};
+
+Reference reference(const Router& op, const float* logits) {
+    Reference made{std::vector<double>(op.experts), std::vector<double>(op.experts)};
+    double sum = 0;
+    for (uint32_t e = 0; e < op.experts; ++e) {
+        made.probabilities[e] = op.sigmoid ? 1 / (1 + std::exp(-double{logits[e]})) : std::exp(double{logits[e]});
+        sum += made.probabilities[e];
+    }
+    for (uint32_t e = 0; e < op.experts; ++e) {
+        if (!op.sigmoid) made.probabilities[e] /= sum;
+        made.choice[e] = made.probabilities[e] + (op.choice_bias ? op.choice_bias.as<float>()[e] : 0.0f);
+    }
+    if (op.groups == 1) return made;
+    const uint32_t size = op.experts / op.groups;
+    std::vector<std::pair<double, uint32_t>> groups;
+    for (uint32_t g = 0; g < op.groups; ++g) {
+        std::vector<double> scores(made.choice.begin() + g * size, made.choice.begin() + (g + 1) * size);
+        std::sort(scores.rbegin(), scores.rend());
+        groups.emplace_back(-(scores[0] + scores[1]), g);
+    }
+    std::sort(groups.begin(), groups.end());
+    for (uint32_t i = op.top_groups; i < op.groups; ++i) {
+        std::fill_n(made.choice.begin() + groups[i].second * size, size, -INFINITY);
+    }
+    return made;
+}
+
+void compare(Checker& checker, const Router& op, uint32_t token) {
+    const uint32_t* ids = op.ids.as<uint32_t>() + token * op.top_k;
+    const float* weights = op.weights.as<float>() + token * op.top_k;
+    const Reference wanted = reference(op, op.logits.as<float>() + token * op.experts);
+    std::vector<bool> chosen(op.experts, false);
+    double total = 0, least = INFINITY, best_left = -INFINITY;
+    for (uint32_t k = 0; k < op.top_k; ++k) {
+        const bool sound = ids[k] < op.experts && (k == 0 || ids[k - 1] < ids[k]);
+        checker.record("router: ids ascend", 0, sound ? 0 : 1);
+        if (!sound) return;
+        chosen[ids[k]] = true;
+        total += wanted.probabilities[ids[k]];
+        least = std::min(least, wanted.choice[ids[k]]);
+    }
+    for (uint32_t e = 0; e < op.experts; ++e) {
+        if (!chosen[e]) best_left = std::max(best_left, wanted.choice[e]);
+    }
+    // Two scores closer than rounding may change places.
+    checker.record("router: none left is better", 1e-6, std::max(best_left - least, 0.0));
+    for (uint32_t k = 0; k < op.top_k; ++k) {
+        const double weight = wanted.probabilities[ids[k]] / (op.normalise ? total : 1) * op.scale;
+        checker.record("router: weights", 2e-6, std::fabs(weights[k] - weight) / op.scale);
+    }
+}
+
+void check_shape(Checker& checker, const RouterShape& shape, bool ties) {
+    constexpr uint32_t tokens = 5;
+    std::vector<float> logits(size_t{tokens} * shape.experts);
+    // With ties every logit is one of three values, so that only the index decides.
+    for (float& logit : logits) {
+        logit = ties ? static_cast<float>(checker.random().next() % 3) : static_cast<float>(4 * checker.uniform());
+    }
+    const Router op{.logits = checker.floats(logits),
+                    .choice_bias = shape.biased && !ties ? checker.floats(shape.experts) : Span{},
+                    .ids = checker.poisoned(tokens * shape.top_k * sizeof(uint32_t)),
+                    .weights = checker.poisoned(tokens * shape.top_k * sizeof(float)),
+                    .experts = shape.experts,
+                    .top_k = shape.top_k,
+                    .groups = shape.groups,
+                    .top_groups = shape.top_groups,
+                    .sigmoid = shape.sigmoid,
+                    .normalise = shape.normalise,
+                    .scale = 2.5f,
+                    .tokens = tokens};
+    checker.backend().route(op);
+    checker.backend().wait();
+    for (uint32_t t = 0; t < tokens; ++t) {
+        compare(checker, op, t);
+        if (!ties || shape.groups != 1) continue;
+        const float* row = logits.data() + size_t{t} * shape.experts;
+        std::vector<uint32_t> order(shape.experts);
+        for (uint32_t e = 0; e < shape.experts; ++e) order[e] = e;
+        std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return row[a] > row[b]; });
+        std::sort(order.begin(), order.begin() + shape.top_k);
+        const bool same = std::equal(order.begin(), order.begin() + shape.top_k, op.ids.as<uint32_t>() + t * shape.top_k);
+        checker.record("router: the lower index wins a tie", 0, same ? 0 : 1);
+    }
+    checker.clear();
+}
+
+struct ExpertShape {
+    uint32_t hidden, width, group, works, entries_each;
+};
+
+constexpr ExpertShape kExperts[] = {{64, 32, 32, 1, 1}, {160, 96, 32, 3, 2}, {4160, 64, 64, 2, 1}, {96, 160, 32, 2, 9},
+                                    {128, 64, 64, 10, 1}};
+
+void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits, ElementType type) {
+    const size_t slot_bytes = 2 * Checker::matrix_bytes(shape.width, shape.hidden, bits, shape.group, type) +
+                              Checker::matrix_bytes(shape.hidden, shape.width, bits, shape.group, type);
+    // All slots in one buffer, as reads fill them.
+    const Span slots = checker.poisoned(slot_bytes * shape.works);
+    size_t at = 0;
+    const uint32_t entries = shape.works * shape.entries_each, tokens = shape.entries_each + 1;
+    std::vector<ExpertWork> works;
+    std::vector<RandomMatrix> gates, ups, downs;
+    std::vector<uint32_t> rows;
+    std::vector<float> weights;
+    for (uint32_t w = 0; w < shape.works; ++w) {
+        gates.push_back(checker.matrix_in(slots, at, shape.width, shape.hidden, bits, shape.group, type));
+        ups.push_back(checker.matrix_in(slots, at, shape.width, shape.hidden, bits, shape.group, type));
+        downs.push_back(checker.matrix_in(slots, at, shape.hidden, shape.width, bits, shape.group, type));
+        // Entries of the works lie in another order than the works.
+        works.push_back({gates[w].matrix, ups[w].matrix, downs[w].matrix, entries - (w + 1) * shape.entries_each,
+                         shape.entries_each});
+    }
+    for (uint32_t i = 0; i < entries; ++i) {
+        rows.push_back(i % shape.entries_each + (i / shape.entries_each) % 2);
+        weights.push_back(static_cast<float>(checker.uniform()));
+    }
+    const Span x = checker.floats(size_t{tokens} * shape.hidden), y = checker.floats(size_t{tokens} * shape.hidden);
+    std::vector<double> wanted(y.as<float>(), y.as<float>() + size_t{tokens} * shape.hidden), size(wanted.size(), 1.0);
+    checker.backend().experts({works.data(), shape.works, rows.data(), weights.data(), x, y});
+    checker.backend().wait();
+    for (uint32_t w = 0; w < shape.works; ++w) {
+        for (uint32_t i = 0; i < shape.entries_each; ++i) {
+            const uint32_t entry = works[w].first + i;
+            const float* input = x.as<float>() + size_t{rows[entry]} * shape.hidden;
+            std::vector<double> inner(shape.width);
+            for (uint32_t r = 0; r < shape.width; ++r) {
+                const double gate = dot(gates[w].row(r), input, shape.hidden).sum;
+                inner[r] = gate / (1 + std::exp(-gate)) * dot(ups[w].row(r), input, shape.hidden).sum;
+            }
+            for (uint32_t c = 0; c < shape.hidden; ++c) {
+                const Dot sum = dot(downs[w].row(c), inner.data(), shape.width);
+                wanted[size_t{rows[entry]} * shape.hidden + c] += weights[entry] * sum.sum;
+                size[size_t{rows[entry]} * shape.hidden + c] += std::fabs(weights[entry]) * sum.size;
+            }
+        }
+    }
+    const char* name = bits == 2 ? "experts 2-bit" : bits == 4 ? "experts 4-bit" : bits == 8 ? "experts 8-bit" : "experts plain";
+    for (size_t i = 0; i < wanted.size(); ++i) {
+        checker.record(name, 5e-6, std::fabs(y.as<float>()[i] - wanted[i]) / size[i]);
+    }
+    checker.clear();
+}
+
+} // namespace
+
+void check_router(Checker& checker) {
+    for (const RouterShape& shape : kRouters) {
+        check_shape(checker, shape, false);
+        check_shape(checker, shape, true);
+    }
+}
+
+void check_experts(Checker& checker) {
+    for (const uint32_t bits : {0u, 2u, 4u, 8u}) {
+        for (const ElementType type : {ElementType::bf16, ElementType::f16, ElementType::f32}) {
+            for (const ExpertShape& shape : kExperts) check_experts_of(checker, shape, bits, type);
+        }
+    }
+}
+
+} // namespace flashmoe::checks

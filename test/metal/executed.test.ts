@@ -1,0 +1,70 @@
+// The Metal kernels executed on this CPU, through the host code that ships: each against double-precision
+// references, and whole models against reference results of transformers in float32 (test/fixtures).
+
+import { execa } from 'execa';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { packFixture, readGolden, relativeDifference } from '../addon/golden.js';
+import { packageRoot } from '../../src/addon/load.js';
+import { FAMILIES, testAddon } from '../repack/fixtures.js';
+
+/** Of the logits' spread; the CPU engine is held to the same. */
+const TOLERANCE = 5e-4;
+
+const addon = testAddon();
+const source = join(packageRoot, 'test', 'metal');
+const programs = join(source, 'build', 'plain');
+
+beforeAll(async () => {
+  await execa('make', ['-s', '-j2', '-C', source, 'programs']);
+}, 600_000);
+
+test('every kernel agrees with double-precision references under three schedules, and binds what it declares', async () => {
+  const { stdout, exitCode } = await execa(join(programs, 'metal-check'), { reject: false });
+  console.log(stdout);
+  expect(stdout.match(/FAILED.*/g) ?? []).toEqual([]);
+  expect(stdout).toMatch(/^[1-9]\d* passed, 0 failed$/m);
+  expect(exitCode).toBe(0);
+}, 300_000);
+
+describe.each(FAMILIES)('%s', (family) => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'flashmoe-metal-'));
+    await packFixture(addon, family, folder);
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  const logits = async (tokens: Int32Array, piece: number, schedule: string) => {
+    const out = join(folder, 'logits.f32');
+    const places = [folder, join(folder, 'packed_experts'), out];
+    const { stdout } = await execa(join(programs, 'metal-model'), [
+      ...places,
+      String(piece),
+      schedule,
+      '0',
+      ...Array.from(tokens, String),
+    ]);
+    console.log(`${family}, ${tokens.length} tokens by ${piece}, ${schedule}: ${stdout}`);
+    const bytes = await readFile(out);
+    return new Float32Array(new Uint8Array(bytes).buffer);
+  };
+
+  test.each([
+    [40, 40, 'forward'],
+    [14, 7, 'reverse'],
+    [3, 1, 'random'],
+  ])('%i tokens, %i at a time: the reference, %s', async (count, piece, schedule) => {
+    const golden = await readGolden(family);
+    const prompt = golden.prompt.slice(0, count);
+    const reference = golden.tensors.get('logits');
+    if (!reference) throw new Error('golden.safetensors has no logits');
+    const got = await logits(prompt, piece, schedule);
+    const vocab = reference.length / golden.prompt.length;
+    const difference = relativeDifference(got, reference.slice(0, prompt.length * vocab));
+    console.log(`${family}: largest difference ${difference.toExponential(1)} of the spread`);
+    expect(difference).toBeLessThan(TOLERANCE);
+  }, 120_000);
+});

@@ -1,0 +1,16 @@
+export interface KernelSignature {
+  name: string;
+  bindings: {
+    kind: string;
+    index: number;
+    structure: string | null;
+    array: boolean;
+    writable: boolean;
+    name: string;
+  }[];
+}
+
+export function translate(files: { name: string; text: string }[]): {
+  code: string;
+  signatures: KernelSignature[];
+};

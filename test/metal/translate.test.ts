@@ -1,0 +1,73 @@
+// The subset of the Metal Shading Language that the translator lets through: what it refuses, with the line.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { packageRoot } from '../../src/addon/load.js';
+import { translate } from './translate.js';
+
+const one = (text: string) => translate([{ name: 'case.metal', text }]);
+const kernel = (parameters: string, body = '') => `kernel void f(${parameters})\n{${body}}\n`;
+const lane = 'uint lane [[thread_index_in_simdgroup]]';
+const out = 'device float* out [[buffer(0)]]';
+
+describe('what the subset leaves out is an error that names the line', () => {
+  test.each([
+    ['a pointer without an address space', kernel('float* out [[buffer(0)]]'), 'without an address space'],
+    ['a cast without an address space', kernel(out, '\nfloat4 v = *(float4*)out;'), ':3: pointer cast'],
+    ['a parameter without an attribute', kernel(`${out}, uint lane`), 'needs an attribute'],
+    ['an attribute it does not know', kernel('uint x [[vertex_id]]'), '[[vertex_id]] is outside the subset'],
+    [
+      'position attributes of two widths',
+      kernel('uint a [[thread_position_in_grid]], uint3 b [[threadgroup_position_in_grid]]'),
+      'must share one type, found uint, uint3',
+    ],
+    ['a reference to device memory', kernel('device float& x [[buffer(0)]]'), 'only constant parameters'],
+    ['threadgroup memory as a buffer', kernel('threadgroup float* x [[buffer(0)]]'), 'cannot be threadgroup'],
+    ['a scalar in threadgroup memory', kernel(lane, '\n\nthreadgroup float x;'), ':4: threadgroup memory'],
+    ['two threadgroup variables at once', kernel(lane, 'threadgroup float a[1], b[2];'), 'one threadgroup'],
+    ['a threadgroup matrix', kernel(lane, 'threadgroup float a[2][3];'), 'one dimension'],
+    ['fast functions', kernel(lane, 'float x = fast::exp(1.0f);'), 'fast:: functions change results'],
+    ['matrix units', kernel(lane, 'simdgroup_matrix<float, 8, 8> m;'), 'not in the subset'],
+    ['a macro that builds a kernel', '#define K kernel void\n', 'must not build a kernel signature'],
+    ['a template kernel that nobody instantiates', `template <int N>\n${kernel(out)}`, 'no [[host_name]]'],
+    [
+      'an instance whose two names differ',
+      `template <int N>\n${kernel(out)}template [[host_name("g")]] [[kernel]] decltype(f<1>) f<2>;\n`,
+      'an instance is',
+    ],
+  ])('%s', (_, text, message) => {
+    expect(() => one(text)).toThrow(message);
+  });
+});
+
+test('a kernel says what the host must bind', () => {
+  const text = kernel(`device const float* x [[buffer(2)]], ${out}, constant FmArgs& args [[buffer(1)]], ${lane}`);
+  expect(one(text).signatures).toEqual([
+    {
+      name: 'f',
+      bindings: [
+        { index: 2, kind: 'device', structure: null, array: false, writable: false, name: 'x' },
+        { index: 0, kind: 'device', structure: null, array: false, writable: true, name: 'out' },
+        { index: 1, kind: 'constant', structure: 'FmArgs', array: false, writable: false, name: 'args' },
+      ],
+    },
+  ]);
+});
+
+test('lines stay where they are, so that reports name those of the .metal file', () => {
+  const text = `// one\nusing namespace metal;\n${kernel(out, '\n\nout[0] = 1.0f;')}`;
+  expect(one(text).code.split('\n').indexOf('out[0] = 1.0f;}')).toBe(text.split('\n').indexOf('out[0] = 1.0f;}') + 1);
+});
+
+test('every kernel file of the engine is in the subset', () => {
+  const folder = join(packageRoot, 'metal');
+  const read = (name: string) => ({ name, text: readFileSync(join(folder, name), 'utf8') });
+  const files = readdirSync(folder).filter((name) => name.endsWith('.metal'));
+  expect(files.length).toBeGreaterThan(0);
+  for (const file of files) {
+    const names = translate([read('common.h'), read(file)]).signatures.map(({ name }) => name);
+    expect(names.length, file).toBeGreaterThan(0);
+    expect(new Set(names).size, file).toBe(names.length);
+  }
+});
