@@ -14,13 +14,15 @@
       "cflags_cc": ["-std=c++20", "-O3", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-cast-function-type", "-Wno-unused-parameter"],
       "conditions": [
         ["OS=='mac'", {
+          "libraries": ["-framework Foundation", "-framework Metal"],
           "xcode_settings": {
             "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
             "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
             "CLANG_CXX_LIBRARY": "libc++",
             "GCC_OPTIMIZATION_LEVEL": "3",
-            "MACOSX_DEPLOYMENT_TARGET": "13.3",
-            "OTHER_CPLUSPLUSFLAGS": ["-fno-math-errno", "-Wall", "-Wextra"]
+            "MACOSX_DEPLOYMENT_TARGET": "14.0",
+            "OTHER_CPLUSPLUSFLAGS": ["-fno-math-errno", "-Wall", "-Wextra"],
+            "CLANG_ENABLE_OBJC_ARC": "NO"
           }
         }],
         ["OS=='linux'", { "ldflags": ["-pthread"] }]

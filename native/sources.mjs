@@ -4,7 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const native = dirname(fileURLToPath(import.meta.url));
-const rooms = ['addon', 'core', 'blocks', 'quant', 'pack', 'experts', 'backend', 'backend/cpu', 'backend/checks'];
+const rooms = ['addon', 'core', 'blocks', 'quant', 'pack', 'experts', 'backend', 'backend/cpu', 'backend/checks', 'backend/metal'];
 
 for (const room of rooms) {
   let names = [];
@@ -14,6 +14,8 @@ for (const room of rooms) {
     if (error.code !== 'ENOENT') throw error;
   }
   for (const name of names.sort()) {
-    if (name.endsWith('.cpp')) console.log(relative(process.cwd(), join(native, room, name)));
+    // Only a Mac compiles Objective-C++.
+    const ours = name.endsWith('.cpp') || (name.endsWith('.mm') && process.platform === 'darwin');
+    if (ours) console.log(relative(process.cwd(), join(native, room, name)));
   }
 }

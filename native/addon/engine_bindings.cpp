@@ -356,7 +356,7 @@ Napi::Value engine_value(Napi::Env env, std::shared_ptr<EngineHandle>& handle) {
 
 /// fm_engine_options with the text it points to.
 struct Options {
-    std::string model_dir, experts_dir;
+    std::string model_dir, experts_dir, backend, kernels_dir;
     fm_engine_options values{};
 };
 
@@ -364,8 +364,10 @@ Options options_of(const Napi::Value& value) {
     if (!value.IsObject()) misuse("engine options are not an object");
     const auto object = value.As<Napi::Object>();
     const Napi::Value backend = object.Get("backend");
-    if (!backend.IsString() || backend.As<Napi::String>().Utf8Value() != "cpu") misuse("backend is not one of cpu");
-    Options options{path_of(object.Get("modelDir"), "modelDir"), path_of(object.Get("expertsDir"), "expertsDir"), {}};
+    const std::string name = backend.IsString() ? backend.As<Napi::String>().Utf8Value() : "";
+    if (name != "cpu" && name != "metal") misuse("backend is not one of cpu, metal");
+    Options options{path_of(object.Get("modelDir"), "modelDir"), path_of(object.Get("expertsDir"), "expertsDir"), name,
+                    path_of(object.Get("kernelsDir"), "kernelsDir"), {}};
     options.values.threads = whole_of(object.Get("threads"), "threads");
     options.values.io_threads = whole_of(object.Get("ioThreads"), "ioThreads");
     options.values.token_limit = whole_of(object.Get("tokenLimit"), "tokenLimit");
@@ -381,6 +383,8 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
                 fm_engine_options values = options.values;
                 values.model_dir = options.model_dir.c_str();
                 values.experts_dir = options.experts_dir.c_str();
+                values.backend = options.backend.c_str();
+                values.kernels_dir = options.kernels_dir.c_str();
                 auto handle = std::make_shared<EngineHandle>();
                 fm_error error;
                 check(fm_engine_open(&values, &handle->engine, &error), error);
@@ -396,11 +400,7 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
     }
 }
 
-Napi::Value self_test(const Napi::CallbackInfo& info) {
-    Napi::Env env = info.Env();
-    fm_kernel_check checks[64];
-    const char *backend, *isa;
-    const size_t count = std::min<size_t>(fm_self_test(checks, 64, &backend, &isa), 64);
+Napi::Value self_test_value(Napi::Env env, const char* backend, const char* isa, const fm_kernel_check* checks, size_t count) {
     Napi::Array list = Napi::Array::New(env, count);
     bool ok = true;
     for (uint32_t i = 0; i < count; ++i) {
@@ -420,10 +420,39 @@ Napi::Value self_test(const Napi::CallbackInfo& info) {
     return result;
 }
 
+Napi::Value self_test(const Napi::CallbackInfo& info) {
+    fm_kernel_check checks[64];
+    const char *backend, *isa;
+    const size_t count = std::min<size_t>(fm_self_test(checks, 64, &backend, &isa), 64);
+    return self_test_value(info.Env(), backend, isa, checks, count);
+}
+
+/// selfTestMetal(kernelsDir, seed): runs to its end in this thread, which is a child's of its own.
+Napi::Value self_test_metal(const Napi::CallbackInfo& info) {
+    try {
+        const std::string kernels = path_of(info[0], "kernelsDir");
+        fm_kernel_check checks[128];
+        char device[256];
+        size_t count = 0;
+        fm_error error;
+        check(fm_self_test_metal(kernels.c_str(), whole_of(info[1], "seed"), checks, 128, &count, device, sizeof device, &error),
+              error);
+        return self_test_value(info.Env(), "metal", device, checks, std::min<size_t>(count, 128));
+    } catch (const Napi::Error&) {
+        throw;
+    } catch (...) {
+        const auto [code, message] = caught();
+        Napi::Error thrown = Napi::Error::New(info.Env(), "selfTestMetal: " + message);
+        thrown.Set("code", code);
+        throw thrown;
+    }
+}
+
 } // namespace
 
 void register_engine(Napi::Env env, Napi::Object exports) {
     exports.Set("selfTest", Napi::Function::New(env, self_test, "selfTest"));
+    exports.Set("selfTestMetal", Napi::Function::New(env, self_test_metal, "selfTestMetal"));
     exports.Set("openEngine", Napi::Function::New(env, open_engine, "openEngine"));
 }
 

@@ -2,12 +2,17 @@
 #include "flashmoe.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <vector>
 
+#include "backend/checks/checker.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/self_test.h"
+#include "backend/metal/kernel_source.h"
+#include "backend/metal/metal_backend.h"
 #include "core/session.h"
 
 using flashmoe::Engine;
@@ -47,6 +52,20 @@ template <typename Work> fm_status guarded(fm_error* error, Work&& work) noexcep
     }
 }
 
+std::unique_ptr<flashmoe::metal::MetalBackend> open_metal(const char* kernels_dir) {
+    std::string reason;
+    auto device = flashmoe::gpu::open_device(reason);
+    if (device == nullptr) flashmoe::fail(FM_ENGINE, "no Metal: ", reason);
+    return std::make_unique<flashmoe::metal::MetalBackend>(std::move(device), flashmoe::metal::kernel_source(kernels_dir));
+}
+
+std::unique_ptr<flashmoe::Backend> open_backend(const fm_engine_options& options) {
+    const std::string name = options.backend;
+    if (name == "metal") return open_metal(options.kernels_dir);
+    if (name != "cpu") flashmoe::fail(FM_ENGINE, "there is no backend ", name);
+    return std::make_unique<flashmoe::cpu::CpuBackend>(options.threads, flashmoe::cpu::best_kernels());
+}
+
 Session::Progress wrap(fm_progress progress, void* user) {
     if (progress == nullptr) return {};
     return [=](uint64_t done, uint64_t total) { return progress(user, done, total) == 0; };
@@ -79,8 +98,9 @@ fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, f
                                             .io_threads = std::clamp(options->io_threads, 1u, 256u),
                                             .token_limit = options->token_limit,
                                             .experts_per_token = options->experts_per_token};
-        auto backend = std::make_unique<flashmoe::cpu::CpuBackend>(plain.threads, flashmoe::cpu::best_kernels());
-        *engine = new fm_engine{std::make_shared<Engine>(plain, std::move(backend))};
+        fm_engine_options chosen = *options;
+        chosen.threads = plain.threads;
+        *engine = new fm_engine{std::make_shared<Engine>(plain, open_backend(chosen))};
     });
 }
 
@@ -146,6 +166,21 @@ size_t fm_self_test(fm_kernel_check* checks, size_t capacity, const char** backe
     *backend = "cpu";
     *isa = kernels.isa;
     return flashmoe::cpu::self_test(kernels, checks, capacity);
+}
+
+fm_status fm_self_test_metal(const char* kernels_dir, uint64_t seed, fm_kernel_check* checks, size_t capacity,
+                             size_t* count, char* device, size_t device_bytes, fm_error* error) {
+    return guarded(error, [&] {
+        static thread_local std::vector<flashmoe::checks::Check> results;
+        const auto backend = open_metal(kernels_dir);
+        std::snprintf(device, device_bytes, "%s", backend->isa());
+        results = flashmoe::checks::check_backend(*backend, seed);
+        *count = results.size();
+        for (size_t i = 0; i < std::min(capacity, results.size()); ++i) {
+            const auto& result = results[i];
+            checks[i] = {result.name.c_str(), result.max_error, result.tolerance, result.ok()};
+        }
+    });
 }
 
 } // extern "C"

@@ -37,6 +37,8 @@ typedef struct fm_engine_options {
     uint32_t io_threads;
     uint32_t token_limit;       /* ids at or above it are never sampled */
     uint32_t experts_per_token; /* 0 = as the model says */
+    const char *backend;        /* "cpu" or "metal" */
+    const char *kernels_dir;    /* *.metal; looked at for "metal" only */
 } fm_engine_options;
 
 typedef struct fm_engine_info {
@@ -116,6 +118,13 @@ fm_status fm_session_restore(fm_session *session, const uint8_t *bytes, size_t s
 /* Every kernel of the chosen instruction set against a double-precision reference. Returns the number of checks;
  * fills at most `capacity` of them. */
 size_t fm_self_test(fm_kernel_check *checks, size_t capacity, const char **backend, const char **isa);
+
+/* Every operation of the Metal backend on this machine's GPU, through kernels compiled from `kernels_dir`, against
+ * double-precision references on inputs drawn from `seed`. Sets *count to the number of checks and fills at most
+ * `capacity`; names live until the next call from the same thread. FM_ENGINE: there is no Metal here, or the kernels
+ * do not compile or run, and why. */
+fm_status fm_self_test_metal(const char *kernels_dir, uint64_t seed, fm_kernel_check *checks, size_t capacity,
+                             size_t *count, char *device, size_t device_bytes, fm_error *error);
 
 #ifdef __cplusplus
 }

@@ -82,6 +82,8 @@ export interface SelfTest {
   checks: KernelCheck[];
 }
 
+export type BackendName = 'cpu' | 'metal';
+
 export interface EngineOptions {
   /** Folder with model_weights.{bin,json}. */
   modelDir: string;
@@ -93,7 +95,9 @@ export interface EngineOptions {
   tokenLimit: number;
   /** Fewer experts per token than the config says; 0 = as configured. */
   expertsPerToken: number;
-  backend: 'cpu';
+  backend: BackendName;
+  /** Folder of the Metal kernels' sources (metal/ of the package); looked at for 'metal' only. */
+  kernelsDir: string;
 }
 
 export interface EngineInfo {
@@ -175,6 +179,11 @@ export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
   readonly contract: 1;
   selfTest(): SelfTest;
+  /**
+   * Every operation of the Metal backend against double-precision references, on inputs drawn from `seed`.
+   * `isa` is the device's name. Throws ERR_ENGINE where there is no Metal or the kernels do not compile.
+   */
+  selfTestMetal(kernelsDir: string, seed: number): SelfTest;
   copyRanges(job: CopyJob, onProgress: Progress): NativeJob<{ bytes: number }>;
   /** sha256 in hex of bytes [0, size) of a file. */
   hashFile(path: string, onProgress: Progress): NativeJob<{ sha256: string; bytes: number }>;

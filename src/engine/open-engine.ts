@@ -3,8 +3,8 @@
 
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runJob } from '../addon/load.js';
-import type { NativeAddon, NativeEngine, NativeSession } from '../addon/types.js';
+import { packageRoot, runJob } from '../addon/load.js';
+import type { BackendName, NativeAddon, NativeEngine, NativeSession } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { loadChatTemplate } from './chat-template.js';
 import { LocalEngine } from './engine.js';
@@ -27,7 +27,14 @@ export interface OpenEngineOptions {
   contextLength?: number;
   /** Fewer experts per token than the model's config says. */
   expertsPerToken?: number;
+  /** 'cpu' when absent; backendFor() knows what a machine is best at. */
+  backend?: BackendName;
   signal?: AbortSignal;
+}
+
+/** What an engine runs on where nobody chose: the GPU of a Mac with Apple silicon, else the CPU. */
+export function backendFor(machine: { platform: string; arch: string }): BackendName {
+  return machine.platform === 'darwin' && machine.arch === 'arm64' ? 'metal' : 'cpu';
 }
 
 /** ERR_MODEL_MISSING when there is nothing, ERR_MODEL_DAMAGED naming the file when there is not enough. */
@@ -47,7 +54,8 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
       ioThreads: options.ioThreads,
       tokenLimit: tokenizer.tokenLimit,
       expertsPerToken: options.expertsPerToken ?? 0,
-      backend: 'cpu',
+      backend: options.backend ?? 'cpu',
+      kernelsDir: join(packageRoot, 'metal'),
     }),
     signal,
   );

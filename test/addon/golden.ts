@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { packageRoot } from '../../src/addon/load.js';
 import type { EngineOptions, NativeAddon, SamplingParams } from '../../src/addon/types.js';
 import { packDirectory } from '../../src/repack/pack-directory.js';
 import { type FAMILIES, fixture } from '../repack/fixtures.js';
@@ -32,6 +33,7 @@ export async function packFixture(
     tokenLimit: 512,
     expertsPerToken: 0,
     backend: 'cpu',
+    kernelsDir: join(packageRoot, 'metal'),
   };
 }
 

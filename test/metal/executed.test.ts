@@ -15,6 +15,7 @@ const TOLERANCE = 5e-4;
 
 const addon = testAddon();
 const source = join(packageRoot, 'test', 'metal');
+const kernels = join(packageRoot, 'metal');
 const programs = join(source, 'build', 'plain');
 
 beforeAll(async () => {
@@ -22,7 +23,7 @@ beforeAll(async () => {
 }, 600_000);
 
 test('every kernel agrees with double-precision references under three schedules, and binds what it declares', async () => {
-  const { stdout, exitCode } = await execa(join(programs, 'metal-check'), { reject: false });
+  const { stdout, exitCode } = await execa(join(programs, 'metal-check'), [kernels], { reject: false });
   console.log(stdout);
   expect(stdout.match(/FAILED.*/g) ?? []).toEqual([]);
   expect(stdout).toMatch(/^[1-9]\d* passed, 0 failed$/m);
@@ -39,7 +40,7 @@ describe.each(FAMILIES)('%s', (family) => {
 
   const logits = async (tokens: Int32Array, piece: number, schedule: string) => {
     const out = join(folder, 'logits.f32');
-    const places = [folder, join(folder, 'packed_experts'), out];
+    const places = [kernels, folder, join(folder, 'packed_experts'), out];
     const { stdout } = await execa(join(programs, 'metal-model'), [
       ...places,
       String(piece),

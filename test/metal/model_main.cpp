@@ -1,27 +1,28 @@
 // Runs a packed model through the Metal backend's host code and the executed kernels, and writes logits as raw f32.
-// Usage: metal-model MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE EXPERTS_PER_TOKEN TOKEN...
+// Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE EXPERTS_PER_TOKEN TOKEN...
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
+#include "backend/metal/kernel_source.h"
 #include "backend/metal/metal_backend.h"
 #include "core/session.h"
-#include "device/executed_device.h"
+#include "device/test_device.h"
 
 int main(int argc, char **argv) {
     using namespace flashmoe;
-    if (argc < 8) return 64;
-    const EngineOptions options{argv[1], argv[2], 1, 2, 0, static_cast<uint32_t>(atoi(argv[6]))};
-    const size_t piece = strtoull(argv[4], nullptr, 10);
+    if (argc < 9) return 64;
+    const EngineOptions options{argv[2], argv[3], 1, 2, 0, static_cast<uint32_t>(atoi(argv[7]))};
+    const size_t piece = strtoull(argv[5], nullptr, 10);
     fm_msl::ExecutedOptions executed;
-    if (strcmp(argv[5], "reverse") == 0) executed.schedule = fm_msl::Schedule::reverse;
-    if (strcmp(argv[5], "random") == 0) executed.schedule = fm_msl::Schedule::random;
+    if (strcmp(argv[6], "reverse") == 0) executed.schedule = fm_msl::Schedule::reverse;
+    if (strcmp(argv[6], "random") == 0) executed.schedule = fm_msl::Schedule::random;
     std::vector<int32_t> tokens;
-    for (int i = 7; i < argc; i++) tokens.push_back(atoi(argv[i]));
+    for (int i = 8; i < argc; i++) tokens.push_back(atoi(argv[i]));
     try {
-        auto backend = std::make_unique<metal::MetalBackend>(fm_msl::open_executed_device(executed), "translated");
+        auto backend = std::make_unique<metal::MetalBackend>(open_test_device(executed), metal::kernel_source(argv[1]));
         const metal::MetalBackend &metal = *backend;
         auto engine = std::make_shared<Engine>(options, std::move(backend));
         Session session(engine, static_cast<uint32_t>(tokens.size()) + 1);
@@ -31,7 +32,7 @@ int main(int argc, char **argv) {
             const size_t count = std::min(piece, tokens.size() - at);
             session.evaluate(tokens.data() + at, count, logits.data() + at * vocab, nullptr, {});
         }
-        FILE *out = fopen(argv[3], "wb");
+        FILE *out = fopen(argv[4], "wb");
         if (out == nullptr || fwrite(logits.data(), sizeof(float), logits.size(), out) != logits.size()) return 1;
         fclose(out);
         printf("dispatches %llu waits %llu\n", static_cast<unsigned long long>(metal.counters().dispatches),
@@ -40,8 +41,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", error.what());
         return 1;
     }
-    if (fm_msl::live_objects() != 0) {
-        fprintf(stderr, "%d device objects left\n", fm_msl::live_objects());
+    if (leftover_objects() != 0) {
+        fprintf(stderr, "%d device objects left\n", leftover_objects());
         return 1;
     }
     return 0;

@@ -34,6 +34,7 @@ class Pipeline {
   public:
     virtual ~Pipeline() = default;
     virtual uint32_t max_threads() const = 0;
+    virtual uint32_t simd_width() const = 0;
 };
 
 /// Commands encoded in order. Dispatches between two barriers may run at the same time.
@@ -63,8 +64,9 @@ class Device {
     virtual std::unique_ptr<Buffer> wrap(void* memory, size_t bytes) = 0;
     /// Compiles kernels from source; the text of the compiler's errors, or empty.
     virtual std::string compile(const std::string& source) = 0;
-    /// Null when there is no kernel of that name.
-    virtual std::unique_ptr<Pipeline> pipeline(const std::string& name) = 0;
+    /// Null, and the problem, when there is no such kernel or the device cannot run it.
+    virtual std::unique_ptr<Pipeline> pipeline(const std::string& name, std::string& problem) = 0;
+    /// Null when the device gives none.
     virtual std::unique_ptr<Command> command() = 0;
 };
 

@@ -66,13 +66,20 @@ void MetalBackend::unwrap(Buffer& buffer) {
 
 gpu::Command& MetalBackend::command() {
     if (command_ == nullptr) command_ = device_->command();
+    if (command_ == nullptr) fail(FM_ENGINE, device_name_, " gives no command buffer");
     return *command_;
 }
 
-void MetalBackend::begin(const std::string& kernel) {
-    auto& pipeline = pipelines_[kernel];
-    if (pipeline == nullptr) pipeline = device_->pipeline(kernel);
-    if (pipeline == nullptr) fail(FM_ENGINE, "no Metal kernel ", kernel);
+void MetalBackend::begin(const std::string& name) {
+    auto& [kernel, pipeline] = *pipelines_.try_emplace(name).first;
+    if (pipeline == nullptr) {
+        std::string problem;
+        pipeline = device_->pipeline(kernel, problem);
+        if (pipeline == nullptr) fail(FM_ENGINE, device_name_, ": kernel ", kernel, ": ", problem);
+        if (pipeline->simd_width() != kSimd) fail(FM_ENGINE, device_name_, " has simdgroups of ", pipeline->simd_width(), " threads, not 32");
+    }
+    max_threads_ = pipeline->max_threads();
+    kernel_ = &kernel;
     command().use(*pipeline);
 }
 
@@ -81,6 +88,7 @@ void MetalBackend::bind(uint32_t index, gpu::Buffer& buffer, size_t offset) { co
 void MetalBackend::raw_bytes(uint32_t index, const void* value, size_t size) { command().bind_bytes(index, value, size); }
 
 void MetalBackend::dispatch(gpu::Size3 groups, uint32_t threads) {
+    if (threads > max_threads_) fail(FM_ENGINE, device_name_, ": ", *kernel_, " runs with at most ", max_threads_, " threads, not ", threads);
     command().dispatch(groups, {threads, 1, 1});
     // Each operation sees the results of the one before it.
     command().barrier();

@@ -52,7 +52,7 @@ class MetalBackend final : public Backend {
 
     gpu::Command& command();
     /// Starts a dispatch of the named kernel; bind() and bytes() number its arguments.
-    void begin(const std::string& kernel);
+    void begin(const std::string& name);
     void bind(uint32_t index, Span span);
     void bind(uint32_t index, gpu::Buffer& buffer, size_t offset = 0);
     template <typename T> void bytes(uint32_t index, const T& value) { raw_bytes(index, &value, sizeof value); }
@@ -71,6 +71,9 @@ class MetalBackend final : public Backend {
     std::string device_name_;
     std::map<std::string, std::unique_ptr<gpu::Pipeline>> pipelines_;
     std::unique_ptr<gpu::Command> command_;
+    /// Of the dispatch being encoded.
+    const std::string* kernel_ = nullptr;
+    uint32_t max_threads_ = 0;
     Counters counters_;
     Room parts_, stats_, queries_, latents_, inner_, results_;
 };

@@ -53,6 +53,7 @@ class ExecutedPipeline final : public gpu::Pipeline {
     explicit ExecutedPipeline(const Kernel &kernel) : kernel(kernel) { live++; }
     ~ExecutedPipeline() override { live--; }
     uint32_t max_threads() const override { return 1024; }
+    uint32_t simd_width() const override { return SIMD_WIDTH; }
     const Kernel &kernel;
 };
 
@@ -171,8 +172,9 @@ class ExecutedDevice final : public gpu::Device {
     }
     // The kernels were translated at build time from the same text.
     std::string compile(const std::string &source) override { return source.empty() ? "no kernel source" : ""; }
-    std::unique_ptr<gpu::Pipeline> pipeline(const std::string &name) override {
+    std::unique_ptr<gpu::Pipeline> pipeline(const std::string &name, std::string &problem) override {
         const Kernel *kernel = find_kernel(name);
+        if (kernel == nullptr) problem = "no kernel of that name";
         return kernel == nullptr ? nullptr : std::make_unique<ExecutedPipeline>(*kernel);
     }
     std::unique_ptr<gpu::Command> command() override { return std::make_unique<ExecutedCommand>(options_); }

@@ -1,0 +1,12 @@
+// The device that a test program runs on: executed kernels, the Objective-C++ file over its stand-in, or CUDA; which
+// one is a matter of linking.
+#pragma once
+
+#include <memory>
+
+#include "device/executed_device.h"
+
+std::unique_ptr<flashmoe::gpu::Device> open_test_device(const fm_msl::ExecutedOptions &options);
+
+/// Device objects that nobody has given back.
+int leftover_objects();

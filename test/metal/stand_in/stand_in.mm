@@ -1,0 +1,296 @@
+// Metal's classes over the executed kernels, as strict as Metal's own validation layer: misuse stops the program
+// where it happens. Members are plain pointers: the GNU runtime runs no constructors of C++ members.
+#import "Metal/Metal.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "device/executed_device.h"
+#include "stand_in.h"
+
+using namespace flashmoe;
+
+static std::atomic<int> live{0};
+static fm_msl::ExecutedOptions executed;
+
+int fm_stand_in_live() { return live; }
+void fm_stand_in_schedule(fm_msl::Schedule schedule) { executed.schedule = schedule; }
+
+static void demand(bool holds, const char *what) {
+    if (holds) return;
+    fprintf(stderr, "Metal: %s\n", what);
+    abort();
+}
+
+/// Counts itself, so that a release too few or too many is seen.
+@interface Counted : NSObject
+@end
+@implementation Counted
+- (id)init {
+    live++;
+    return [super init];
+}
+- (void)dealloc {
+    live--;
+    [super dealloc];
+}
+@end
+
+@implementation NSProcessInfo (LowPower)
+- (BOOL)isLowPowerModeEnabled {
+    return NO;
+}
+@end
+
+@implementation MTLCompileOptions
+- (id)init {
+    _fastMath = YES; // Metal's default
+    return [super init];
+}
+- (void)setLanguageVersion:(MTLLanguageVersion)version {
+    _version = version;
+}
+- (MTLLanguageVersion)languageVersion {
+    return _version;
+}
+- (void)setFastMathEnabled:(BOOL)enabled {
+    _fastMath = enabled;
+}
+- (BOOL)fastMathEnabled {
+    return _fastMath;
+}
+@end
+
+@interface StandInBuffer : Counted <MTLBuffer> {
+  @public
+    gpu::Buffer *_buffer;
+}
+@end
+@implementation StandInBuffer
+- (void)dealloc {
+    delete _buffer;
+    [super dealloc];
+}
+- (void *)contents {
+    return _buffer->contents();
+}
+- (NSUInteger)length {
+    return _buffer->size();
+}
+@end
+
+@interface StandInFunction : Counted <MTLFunction> {
+  @public
+    NSString *_name;
+}
+@end
+@implementation StandInFunction
+- (void)dealloc {
+    [_name release];
+    [super dealloc];
+}
+@end
+
+@interface StandInLibrary : Counted <MTLLibrary>
+@end
+@implementation StandInLibrary
+- (id<MTLFunction>)newFunctionWithName:(NSString *)name {
+    if (fm_msl::find_kernel([name UTF8String]) == nullptr) return nil;
+    StandInFunction *function = [[StandInFunction alloc] init];
+    function->_name = [name retain];
+    return function;
+}
+@end
+
+@interface StandInState : Counted <MTLComputePipelineState> {
+  @public
+    gpu::Pipeline *_pipeline;
+}
+@end
+@implementation StandInState
+- (void)dealloc {
+    delete _pipeline;
+    [super dealloc];
+}
+- (NSUInteger)maxTotalThreadsPerThreadgroup {
+    return _pipeline->max_threads();
+}
+- (NSUInteger)threadExecutionWidth {
+    return _pipeline->simd_width();
+}
+@end
+
+@interface StandInCommands : Counted <MTLCommandBuffer> {
+  @public
+    gpu::Command *_command;
+    bool _encoding, _committed, _completed;
+    std::string *_failure;
+}
+@end
+
+@interface StandInEncoder : Counted <MTLComputeCommandEncoder> {
+  @public
+    StandInCommands *_commands;
+    bool _ended;
+}
+@end
+@implementation StandInEncoder
+- (void)dealloc {
+    demand(_ended, "an encoder was released before endEncoding");
+    [_commands release];
+    [super dealloc];
+}
+- (gpu::Command &)open {
+    demand(!_ended, "encoding after endEncoding");
+    return *_commands->_command;
+}
+- (void)setComputePipelineState:(id<MTLComputePipelineState>)state {
+    demand(state != nil, "no pipeline state");
+    [self open].use(*((StandInState *)state)->_pipeline);
+}
+- (void)setBuffer:(id<MTLBuffer>)buffer offset:(NSUInteger)offset atIndex:(NSUInteger)index {
+    demand(buffer != nil, "no buffer");
+    [self open].bind(index, *((StandInBuffer *)buffer)->_buffer, offset);
+}
+- (void)setBytes:(const void *)bytes length:(NSUInteger)length atIndex:(NSUInteger)index {
+    [self open].bind_bytes(index, bytes, length);
+}
+- (void)dispatchThreadgroups:(MTLSize)groups threadsPerThreadgroup:(MTLSize)threads {
+    const auto size = [](MTLSize s) { return gpu::Size3{uint32_t(s.width), uint32_t(s.height), uint32_t(s.depth)}; };
+    [self open].dispatch(size(groups), size(threads));
+}
+- (void)memoryBarrierWithScope:(MTLBarrierScope)scope {
+    demand(scope == MTLBarrierScopeBuffers, "a barrier for something else than buffers");
+    [self open].barrier();
+}
+- (void)endEncoding {
+    demand(!_ended, "endEncoding twice");
+    _ended = true;
+    _commands->_encoding = false;
+}
+@end
+
+@implementation StandInCommands
+- (void)dealloc {
+    delete _command;
+    delete _failure;
+    [super dealloc];
+}
+- (id<MTLComputeCommandEncoder>)computeCommandEncoderWithDispatchType:(MTLDispatchType)type {
+    demand(type == MTLDispatchTypeConcurrent, "not the dispatch type that the barriers are made for");
+    demand(!_encoding && !_committed, "a second encoder, or one after commit");
+    StandInEncoder *encoder = [[[StandInEncoder alloc] init] autorelease];
+    encoder->_commands = [self retain];
+    _encoding = true;
+    return encoder;
+}
+- (void)commit {
+    demand(!_encoding, "commit with an open encoder");
+    demand(!_committed, "commit twice");
+    _committed = true;
+    _command->commit();
+}
+- (void)waitUntilCompleted {
+    demand(_committed, "wait before commit");
+    delete _failure;
+    _failure = new std::string(_command->wait());
+    _completed = true;
+}
+- (MTLCommandBufferStatus)status {
+    demand(_completed, "status of a command buffer that nobody waited for");
+    return _failure->empty() ? MTLCommandBufferStatusCompleted : MTLCommandBufferStatusError;
+}
+- (NSError *)error {
+    if (_failure->empty()) return nil;
+    NSDictionary *info = [NSDictionary dictionaryWithObject:[NSString stringWithUTF8String:_failure->c_str()]
+                                                     forKey:NSLocalizedDescriptionKey];
+    return [NSError errorWithDomain:@"MTLCommandBufferErrorDomain" code:1 userInfo:info];
+}
+- (double)GPUStartTime {
+    return 1;
+}
+- (double)GPUEndTime {
+    return 2;
+}
+@end
+
+@interface StandInQueue : Counted <MTLCommandQueue> {
+  @public
+    gpu::Device *_device;
+}
+@end
+@implementation StandInQueue
+- (id<MTLCommandBuffer>)commandBuffer {
+    StandInCommands *commands = [[[StandInCommands alloc] init] autorelease];
+    commands->_command = _device->command().release();
+    return commands;
+}
+@end
+
+@interface StandInDevice : Counted <MTLDevice> {
+  @public
+    gpu::Device *_device;
+}
+@end
+@implementation StandInDevice
+- (void)dealloc {
+    delete _device;
+    [super dealloc];
+}
+- (NSString *)name {
+    return @"stand-in for Metal";
+}
+- (uint64_t)recommendedMaxWorkingSetSize {
+    return _device->facts().recommended_working_set;
+}
+- (NSUInteger)maxBufferLength {
+    return _device->facts().max_buffer_bytes;
+}
+- (id<MTLCommandQueue>)newCommandQueue {
+    StandInQueue *queue = [[StandInQueue alloc] init];
+    queue->_device = _device;
+    return queue;
+}
+- (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options {
+    demand(options == MTLResourceStorageModeShared, "memory that the host cannot see");
+    demand(length > 0, "a buffer of nothing");
+    StandInBuffer *buffer = [[StandInBuffer alloc] init];
+    buffer->_buffer = _device->allocate(length).release();
+    return buffer;
+}
+- (id<MTLBuffer>)newBufferWithBytesNoCopy:(void *)pointer
+                                   length:(NSUInteger)length
+                                  options:(MTLResourceOptions)options
+                              deallocator:(void *)deallocator {
+    demand(options == MTLResourceStorageModeShared && deallocator == nullptr, "options of a buffer without a copy");
+    demand((uintptr_t)pointer % 16384 == 0 && length % 16384 == 0, "a buffer without a copy takes whole pages of 16 KiB");
+    StandInBuffer *buffer = [[StandInBuffer alloc] init];
+    buffer->_buffer = _device->wrap(pointer, length).release();
+    return buffer;
+}
+- (id<MTLLibrary>)newLibraryWithSource:(NSString *)source options:(MTLCompileOptions *)options error:(NSError **)error {
+    demand(options != nil && ![options fastMathEnabled], "fast math is on");
+    demand([options languageVersion] == MTLLanguageVersion3_1, "not the language version with bfloat");
+    demand(error != nullptr, "nobody wants to know of errors");
+    if ([source rangeOfString:@"kernel"].length != 0) return [[StandInLibrary alloc] init];
+    NSDictionary *info = [NSDictionary dictionaryWithObject:@"program_source:1: no kernel" forKey:NSLocalizedDescriptionKey];
+    *error = [NSError errorWithDomain:@"MTLLibraryErrorDomain" code:3 userInfo:info];
+    return nil;
+}
+- (id<MTLComputePipelineState>)newComputePipelineStateWithFunction:(id<MTLFunction>)function error:(NSError **)error {
+    demand(function != nil && error != nullptr, "no function, or nobody wants to know of errors");
+    StandInState *state = [[StandInState alloc] init];
+    std::string problem;
+    state->_pipeline = _device->pipeline([((StandInFunction *)function)->_name UTF8String], problem).release();
+    return state;
+}
+@end
+
+id<MTLDevice> MTLCreateSystemDefaultDevice(void) {
+    StandInDevice *device = [[StandInDevice alloc] init];
+    device->_device = fm_msl::open_executed_device(executed).release();
+    return device;
+}
