@@ -100,7 +100,7 @@ export class Launchctl {
       const perhapsLoaded = result.exitCode === IO_ERROR || result.exitCode === ALREADY;
       if (perhapsLoaded && (await this.print(label, signal)).loaded) return;
       if (result.exitCode !== IO_ERROR || attempt >= Math.min(pace.attempts, MAX_TRIES)) {
-        throw failed('bootstrap', label, result);
+        throw failed('bootstrap', label, result, `; ${path} stays, launchd tries it at login`);
       }
       await pause(pace.intervalMs, signal);
     }
@@ -115,11 +115,11 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-function failed(verb: string, label: string, result: ExecResult): FlashmoeError {
+function failed(verb: string, label: string, result: ExecResult, after = ''): FlashmoeError {
   const said = result.stderr.trim() || result.stdout.trim() || 'nothing';
   return new FlashmoeError(
     'ERR_SERVICE',
-    `launchctl ${verb} ${label}: exit ${result.exitCode}, it said: ${said}`,
+    `launchctl ${verb} ${label}: exit ${result.exitCode}, it said: ${said}${after}`,
     { hint: '`flashmoe serve` runs the server without launchd', subject: label },
   );
 }

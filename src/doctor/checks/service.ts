@@ -15,7 +15,7 @@ export const definition: Check = {
   async run(world, signal) {
     const manager = await world.serviceManager(signal);
     const path = manager?.definitionPath(world.service.label);
-    if (!manager || path === undefined) return [noManager('service.definition')];
+    if (!manager || path === undefined) return [noManager];
     let text: string;
     try {
       text = await readFile(path, 'utf8');
@@ -66,7 +66,8 @@ export const state: Check = {
   timeoutMs: 10_000,
   async run(world, signal) {
     const manager = await world.serviceManager(signal);
-    if (!manager) return [noManager('service.state')];
+    // The definition's finding says what to do instead.
+    if (!manager) return [{ id: 'service.state', severity: 'skip', title: NO_MANAGER }];
     return [verdict(await manager.status(world.service.label, signal), world)];
   },
 };
@@ -87,12 +88,14 @@ function verdict(status: ServiceStatus, world: DoctorWorld): Finding {
   };
 }
 
-const noManager = (id: string): Finding => ({
-  id,
+const NO_MANAGER = 'neither launchd nor a systemd user manager answers here';
+
+const noManager: Finding = {
+  id: 'service.definition',
   severity: 'skip',
-  title: 'neither launchd nor a systemd user manager answers here',
+  title: NO_MANAGER,
   hint: 'flashmoe serve',
-});
+};
 
 const notInstalled = (id: string): Finding => ({
   id,
