@@ -1,0 +1,125 @@
+// A planned setup carried out, step by step: engine, transfer, last files, service, first answer.
+
+import { loadAddon } from '../addon/load.js';
+import { asFlashmoeError } from '../base/errors.js';
+import type { ModelPaths } from '../base/paths.js';
+import { Gate } from './controls.js';
+import { DiskBudget, reserveFor } from './disk-budget.js';
+import type { Emit, Receipt } from './events.js';
+import { Holds } from './holds.js';
+import {
+  differentRun,
+  openJournal,
+  readJournal,
+  type Journal,
+  type JournalContent,
+  type JournalHeader,
+} from './journal.js';
+import { removeOutdated } from './outdated.js';
+import { makePlan, type ProvisioningPlan } from './plan.js';
+import type { PlannedSetup, RunTask, SetupWorld } from './setup-world.js';
+import { ensureEngine } from './steps/engine.js';
+import { finish } from './steps/finish.js';
+import { currentState } from './steps/planning.js';
+import { proveAndReceipt } from './steps/receipt.js';
+import { fetchSideFiles } from './steps/side-files.js';
+import { listingOf, storedPlanText, writeStoredPlan, type StoredPlan } from './stored-plan.js';
+import { transfer, type TransferTask } from './transfer.js';
+
+/** Every step after the plan. The caller holds the folder's lock. */
+export async function provision(
+  parts: PlannedSetup,
+  { emit, signal, controls }: RunTask,
+): Promise<Receipt> {
+  const { request, world, paths, client } = parts;
+  const { stored } = parts.plan;
+  const holds = new Holds(emit);
+  const gate = new Gate(controls, holds);
+  let journal: Journal | null = null;
+  try {
+    if (request.bundled !== null) await removeOutdated(paths, stored);
+    const header = headerOf(stored, world.host.now());
+    const begun = await readJournal(paths.journal);
+    const different = begun && differentRun(begun.header, header, paths.root);
+    if (different) throw different;
+    const plan = await planUnderLock(parts.plan, paths, begun);
+    const budget = new DiskBudget({
+      ...{ path: paths.root, emit, holds, reserveBytes: reserveFor(plan.peakBytes) },
+      ...(world.volume === undefined ? {} : { volume: world.volume }),
+      ...(world.pollMs === undefined ? {} : { pollMs: world.pollMs }),
+    });
+    await budget.admit(plan.peakBytes, begun !== null);
+    const engineDir = world.home.engine;
+    const addonPath = await ensureEngine({ emit, signal, engineDir, host: world.host });
+    const { addon } = loadAddon([addonPath]);
+
+    journal = await beginJournal(paths, stored, budget, header, signal);
+    const work: TransferTask = {
+      ...{ plan, client, addon, paths, journal, budget, gate, emit, signal },
+      listing: listingOf(stored),
+      threads: world.host.cores,
+      now: () => world.host.now(),
+    };
+    const side = await fetchSideFiles(work);
+    const { downloadedBytes } = await transfer(work);
+    const manifest = await finish(work);
+    await budget.sample();
+    await serviceStep(world, emit, signal);
+    return await proveAndReceipt(parts, work, manifest, {
+      startedAt: journal.header.startedAt,
+      downloadedBytes: side.downloadedBytes + downloadedBytes,
+    });
+  } finally {
+    gate.close();
+    await journal?.close();
+  }
+}
+
+function headerOf({ pack, revision }: StoredPlan, now: number): JournalHeader {
+  const { repo, commit, fingerprint: plan, quant } = pack;
+  const startedAt = new Date(now).toISOString();
+  return { schema: 1, repo, revision, commit, plan, quant, startedAt };
+}
+
+/** The plan first: a journal without its plan could be continued only by asking the hub again. */
+function beginJournal(
+  paths: ModelPaths,
+  stored: StoredPlan,
+  budget: DiskBudget,
+  header: JournalHeader,
+  signal: AbortSignal,
+): Promise<Journal> {
+  const need = (): Promise<number> => Promise.resolve(Buffer.byteLength(storedPlanText(stored)));
+  return budget.patiently('the plan', need, signal, async () => {
+    await writeStoredPlan(paths.plan, stored);
+    return openJournal(paths.journal, header);
+  });
+}
+
+/** Another run may have got further between our plan and our lock. */
+async function planUnderLock(
+  plan: ProvisioningPlan,
+  paths: ModelPaths,
+  journal: JournalContent | null,
+): Promise<ProvisioningPlan> {
+  const state = await currentState(paths, plan.stored, journal);
+  const { directory, freeBytes } = plan.summary;
+  return makePlan(plan.stored, state, { directory, freeBytes, bytesPerSecond: null });
+}
+
+async function serviceStep(world: SetupWorld, emit: Emit, signal: AbortSignal): Promise<void> {
+  if (world.installService === null) {
+    emit({ type: 'step', step: 'service', status: 'skipped', detail: 'not asked for' });
+    return;
+  }
+  emit({ type: 'step', step: 'service', status: 'started' });
+  try {
+    const detail = await world.installService(signal);
+    emit({ type: 'step', step: 'service', status: 'done', detail });
+  } catch (thrown) {
+    const error = asFlashmoeError(thrown);
+    if (signal.aborted) throw error;
+    // The model is whole without it; the user can install the service later.
+    emit({ type: 'step', step: 'service', status: 'failed', detail: error.message });
+  }
+}

@@ -1,0 +1,49 @@
+// The end of a setup: the model proves itself, and the receipt goes into its manifest.
+
+import { FlashmoeError } from '../../base/errors.js';
+import type { Receipt } from '../events.js';
+import { writeManifest, type ModelManifest } from '../manifest.js';
+import type { PlannedSetup } from '../setup-world.js';
+import type { TransferTask } from '../transfer.js';
+import { askFirstAnswers } from './first-answer.js';
+
+/** Expert reads under way at once; the disk's queue, not the processor, sets it. */
+const IO_THREADS = 8;
+
+/** Known answers, then the receipt into the manifest; a model that fails them has none. */
+export async function proveAndReceipt(
+  { request, world, paths }: PlannedSetup,
+  { emit, signal, addon, threads, budget, now }: TransferTask,
+  manifest: ModelManifest,
+  run: Pick<Receipt, 'startedAt' | 'downloadedBytes'>,
+): Promise<Receipt> {
+  const { model, repo, commit, quant, fingerprint, finalBytes, contentSha256 } = manifest;
+  const expertsDir = paths.experts(quant);
+  const toOpen = { addon, id: model, modelDir: paths.root, expertsDir, threads };
+  const asked = await askFirstAnswers({
+    questions: request.questions,
+    manifest,
+    paths,
+    open: (at) => world.openEngine({ ...toOpen, ioThreads: IO_THREADS, signal: at }),
+    memoryBytes: world.host.memoryBytes,
+    diskBytesPerSecond: null,
+    emit,
+    signal,
+  }).catch(async (error: unknown) => {
+    const isWrong = error instanceof FlashmoeError && error.code === 'ERR_KNOWN_ANSWER';
+    if (isWrong && manifest.receipt !== null) {
+      await writeManifest(paths.manifest, { ...manifest, receipt: null });
+    }
+    throw error;
+  });
+  if (manifest.receipt !== null) return { ...manifest.receipt, ...asked };
+  const receipt: Receipt = {
+    ...{ schema: 1, model, repo, commit, quant, fingerprint, directory: paths.root },
+    ...{ finalBytes, contentSha256, peakBytes: budget.peakBytes },
+    ...run,
+    finishedAt: new Date(now()).toISOString(),
+    ...asked,
+  };
+  await writeManifest(paths.manifest, { ...manifest, receipt });
+  return receipt;
+}
