@@ -25,10 +25,11 @@ export function planPairs(plan: PlanSummary): [string, string][] {
   ];
 }
 
-export function planTime(plan: PlanSummary): string {
-  return plan.seconds === null
-    ? 'not measured yet'
-    : formatDurationRange(plan.seconds.low, plan.seconds.high);
+/** Little to fetch isn't measured, and a hub that could not be measured gives no promise. */
+export function planTime({ seconds, downloadBytes, doneBytes }: PlanSummary): string {
+  if (seconds !== null) return formatDurationRange(seconds.low, seconds.high);
+  if (downloadBytes === doneBytes) return 'nothing left to fetch';
+  return `not measured for ${formatBytes(downloadBytes - doneBytes)}`;
 }
 
 /** The contract as lines of at most 80 columns for paths and names of usual length. */

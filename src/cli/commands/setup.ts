@@ -1,22 +1,18 @@
 // flashmoe setup: a wizard on a terminal, plain lines or NDJSON elsewhere; in the end a known answer.
 
 import { EXIT, FlashmoeError } from '../../base/errors.js';
-import { formatBytesBoth } from '../../base/format.js';
-import type { Emit, PlanSummary, Receipt } from '../../installer/events.js';
+import type { Emit, Receipt } from '../../installer/events.js';
 import { ndjsonSink } from '../../ui/ndjson.js';
 import { plainSink } from '../../ui/plain.js';
 import { receiptText } from '../../ui/receipt-view.js';
 import type { SetupChoice } from '../../ui/setup-runner.js';
 import { createWizard, type WizardOutcome } from '../../ui/wizard.js';
-import { commandLine } from '../command-line.js';
+import { requireAgreement } from '../agreement.js';
 import type { CliContext } from '../context.js';
 import { recommend } from '../model-choices.js';
 import { lookAround, type Surroundings } from '../setup-parts.js';
 import { createRunner, type CliRunner } from '../setup-runner.js';
-import { setupWords, targetOf, type SetupWords } from '../target.js';
-
-/** Off a terminal, more than this needs --yes. */
-const ASK_ABOVE_BYTES = 1_000_000_000;
+import { targetOf, type SetupWords } from '../target.js';
 
 export async function setup(context: CliContext, words: SetupWords): Promise<number> {
   const target = targetOf(words);
@@ -75,16 +71,6 @@ function noticesFor({ notices, manager }: Surroundings, words: SetupWords): stri
   if (bundled) return [];
   const none = 'no launchd or systemd user manager here: start the server with `flashmoe serve`';
   return manager === null && words.service ? [...notices, none] : notices;
-}
-
-function requireAgreement(plan: PlanSummary, words: SetupWords): void {
-  const bytes = plan.downloadBytes - plan.doneBytes;
-  if (bytes <= ASK_ABOVE_BYTES) return;
-  throw new FlashmoeError(
-    'ERR_CONFIRM_NEEDED',
-    `${plan.model} is ${formatBytesBoth(bytes)} to download; nothing was written`,
-    { hint: `\`${commandLine(setupWords({ ...words, yes: true }))}\` agrees to that` },
-  );
 }
 
 async function withWizard(

@@ -2,6 +2,7 @@
 
 import { EXIT } from '../../base/errors.js';
 import { volumeOf } from '../../base/volume.js';
+import type { InstallEvent } from '../../installer/events.js';
 import { statusText, type HomeStatus, type ModelStatus } from '../../ui/status-view.js';
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../installations.js';
@@ -45,9 +46,16 @@ function statusOf({ id, manifest, plan, owner, problem }: Installation): ModelSt
     quant: about?.quant ?? null,
     commit: about?.commit ?? null,
     bytes: manifest?.finalBytes ?? null,
+    detail: waitingReason(owner?.state),
     doneBytes: plan?.doneBytes ?? null,
     totalBytes: plan?.downloadBytes ?? null,
   };
+}
+
+/** A setup answers with its latest event; what it waits for matters more than how far it is. */
+function waitingReason(state: unknown): string | null {
+  const event = state as Partial<Extract<InstallEvent, { type: 'waiting' }>> | null | undefined;
+  return event?.type === 'waiting' ? `waiting: ${String(event.reason)}` : null;
 }
 
 const UNKNOWN: Omit<ModelStatus, 'id' | 'state'> = {

@@ -1,0 +1,20 @@
+// Where nobody can be asked, a large download needs to have been agreed to beforehand.
+
+import { FlashmoeError } from '../base/errors.js';
+import { formatBytesBoth } from '../base/format.js';
+import type { PlanSummary } from '../installer/events.js';
+import { commandLine } from './command-line.js';
+import { setupWords, type SetupWords } from './target.js';
+
+const ASK_ABOVE_BYTES = 1_000_000_000;
+
+/** Throws ERR_CONFIRM_NEEDED with the very command that agrees. Pure. */
+export function requireAgreement(plan: PlanSummary, words: SetupWords): void {
+  const bytes = plan.downloadBytes - plan.doneBytes;
+  if (bytes <= ASK_ABOVE_BYTES) return;
+  throw new FlashmoeError(
+    'ERR_CONFIRM_NEEDED',
+    `${plan.model} is ${formatBytesBoth(bytes)} to download; nothing was written`,
+    { hint: `\`${commandLine(setupWords({ ...words, yes: true }))}\` agrees to that` },
+  );
+}
