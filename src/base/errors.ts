@@ -53,6 +53,7 @@ const EXIT_OF = {
   ERR_KNOWN_ANSWER: 'failed',
   ERR_CONTEXT: 'failed',
   ERR_TEMPLATE: 'failed',
+  ERR_GRAMMAR: 'failed',
   ERR_INTERRUPTED: 'interrupted',
   ERR_INTERNAL: 'failed',
 } as const satisfies Record<string, ExitName>;

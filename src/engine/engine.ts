@@ -184,6 +184,11 @@ export class LocalEngine implements Engine {
         },
       );
     }
+    if (needsGrammar(request)) {
+      throw new FlashmoeError('ERR_GRAMMAR', 'this engine has no grammars to hold an answer with', {
+        subject: request.format === undefined ? 'tools' : 'format',
+      });
+    }
     const made = this.#prompts.get(request) ?? this.parts.template.prompt(request);
     this.#prompts.set(request, made);
     return made;
@@ -234,6 +239,11 @@ interface ChosenToken {
 
 /** Plain text is passed on as it comes. */
 const PLAIN: OutputFormat = { reasoning: false, calls: null, markers: [] };
+
+/** Something in the answer is not left to the model. */
+function needsGrammar({ format, toolChoice = 'auto', tools }: ChatRequest): boolean {
+  return format !== undefined || toolChoice !== 'auto' || tools.some((tool) => tool.strict);
+}
 
 function noTime(): Timings {
   return { prefillSeconds: 0, decodeSeconds: 0, expertBytesRead: 0 };

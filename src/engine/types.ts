@@ -13,6 +13,8 @@ export interface ToolDefinition {
   description?: string;
   /** JSON schema of the arguments object. */
   parameters?: Record<string, unknown>;
+  /** Arguments are held to the schema by a grammar. */
+  strict?: boolean;
 }
 
 export interface ChatMessage {
@@ -51,6 +53,13 @@ export interface TokenLogprob {
 export interface ChatRequest {
   messages: ChatMessage[];
   tools: ToolDefinition[];
+  /**
+   * What the answer must hold, whatever the model would rather say: a call of some tool, or of this one.
+   * Default auto.
+   */
+  toolChoice?: 'auto' | 'required' | { name: string };
+  /** The content's form, held by a grammar. ERR_GRAMMAR for a schema that can't be. */
+  format?: { type: 'json-object' } | { type: 'json-schema'; schema: Record<string, unknown> };
   /** False: the answer ends with its first call. Default true. */
   parallelToolCalls?: boolean;
   /** null = the model's template decides. */

@@ -55,6 +55,15 @@ export class ApiError extends Error {
   }
 }
 
+/** The same in the words of the Messages API. */
+export function anthropicError(error: ApiError): { type: 'error'; error: object } {
+  const { type, message } = error.body().error;
+  const known =
+    error.status === 503 ? 'overloaded_error' : error.status >= 500 ? 'api_error' : null;
+  const invalid = error.status === 400 ? 'invalid_request_error' : type;
+  return { type: 'error', error: { type: known ?? invalid, message, ...error.details.figures } };
+}
+
 /** 400, naming the field. */
 export function badField(param: string, message: string): ApiError {
   return new ApiError(400, message, { param });
@@ -77,7 +86,8 @@ export function toApiError(thrown: unknown): ApiError {
   const message = error.hint === undefined ? error.message : `${error.message} (${error.hint})`;
   if (error.code === 'ERR_CONTEXT') return contextExceeded(error);
   const param = error.subject === undefined ? {} : { param: error.subject };
-  if (error.code === 'ERR_TEMPLATE') return new ApiError(400, message, param);
+  if (error.code === 'ERR_TEMPLATE' || error.code === 'ERR_GRAMMAR')
+    return new ApiError(400, message, param);
   const status = UNAVAILABLE.has(error.code) ? 503 : 500;
   return new ApiError(status, message, {
     code: error.code,

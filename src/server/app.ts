@@ -1,14 +1,21 @@
 // The server without sockets: a Request in, a Response out. Knows paths, methods and who may ask; what
 // an API's bodies look like is known to its route.
 
-import { ApiError, toApiError } from './api-error.js';
+import { anthropicError, ApiError, toApiError } from './api-error.js';
 import type { ServerContext } from './context.js';
 import { Guard, type GuardOptions } from './guard.js';
 import { chatCompletions } from './routes/chat-completions.js';
+import { completions } from './routes/completions.js';
 import { health } from './routes/health.js';
+import { countMessageTokens, messages } from './routes/messages.js';
+import { metrics } from './routes/metrics.js';
 import { getModel, listModels } from './routes/models.js';
+import { responses } from './routes/responses.js';
 
 export type App = (request: Request) => Promise<Response>;
+
+/** Whose form an error has. */
+type Dialect = 'openai' | 'anthropic';
 
 interface Route {
   method: 'GET' | 'POST';
@@ -27,7 +34,12 @@ const ROUTES: Route[] = [
     isPublic: true,
     handle: (context, _, id) => getModel(context, id),
   },
+  { method: 'GET', path: /^\/metrics$/, handle: metrics },
   { method: 'POST', path: /^(?:\/v1)?\/chat\/completions$/, handle: chatCompletions },
+  { method: 'POST', path: /^(?:\/v1)?\/completions$/, handle: completions },
+  { method: 'POST', path: /^(?:\/v1)?\/responses$/, handle: responses },
+  { method: 'POST', path: /^\/v1\/messages$/, handle: messages },
+  { method: 'POST', path: /^\/v1\/messages\/count_tokens$/, handle: countMessageTokens },
 ];
 
 /** Never rejects: every failure is an error object with its status. */
@@ -41,13 +53,16 @@ export function createApp(context: ServerContext, access: GuardOptions): App {
       if (error.status === 500) {
         context.emit({ type: 'error', code: error.details.code ?? '', message: error.message });
       }
-      return error.response();
+      return dialectOf(url) === 'openai'
+        ? error.response()
+        : Response.json(anthropicError(error), error.response());
     });
     for (const [name, value] of Object.entries(guard.corsHeaders(request))) {
       response.headers.set(name, value);
     }
     const seconds = (context.now() - started) / 1000;
     const { method } = request;
+    context.metrics.request(knownPath(url), response.status);
     context.emit({ type: 'request', method, path: url.pathname, status: response.status, seconds });
     return response;
   };
@@ -76,6 +91,18 @@ async function answer(
     });
   }
   return await route.handle(context, request, route.path.exec(path)?.[1] ?? '');
+}
+
+function dialectOf(url: URL): Dialect {
+  return url.pathname.startsWith('/v1/messages') ? 'anthropic' : 'openai';
+}
+
+/** Of paths that strangers make up, there is no end. */
+function knownPath(url: URL): string {
+  const path = url.pathname.replace(/(.)\/+$/, '$1');
+  const route = ROUTES.find((candidate) => candidate.path.test(path));
+  if (route === undefined) return 'other';
+  return /\/models\/./.test(path) ? '/v1/models/{id}' : path;
 }
 
 function decodedPath(path: string): string {

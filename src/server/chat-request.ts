@@ -1,8 +1,10 @@
 // From the wire's chat request to the engine's.
 
-import type { ChatMessage, ChatRequest, ToolCall } from '../engine/types.js';
+import type { ChatMessage, ChatRequest } from '../engine/types.js';
+import { answerFormat } from './answer-format.js';
 import { badField } from './api-error.js';
 import type { ChatBody, WireMessage } from './chat-schema.js';
+import { callArguments, given, unsupportedPart } from './wire.js';
 
 /** Throws a 400 that names the field, e.g. for parts that aren't text. */
 export function chatRequest(body: ChatBody): ChatRequest {
@@ -12,6 +14,8 @@ export function chatRequest(body: ChatBody): ChatRequest {
     messages: body.messages.map((message, i) => chatMessage(message, `messages[${i}]`)),
     // `none`: the model isn't told of tools, so it can't call one.
     tools: body.tool_choice === 'none' ? [] : chatTools(body),
+    ...given('toolChoice', toolChoice(body)),
+    ...given('format', format(body)),
     parallelToolCalls: body.parallel_tool_calls ?? true,
     thinking: thinking(body),
     maxTokens: limit < 0 ? null : limit,
@@ -36,7 +40,25 @@ function chatTools(body: ChatBody): ChatRequest['tools'] {
     name: tool.name,
     ...given('description', tool.description),
     ...given('parameters', tool.parameters),
+    ...(tool.strict === true ? { strict: true } : {}),
   }));
+}
+
+function toolChoice({ tool_choice: choice, tools }: ChatBody): ChatRequest['toolChoice'] {
+  const offered = tools ?? [];
+  if (choice === 'required') {
+    if (offered.length > 0) return 'required';
+    throw badField('tool_choice', 'tool_choice is required, and there are no tools');
+  }
+  if (typeof choice !== 'object' || choice === null) return undefined;
+  const { name } = choice.function;
+  if (offered.some((tool) => tool.function.name === name)) return { name };
+  throw badField('tool_choice.function.name', `there is no tool "${name}"`);
+}
+
+function format({ response_format: asked }: ChatBody): ChatRequest['format'] {
+  const wire = asked && { type: asked.type, schema: asked.json_schema?.schema };
+  return answerFormat(wire, 'response_format');
 }
 
 /** Null leaves it to the model's template. */
@@ -77,33 +99,9 @@ function contentText({ role, content }: WireMessage, path: string, mayLack: bool
     .map((part, i) => {
       if (part.type === 'text' && typeof part.text === 'string') return part.text;
       if (part.type === 'refusal' && typeof part.refusal === 'string') return part.refusal;
-      const kind = /image/.test(part.type)
-        ? 'image'
-        : /audio/.test(part.type)
-          ? 'audio'
-          : part.type;
-      throw badField(`${path}.content[${i}]`, `${kind} input is not supported`);
+      throw unsupportedPart(part.type, `${path}.content[${i}]`);
     })
     .join('');
-}
-
-/** Templates need the mapping, clients send the text the model once wrote. */
-function callArguments(
-  value: string | Record<string, unknown>,
-  path: string,
-): ToolCall['arguments'] {
-  if (typeof value !== 'string') return value;
-  if (value.trim() === '') return {};
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(value);
-  } catch {
-    throw badField(path, `${path}: is not JSON`);
-  }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    throw badField(path, `${path}: must be a JSON object`);
-  }
-  return parsed as ToolCall['arguments'];
 }
 
 /**
@@ -117,14 +115,4 @@ export function choiceRequests(request: ChatRequest, n: number): ChatRequest[] {
     ...(i < n - 1 ? { again: true } : {}),
     sampling: { ...request.sampling, ...(typeof seed === 'number' ? { seed: seed + i } : {}) },
   }));
-}
-
-/** A member where there is a value, none where there is null or nothing. */
-function given<K extends string, V>(
-  key: K,
-  value: V | null | undefined,
-): Partial<Record<K, NonNullable<V>>> {
-  return value === null || value === undefined
-    ? {}
-    : ({ [key]: value } as Record<K, NonNullable<V>>);
 }

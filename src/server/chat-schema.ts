@@ -2,7 +2,8 @@
 // ignore, or refused by name; there is no fourth kind.
 
 import { z } from 'zod';
-import { badField, type ApiError } from './api-error.js';
+import { badField } from './api-error.js';
+import { checkFields, isEmpty, parseWith } from './wire.js';
 
 const Content = z.union(
   [z.string(), z.array(z.looseObject({ type: z.string(), text: z.string().nullish() }))],
@@ -44,7 +45,24 @@ const ChatBody = z.looseObject({
   model: z.string().nullish(),
   messages: z.array(Message).min(1, 'must hold at least one message'),
   tools: z.array(Tool).max(1024).nullish(),
-  tool_choice: z.unknown().optional(),
+  tool_choice: z
+    .union(
+      [
+        z.enum(['none', 'auto', 'required']),
+        z.looseObject({
+          type: z.literal('function'),
+          function: z.looseObject({ name: z.string() }),
+        }),
+      ],
+      { error: 'must be none, auto, required or {"type":"function","function":{"name":…}}' },
+    )
+    .nullish(),
+  response_format: z
+    .looseObject({
+      type: z.string(),
+      json_schema: z.looseObject({ schema: z.record(z.string(), z.unknown()).nullish() }).nullish(),
+    })
+    .nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   max_tokens: z.int().min(-1).nullish(),
   max_completion_tokens: z.int().min(-1).nullish(),
@@ -82,11 +100,9 @@ const ONLY: Record<string, (value: unknown) => boolean> = {
   repeat_penalty: (value) => value === 1,
   functions: isEmpty,
   function_call: (value) => value === 'none',
-  response_format: (value) => (value as { type?: unknown }).type === 'text',
   modalities: (value) => JSON.stringify(value) === '["text"]',
   audio: () => false,
   web_search_options: () => false,
-  tool_choice: (value) => value === 'none' || value === 'auto',
   grammar: () => false,
   json_schema: () => false,
 };
@@ -102,47 +118,10 @@ const HARMLESS = new Set([
  * @param onUnknown told of fields that no API we know has
  */
 export function parseChatBody(body: unknown, onUnknown: (field: string) => void): ChatBody {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw badField('body', 'the body must be a JSON object');
-  }
-  const parsed = ChatBody.safeParse(body);
-  if (!parsed.success) throw firstIssue(parsed.error);
-  for (const [field, value] of Object.entries(body)) {
-    if (value === null || value === undefined) continue;
-    const allowed = Object.hasOwn(ONLY, field) ? ONLY[field] : undefined;
-    if (allowed !== undefined && !allowed(value)) {
-      throw badField(field, `${field} with the value ${brief(value)} is not supported`);
-    }
-    const known = allowed !== undefined || Object.hasOwn(ChatBody.shape, field);
-    if (!known && !HARMLESS.has(field)) onUnknown(field);
-  }
-  if ((parsed.data.top_logprobs ?? 0) > 0 && parsed.data.logprobs !== true) {
+  const parsed = parseWith(ChatBody, body);
+  checkFields(parsed, ChatBody.shape, ONLY, HARMLESS, onUnknown);
+  if ((parsed.top_logprobs ?? 0) > 0 && parsed.logprobs !== true) {
     throw badField('top_logprobs', 'top_logprobs needs logprobs to be true');
   }
-  for (const [i, tool] of (parsed.data.tools ?? []).entries()) {
-    if (tool.function.strict === true) {
-      throw badField(`tools[${i}].function.strict`, 'strict function schemas are not supported');
-    }
-  }
-  return parsed.data;
-}
-
-function firstIssue(error: z.ZodError): ApiError {
-  const issue = error.issues[0];
-  const path = (issue?.path ?? []).reduce<string>((text, key) => {
-    if (typeof key === 'number') return `${text}[${key}]`;
-    return text === '' ? String(key) : `${text}.${String(key)}`;
-  }, '');
-  const param = issue?.code === 'unrecognized_keys' ? `${path}.${issue.keys[0]}` : path;
-  const message = issue?.code === 'unrecognized_keys' ? 'is not supported' : (issue?.message ?? '');
-  return badField(param, `${param}: ${message}`);
-}
-
-function isEmpty(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
-}
-
-function brief(value: unknown): string {
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return parsed;
 }

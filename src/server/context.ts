@@ -1,8 +1,10 @@
 // What every route is given. Clock and log are injected; nothing here prints.
 
 import type { Timings, Usage } from '../engine/types.js';
+import type { Metrics } from './metrics.js';
 import type { ModelHost } from './model-host.js';
 import type { Queue } from './queue.js';
+import type { ResponseStore } from './responses/store.js';
 
 /** What a server tells its owner. Never a prompt, an answer or a key. */
 export type ServerEvent =
@@ -17,6 +19,9 @@ export type ServerEvent =
 export interface ServerContext {
   host: ModelHost;
   queue: Queue;
+  metrics: Metrics;
+  /** What `previous_response_id` can go on from. */
+  responses: ResponseStore;
   /** flashmoe's version, for `system_fingerprint`. */
   version: string;
   /** Milliseconds since the epoch. */

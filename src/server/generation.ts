@@ -3,7 +3,7 @@
 
 import type { AnswerRequest, Engine, GenerateEvent } from '../engine/types.js';
 import { ApiError, toApiError } from './api-error.js';
-import { CollectedAnswer } from './collected-answer.js';
+import { CollectedAnswer, type FinishEvent } from './collected-answer.js';
 import type { ServerContext } from './context.js';
 import type { Turn } from './queue.js';
 import { eventStream } from './sse.js';
@@ -77,6 +77,21 @@ export async function collect(
   return answers;
 }
 
+/** All events told to `words`, for a client that doesn't stream. */
+export async function whole(
+  context: ServerContext,
+  generation: Generation,
+  requests: readonly AnswerRequest[],
+  words: StreamWords,
+): Promise<void> {
+  let finished = 0;
+  for await (const { choice, event } of generate(context, generation, requests)) {
+    words.event(choice, event);
+    if (event.type === 'finish') finished++;
+  }
+  if (finished < requests.length) throw noReason();
+}
+
 /** One dialect's words for a stream. */
 export interface StreamWords {
   begin(): string[];
@@ -127,11 +142,9 @@ async function* spoken(
   }
 }
 
-function tellFinished(
-  context: ServerContext,
-  { id }: Generation,
-  { usage, timings, reason }: Extract<GenerateEvent, { type: 'finish' }>,
-): void {
+function tellFinished(context: ServerContext, { id }: Generation, event: FinishEvent): void {
+  const { usage, timings, reason } = event;
+  context.metrics.generation(event);
   context.emit({ type: 'generation', id, outcome: reason, usage, timings });
 }
 

@@ -7,8 +7,10 @@ import { createApp } from './app.js';
 import type { ServerContext, ServerEvent } from './context.js';
 import { isLoopbackAddress } from './guard.js';
 import { listen } from './listen.js';
+import { Metrics } from './metrics.js';
 import { ModelHost, type ModelState } from './model-host.js';
 import { Queue } from './queue.js';
+import { ResponseStore } from './responses/store.js';
 
 export const DEFAULT_HOST = '127.0.0.1';
 export const DEFAULT_PORT = 11435;
@@ -64,6 +66,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const context: ServerContext = {
     host,
     queue,
+    metrics: new Metrics(),
+    responses: new ResponseStore(),
     version: options.version,
     now: options.now,
     emit: options.emit,

@@ -33,6 +33,11 @@ export function dataEvent(data: unknown): string {
   return `data: ${JSON.stringify(data)}\n\n`;
 }
 
+/** The same with the event's name on a line of its own, where a dialect wants it. */
+export function namedEvent(data: { type: string; [member: string]: unknown }): string {
+  return `event: ${data.type}\n${dataEvent(data)}`;
+}
+
 export const DONE = 'data: [DONE]\n\n';
 
 async function* withKeepAlive(

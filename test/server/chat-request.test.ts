@@ -120,6 +120,13 @@ describe('a chat request', () => {
 
   it('does not tell the model of tools it may not call', () => {
     const tools = [{ type: 'function', function: { name: 'f' } }];
+    expect(read({ messages: [user], tools, tool_choice: 'required' }).toolChoice).toBe('required');
+    const schema = { type: 'object' };
+    const format = { type: 'json_schema', json_schema: { name: 'n', schema } };
+    expect(read({ messages: [user], response_format: format }).format).toEqual({
+      type: 'json-schema',
+      schema,
+    });
     expect(read({ messages: [user], tools, tool_choice: 'none' }).tools).toEqual([]);
   });
 
@@ -173,13 +180,8 @@ describe('a chat request', () => {
     [{ messages: [user], stop: 5 }, 'stop', /string/],
     [{ messages: [user], stream: 'yes' }, 'stream', /boolean/],
     [{ messages: [user], tools: [{ type: 'custom' }] }, 'tools[0].type', /function/],
-    [
-      { messages: [user], tools: [fn({ strict: true })] },
-      'tools[0].function.strict',
-      /not supported/,
-    ],
-    [{ messages: [user], tool_choice: 'required' }, 'tool_choice', /"required" is not supported/],
-    [{ messages: [user], tool_choice: fn({}) }, 'tool_choice', /not supported/],
+    [{ messages: [user], tool_choice: 'required' }, 'tool_choice', /there are no tools/],
+    [{ messages: [user], tool_choice: fn({}) }, 'tool_choice.function.name', /no tool "f"/],
     [{ messages: [user], n: 0 }, 'n', />=1/],
     [{ messages: [user], logprobs: 1 }, 'logprobs', /boolean/],
     [{ messages: [user], top_logprobs: 5 }, 'top_logprobs', /needs logprobs/],
@@ -188,11 +190,12 @@ describe('a chat request', () => {
     [{ messages: [user], logit_bias: { 5: 101 } }, 'logit_bias.5', /<=100/],
     [{ messages: [user], repetition_penalty: 1.1 }, 'repetition_penalty', /not supported/],
     [
-      { messages: [user], response_format: { type: 'json_object' } },
-      'response_format',
-      /json_object/,
+      { messages: [user], response_format: { type: 'json_schema', json_schema: {} } },
+      'response_format.schema',
+      /is missing/,
     ],
-    [{ messages: [user], response_format: 'json' }, 'response_format', /not supported/],
+    [{ messages: [user], response_format: { type: 'xml' } }, 'response_format.type', /not xml/],
+    [{ messages: [user], response_format: 'json' }, 'response_format', /object/],
     [{ messages: [user], functions: [{ name: 'f' }] }, 'functions', /not supported/],
     [{ messages: [user], reasoning_effort: 'extreme' }, 'reasoning_effort', /expected one of/],
     [

@@ -1,0 +1,114 @@
+// From the Messages API to the engine's request.
+
+import type { ChatMessage, ChatRequest } from '../../engine/types.js';
+import { badField } from '../api-error.js';
+import { given, unsupportedPart } from '../wire.js';
+import { parseBlocks, type CountBody, type MessagesBody, type WireBlock } from './schema.js';
+
+export function messagesRequest(body: CountBody | MessagesBody): ChatRequest {
+  const system = textOf(body.system ?? '', 'system');
+  const messages = body.messages.flatMap((message, i) => {
+    const path = `messages[${i}].content`;
+    if (message.role === 'user') return userMessages(message.content, path);
+    if (message.role === 'assistant') return [assistantMessage(message.content, path)];
+    return [{ role: 'system' as const, content: textOf(message.content, path) }];
+  });
+  const full = 'max_tokens' in body ? (body as MessagesBody) : null;
+  return {
+    messages: system === '' ? messages : [{ role: 'system', content: system }, ...messages],
+    tools: body.tool_choice?.type === 'none' ? [] : tools(body),
+    ...given('toolChoice', toolChoice(body)),
+    parallelToolCalls: body.tool_choice?.disable_parallel_tool_use !== true,
+    // Without the field there is no thinking in this API.
+    thinking: (body.thinking?.type ?? 'disabled') !== 'disabled',
+    maxTokens: full?.max_tokens ?? null,
+    stop: (full?.stop_sequences ?? []).filter((stop) => stop !== ''),
+    sampling: {
+      ...given('temperature', full?.temperature),
+      ...given('topP', full?.top_p),
+      ...given('topK', full?.top_k),
+    },
+  };
+}
+
+function tools(body: CountBody): ChatRequest['tools'] {
+  return (body.tools ?? []).map((tool, i) => {
+    if ((tool.type ?? 'custom') !== 'custom') {
+      throw badField(`tools[${i}].type`, `the tool type ${tool.type ?? ''} is not supported`);
+    }
+    return {
+      name: tool.name,
+      ...given('description', tool.description),
+      ...given('parameters', tool.input_schema),
+      ...(tool.strict === true ? { strict: true } : {}),
+    };
+  });
+}
+
+function toolChoice({ tool_choice: choice, tools: offered }: CountBody): ChatRequest['toolChoice'] {
+  if (choice?.type === 'any') return 'required';
+  if (choice?.type !== 'tool') return undefined;
+  const name = choice.name ?? '';
+  if (offered?.some((tool) => tool.name === name) === true) return { name };
+  throw badField('tool_choice.name', `there is no tool "${name}"`);
+}
+
+/** Results of tools are messages of their own, before what the user says beside them. */
+function userMessages(content: string | WireBlock[], path: string): ChatMessage[] {
+  if (typeof content === 'string') return [{ role: 'user', content }];
+  const results = content.flatMap((block, i): ChatMessage[] =>
+    block.type === 'tool_result'
+      ? [
+          {
+            role: 'tool',
+            content: resultText(block, `${path}[${i}].content`),
+            ...given('toolCallId', block.tool_use_id),
+          },
+        ]
+      : [],
+  );
+  const rest = content.filter((block) => block.type !== 'tool_result');
+  if (rest.length === 0 && results.length > 0) return results;
+  return [...results, { role: 'user', content: textOf(rest, path) }];
+}
+
+function assistantMessage(content: string | WireBlock[], path: string): ChatMessage {
+  if (typeof content === 'string') return { role: 'assistant', content };
+  const of = (type: string): WireBlock[] => content.filter((block) => block.type === type);
+  const said = content.filter(({ type }) => !HISTORY.has(type));
+  const reasoning = of('thinking')
+    .map((block) => block.thinking ?? '')
+    .join('');
+  const calls = of('tool_use').map((block, i) => {
+    if ((block.name ?? '') === '') throw badField(`${path}[${i}].name`, 'a tool_use needs a name');
+    return { id: block.id ?? `call_${i}`, name: block.name ?? '', arguments: block.input ?? {} };
+  });
+  return {
+    role: 'assistant',
+    content: textOf(said, path),
+    ...(reasoning === '' ? {} : { reasoning }),
+    ...(calls.length === 0 ? {} : { toolCalls: calls }),
+  };
+}
+
+const HISTORY = new Set(['thinking', 'redacted_thinking', 'tool_use']);
+
+function resultText(block: WireBlock, path: string): string {
+  const content = block.content ?? '';
+  const blocks = typeof content === 'string' ? null : parseBlocks(content);
+  if (blocks === null && typeof content !== 'string') {
+    throw badField(path, `${path}: must be a string or an array of content blocks`);
+  }
+  const text = typeof content === 'string' ? content : textOf(blocks ?? [], path);
+  return block.is_error === true ? `Error: ${text}` : text;
+}
+
+function textOf(content: string | WireBlock[], path: string): string {
+  if (typeof content === 'string') return content;
+  const texts = content.map((block, i) => {
+    if (block.type === 'text' && typeof block.text === 'string') return block.text;
+    throw unsupportedPart(block.type, `${path}[${i}]`);
+  });
+  // A client's accounting line, different in every request: it would make every prompt a new one.
+  return texts.filter((text) => !text.startsWith('x-anthropic-billing-header:')).join('\n\n');
+}
