@@ -117,6 +117,10 @@ void MetalBackend::wait() {
     if (!error.empty()) fail(FM_ENGINE, device_name_, ": ", error);
 }
 
+void MetalBackend::trim() {
+    for (Room* room : {&parts_, &stats_, &queries_, &latents_, &inner_, &results_}) room->buffer.reset();
+}
+
 void MetalBackend::bind_matrix(const Matrix& matrix) {
     bind(0, matrix.weight);
     if (matrix.bits == 0) return;

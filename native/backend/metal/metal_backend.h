@@ -41,6 +41,7 @@ class MetalBackend final : public Backend {
     void route(const Router& op) override;
     void experts(const ExpertBatch& op) override;
     void wait() override;
+    void trim() override;
 
     const Counters& counters() const { return counters_; }
 
