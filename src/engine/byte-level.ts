@@ -25,3 +25,10 @@ export function bytesOfEntry(entry: string): Uint8Array | null {
   }
   return bytes;
 }
+
+const ENTRY_OF = [...BYTE_OF.keys()];
+
+/** Bytes written in the alphabet. */
+export function entryOfBytes(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => ENTRY_OF[byte] ?? '').join('');
+}

@@ -8,6 +8,9 @@ import { Answer } from './answer.js';
 import type { ChatTemplate, Prompt } from './chat-template.js';
 import type { GenerationSettings } from './generation-settings.js';
 import { outputFormat, type OutputFormat } from './output-parser.js';
+import { allBut, Constraint } from './grammar/constraint.js';
+import { GrammarHost } from './grammar/host.js';
+import { answerTag } from './grammar/tags.js';
 import { tokenLogprob } from './logprobs.js';
 import { Session, type PrefillEvent } from './session.js';
 import { TokenBias } from './token-bias.js';
@@ -39,6 +42,7 @@ export class LocalEngine implements Engine {
   readonly model: LoadedModel;
   readonly #session: Session;
   readonly #format: OutputFormat;
+  readonly #grammar: GrammarHost;
   /** A request is counted before it is answered; its prompt is made once. */
   readonly #prompts = new WeakMap<AnswerRequest, Prompt>();
   readonly #closing = new AbortController();
@@ -49,6 +53,13 @@ export class LocalEngine implements Engine {
     this.model = parts.model;
     this.#session = new Session(parts.session);
     this.#format = outputFormat(parts.template.source);
+    const { tokenizer, settings } = parts;
+    const { markers } = this.#format;
+    const hidden = tokenizer.controlTokens.filter(
+      ({ special, content }) => special && !markers.includes(content),
+    );
+    const ids = new Set(hidden.map(({ id }) => id));
+    this.#grammar = new GrammarHost(tokenizer, settings.stopIds, ids);
   }
 
   countTokens(request: AnswerRequest): number {
@@ -71,10 +82,14 @@ export class LocalEngine implements Engine {
       tools: 'prompt' in request ? [] : request.tools,
       newCallId: () => `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`,
     });
-    const limit = request.maxTokens ?? Infinity;
+    const constraint = await this.#constraint(request, answer.inReasoning);
     const timings = noTime();
     let cachedTokens = 0;
-    const asked = { ...request, maxTokens: limit };
+    const asked: Asked = {
+      ...request,
+      maxTokens: request.maxTokens ?? Infinity,
+      ...(constraint === null ? {} : { constraint, inReasoning: () => answer.inReasoning }),
+    };
     for await (const event of this.#tokens(ids, asked, timings, signal)) {
       if (event.type === 'prefilled') cachedTokens = event.cachedTokens;
       else if (event.type === 'prefill') yield event;
@@ -87,6 +102,7 @@ export class LocalEngine implements Engine {
     yield* events;
     const { completionTokens, reasoningTokens, stopSequence } = answer;
     const usage = { promptTokens: ids.length, cachedTokens, completionTokens, reasoningTokens };
+    if (constraint !== null) timings.grammar = constraint.timings;
     yield { type: 'finish', reason, stopSequence, usage, timings };
   }
 
@@ -124,6 +140,7 @@ export class LocalEngine implements Engine {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new FlashmoeError('ERR_INTERRUPTED', 'the engine is closing'));
     await this.#running;
+    await this.#grammar.close();
     this.#session.close();
     this.parts.native.close();
   }
@@ -149,9 +166,13 @@ export class LocalEngine implements Engine {
       for (let made = 1; ; made++) {
         throwIfAborted(signal);
         const { temperature, topP, topK, minP } = sampling;
-        const params = { temperature, topP, topK, minP, allowed: null, bias: bias.values };
+        const inReasoning = asked.inReasoning?.() ?? false;
+        const allowed = (await asked.constraint?.allowed(inReasoning)) ?? null;
+        const params = { temperature, topP, topK, minP, allowed, bias: bias.values };
         const id = this.#session.sample(params);
         bias.add(id);
+        // The next mask is made while the token is decoded.
+        if (!this.parts.settings.stopIds.has(id)) asked.constraint?.chosen(id, inReasoning);
         yield { type: 'token', id, logprob: this.#logprob(id, asked.topLogprobs) };
         if (made === limit) return;
         await this.#session.decode(id, timings);
@@ -184,11 +205,8 @@ export class LocalEngine implements Engine {
         },
       );
     }
-    if (needsGrammar(request)) {
-      throw new FlashmoeError('ERR_GRAMMAR', 'this engine has no grammars to hold an answer with', {
-        subject: request.format === undefined ? 'tools' : 'format',
-      });
-    }
+    // Refuses what can't be enforced.
+    answerTag(request, this.#format.calls, false);
     const made = this.#prompts.get(request) ?? this.parts.template.prompt(request);
     this.#prompts.set(request, made);
     return made;
@@ -222,6 +240,19 @@ export class LocalEngine implements Engine {
     );
   }
 
+  /** Null where everything is left to the model. */
+  async #constraint(request: AnswerRequest, thinks: boolean): Promise<Constraint | null> {
+    if ('prompt' in request) return null;
+    const { calls } = this.#format;
+    const tag = answerTag(request, calls, thinks);
+    if (tag === null) return null;
+    const { tokenizer, settings } = this.parts;
+    const openings = new Set([calls?.open, calls?.section?.open]);
+    const early = tokenizer.controlTokens.filter(({ content }) => openings.has(content));
+    const never = [...settings.stopIds, ...early.map(({ id }) => id)];
+    return new Constraint(await this.#grammar.start(tag), allBut(never, tokenizer.tokenLimit));
+  }
+
   #logprob(id: number, count: number | undefined): TokenLogprob | null {
     if (count === undefined) return null;
     return tokenLogprob(id, this.#session.logits(), count, this.parts.tokenizer);
@@ -229,7 +260,11 @@ export class LocalEngine implements Engine {
 }
 
 /** What both kinds of generation ask of the loop. */
-type Asked = Pick<ChatRequest, 'sampling' | 'topLogprobs' | 'again'> & { maxTokens: number };
+type Asked = Pick<ChatRequest, 'sampling' | 'topLogprobs' | 'again'> & {
+  maxTokens: number;
+  constraint?: Constraint;
+  inReasoning?: () => boolean;
+};
 
 interface ChosenToken {
   type: 'token';
@@ -239,11 +274,6 @@ interface ChosenToken {
 
 /** Plain text is passed on as it comes. */
 const PLAIN: OutputFormat = { reasoning: false, calls: null, markers: [] };
-
-/** Something in the answer is not left to the model. */
-function needsGrammar({ format, toolChoice = 'auto', tools }: ChatRequest): boolean {
-  return format !== undefined || toolChoice !== 'auto' || tools.some((tool) => tool.strict);
-}
 
 function noTime(): Timings {
   return { prefillSeconds: 0, decodeSeconds: 0, expertBytesRead: 0 };

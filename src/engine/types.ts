@@ -102,6 +102,8 @@ export interface Timings {
   prefillSeconds: number;
   decodeSeconds: number;
   expertBytesRead: number;
+  /** Of an answer held by a grammar. Masks are made beside decoding, so their time is not added to it. */
+  grammar?: { compileSeconds: number; maskSeconds: number; masks: number };
 }
 
 export type FinishReason = 'stop' | 'length' | 'tool_calls';

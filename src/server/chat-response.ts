@@ -137,6 +137,14 @@ export function wireTimings({ usage, timings }: { usage: Usage; timings: Timings
     // The first token comes out of the prefill.
     predicted_per_second: rate(usage.completionTokens - 1, timings.decodeSeconds),
     expert_bytes_read: timings.expertBytesRead,
+    ...(timings.grammar === undefined
+      ? {}
+      : {
+          grammar_compile_ms: timings.grammar.compileSeconds * 1000,
+          mask_n: timings.grammar.masks,
+          mask_ms_per_token:
+            (timings.grammar.maskSeconds * 1000) / Math.max(1, timings.grammar.masks),
+        }),
   };
 }
 

@@ -12,6 +12,9 @@ const HELP = {
     'Seconds spent generating, without the first token of each answer.',
   flashmoe_expert_bytes_read_total:
     'Bytes of experts read, whether or not the page cache had them.',
+  flashmoe_grammar_masks_total: 'Token masks made for answers held by a grammar.',
+  flashmoe_grammar_mask_seconds_total: 'Seconds spent making them, beside decoding.',
+  flashmoe_grammar_compile_seconds_total: 'Seconds spent compiling grammars.',
 } as const;
 type Counter = keyof typeof HELP;
 
@@ -34,6 +37,9 @@ export class Metrics {
       flashmoe_prefill_seconds_total: timings.prefillSeconds,
       flashmoe_decode_seconds_total: timings.decodeSeconds,
       flashmoe_expert_bytes_read_total: timings.expertBytesRead,
+      flashmoe_grammar_masks_total: timings.grammar?.masks ?? 0,
+      flashmoe_grammar_mask_seconds_total: timings.grammar?.maskSeconds ?? 0,
+      flashmoe_grammar_compile_seconds_total: timings.grammar?.compileSeconds ?? 0,
     };
     for (const [name, value] of Object.entries(values)) {
       increase(this.#counters, name as Counter, value);

@@ -1,0 +1,57 @@
+// The grammar library in a thread of its own: a grammar it can't take ends in an abort of its WebAssembly
+// instance, after which the whole thread is thrown away. One grammar is open at a time.
+
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { parentPort, workerData } from 'node:worker_threads';
+
+const require = createRequire(import.meta.url);
+
+/** The package is UMD but says it is an ES module, so neither import nor require takes it as it is. */
+function loadLibrary() {
+  const path = require.resolve('@mlc-ai/web-xgrammar');
+  const module = { exports: {} };
+  const run = new Function(
+    'exports',
+    'require',
+    'module',
+    '__filename',
+    '__dirname',
+    readFileSync(path, 'utf8'),
+  );
+  run(module.exports, createRequire(path), module, path, path.replace(/[\\/][^\\/]*$/, ''));
+  return module.exports;
+}
+
+const library = loadLibrary();
+const { vocabulary, stopIds } = workerData;
+const tokens = await library.TokenizerInfo.createTokenizerInfo(
+  vocabulary,
+  'byte_level',
+  false,
+  vocabulary.length,
+  stopIds,
+);
+const compiler = await library.GrammarCompiler.createGrammarCompiler(tokens);
+let matcher = null;
+
+async function answer(message) {
+  const started = performance.now();
+  if (message.type === 'start') {
+    const compiled = await compiler.compileStructuralTag(JSON.stringify(message.tag));
+    matcher?.dispose();
+    matcher = await library.GrammarMatcher.createGrammarMatcher(compiled);
+  } else if (!matcher.acceptToken(message.id)) {
+    throw new Error(`token ${message.id} is not in the grammar`);
+  }
+  // The library's array is a view of memory that the next call overwrites.
+  const mask = Int32Array.from(await matcher.getNextTokenBitmask());
+  return { mask, seconds: (performance.now() - started) / 1000 };
+}
+
+parentPort.on('message', (message) => {
+  answer(message).then(
+    (reply) => parentPort.postMessage({ ...reply, serial: message.serial }, [reply.mask.buffer]),
+    (error) => parentPort.postMessage({ error: String(error), serial: message.serial }),
+  );
+});
