@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { defineCommands } from '../../src/cli/commands.js';
-import { buildCli, flashmoe } from '../helpers/built-cli.js';
+import { BUILD_MS, buildCli, flashmoe } from '../helpers/built-cli.js';
 
-beforeAll(buildCli);
+beforeAll(buildCli, BUILD_MS);
 
 function pathsOf(command: Command, path: string[] = []): string[][] {
   return command.commands.flatMap((each) => {

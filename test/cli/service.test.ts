@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { buildCli, flashmoe, mainScript, type CliResult } from '../helpers/built-cli.js';
+import { BUILD_MS, buildCli, flashmoe, mainScript, type CliResult } from '../helpers/built-cli.js';
 import { standIn, type StandIn } from '../helpers/stand-in.js';
 
-beforeAll(buildCli);
+beforeAll(buildCli, BUILD_MS);
 
 let linux: StandIn;
 beforeEach(() => {

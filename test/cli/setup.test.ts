@@ -5,17 +5,20 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { buildCli, flashmoe, mainScript } from '../helpers/built-cli.js';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { BUILD_MS, buildCli, flashmoe, mainScript } from '../helpers/built-cli.js';
 import type { FaultHub } from '../helpers/hub/fault-hub.js';
-import { SLOW_ID, SLOW_REPO, startSlowHub } from '../helpers/slow-hub.js';
+import { SLOW_ID, SLOW_REPO, slowDown, startSlowHub } from '../helpers/slow-hub.js';
+
+// Each test starts several processes; a busy machine takes its time for them.
+vi.setConfig({ testTimeout: 120_000 });
 
 const folder = mkdtempSync(join(tmpdir(), 'flashmoe-cli-'));
 let hub: FaultHub;
 beforeAll(async () => {
   await buildCli();
   hub = await startSlowHub();
-});
+}, BUILD_MS);
 afterAll(async () => {
   await hub.close();
   rmSync(folder, { recursive: true, force: true });
@@ -156,7 +159,9 @@ describe('a setup that is interrupted', () => {
     const left = linesOf((await flashmoe(['status', '--json'], { env })).stdout);
     expect(left).toMatchObject([{ models: [{ id: SLOW_ID, state: 'unfinished' }] }]);
 
+    hub.reset();
     const resumed = await flashmoe([...words, '--json'], { env });
+    slowDown(hub);
     expect(resumed.status).toBe(0);
     const shards = linesOf(resumed.stdout).filter(({ event }) => event === 'shard');
     expect(shards).toContainEqual(

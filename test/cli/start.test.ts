@@ -4,11 +4,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { buildCli, flashmoe, mainScript, projectRoot } from '../helpers/built-cli.js';
+import { BUILD_MS, buildCli, flashmoe, mainScript, projectRoot } from '../helpers/built-cli.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'flashmoe-start-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-beforeAll(buildCli);
+beforeAll(buildCli, BUILD_MS);
 
 const version = (
   JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { version: string }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { buildCli, flashmoe, mainScript } from '../helpers/built-cli.js';
+import { BUILD_MS, buildCli, flashmoe, mainScript } from '../helpers/built-cli.js';
 import type { FaultHub } from '../helpers/hub/fault-hub.js';
 import { SLOW_ID, SLOW_REPO, startSlowHub } from '../helpers/slow-hub.js';
 import { openTerminal, tmuxMissing } from '../helpers/tmux.js';
@@ -16,7 +16,7 @@ let hub: FaultHub;
 beforeAll(async () => {
   await buildCli();
   hub = await startSlowHub();
-});
+}, BUILD_MS);
 afterAll(async () => {
   await hub.close();
   rmSync(folder, { recursive: true, force: true });

@@ -10,7 +10,11 @@ export const SLOW_ID = 'acme--tiny';
 /** The bundled model as somebody's repository on a line so slow that a run lasts some seconds. */
 export async function startSlowHub(): Promise<FaultHub> {
   const hub = await FaultHub.start(join(projectRoot, 'models/tiny'), SLOW_REPO);
-  // Headers are small and come at once; a shard takes two to three seconds.
-  hub.rule({ on: 'cdn', fault: drip(16_384, 50) });
+  slowDown(hub);
   return hub;
+}
+
+/** Headers are small and come at once; a shard takes two to three seconds. `reset()` ends it. */
+export function slowDown(hub: FaultHub): void {
+  hub.rule({ on: 'cdn', fault: drip(16_384, 50) });
 }

@@ -57,7 +57,7 @@ export function openTerminal(
     screen,
     history: () => tmux('capture-pane', '-p', '-J', '-S', '-'),
     press: (...keys) => void tmux('send-keys', ...keys),
-    until: async (wanted, seconds = 20) => {
+    until: async (wanted, seconds = 60) => {
       const deadline = Date.now() + seconds * 1000;
       for (;;) {
         const text = screen().join('\n');

@@ -1,11 +1,14 @@
 import { fileURLToPath } from 'node:url';
-import { describe, test, type TestContext } from 'vitest';
+import { describe, test, vi, type TestContext } from 'vitest';
 import { TS_ARGV } from '../helpers/child.js';
 import { openTerminal, tmuxMissing, type Terminal } from '../helpers/tmux.js';
 
 const program = fileURLToPath(new URL('../helpers/recorded-wizard.ts', import.meta.url));
 const missing = tmuxMissing();
 if (missing !== null) console.log(missing);
+
+// Seven terminals at once, each with a node of its own.
+vi.setConfig({ testTimeout: 120_000 });
 
 const SMALL = { columns: 80, rows: 24 };
 const LARGE = { columns: 120, rows: 40 };
