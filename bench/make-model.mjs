@@ -1,0 +1,28 @@
+// Makes the benchmark's model once: as an MLX repository, packed by our own packer, and as GGUF of the same shape.
+// Usage: node make-model.mjs FOLDER [LAYERS]
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageAddon } from './addon.mjs';
+import { packDirectory } from '../dist/repack/pack-directory.js';
+import { makeGguf } from './make-gguf.mjs';
+import { makeSafetensors } from './make-safetensors.mjs';
+import { benchShape } from './shape.mjs';
+
+/** @returns {{packed: string, gguf: string}} */
+export async function makeModel(folder, layers) {
+  const packed = join(folder, `packed-${layers}`);
+  const gguf = join(folder, `model-${layers}.gguf`);
+  const done = join(folder, `done-${layers}`);
+  if (!existsSync(done)) {
+    mkdirSync(folder, { recursive: true });
+    const shape = benchShape({ layers });
+    const source = join(folder, `source-${layers}`);
+    makeSafetensors(shape, source);
+    const addon = packageAddon();
+    await packDirectory(source, packed, { addon, quant: '4bit', threads: 2 });
+    rmSync(source, { recursive: true });
+    makeGguf(shape, gguf);
+    writeFileSync(done, '');
+  }
+  return { packed, gguf };
+}
