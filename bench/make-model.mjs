@@ -1,4 +1,4 @@
-// Makes the benchmark's model once: as an MLX repository, packed by our own packer, and as GGUF of the same shape.
+// Makes the benchmark's model once: as an MLX repository, packed by our own packer, and as GGUF files of the same shape.
 // Usage: node make-model.mjs FOLDER [LAYERS]
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,10 +8,11 @@ import { makeGguf } from './make-gguf.mjs';
 import { makeSafetensors } from './make-safetensors.mjs';
 import { benchShape } from './shape.mjs';
 
-/** @returns {{packed: string, gguf: string}} */
+/** @returns {{packed: string, repacked: string, mapped: string}} our folder, and the peer's two files */
 export async function makeModel(folder, layers) {
   const packed = join(folder, `packed-${layers}`);
-  const gguf = join(folder, `model-${layers}.gguf`);
+  const repacked = join(folder, `model-${layers}-q4_0.gguf`);
+  const mapped = join(folder, `model-${layers}-q4_1.gguf`);
   const done = join(folder, `done-${layers}`);
   if (!existsSync(done)) {
     mkdirSync(folder, { recursive: true });
@@ -21,8 +22,9 @@ export async function makeModel(folder, layers) {
     const addon = packageAddon();
     await packDirectory(source, packed, { addon, quant: '4bit', threads: 2 });
     rmSync(source, { recursive: true });
-    makeGguf(shape, gguf);
+    makeGguf(shape, repacked, 'q4_0');
+    makeGguf(shape, mapped, 'q4_1');
     writeFileSync(done, '');
   }
-  return { packed, gguf };
+  return { packed, repacked, mapped };
 }

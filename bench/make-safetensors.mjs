@@ -45,9 +45,27 @@ function config(shape) {
 function* quantised(name, rows, columns, salt, stack = []) {
   const count = stack.reduce((product, n) => product * n, 1);
   const groups = count * rows * (columns / 64);
-  yield [`${name}.weight`, 'U32', [...stack, rows, columns / 8], () => codes((count * rows * columns) / 2, salt), (count * rows * columns) / 2];
-  yield [`${name}.scales`, 'BF16', [...stack, rows, columns / 64], () => [repeated16(bf16(STEP), groups)], groups * 2];
-  yield [`${name}.biases`, 'BF16', [...stack, rows, columns / 64], () => [repeated16(bf16(-8 * STEP), groups)], groups * 2];
+  yield [
+    `${name}.weight`,
+    'U32',
+    [...stack, rows, columns / 8],
+    () => codes((count * rows * columns) / 2, salt),
+    (count * rows * columns) / 2,
+  ];
+  yield [
+    `${name}.scales`,
+    'BF16',
+    [...stack, rows, columns / 64],
+    () => [repeated16(bf16(STEP), groups)],
+    groups * 2,
+  ];
+  yield [
+    `${name}.biases`,
+    'BF16',
+    [...stack, rows, columns / 64],
+    () => [repeated16(bf16(-8 * STEP), groups)],
+    groups * 2,
+  ];
 }
 
 function ones(name, length) {
@@ -64,9 +82,11 @@ function* layerTensors(shape, layer) {
   const prefix = `model.layers.${layer}.`;
   for (const [name, , length] of layerNorms(shape)) yield ones(prefix + name, length);
   let salt = 100 * (layer + 1);
-  for (const [name, , rows, columns] of attentionLinears(shape)) yield* quantised(prefix + name, rows, columns, salt++);
+  for (const [name, , rows, columns] of attentionLinears(shape))
+    yield* quantised(prefix + name, rows, columns, salt++);
   yield* quantised(`${prefix}mlp.gate`, shape.experts, shape.hidden, salt++);
-  for (const [name, , rows, columns] of expertLinears(shape)) yield* quantised(prefix + name, rows, columns, salt++, [shape.experts]);
+  for (const [name, , rows, columns] of expertLinears(shape))
+    yield* quantised(prefix + name, rows, columns, salt++, [shape.experts]);
 }
 
 function writeShard(path, tensors) {

@@ -6,11 +6,14 @@ import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 /** @returns {{run(args: string[]): Promise<string>, close(): void}} throws with the reason when no limit can be set */
 export function memoryLimit(bytes) {
   const v1 = existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes');
-  const group = v1 ? `/sys/fs/cgroup/memory/flashmoe-bench-${process.pid}` : `/sys/fs/cgroup/flashmoe-bench-${process.pid}`;
+  const group = v1
+    ? `/sys/fs/cgroup/memory/flashmoe-bench-${process.pid}`
+    : `/sys/fs/cgroup/flashmoe-bench-${process.pid}`;
   mkdirSync(group);
   writeFileSync(`${group}/${v1 ? 'memory.limit_in_bytes' : 'memory.max'}`, String(bytes));
   return {
-    run: (args) => runJson(['sh', '-c', `echo $$ > ${group}/cgroup.procs && exec "$@"`, 'sh', ...args]),
+    run: (args) =>
+      runJson(['sh', '-c', `echo $$ > ${group}/cgroup.procs && exec "$@"`, 'sh', ...args]),
     close: () => rmdirSync(group),
   };
 }

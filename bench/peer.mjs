@@ -7,9 +7,18 @@ import { diskBytes, peakResident } from './process-facts.mjs';
 const [path, json] = process.argv.slice(2);
 const { prompt, decode, threads } = JSON.parse(json);
 
-const llama = await getLlama({ gpu: false, build: 'never', maxThreads: threads, logLevel: LlamaLogLevel.error });
+const llama = await getLlama({
+  gpu: false,
+  build: 'never',
+  maxThreads: threads,
+  logLevel: LlamaLogLevel.error,
+});
 const model = await llama.loadModel({ modelPath: path });
-const context = await model.createContext({ contextSize: prompt + decode + 16, batchSize: 512, threads });
+const context = await model.createContext({
+  contextSize: prompt + decode + 16,
+  batchSize: 512,
+  threads,
+});
 const sequence = context.getSequence();
 const tokens = promptTokens(prompt);
 
@@ -20,7 +29,10 @@ const prefillDisk = diskBytes();
 
 start = performance.now();
 let produced = 0;
-for await (const token of sequence.evaluate([tokens.at(-1)], { temperature: 0, yieldEogToken: true })) {
+for await (const token of sequence.evaluate([tokens.at(-1)], {
+  temperature: 0,
+  yieldEogToken: true,
+})) {
   if (token !== undefined && ++produced >= decode) break;
 }
 const decodeSeconds = (performance.now() - start) / 1000;

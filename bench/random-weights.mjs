@@ -7,7 +7,7 @@ const CODES = randomFillSync(Buffer.alloc(32 << 20));
 /** Yields `size` bytes of random codes in pieces, starting at a place that depends on `salt`. */
 export function* codes(size, salt) {
   let at = (salt * 7919 * 64) % CODES.length;
-  for (let left = size; left > 0; ) {
+  for (let left = size; left > 0;) {
     const piece = CODES.subarray(at, Math.min(CODES.length, at + left));
     yield piece;
     left -= piece.length;
