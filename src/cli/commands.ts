@@ -34,6 +34,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineServe(program, open, done);
   defineRun(program, open, done);
   defineVerify(program, open, done);
+  defineEval(program, open, done);
   defineDoctor(program, open, done);
   defineService(program, open, done);
   defineUninstall(program, open, done);
@@ -188,6 +189,47 @@ function defineVerify(program: Command, open: Open, done: Done): void {
   examples(command, [
     ['flashmoe verify', 'all models; exit status 1 when a file differs'],
     ['flashmoe verify tiny --json', 'every file with its verdict'],
+  ]);
+}
+
+interface EvalFlags {
+  skills?: string[];
+  experts?: number;
+  quant?: Quant;
+  limit?: number;
+  prompts?: string;
+}
+
+function defineEval(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('eval')
+    .description('ask a model questions whose answers are known, and count the right ones')
+    .argument('[model]', 'a name of `flashmoe status`')
+    .option('--skills <names...>', 'some of the skills; all without it')
+    .option(
+      '--experts <count>',
+      'experts per token, fewer than the model was made for',
+      wholeNumber,
+    )
+    .addOption(quantOption())
+    .option('--limit <count>', 'so many prompts of each skill', wholeNumber)
+    .option('--prompts <folder>', 'other prompts: one JSON object a line, one file a skill')
+    .action(async (model: string | undefined, flags: EvalFlags) => {
+      const { evaluateModel } = await import('./commands/eval.js');
+      const args = {
+        model: model ?? null,
+        skills: flags.skills ?? [],
+        experts: flags.experts ?? null,
+        quant: flags.quant ?? null,
+        limit: flags.limit ?? null,
+        prompts: flags.prompts ?? null,
+      };
+      done(await evaluateModel(open(command), args));
+    });
+  examples(command, [
+    ['flashmoe eval tiny', 'all skills, 200 prompts each'],
+    ['flashmoe eval tiny --skills tool_call json --experts 4', 'with four experts per token'],
+    ['flashmoe eval tiny --quant 2bit --json', 'every wrong answer with what was expected'],
   ]);
 }
 

@@ -67,8 +67,10 @@ export function openEngineOf(
   context: CliContext,
   { id, paths, manifest }: Ready,
   signal: AbortSignal,
+  expertsPerToken: number | null = null,
 ): Promise<Engine> {
   return openEngine({
+    ...(expertsPerToken === null ? {} : { expertsPerToken }),
     addon: nativeAddon(context),
     id,
     modelDir: paths.root,
