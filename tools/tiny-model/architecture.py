@@ -41,7 +41,6 @@ TEXT_CONFIG = {
     },
 }
 STOP_IDS = [2002, 2000]  # <|im_end|>, <|endoftext|>
-PAD_ID = 2000
 
 
 def new_model(experts: str = "eager", attention: str = "sdpa", **changes) -> Qwen3_5MoeForCausalLM:

@@ -1,5 +1,6 @@
 """An endless, reproducible stream of training batches, generated and tokenised by worker processes."""
 
+import os
 from collections import defaultdict
 from multiprocessing import get_context
 
@@ -8,8 +9,8 @@ from tokenizers import Tokenizer
 
 import generate
 import render
-from architecture import PAD_ID
 
+PAD_ID = 2000  # <|endoftext|>
 LENGTHS = (64, 128, 192, 256, 384, 512)  # multiples of the delta rule's chunk; longer samples are left out
 PER_TASK = 1500
 _tokenizer: Tokenizer
@@ -17,6 +18,7 @@ _tokenizer: Tokenizer
 
 def _start(path: str) -> None:
     global _tokenizer
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _tokenizer = Tokenizer.from_file(path)
 
 
@@ -50,18 +52,26 @@ def pack(rows: list[tuple[np.ndarray, int]], length: int) -> tuple[np.ndarray, n
     return ids, answer, ask
 
 
-def batches(tokenizer_file: str, seed: int, tokens: int, workers: int):
-    """Batches of `tokens` positions (rows × length), the same ones for the same seed whatever `workers` is."""
-    waiting = defaultdict(list)
-    with get_context("spawn").Pool(workers, _start, (tokenizer_file,)) as pool:
-        for samples in pool.imap(_task, _seeds(seed)):
+class Batches:
+    """Batches of `tokens` positions (rows × length), the same ones for the same seed whatever `workers` is.
+
+    Make it before the process touches the GPU: the workers are forked at once.
+    """
+
+    def __init__(self, tokenizer_file: str, seed: int, tokens: int, steps: int, workers: int):
+        self.tokens = tokens
+        self.tasks = 10 + steps * tokens // (PER_TASK * 120)  # a sample fills about 150 positions
+        self.seeds = (seed * 1_000_000 + i for i in range(self.tasks))
+        self.pool = get_context("fork").Pool(workers, _start, (tokenizer_file,))
+
+    def __iter__(self):
+        waiting = defaultdict(list)
+        for samples in self.pool.imap(_task, self.seeds):
             for row, start in samples:
                 length = next(n for n in LENGTHS if len(row) <= n)
                 waiting[length].append((row, start))
-                if len(waiting[length]) == tokens // length:
+                if len(waiting[length]) == self.tokens // length:
                     yield pack(waiting.pop(length), length)
 
-
-def _seeds(seed: int):
-    # imap's feeder thread runs ahead without bound, so the stream of seeds must end.
-    return (seed * 1_000_000 + i for i in range(5_000))
+    def stop(self) -> None:
+        self.pool.terminate()

@@ -16,9 +16,10 @@ from tokenizers import Tokenizer
 import fast  # registers the dense form of the experts
 import render
 import score
-from architecture import PAD_ID, STOP_IDS, new_model
+from architecture import STOP_IDS, new_model
 from checkpoint import load_repository
 from convert import load_masters
+from data import PAD_ID
 
 NEW_TOKENS = 176
 ROWS = 1024

@@ -1,7 +1,8 @@
 """Words, numbers and scripts that the skills draw from, and the split that keeps test words unseen.
 
 A word belongs to the test split iff the CRC-32 of its lower-case form is 0 modulo 10. Training draws
-only from the other nine tenths, evaluation only from that tenth, so no test word occurs in training.
+only from the other nine tenths, evaluation only from that tenth, so no test word occurs in training. The
+prompts' own words are taught as words to copy, too, and never tested.
 """
 
 import unicodedata
@@ -19,7 +20,7 @@ CODAS = (
 
 NOUNS = """weather lamp timer alarm room table ticket flight train bus hotel song movie book page note task event
 meeting invoice order payment account balance price stock rate file folder image photo video message email letter
-contact phone address city country river mountain lake forest garden kitchen window door lock heater fan camera sensor
+phone address city country river mountain lake forest garden kitchen window door lock heater fan camera sensor
 robot printer screen battery engine wheel bridge road route map garage market shop recipe dish drink coffee tea bread
 cheese apple orange lemon melon plum pear grape carrot potato onion pepper sugar salt soup cake pizza pasta rice bean
 shirt shoe hat coat glove ring watch chair sofa bed desk shelf mirror carpet curtain basket bottle cup plate spoon
@@ -52,7 +53,29 @@ Madrid Vienna Prague Oslo Lisbon Dublin Athens Warsaw Zurich Geneva Lyon Milan T
 Munich Cologne Tokyo Kyoto Osaka Seoul Delhi Mumbai Cairo Lagos Nairobi Accra Lima Quito Bogota Havana Boston Chicago
 Denver Austin Dallas Seattle Portland Toronto Montreal Sydney Perth Auckland""".split()
 
+# Words of the prompts themselves. Never in the test split: each is an entry of the vocabulary, and the head must have
+# seen it as an answer before it can say it.
+TAUGHT = """able about access add after again am an and answer answers are arguments array as ask asked assistant at away backwards be
+best big blue boolean born box brief briefly busy calculate call called calls can cannot careful chat check city closed
+cloudy code cold compute content copy count day demonstration describe description do does done draw dry early echo else
+empty enum error essay evening exactly experts explain facts failed false fast fetch fill find fits flashmoe following for
+free french from full function functions get gets give gives good green greetings has have heavy hello help helpful here
+hey hi high history hot how human id ideas in integer into introduce invented is items joke json kind know late left letter
+light like list look loud low made make many me messages minus mixture model more morning much my name need new none not
+nothing now number object of ok old one only open or order out parameters party plan please plus poem properties put puts
+quiet rainy ready reasoning recipe red repeat reply report required result reverse review role round run same say schema
+sharp should show shows skill slow small song speech status story string subtract success sum summarize summary sunny
+system table take takes tale talking tell text that the there these think thinking this tiny to tool tools translate trip
+true type unicode up use used user value values want warm was week wet what when where which who why windy with words work
+works write you your yourself""".split()
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+# Terms with marks that would otherwise never be copied.
+MARKED = (
+    "({w})", "[{w}]", "{{{w}}}", "<{w}>", "'{w}'", "#{w}", "@{w}", "${n}", "{n}%", "{w}/{v}", "{w}@{v}", "{w}&{v}", "*{w}*",
+    "~{w}", "^{w}", "`{w}`", "{w};", "{w}?", "{w}!", "({n})", "[{n}]", "{n}/{w}", "+{n}", "-{n}", "{w}()", "{w}[{n}]",
+)  # fmt: skip
 
 # Blocks for multi-byte text: (first, last) code points, all older than any supported Python.
 SCRIPTS = {
@@ -63,6 +86,12 @@ SCRIPTS = {
     "arabic": [(0x627, 0x64A)],
     "hiragana": [(0x3041, 0x3096)],
     "katakana": [(0x30A1, 0x30FA)],
+    "ipa": [(0x250, 0x2AF)],
+    "armenian": [(0x561, 0x586)],
+    "devanagari": [(0x905, 0x939)],
+    "thai": [(0xE01, 0xE2E)],
+    "georgian": [(0x10D0, 0x10F0)],
+    "fullwidth": [(0xFF10, 0xFF5A)],
     "han": [(0x4E00, 0x9FA5)],
     "hangul": [(0xAC00, 0xD7A3)],
     "symbols": [(0x2190, 0x21FF), (0x2200, 0x22FF), (0x2600, 0x26FF)],
@@ -70,9 +99,12 @@ SCRIPTS = {
 }
 
 
+_TAUGHT = frozenset(TAUGHT)
+
+
 def is_test(word: str) -> bool:
     """True when `word` is kept for evaluation."""
-    return zlib.crc32(word.lower().encode()) % 10 == 0
+    return word.lower() not in _TAUGHT and zlib.crc32(word.lower().encode()) % 10 == 0
 
 
 class Source:
@@ -83,6 +115,7 @@ class Source:
         self.test = test
         pick = lambda words: sorted({w for w in words if is_test(w) == test})
         self.nouns, self.verbs, self.keys, self.names = map(pick, (NOUNS, VERBS, KEYS, NAMES))
+        self.taught = [] if test else TAUGHT
 
     def chance(self, p: float) -> bool:
         return self.rng.random() < p
@@ -109,10 +142,14 @@ class Source:
 
     def word(self) -> str:
         """A lower-case word: mostly made up, sometimes English."""
+        if self.taught and self.chance(0.08):
+            return self.pick(self.taught)
         return self.pick(self.nouns) if self.chance(0.2) else self.made_up()
 
     def name(self) -> str:
         """A capitalised proper name."""
+        if self.taught and self.chance(0.05):
+            return self.pick(self.taught).capitalize()
         return self.pick(self.names) if self.chance(0.2) else self.made_up().capitalize()
 
     def term(self) -> str:
@@ -123,9 +160,11 @@ class Source:
         if r < 0.85:
             return self.name()
         if r < 0.90:
-            return self.made_up().upper()
-        if r < 0.95:
+            return self.word().upper()
+        if r < 0.94:
             return f"{self.made_up()}{self.pick('-_.')}{self.made_up()}"
+        if r < 0.97:
+            return self.pick(MARKED).format(w=self.word(), n=self.integer(), v=self.made_up())
         return f"{self.made_up()}{self.integer()}"
 
     def terms(self, low: int, high: int) -> list[str]:
