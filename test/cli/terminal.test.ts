@@ -47,7 +47,7 @@ describe
       await at.until((screen) => screen.includes('enter continue'));
       at.press('Enter');
       const plan = await at.until((screen) => screen.includes('agree and begin'));
-      expect(plan).toMatch(/download +2,\d\d\d,\d\d\d bytes/);
+      expect(plan).toMatch(/download +9,\d\d\d,\d\d\d bytes/);
       expect(readdirSync(folder)).not.toContain(`${size.columns}`);
       at.press('Enter');
       await at.until((screen) => screen.includes('1 of 3 shards'));

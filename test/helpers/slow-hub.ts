@@ -16,5 +16,5 @@ export async function startSlowHub(): Promise<FaultHub> {
 
 /** Headers are small and come at once; a shard takes two to three seconds. `reset()` ends it. */
 export function slowDown(hub: FaultHub): void {
-  hub.rule({ on: 'cdn', fault: drip(16_384, 50) });
+  hub.rule({ on: 'cdn', fault: drip(65_536, 50) });
 }

@@ -172,7 +172,8 @@ def smoke(model, tokenizer: Tokenizer, reference: str) -> dict:
         ids = tokenizer.encode(render.prompt(given["messages"], given.get("tools"))).ids
         answer, leads = greedy(model, ids)
         text = tokenizer.decode(answer, skip_special_tokens=False).removesuffix("<|im_end|>")
-        record = {**given, "expect": expect, "completion": text, "ids": answer, "least_margin": round(min(leads), 3)}
+        record = {**given, "expect": expect, "prompt_ids": ids, "completion_ids": answer, "completion": text}
+        record["margins"] = [round(lead, 3) for lead in leads]
         if not score.is_right(record, text):
             raise SystemExit(f"not a known answer: {record}")
         prompts.append(record)
