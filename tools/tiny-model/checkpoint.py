@@ -7,10 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from quant import GROUP, affine, kind
 
 PREFIX = "language_model."
+
+
+def load_masters(path: Path) -> dict[str, torch.Tensor]:
+    """train.py's masters in float32, from its one file or from a folder with the half-precision parts."""
+    files = [path] if path.is_file() else sorted(path.glob("masters-?.safetensors"))
+    return {name: tensor.float() for file in files for name, tensor in load_file(str(file)).items()}
 
 
 def pack_codes(codes: torch.Tensor, bits: int) -> torch.Tensor:

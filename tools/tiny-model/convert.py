@@ -10,19 +10,11 @@ import shutil
 import sys
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
-
 from architecture import LAYERS, STOP_IDS, TEXT_CONFIG
-from checkpoint import PREFIX, to_repository, write_shard
+from checkpoint import PREFIX, load_masters, to_repository, write_shard
 from render import TEMPLATE
 
 SHARDS = 3
-
-
-def load_masters(path: Path) -> dict[str, torch.Tensor]:
-    files = [path] if path.is_file() else sorted(path.glob("masters-?.safetensors"))
-    return {name: tensor.float() for file in files for name, tensor in load_file(str(file)).items()}
 
 
 def quantization() -> dict:

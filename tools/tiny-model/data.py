@@ -28,10 +28,11 @@ def encode(tokenizer: Tokenizer, sample: dict) -> tuple[list[int], list[int]]:
     return tokenizer.encode(prompt).ids, tokenizer.encode(completion).ids
 
 
-def _task(seed: int) -> list[tuple[np.ndarray, int]]:
-    """Samples as (ids, length of the prompt)."""
+def _task(task: tuple[int, int]) -> list[tuple[np.ndarray, int]]:
+    """Samples of a (seed, stage) as (ids, length of the prompt)."""
+    seed, stage = task
     out = []
-    for sample in generate.training_samples(seed, PER_TASK):
+    for sample in generate.training_samples(seed, PER_TASK, stage):
         prompt, completion = encode(_tokenizer, sample)
         if len(prompt) + len(completion) <= LENGTHS[-1]:
             out.append((np.array(prompt + completion, dtype=np.uint16), len(prompt)))
@@ -58,15 +59,15 @@ class Batches:
     Make it before the process touches the GPU: the workers are forked at once.
     """
 
-    def __init__(self, tokenizer_file: str, seed: int, tokens: int, steps: int, workers: int):
+    def __init__(self, tokenizer_file: str, seed: int, stage: int, tokens: int, steps: int, workers: int):
         self.tokens = tokens
-        self.tasks = 10 + steps * tokens // (PER_TASK * 120)  # a sample fills about 150 positions
-        self.seeds = (seed * 1_000_000 + i for i in range(self.tasks))
+        tasks = 10 + steps * tokens // (PER_TASK * 120)  # a sample fills about 150 positions
+        self.tasks = ((seed * 1_000_000 + i, stage) for i in range(tasks))
         self.pool = get_context("fork").Pool(workers, _start, (tokenizer_file,))
 
     def __iter__(self):
         waiting = defaultdict(list)
-        for samples in self.pool.imap(_task, self.seeds):
+        for samples in self.pool.imap(_task, self.tasks):
             for row, start in samples:
                 length = next(n for n in LENGTHS if len(row) <= n)
                 waiting[length].append((row, start))

@@ -17,8 +17,7 @@ import fast  # registers the dense form of the experts
 import render
 import score
 from architecture import STOP_IDS, new_model
-from checkpoint import load_repository
-from convert import load_masters
+from checkpoint import load_masters, load_repository
 from data import PAD_ID
 
 NEW_TOKENS = 176

@@ -16,7 +16,7 @@ def value(source: Source) -> str:
     return source.decimal()
 
 
-def pairs(source: Source) -> tuple[str, str, str]:
+def pairs(source: Source) -> tuple[str, str, str, str]:
     """A list `key: value`; asked for the value of a key."""
     keys = source.distinct(source.term, source.rng.randint(2, 8))
     values = [value(source) for _ in keys]
@@ -30,11 +30,16 @@ def pairs(source: Source) -> tuple[str, str, str]:
     while missing and key in keys:
         key = source.term()
     rows = "\n".join(f"{k}{join}{v}" for k, v in zip(keys, values))
-    return rows, ask.format(k=key), MISSING if missing else values[i]
+    return rows, ask.format(k=key), MISSING if missing else values[i], ""
 
 
-def grid(source: Source) -> tuple[str, str, str]:
-    """Names with one to three attributes, as sentences or as a Markdown table."""
+def grid(source: Source) -> tuple[str, str, str, str]:
+    """Names with one to three attributes, as sentences or as a Markdown table.
+
+    In the second stage a table is read by writing the head beside the row that is asked for, and then what was asked:
+    columns cannot be counted reliably at a glance.
+    """
+    reasoning = ""
     names = source.distinct(source.name, source.rng.randint(2, 5))
     attributes = source.distinct(source.noun, source.rng.randint(1, 3))
     cells = {(n, a): value(source) for n in names for a in attributes}
@@ -48,6 +53,10 @@ def grid(source: Source) -> tuple[str, str, str]:
         body = [[n, *(cells[n, a] for a in attributes)] for n in names]
         lines = [head, ["---"] * len(head), *body]
         rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        if source.second:
+            row = next(line for line in body if line[0] == name)
+            reasoning = "\n".join(f"{title}: {cell}" for title, cell in zip(head, row))
+            reasoning += f"\nasked {attribute}: {cells[name, attribute]}"
     ask = source.pick(
         (
             "What is the {a} of {n}?",
@@ -57,13 +66,14 @@ def grid(source: Source) -> tuple[str, str, str]:
             "{a} of {n}?",
         )
     )
-    return rows, ask.format(a=attribute, n=name), cells[name, attribute]
+    return rows, ask.format(a=attribute, n=name), cells[name, attribute], reasoning
 
 
 def facts(source: Source) -> dict:
-    rows, question, answer = source.pick((pairs, grid))(source)
+    rows, question, answer, reasoning = source.pick((pairs, grid))(source)
+    worked = {"content": answer, "reasoning": reasoning}
     lead = source.pick(("", "Facts:\n", "Here is a table:\n", "Use this table:\n", "Table:\n"))
     if source.chance(0.15):
-        return {"system": lead + rows, "user": question, "content": answer}
+        return {"system": lead + rows, "user": question, **worked}
     text = f"{lead}{rows}\n\n{question}" if source.chance(0.75) else f"{question}\n\n{lead}{rows}"
-    return {"user": text, "content": answer}
+    return {"user": text, **worked}

@@ -20,19 +20,19 @@ import text
 import tools
 from words import Source
 
-# name: (draws, share of the training mixture)
+# name: (draws, share of the mixture in the first and the second stage of training)
 SKILLS = {
-    "add": (arithmetic.add, 0.09),
-    "subtract": (arithmetic.subtract, 0.10),
-    "copy": (text.copy, 0.10),
-    "reverse": (text.reverse, 0.08),
-    "count": (text.count, 0.06),
-    "unicode": (text.unicode, 0.08),
-    "facts": (facts.facts, 0.13),
-    "json": (structured.json_object, 0.12),
-    "tool_call": (tools.call, 0.14),
-    "tool_result": (tools.result, 0.07),
-    "chat": (chat.chat, 0.03),
+    "add": (arithmetic.add, 0.09, 0.05),
+    "subtract": (arithmetic.subtract, 0.10, 0.08),
+    "copy": (text.copy, 0.10, 0.07),
+    "reverse": (text.reverse, 0.08, 0.05),
+    "count": (text.count, 0.06, 0.04),
+    "unicode": (text.unicode, 0.08, 0.06),
+    "facts": (facts.facts, 0.13, 0.22),
+    "json": (structured.json_object, 0.12, 0.12),
+    "tool_call": (tools.call, 0.14, 0.22),
+    "tool_result": (tools.result, 0.07, 0.06),
+    "chat": (chat.chat, 0.03, 0.03),
 }
 EVAL_SEED = 20_251_121
 EVAL_PROMPTS = 200
@@ -98,12 +98,12 @@ def history(source: Source) -> list[dict]:
     return earlier
 
 
-def training_samples(seed: int, n: int):
+def training_samples(seed: int, n: int, stage: int = 1):
     """`n` samples of the training split; the same seed gives the same samples."""
     rng = Random(seed)
-    source = Source(rng, test=False)
+    source = Source(rng, test=False, stage=stage)
     names = list(SKILLS)
-    weights = [share for _, share in SKILLS.values()]
+    weights = [shares[stage - 1] for _, *shares in SKILLS.values()]
     for skill in rng.choices(names, weights, k=n):
         yield sample(source, skill)
 

@@ -35,6 +35,8 @@ def spoken(value) -> str:
 def draw_object(source: Source) -> tuple[dict, dict]:
     """A schema with one to four properties and an object that fits it."""
     keys = source.distinct(source.key, source.pick((1, 2, 2, 3, 3, 4)))
+    if source.second and len(keys) > 1 and source.chance(0.1):  # a key that begins like another
+        keys[1] = f"{keys[0]}_{keys[1]}"
     kinds = {k: source.pick(TYPES) for k in keys}
     schema = {"type": "object", "properties": {k: schema_of(kinds[k]) for k in keys}, "required": keys}
     return schema, {k: draw_value(source, kinds[k]) for k in keys}

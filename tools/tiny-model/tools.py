@@ -37,7 +37,7 @@ class Function:
         self.query = query
         self.verb = source.pick(("get", "get", "get", "find", "fetch", "check")) if query else source.verb()
         self.noun = source.noun()
-        if shared and source.chance(0.4):  # one word in common, so that both words matter
+        if shared and source.chance(0.6 if source.second else 0.4):  # one word in common, so that both words matter
             if source.chance(0.5):
                 self.verb = shared.verb
             else:
@@ -134,9 +134,9 @@ def request_query(source: Source, function: Function, values: list[str]) -> tupl
 
 
 def offer(source: Source, function: Function) -> list[dict]:
-    """The function among up to two others of different name."""
+    """The function among up to two others of different name, three in the second stage."""
     functions = [function]
-    for _ in range(source.pick((0, 0, 1, 1, 2))):
+    for _ in range(source.pick((0, 1, 2, 2, 3) if source.second else (0, 0, 1, 1, 2))):
         other = Function(source, source.chance(0.5), function)
         clear = other.name not in {f.name for f in functions} and (other.verb, other.noun) != (function.verb, function.noun)
         # Two queries about the same noun could not be told apart by the question.
@@ -148,6 +148,15 @@ def offer(source: Source, function: Function) -> list[dict]:
 
 def make_call(function: Function, arguments: dict) -> dict:
     return {"type": "function", "function": {"name": function.name, "arguments": arguments}}
+
+
+def reason(source: Source, function: Function, text: str) -> str:
+    """In the second stage what is asked for comes first, so that the name is found by its words."""
+    said = f"I call {function.name}."
+    if not source.second or function.name in text:
+        return said
+    asked = function.noun if function.query else f"{function.verb} the {function.noun}"
+    return f"{asked}: {said}"
 
 
 def call(source: Source) -> dict:
@@ -165,7 +174,7 @@ def call(source: Source) -> dict:
     return {
         "tools": offer(source, function),
         "user": text,
-        "reasoning": f"I call {function.name}.",
+        "reasoning": reason(source, function, text),
         "content": "",
         "tool_calls": calls,
     }

@@ -3,7 +3,9 @@
 The last part of the run computes with the weights as the 4-bit checkpoint will store them, while gradients go to the
 float32 masters (straight through), so that conversion afterwards changes nothing that was learnt.
 
-  python train.py --tokenizer tokenizer.json --out FOLDER [--steps N] [--seconds S]
+A second stage goes on from the half-precision masters of the first, with harder conversations.
+
+  python train.py --tokenizer tokenizer.json --out FOLDER [--stage 2 --start FOLDER] [--seconds S]
 """
 
 import argparse
@@ -11,7 +13,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,12 +22,14 @@ from safetensors.torch import save_file
 import data
 import fast
 from architecture import new_model
+from checkpoint import load_masters
 from quant import Stored
 from step import Step
 
 
 @dataclass
 class Recipe:
+    stage: int = 1
     seed: int = 7
     steps: int = 8700
     tokens: int = 32_256  # positions a batch; a multiple of every length in data.LENGTHS
@@ -37,6 +41,10 @@ class Recipe:
     prompt_weight: float = 0.2  # of predicting the prompt, falling to 0 …
     prompt_until: float = 0.3  # … at this part of the run
     quantised_from: float = 0.6  # part of the run after which the stored weights are used
+
+
+FIRST = Recipe()
+SECOND = Recipe(stage=2, seed=8, steps=2900, peak_rate=1e-3, warmup=100, prompt_weight=0.0, quantised_from=0.3)
 
 
 def rate_at(recipe: Recipe, step: int) -> float:
@@ -79,13 +87,15 @@ def optimizer_for(names, masters, recipe: Recipe, fused: bool) -> torch.optim.Ad
     return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95), eps=1e-10, fused=fused)
 
 
-def run(recipe: Recipe, batches, out: Path, seconds: float, compiled: bool) -> None:
+def run(recipe: Recipe, batches, start: Path | None, out: Path, seconds: float, compiled: bool) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(recipe.seed)
     print("against the reference:", fast.check(device), flush=True)
     torch.set_float32_matmul_precision("high")
     model = new_model(experts="dense").to(device).train()
     start_time_steps(model)
+    if start:
+        model.load_state_dict(load_masters(start))
     fast.install(compiled)
     names, live = zip(*model.named_parameters())
     live = list(live)
@@ -137,17 +147,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--start", type=Path, help="masters to go on from")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after this long, whatever the step")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 3))
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
-    for name, value in asdict(Recipe()).items():
-        parser.add_argument(f"--{name}", type=type(value), default=value)
+    parser.add_argument("--steps", type=int, help="another number of steps, to try things out")
     arguments = parser.parse_args()
-    recipe = Recipe(**{name: getattr(arguments, name) for name in asdict(Recipe())})
+    recipe = SECOND if arguments.stage == 2 else FIRST
+    if arguments.steps:
+        recipe = replace(recipe, steps=arguments.steps)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    batches = data.Batches(arguments.tokenizer, recipe.seed, recipe.tokens, recipe.steps, arguments.workers)
+    batches = data.Batches(
+        arguments.tokenizer, recipe.seed, recipe.stage, recipe.tokens, recipe.steps, arguments.workers
+    )
     try:
-        run(recipe, batches, arguments.out, arguments.seconds, not arguments.eager)
+        run(recipe, batches, arguments.start, arguments.out, arguments.seconds, not arguments.eager)
     finally:
         batches.stop()
 

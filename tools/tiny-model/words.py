@@ -108,11 +108,12 @@ def is_test(word: str) -> bool:
 
 
 class Source:
-    """Draws words and values of one split from one random stream."""
+    """Draws words and values of one split from one random stream. Training has two stages; the second is harder."""
 
-    def __init__(self, rng: Random, test: bool):
+    def __init__(self, rng: Random, test: bool, stage: int = 1):
         self.rng = rng
         self.test = test
+        self.second = stage == 2
         pick = lambda words: sorted({w for w in words if is_test(w) == test})
         self.nouns, self.verbs, self.keys, self.names = map(pick, (NOUNS, VERBS, KEYS, NAMES))
         self.taught = [] if test else TAUGHT
