@@ -2,7 +2,7 @@
 # named by tools/need.sh with the command that installs it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint clean need-node dependencies typescript addon
+.PHONY: help demo test bench build lint clean need-node dependencies typescript addon
 .DELETE_ON_ERROR:
 
 # npm writes its own record of what it installed: newer than the lock means nothing to do.
@@ -21,6 +21,7 @@ bring = @if $(MAKE) --question $(1) >/dev/null 2>&1; then echo "$(2): up to date
 help:
 	@echo 'make demo    install, build, provision the bundled model, ask it one question over HTTP'
 	@echo 'make test    install, build, then typecheck, lint, unit, integration and native tests'
+	@echo 'make bench   one table of this engine beside llama.cpp, in memory and in a third of it (root, 14 GB of disk)'
 	@echo 'make build   install, then compile TypeScript to dist/ and the native addon to build/'
 	@echo 'make lint    eslint and prettier'
 	@echo 'make clean   remove what was built, and the home of make demo (.demo/)'
@@ -30,6 +31,10 @@ demo: build
 
 test: build
 	@node tools/test.mjs
+
+bench: build
+	@node bench/install.mjs
+	@node bench/run.mjs
 
 build: dependencies typescript addon
 

@@ -1,6 +1,6 @@
 // `make demo`: the product as a user meets it, in a throw-away home inside the checkout. Provisions the
-// bundled model, starts the server on a free port, asks one question over HTTP, and stops the server
-// whatever happens. A second run finds the model and says so.
+// bundled model, starts the server on a free port, asks a question and for a tool call over HTTP, and stops
+// the server whatever happens. A second run finds the model and says so.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -12,7 +12,16 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const home = join(root, '.demo', 'home');
 const entry = join(root, 'dist', 'cli', 'main.js');
 const env = { ...process.env, FLASHMOE_HOME: home };
-const QUESTION = 'What is 12 + 30?';
+const QUESTION = 'What is 347 + 285?';
+const TOOL_QUESTION = 'What is the weather in Paris?';
+const TOOL = {
+  type: 'function',
+  function: {
+    name: 'get_weather',
+    description: 'Get the weather for a city',
+    parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
+  },
+};
 const START_MS = 60_000;
 const STOP_MS = 15_000;
 
@@ -71,10 +80,11 @@ async function stop(server) {
   clearTimeout(killer);
 }
 
-async function ask(url) {
+async function ask(url, question, tools) {
   const request = {
     model: 'tiny',
-    messages: [{ role: 'user', content: QUESTION }],
+    messages: [{ role: 'user', content: question }],
+    ...(tools.length > 0 && { tools }),
     max_tokens: 200,
     temperature: 0,
   };
@@ -90,9 +100,14 @@ async function ask(url) {
   if (!response.ok) throw new Error(`the server answered ${response.status}: ${text}`);
   const { choices, usage } = JSON.parse(text);
   const { message, finish_reason: reason } = choices[0];
-  say(`\nquestion: ${QUESTION}`);
-  if (message.reasoning_content) say(`thought:  ${message.reasoning_content.trim()}`);
-  say(`answer:   ${(message.content ?? '').trim()}`);
+  say(`\nquestion: ${question}`);
+  if (message.reasoning_content) {
+    say(`thought:  ${message.reasoning_content.trim().replaceAll('\n', ', ')}`);
+  }
+  if (message.content) say(`answer:   ${message.content.trim()}`);
+  for (const { function: call } of message.tool_calls ?? []) {
+    say(`calls:    ${call.name} ${call.arguments}`);
+  }
   say(
     `          ${usage.prompt_tokens} tokens read, ${usage.completion_tokens} written, ended by ${reason}`,
   );
@@ -112,7 +127,8 @@ try {
   await run('setup', '--model', 'tiny', '--yes', '--no-service');
   const started = await startServer();
   server = started.server;
-  await ask(started.url);
+  await ask(started.url, QUESTION, []);
+  await ask(started.url, TOOL_QUESTION, [TOOL]);
   await stop(server);
   await run('status');
 } catch (error) {
