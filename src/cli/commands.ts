@@ -16,7 +16,7 @@ import {
 } from './command-options.js';
 import type { CliContext } from './context.js';
 
-export type Open = (command: Command) => CliContext;
+export type Open = (command: Command) => Promise<CliContext>;
 export type Done = (status: number) => void;
 
 /** Adds all commands to `program`. `open` builds the context of a run, `done` takes its exit status. */
@@ -63,7 +63,7 @@ function defineSetup(program: Command, open: Open, done: Done): void {
     .action(async (model: string | undefined, flags: SetupFlags) => {
       const { setup } = await import('./commands/setup.js');
       const { repo = null, revision = null, quant = null, yes = false, service } = flags;
-      const context = open(command);
+      const context = await open(command);
       const { json, homeOption: home } = context;
       const name = oneModel(model, flags.model);
       done(await setup(context, { model: name, repo, revision, quant, yes, service, json, home }));
@@ -86,7 +86,7 @@ function definePlan(program: Command, open: Open, done: Done): void {
     .action(async (model: string | undefined, flags: Omit<SetupFlags, 'model'>) => {
       const { plan } = await import('./commands/plan.js');
       const { repo = null, revision = null, quant = null } = flags;
-      done(await plan(open(command), { model: model ?? null, repo, revision, quant }));
+      done(await plan(await open(command), { model: model ?? null, repo, revision, quant }));
     });
   examples(command, [
     ['flashmoe plan', 'what this machine is best for'],
@@ -101,7 +101,7 @@ function defineModels(program: Command, open: Open, done: Done): void {
     .description('the catalogue, with a verdict for this machine')
     .action(async () => {
       const { models } = await import('./commands/models.js');
-      done(await models(open(command)));
+      done(await models(await open(command)));
     });
   examples(command, [
     ['flashmoe models', 'a table'],
@@ -115,7 +115,7 @@ function defineStatus(program: Command, open: Open, done: Done): void {
     .description('what is on disk, and which setup is under way')
     .action(async () => {
       const { status } = await import('./commands/status.js');
-      done(await status(open(command)));
+      done(await status(await open(command)));
     });
   examples(command, [
     ['flashmoe status', 'a table'],
@@ -133,7 +133,7 @@ function defineServe(program: Command, open: Open, done: Done): void {
     .action(async (flags: { model?: string; host?: string; port?: number }) => {
       const { serve } = await import('./commands/serve.js');
       const { model = null, host = null, port = null } = flags;
-      done(await serve(open(command), { model, host, port }));
+      done(await serve(await open(command), { model, host, port }));
     });
   examples(command, [
     ['flashmoe serve', 'on 127.0.0.1:11435'],
@@ -168,7 +168,7 @@ function defineRun(program: Command, open: Open, done: Done): void {
       const { model = null, system = null, maxTokens = null } = flags;
       const { temperature = null, seed = null, thinking = null } = flags;
       const args = { model, system, maxTokens, temperature, seed, thinking };
-      done(await run(open(command), { prompt: prompt ?? null, ...args }));
+      done(await run(await open(command), { prompt: prompt ?? null, ...args }));
     });
   examples(command, [
     ['flashmoe run "Why is the sky blue?"', 'as it is generated'],
@@ -184,7 +184,7 @@ function defineVerify(program: Command, open: Open, done: Done): void {
     .argument('[model]', 'a name of `flashmoe status`; all models without it')
     .action(async (model: string | undefined) => {
       const { verify } = await import('./commands/verify.js');
-      done(await verify(open(command), model ?? null));
+      done(await verify(await open(command), model ?? null));
     });
   examples(command, [
     ['flashmoe verify', 'all models; exit status 1 when a file differs'],
@@ -241,7 +241,7 @@ function defineDoctor(program: Command, open: Open, done: Done): void {
     .option('--list', 'name all checks')
     .action(async ({ only, list }: { only?: string[]; list?: boolean }) => {
       const { doctor } = await import('./commands/doctor.js');
-      done(await doctor(open(command), { only: only ?? [], list: list ?? false }));
+      done(await doctor(await open(command), { only: only ?? [], list: list ?? false }));
     });
   examples(command, [
     ['flashmoe doctor', 'all checks; exit status 1 when one fails'],
@@ -267,7 +267,7 @@ function defineService(program: Command, open: Open, done: Done): void {
     .option('--dry-run', 'print the definition file, change nothing')
     .action(async ({ dryRun }: { dryRun?: boolean }) => {
       const { installService } = await import('./commands/service.js');
-      done(await installService(open(install), { dryRun: dryRun ?? false }));
+      done(await installService(await open(install), { dryRun: dryRun ?? false }));
     });
   examples(install, [['flashmoe service install --dry-run', 'print the definition first']]);
   const uninstall = service
@@ -275,7 +275,7 @@ function defineService(program: Command, open: Open, done: Done): void {
     .description('stop the server and remove the definition; models stay')
     .action(async () => {
       const { uninstallService } = await import('./commands/service.js');
-      done(await uninstallService(open(uninstall)));
+      done(await uninstallService(await open(uninstall)));
     });
   examples(uninstall, [['flashmoe service uninstall', 'models and settings stay']]);
   const status = service
@@ -283,7 +283,7 @@ function defineService(program: Command, open: Open, done: Done): void {
     .description('whether it is installed and running')
     .action(async () => {
       const { serviceStatus } = await import('./commands/service.js');
-      done(await serviceStatus(open(status)));
+      done(await serviceStatus(await open(status)));
     });
   examples(status, [['flashmoe service status --json', 'for scripts']]);
 }
@@ -298,7 +298,7 @@ function defineUninstall(program: Command, open: Open, done: Done): void {
     .action(async (model: string | undefined, flags: { dryRun?: boolean; yes?: boolean }) => {
       const { uninstall } = await import('./commands/uninstall.js');
       const args = { model: model ?? null, dryRun: flags.dryRun ?? false, yes: flags.yes ?? false };
-      done(await uninstall(open(command), args));
+      done(await uninstall(await open(command), args));
     });
   examples(command, [
     ['flashmoe uninstall --dry-run', 'what would go, with sizes'],

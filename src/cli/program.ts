@@ -3,15 +3,15 @@
 import { Command, CommanderError, Option } from 'commander';
 import { EXIT, FlashmoeError } from '../base/errors.js';
 import { defineCommands } from './commands.js';
-import { createContext, type CliContext, type GlobalOptions } from './context.js';
-import { describeFailure, failureLine, failureText } from './failure.js';
+import type { CliContext, GlobalOptions } from './context.js';
 
 /** Parses `args` (without node and script), runs the command, returns the exit status. Never throws. */
 export async function runProgram(args: string[], version: string): Promise<number> {
   let context: CliContext | null = null;
   let status: number = EXIT.done;
   const program = createProgram(version);
-  const open = (command: Command): CliContext => {
+  const open = async (command: Command): Promise<CliContext> => {
+    const { createContext } = await import('./context.js');
     context = createContext(command.optsWithGlobals<GlobalOptions>(), version);
     return context;
   };
@@ -25,7 +25,11 @@ export async function runProgram(args: string[], version: string): Promise<numbe
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done;
     // Without a command the help itself, on stderr by now, is the message.
     if (thrown instanceof CommanderError && thrown.code === 'commander.help') return EXIT.usage;
-    return report(thrown instanceof CommanderError ? usageError(thrown) : thrown, context, args);
+    return await report(
+      thrown instanceof CommanderError ? usageError(thrown) : thrown,
+      context,
+      args,
+    );
   }
 }
 
@@ -61,7 +65,12 @@ function usageError(error: CommanderError): FlashmoeError {
   return new FlashmoeError('ERR_USAGE', message, { hint });
 }
 
-function report(thrown: unknown, context: CliContext | null, args: string[]): number {
+async function report(
+  thrown: unknown,
+  context: CliContext | null,
+  args: string[],
+): Promise<number> {
+  const { describeFailure, failureLine, failureText } = await import('./failure.js');
   const interruption = context?.interruption;
   const failure = describeFailure(thrown, {
     interrupted: interruption?.status() ?? null,

@@ -51,7 +51,7 @@ describe('the start path', () => {
     async (flag) => {
       const modules = await modulesOf([flag]);
       expect(matches(modules, /node_modules\/((?:@[^/]+\/)?[^/]+)/)).toEqual(['commander']);
-      expect(matches(modules, /\/dist\/([^/]+)\//)).toEqual(['base', 'cli', 'ui']);
+      expect(matches(modules, /\/dist\/([^/]+)\//)).toEqual(['base', 'cli']);
       expect(modules.filter((url) => /\/ui\/ink\/|\.node$/.test(url))).toEqual([]);
     },
   );
