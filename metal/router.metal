@@ -84,12 +84,11 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
             }
         }
         uint winner = fm_best(best, index);
-        if (lane == 0) {
-            chosen[k] = winner;
-            choice[winner] = -INFINITY;
-        }
-        simdgroup_barrier(mem_flags::mem_threadgroup);
+        if (lane == 0) chosen[k] = winner;
+        // Its own lane takes it out: nobody else looks at that score.
+        if (winner % FM_SIMD == lane) choice[winner] = -INFINITY;
     }
+    simdgroup_barrier(mem_flags::mem_threadgroup);
 
     float weight = 0.0f;
     uint mine = 0xffffffffu;

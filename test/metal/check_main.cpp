@@ -46,7 +46,7 @@ int main(int count, char **arguments) {
     for (const auto &[name, schedule] : schedules) {
         if (which == "all" || which == name) run(arguments[1], name, schedule, seed);
     }
-    for (const std::string &name : fm_msl::unused_kernels()) {
+    for (const std::string &name : kernels_never_run()) {
         printf("FAILED: nothing runs %s\n", name.c_str());
         failures++;
     }

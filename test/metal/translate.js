@@ -326,11 +326,16 @@ export class Translator {
     for (const [host, callee] of this.entries) {
       const kernel = this.kernels.get(callee.replace(/<.*$/, ''));
       if (kernel === undefined) throw new SubsetError(this.file, 1, `instance of an unknown kernel: ${callee}`);
-      const call = kernel.parameters.map((p) => (p.kind === 'position' ? `t.${p.attribute}()` : `b.${p.kind}(${p.index})`));
+      const arrays = kernel.parameters.filter((p) => p.array);
+      const argument = (p) => {
+        if (p.kind === 'position') return `t.${p.attribute}()`;
+        return p.array ? `b.constants(${p.index}, ${arrays.indexOf(p)})` : `b.${p.kind}(${p.index})`;
+      };
+      const call = kernel.parameters.map(argument);
       const bound = kernel.parameters
         .filter((p) => p.attribute === 'buffer')
-        .map((p) => `{${p.index}, ${p.structure === null ? 0 : `sizeof(${p.structure})`}, ${p.array}}`);
-      text += `FM_ENTRY(${host}, FM_LIST(${bound.join(', ')}), ${callee}(${call.join(', ')}))\n`;
+        .map((p) => `{${p.index}, ${p.structure === null ? 0 : `sizeof(${p.structure})`}, ${p.array}, ${p.writable}}`);
+      text += `FM_ENTRY(${host}, ${arrays.length}, FM_LIST(${bound.join(', ')}), ${callee}(${call.join(', ')}))\n`;
     }
     return text;
   }
@@ -361,7 +366,7 @@ export function translate(files) {
 
 /** C++ of one .metal file for the shim that FM_SHIM names; statics of common.h stay its own. */
 function unit(name, code) {
-  return `#include FM_SHIM\n#include "args.h"\nnamespace fm_${name} {\n${code}}\n`;
+  return `#include FM_SHIM\n#include "args.h"\nFM_OPEN\nnamespace fm_${name} {\n${code}}\nFM_CLOSE\n`;
 }
 
 /** Writes only what changed, so that make rebuilds only that. */

@@ -10,3 +10,6 @@ std::unique_ptr<flashmoe::gpu::Device> open_test_device(const fm_msl::ExecutedOp
 
 /// Device objects that nobody has given back.
 int leftover_objects();
+
+/// Kernels that nothing in this process has dispatched.
+std::vector<std::string> kernels_never_run();

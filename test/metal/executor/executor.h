@@ -37,7 +37,7 @@ using Entry = void (*)(const Launch &);
 struct Binding {
     uint32_t index;
     size_t bytes;
-    bool array;
+    bool array, writable;
 };
 
 struct Kernel {

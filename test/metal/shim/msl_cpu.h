@@ -6,6 +6,8 @@
 
 #include "executor/executor.h"
 
+#define FM_OPEN
+#define FM_CLOSE
 #define FM_FUNCTION static inline __attribute__((unused))
 #define FM_MEMBER
 
@@ -54,6 +56,7 @@ struct FmBindings {
     const fm_msl::Launch &launch;
     FmPointer device(int index) const { return {launch.buffers[index]}; }
     FmConstant constant(int index) const { return {launch.buffers[index]}; }
+    FmConstant constants(int index, int) const { return constant(index); }
     FmPointer threadgroup(int index) const { return {fm_msl::dynamic_threadgroup(index)}; }
 };
 
@@ -77,7 +80,7 @@ struct FmThread {
     auto &name = *static_cast<T(*)[count]>(fm_msl::static_threadgroup(__COUNTER__, sizeof(T) * (count)))
 
 #define FM_LIST(...) {__VA_ARGS__}
-#define FM_ENTRY(host, bound, ...)                                                                                     \
+#define FM_ENTRY(host, arrays, bound, ...)                                                                                  \
     static void fm_entry_##host(const fm_msl::Launch &launch) {                                                        \
         FmBindings b{launch};                                                                                          \
         FmThread t;                                                                                                    \

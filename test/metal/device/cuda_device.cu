@@ -1,0 +1,269 @@
+#include "device/cuda_device.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include <cuda_runtime.h>
+
+#include "device/cuda_kernels.h"
+
+namespace {
+
+using namespace flashmoe;
+
+std::atomic<int> live{0};
+
+void must(cudaError_t status, const char *what) {
+    if (status == cudaSuccess) return;
+    fprintf(stderr, "%s: %s\n", what, cudaGetErrorString(status));
+    abort();
+}
+#define MUST(call) must(call, #call)
+
+[[noreturn]] void misuse(const std::string &what) {
+    fprintf(stderr, "device API: %s\n", what.c_str());
+    abort();
+}
+
+std::map<std::string, CudaKernel> &table() {
+    static std::map<std::string, CudaKernel> kernels;
+    return kernels;
+}
+
+std::set<std::string> &used_kernels() {
+    static std::set<std::string> names;
+    return names;
+}
+
+class CudaBuffer final : public gpu::Buffer {
+  public:
+    CudaBuffer(void *host, size_t bytes, bool owned) : host_(static_cast<std::byte *>(host)), bytes_(bytes), owned_(owned) {
+        MUST(cudaMalloc(&address, bytes));
+        live++;
+    }
+    ~CudaBuffer() override {
+        MUST(cudaFree(address));
+        if (owned_) free(host_);
+        live--;
+    }
+    std::byte *contents() override { return host_; }
+    size_t size() const override { return bytes_; }
+    void upload(cudaStream_t stream) {
+        if (host_ != nullptr) MUST(cudaMemcpyAsync(address, host_, bytes_, cudaMemcpyHostToDevice, stream));
+    }
+    void download() {
+        if (host_ != nullptr) MUST(cudaMemcpy(host_, address, bytes_, cudaMemcpyDeviceToHost));
+    }
+
+    void *address = nullptr;
+
+  private:
+    std::byte *host_;
+    size_t bytes_;
+    bool owned_;
+};
+
+class CudaPipeline final : public gpu::Pipeline {
+  public:
+    explicit CudaPipeline(const CudaKernel &kernel) : kernel(kernel) { live++; }
+    ~CudaPipeline() override { live--; }
+    uint32_t max_threads() const override {
+        cudaFuncAttributes attributes;
+        MUST(cudaFuncGetAttributes(&attributes, kernel.entry));
+        return static_cast<uint32_t>(attributes.maxThreadsPerBlock);
+    }
+    uint32_t simd_width() const override { return 32; }
+    const CudaKernel &kernel;
+};
+
+struct Recorded {
+    const CudaKernel *kernel;
+    FmBuffers buffers;
+    FmInline<2> values;
+    dim3 groups, threads;
+};
+
+class CudaCommand final : public gpu::Command {
+  public:
+    explicit CudaCommand(cudaStream_t stream) : stream_(stream) {
+        MUST(cudaEventCreate(&start_));
+        MUST(cudaEventCreate(&end_));
+        live++;
+    }
+    ~CudaCommand() override {
+        cudaEventDestroy(start_);
+        cudaEventDestroy(end_);
+        live--;
+    }
+    void use(const gpu::Pipeline &pipeline) override {
+        kernel_ = &static_cast<const CudaPipeline &>(pipeline).kernel;
+        memset(bound_, 0, sizeof bound_);
+        next_ = {};
+    }
+    void bind(uint32_t index, gpu::Buffer &buffer, size_t offset) override {
+        auto &target = static_cast<CudaBuffer &>(buffer);
+        if (index >= FM_MAX_BUFFERS || offset >= target.size()) misuse("index or offset of a buffer");
+        bound_[index] = &target;
+        next_.buffers.address[index] = static_cast<char *>(target.address) + offset;
+    }
+    void bind_bytes(uint32_t index, const void *bytes, size_t size) override {
+        size_t place = 0, array = 0;
+        for (const CudaBinding &binding : kernel_->bindings) {
+            if (binding.index == index) place = binding.array ? FM_STRUCTURE_BYTES + array * FM_ARRAY_BYTES : 0;
+            array += binding.array;
+            if (binding.index == index && size > (binding.array ? size_t{FM_ARRAY_BYTES} : binding.bytes)) misuse("inline bytes");
+        }
+        memcpy(next_.values.bytes + place, bytes, size);
+    }
+    void dispatch(gpu::Size3 groups, gpu::Size3 threads) override {
+        for (const CudaBinding &binding : kernel_->bindings) {
+            if (binding.bytes != 0) continue;
+            if (bound_[binding.index] == nullptr) misuse(kernel_->name + " lacks a buffer");
+            used_.insert(bound_[binding.index]);
+            if (binding.writable) written_.insert(bound_[binding.index]);
+        }
+        used_kernels().insert(kernel_->name);
+        next_.kernel = kernel_;
+        next_.groups = dim3(groups.x, groups.y, groups.z);
+        next_.threads = dim3(threads.x, threads.y, threads.z);
+        recorded_.push_back(next_);
+    }
+    // Launches of one stream follow each other anyway.
+    void barrier() override {}
+    void commit() override {
+        for (CudaBuffer *buffer : used_) buffer->upload(stream_);
+        // One graph, built when everything is known: a launch by itself costs more than most of these kernels.
+        cudaGraph_t graph;
+        MUST(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+        for (Recorded &call : recorded_) {
+            void *arguments[] = {&call.buffers, &call.values};
+            MUST(cudaLaunchKernel(call.kernel->entry, call.groups, call.threads, arguments, 0, stream_));
+        }
+        MUST(cudaStreamEndCapture(stream_, &graph));
+        MUST(cudaGraphInstantiate(&executable_, graph, 0));
+        MUST(cudaGraphDestroy(graph));
+        MUST(cudaGraphUpload(executable_, stream_));
+        MUST(cudaEventRecord(start_, stream_));
+        MUST(cudaGraphLaunch(executable_, stream_));
+        MUST(cudaEventRecord(end_, stream_));
+    }
+    std::string wait() override {
+        const cudaError_t status = cudaStreamSynchronize(stream_);
+        if (status != cudaSuccess) return cudaGetErrorString(status);
+        for (CudaBuffer *buffer : written_) buffer->download();
+        float milliseconds = 0;
+        MUST(cudaEventElapsedTime(&milliseconds, start_, end_));
+        seconds_ = milliseconds / 1000;
+        MUST(cudaGraphExecDestroy(executable_));
+        return "";
+    }
+    double seconds() const override { return seconds_; }
+
+  private:
+    cudaStream_t stream_;
+    cudaEvent_t start_, end_;
+    cudaGraphExec_t executable_ = nullptr;
+    const CudaKernel *kernel_ = nullptr;
+    CudaBuffer *bound_[FM_MAX_BUFFERS] = {};
+    Recorded next_{};
+    std::vector<Recorded> recorded_;
+    std::set<CudaBuffer *> used_, written_;
+    double seconds_ = 0;
+};
+
+class CudaDevice final : public gpu::Device {
+  public:
+    explicit CudaDevice(bool resident) : resident_(resident) { MUST(cudaStreamCreate(&stream_)); }
+    ~CudaDevice() override { cudaStreamDestroy(stream_); }
+    gpu::DeviceFacts facts() const override {
+        cudaDeviceProp properties;
+        MUST(cudaGetDeviceProperties(&properties, 0));
+        return {properties.name, properties.totalGlobalMem, properties.totalGlobalMem, false};
+    }
+    std::unique_ptr<gpu::Buffer> allocate(size_t bytes) override {
+        void *host = resident_ ? nullptr : aligned_alloc(16384, bytes);
+        if (host != nullptr) memset(host, 0xff, bytes);
+        return std::make_unique<CudaBuffer>(host, bytes, true);
+    }
+    std::unique_ptr<gpu::Buffer> wrap(void *memory, size_t bytes) override {
+        return std::make_unique<CudaBuffer>(memory, bytes, false);
+    }
+    std::string compile(const std::string &source) override { return source.empty() ? "no kernel source" : ""; }
+    std::unique_ptr<gpu::Pipeline> pipeline(const std::string &name, std::string &problem) override {
+        auto found = table().find(name);
+        if (found == table().end()) {
+            problem = "no kernel of that name";
+            return nullptr;
+        }
+        return std::make_unique<CudaPipeline>(found->second);
+    }
+    std::unique_ptr<gpu::Command> command() override { return std::make_unique<CudaCommand>(stream_); }
+
+  private:
+    bool resident_;
+    cudaStream_t stream_ = nullptr;
+};
+
+__global__ void randomise(uint32_t *words, size_t count, uint32_t seed) {
+    for (size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x; i < count; i += size_t{gridDim.x} * blockDim.x) {
+        uint32_t z = static_cast<uint32_t>(i) * 0x9E3779B9u + seed;
+        z = (z ^ (z >> 16)) * 0x85EBCA6Bu;
+        z = (z ^ (z >> 13)) * 0xC2B2AE35u;
+        // Exponents below one, so that as bf16, f16 or f32 everything is small and finite.
+        words[i] = (z ^ (z >> 16)) & 0xbbffbbffu;
+    }
+}
+
+} // namespace
+
+CudaRegistration::CudaRegistration(CudaKernel kernel) {
+    const std::string name = kernel.name;
+    if (!table().emplace(name, std::move(kernel)).second) abort();
+}
+
+std::unique_ptr<flashmoe::gpu::Device> open_cuda_device(bool resident) { return std::make_unique<CudaDevice>(resident); }
+
+std::unique_ptr<flashmoe::gpu::Buffer> resident_buffer(size_t bytes, uint32_t seed) {
+    auto buffer = std::make_unique<CudaBuffer>(nullptr, bytes, false);
+    randomise<<<2048, 256>>>(static_cast<uint32_t *>(buffer->address), bytes / 4, seed);
+    MUST(cudaDeviceSynchronize());
+    return buffer;
+}
+
+int live_cuda_objects() { return live; }
+
+std::vector<std::string> cuda_kernels_never_run() {
+    std::vector<std::string> names;
+    for (const auto &[name, kernel] : table()) {
+        if (!used_kernels().contains(name)) names.push_back(name);
+    }
+    return names;
+}
+
+double copy_bandwidth() {
+    constexpr size_t bytes = size_t{2} << 30;
+    void *from, *to;
+    MUST(cudaMalloc(&from, bytes));
+    MUST(cudaMalloc(&to, bytes));
+    MUST(cudaMemset(from, 1, bytes));
+    cudaEvent_t start, end;
+    MUST(cudaEventCreate(&start));
+    MUST(cudaEventCreate(&end));
+    float best = 1e9f;
+    for (int i = 0; i < 8; i++) {
+        MUST(cudaEventRecord(start));
+        MUST(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice));
+        MUST(cudaEventRecord(end));
+        MUST(cudaEventSynchronize(end));
+        float milliseconds = 0;
+        MUST(cudaEventElapsedTime(&milliseconds, start, end));
+        if (i > 0 && milliseconds < best) best = milliseconds;
+    }
+    MUST(cudaFree(from));
+    MUST(cudaFree(to));
+    return 2.0 * bytes / (best / 1000);
+}

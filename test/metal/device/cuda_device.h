@@ -1,0 +1,21 @@
+// The thin device API over kernels compiled by CUDA. Host memory is mirrored: what a command binds is copied to the
+// device before it runs, and what its kernels may write is copied back when it is waited for.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/metal/device.h"
+
+/// `resident`: allocated buffers are device memory that the host cannot see, for timing.
+std::unique_ptr<flashmoe::gpu::Device> open_cuda_device(bool resident);
+
+/// `bytes` of device memory, filled with random words.
+std::unique_ptr<flashmoe::gpu::Buffer> resident_buffer(size_t bytes, uint32_t seed);
+
+int live_cuda_objects();
+std::vector<std::string> cuda_kernels_never_run();
+
+/// Bytes a second of a copy within device memory, read and written.
+double copy_bandwidth();
