@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <unistd.h>
 
 #include "device/executed_device.h"
 #include "stand_in.h"
@@ -266,7 +267,8 @@ static void demand(bool holds, const char *what) {
                                   options:(MTLResourceOptions)options
                               deallocator:(void *)deallocator {
     demand(options == MTLResourceStorageModeShared && deallocator == nullptr, "options of a buffer without a copy");
-    demand((uintptr_t)pointer % 16384 == 0 && length % 16384 == 0, "a buffer without a copy takes whole pages of 16 KiB");
+    // A mapped file begins on a page of the system, which is 16 KiB on Apple silicon and may be smaller here.
+    demand((uintptr_t)pointer % sysconf(_SC_PAGESIZE) == 0 && length % 16384 == 0, "a buffer without a copy takes whole pages");
     StandInBuffer *buffer = [[StandInBuffer alloc] init];
     buffer->_buffer = _device->wrap(pointer, length).release();
     return buffer;
