@@ -90,7 +90,7 @@ class Parser {
             skip_space();
             if (!take(':')) damaged("expected ':'");
             Json member = parse_value(depth + 1);
-            value.members.emplace_back(std::move(name), std::move(member));
+            value.members.push_back({std::move(name), std::move(member)});
             skip_space();
             if (take('}')) return;
             if (!take(',')) damaged("expected ',' or '}'");

@@ -13,6 +13,8 @@
 
 namespace flashmoe {
 
+struct JsonMember;
+
 struct Json {
     enum class Kind { null, boolean, number, string, array, object };
     Kind kind = Kind::null;
@@ -21,9 +23,14 @@ struct Json {
     std::string string;
     std::vector<Json> items;
     /// In file order; names are unique.
-    std::vector<std::pair<std::string, Json>> members;
+    std::vector<JsonMember> members;
 
     const Json* find(std::string_view name) const;
+};
+
+struct JsonMember {
+    std::string name;
+    Json value;
 };
 
 /// `file` is for messages only. Throws FM_MODEL_DAMAGED with line and column.
