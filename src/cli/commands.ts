@@ -224,7 +224,7 @@ function defineEval(program: Command, open: Open, done: Done): void {
         limit: flags.limit ?? null,
         prompts: flags.prompts ?? null,
       };
-      done(await evaluateModel(open(command), args));
+      done(await evaluateModel(await open(command), args));
     });
   examples(command, [
     ['flashmoe eval tiny', 'all skills, 200 prompts each'],
