@@ -32,6 +32,7 @@ describe('help', () => {
       'serve',
       'run',
       'verify',
+      'eval',
       'doctor',
       'service',
       'service install',
