@@ -228,8 +228,8 @@ function defineEval(program: Command, open: Open, done: Done): void {
     });
   examples(command, [
     ['flashmoe eval tiny', 'all skills, 200 prompts each'],
-    ['flashmoe eval tiny --skills tool_call json --experts 4', 'with four experts per token'],
-    ['flashmoe eval tiny --quant 2bit --json', 'every wrong answer with what was expected'],
+    ['flashmoe eval tiny --skills tool_call --experts 4', 'four experts a token'],
+    ['flashmoe eval tiny --quant 2bit --json', 'every wrong answer'],
   ]);
 }
 
