@@ -63,18 +63,6 @@ export async function verifyModel(root: string, options: VerifyOptions): Promise
   return verified;
 }
 
-/** As verifyModel, but throws ERR_MODEL_DAMAGED naming the damaged files. */
-export async function requireVerified(root: string, options: VerifyOptions): Promise<PackedFile[]> {
-  const files = await verifyModel(root, options);
-  const damaged = files.filter(({ problem }) => problem !== null);
-  if (damaged.length === 0) return files.map(({ path, size, sha256 }) => ({ path, size, sha256 }));
-  const list = damaged.map(({ path, problem }) => `${join(root, path)}: ${problem}`);
-  throw new FlashmoeError('ERR_MODEL_DAMAGED', list.join('\n'), {
-    subject: damaged[0]?.path,
-    hint: 'run `flashmoe setup` for this model again, it replaces what is damaged',
-  });
-}
-
 /** What the manifests of a model declare, the dense file first. */
 export async function packedFiles(root: string): Promise<PackedFile[]> {
   const dense = await readManifest(join(root, 'model_weights.json'), DenseFile);

@@ -43,7 +43,7 @@ const damage = async () =>
 
 test('a model as it was packed has no findings, and equal content has an equal hash', async () => {
   expect(await damage()).toEqual([]);
-  const files = await requireVerified(model, options);
+  const files = await packedFiles(model);
   expect(files.map(({ path }) => path)).toEqual([
     'model_weights.bin',
     'packed_experts/layer_00.bin',
@@ -73,10 +73,6 @@ test('one flipped bit is found and its file named', async () => {
   expect(await damage()).toMatchObject([
     { path: layer, problem: expect.stringContaining('sha256') as string },
   ]);
-  await expect(requireVerified(model, options)).rejects.toMatchObject({
-    code: 'ERR_MODEL_DAMAGED',
-    message: expect.stringContaining('layer_01.bin') as string,
-  });
 });
 
 test('a missing, a longer and a replaced file are told apart', async () => {
