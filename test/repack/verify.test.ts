@@ -13,12 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { packDirectory } from '../../src/repack/pack-directory.js';
-import {
-  contentSha256,
-  packedFiles,
-  requireVerified,
-  verifyModel,
-} from '../../src/repack/verify.js';
+import { contentSha256, packedFiles, verifyModel } from '../../src/repack/verify.js';
 import { fixture, testAddon } from './fixtures.js';
 
 let dir: string;
