@@ -55,11 +55,13 @@ const MAY_IMPORT: Record<string, string[]> = {
   launchd: ['service'],
   systemd: ['service'],
   server: ['engine/types'],
+  eval: ['engine/types'],
   doctor: ['addon', 'hub', 'installer', 'machine', 'models', 'repack', 'service', 'engine/types'],
   ui: ['installer/events', 'installer/state', 'models'],
   cli: [
     'addon',
     'doctor',
+    'eval',
     'engine',
     'hub',
     'installer',
