@@ -21,7 +21,8 @@ async function flashmoe(env: Record<string, string>, ...args: string[]): Promise
   });
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
-  await once(child, 'close');
+  const [status] = (await once(child, 'close')) as [number | null];
+  expect(status, `flashmoe ${args.join(' ')}: ${text.slice(-500)}`).toBe(0);
   return text;
 }
 
