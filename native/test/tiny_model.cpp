@@ -222,7 +222,9 @@ fm_status TinyModel::open(fm_engine** engine, fm_error* error, uint32_t experts_
                                     .threads = 2,
                                     .io_threads = 2,
                                     .token_limit = kVocab - 6,
-                                    .experts_per_token = experts_per_token};
+                                    .experts_per_token = experts_per_token,
+                                    .backend = "cpu",
+                                    .kernels_dir = ""};
     return fm_engine_open(&options, engine, error);
 }
 
