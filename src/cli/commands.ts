@@ -227,7 +227,7 @@ function defineEval(program: Command, open: Open, done: Done): void {
       done(await evaluateModel(await open(command), args));
     });
   examples(command, [
-    ['flashmoe eval tiny', 'all skills, 200 prompts each'],
+    ['flashmoe eval tiny', 'all skills'],
     ['flashmoe eval tiny --skills tool_call --experts 4', 'four experts a token'],
     ['flashmoe eval tiny --quant 2bit --json', 'every wrong answer'],
   ]);

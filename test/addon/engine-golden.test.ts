@@ -9,7 +9,7 @@ import type { EngineOptions, NativeEngine, NativeSession } from '../../src/addon
 import { FAMILIES, testAddon } from '../repack/fixtures.js';
 import { GREEDY, type Golden, packFixture, readGolden, relativeDifference } from './golden.js';
 
-/** Of the logits' spread. Without the 16-bit cache it is 5e-5 at most; the issue allows 1e-3. */
+/** Of the logits' spread. Without the 16-bit cache it is 5e-5 at most. */
 const TOLERANCE = 5e-4;
 /** The reference sums in another order: a smaller distance of two logits may go either way. */
 const SAFE_MARGIN = 0.01;
