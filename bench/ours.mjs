@@ -18,7 +18,7 @@ const engine = await addon.openEngine({
   tokenLimit: JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')).vocab_size,
   expertsPerToken: 0,
   backend: 'cpu',
-  kernelsDir: '',
+  kernelsDir: join(folder, 'metal'),
 }).done;
 const session = engine.createSession(prompt + decode + 16);
 const greedy = { temperature: 0, topP: 1, topK: 0, minP: 0, allowed: null, bias: null };

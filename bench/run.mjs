@@ -48,7 +48,7 @@ async function measured(run, args, before) {
   };
 }
 
-function bandwidth(repacked, expertBytes) {
+function bandwidth(file, expertBytes) {
   const binary = join(values.folder, 'bandwidth');
   execFileSync(process.env.CXX ?? 'c++', [
     '-O3',
@@ -60,7 +60,7 @@ function bandwidth(repacked, expertBytes) {
     binary,
   ]);
   return JSON.parse(
-    execFileSync(binary, [gguf, String(expertBytes), String(threads)], { encoding: 'utf8' }),
+    execFileSync(binary, [file, String(expertBytes), String(threads)], { encoding: 'utf8' }),
   );
 }
 
