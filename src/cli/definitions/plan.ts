@@ -1,0 +1,24 @@
+import type { Command } from 'commander';
+import { examples, quantOption, repoOption, revisionOption } from '../command-options.js';
+import type { Done, Open } from '../definition.js';
+import type { SetupFlags } from './setup.js';
+
+export function definePlan(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('plan')
+    .description('what a setup would download and keep; changes nothing')
+    .argument('[model]', 'a name of `flashmoe models`; the recommended one without it')
+    .addOption(repoOption())
+    .addOption(revisionOption())
+    .addOption(quantOption())
+    .action(async (model: string | undefined, flags: Omit<SetupFlags, 'model'>) => {
+      const { plan } = await import('../commands/plan.js');
+      const { repo = null, revision = null, quant = null } = flags;
+      done(await plan(await open(command), { model: model ?? null, repo, revision, quant }));
+    });
+  examples(command, [
+    ['flashmoe plan', 'what this machine is best for'],
+    ['flashmoe plan qwen3.5-397b --quant 2bit', 'exact bytes, disk and time'],
+    ['flashmoe plan --repo org/name --json', 'any repository we can read'],
+  ]);
+}

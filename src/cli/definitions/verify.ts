@@ -1,0 +1,18 @@
+import type { Command } from 'commander';
+import { examples } from '../command-options.js';
+import type { Done, Open } from '../definition.js';
+
+export function defineVerify(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('verify')
+    .description('read every file again and compare its hash')
+    .argument('[model]', 'a name of `flashmoe status`; all models without it')
+    .action(async (model: string | undefined) => {
+      const { verify } = await import('../commands/verify.js');
+      done(await verify(await open(command), model ?? null));
+    });
+  examples(command, [
+    ['flashmoe verify', 'all models; exit status 1 when a file differs'],
+    ['flashmoe verify tiny --json', 'every file with its verdict'],
+  ]);
+}
