@@ -67,6 +67,96 @@ export interface PackLayerResult {
   error: { squaredError: number; squaredDeviation: number; values: number }[];
 }
 
+/** What becomes of an item's bytes. `file` is an index into TapeJob.files; all else is bytes unless said otherwise. */
+export type TapePlace =
+  /** Hashed only. */
+  | { kind: 'drop' }
+  | { kind: 'copy'; file: number; offset: number }
+  /** A stacked tensor: byte b of it goes to offset + floor(b / slice) * stride + b % slice. The item begins at byte `from`. */
+  | {
+      kind: 'spread';
+      file: number;
+      from: number;
+      slice: number;
+      offset: number;
+      stride: number;
+    }
+  /** Codes of `bits` that become 2 bits; their parameters lie in two other files, from the tensor's first byte on. */
+  | {
+      kind: 'requantise';
+      file: number;
+      from: number;
+      slice: number;
+      stride: number;
+      bits: number;
+      groupSize: number;
+      dtype: 'BF16' | 'F16' | 'F32';
+      scales: number;
+      biases: number;
+      offsets: { weight: number; scales: number; biases: number };
+    };
+
+export type TapeItem =
+  /** `hashed`: these are the next bytes of the shard in file order. */
+  | { type: 'bytes'; size: number; hashed: boolean; place: TapePlace }
+  /** No bytes of the tape: the next bytes of the shard, for its hash, were put into a file earlier. */
+  | { type: 'recall'; file: number; offset: number; size: number }
+  /** End of a shard: the digest must be this, in hex; then a new hash begins. */
+  | { type: 'seal'; sha256: string };
+
+export interface TapeJob {
+  files: {
+    path: string;
+    /** Made this long at once (with holes), never shortened; created if absent, links refused. */
+    size: number;
+  }[];
+  items: TapeItem[];
+  /** Ring for bytes that arrived early, and the record of what is in it; created if absent. */
+  spool: string;
+  mark: string;
+  /** Bytes of the ring. */
+  window: number;
+  /** What the mark must be bound to, any text: one of another tape is ignored. */
+  binding: string;
+  /** Last journalled state; null at the beginning. */
+  from: TapeState | null;
+  /** Native threads that write and requantise. */
+  threads: number;
+  method: 'search' | 'minmax';
+}
+
+/** A point of the tape before which everything is in its file. */
+export interface TapeState {
+  /** Position in bytes. */
+  at: number;
+  /** Index of the first item that is not done; it begins at or before `at`. */
+  item: number;
+  /** State of the shard's sha256 (104 bytes in hex). */
+  hash: string;
+}
+
+/** The writing end of a tape: takes bytes in any order, hashes and places them in tape order. */
+export interface TapeWriter {
+  /**
+   * `placed`: position before which everything is in its file, though not synced. `received`: sorted pieces
+   * behind it that wait in the spool; `sealed`: seals passed since the tape's beginning.
+   */
+  state(): { placed: number; sealed: number; received: { start: number; end: number }[] };
+  /**
+   * Takes the bytes at a position. Resolves when they outlive this process; waits while the position is more
+   * than the window beyond `placed`. The buffers must not change meanwhile.
+   */
+  put(position: number, chunks: Uint8Array[]): Promise<void>;
+  /** Syncs what is placed and returns where that is; with `drain` first waits until all that was put is placed. */
+  checkpoint(drain: boolean): Promise<TapeState & { sealed: number }>;
+  /** Lets go of a scratch file, so that it can be deleted. */
+  release(file: number): void;
+  /** Sums of squared errors so far in this process, by item that requantised. */
+  errors(): { item: number; squaredError: number; squaredDeviation: number; values: number }[];
+  /** Ends the threads; what was put and not placed stays in the spool. Pending calls reject with ERR_INTERRUPTED. */
+  close(): Promise<void>;
+}
+
 export interface KernelCheck {
   name: string;
   maxError: number;
@@ -185,8 +275,19 @@ export interface NativeAddon {
    */
   selfTestMetal(kernelsDir: string, seed: number): SelfTest;
   copyRanges(job: CopyJob, onProgress: Progress): NativeJob<{ bytes: number }>;
-  /** sha256 in hex of bytes [0, size) of a file. */
-  hashFile(path: string, onProgress: Progress): NativeJob<{ sha256: string; bytes: number }>;
+  /** sha256 in hex of bytes [0, size) of a file. `chain`: the hash's inner state in hex after each full 16 MiB and at the end. */
+  hashFile(
+    path: string,
+    onProgress: Progress,
+  ): NativeJob<{ sha256: string; bytes: number; chain: string[] }>;
+  /** Indices of the 16 MiB blocks of a file that don't lead from one state of `chain` to the next; the size must be right. */
+  checkBlocks(
+    path: string,
+    chain: readonly string[],
+    onProgress: Progress,
+  ): NativeJob<{ bad: number[]; bytes: number }>;
+  /** Opens files and reads the mark. Throws with a code for a job that can't be right or a file that can't be opened. */
+  openTape(job: TapeJob): TapeWriter;
   packLayer(job: PackLayerJob, onProgress: Progress): NativeJob<PackLayerResult>;
   openEngine(options: EngineOptions): NativeJob<NativeEngine>;
 }

@@ -1,10 +1,8 @@
 // Which bytes of a file are still to be fetched. Pure; nothing here knows a socket or a disk.
 
-/** Half-open, in bytes: `start` is the first byte, `end` the one after the last. Never empty. */
-export interface ByteRange {
-  start: number;
-  end: number;
-}
+import type { ByteRange } from './types.js';
+
+export type { ByteRange } from './types.js';
 
 /** The gaps between `done` (in any order, overlaps allowed) in a file of `size` bytes, in order. */
 export function missingRanges(size: number, done: readonly ByteRange[]): ByteRange[] {

@@ -70,3 +70,23 @@ export interface HubTask {
   emit(event: HubEvent): void;
   signal: AbortSignal;
 }
+
+/** Half-open, in bytes: `start` is the first byte, `end` the one after the last. Never empty. */
+export interface ByteRange {
+  start: number;
+  end: number;
+}
+
+/** One file wherever it can be had: the Hub, another machine, a folder here. */
+export interface ByteSource {
+  /** Exactly the bytes of `range`, in order; Transient when the source broke off, FlashmoeError when waiting can't help. */
+  open(range: ByteRange, task: HubTask): Promise<AsyncGenerator<Buffer, void, void>>;
+  /** The next request goes over a fresh connection to a fresh address. */
+  forget(): void;
+}
+
+/** Holds transfers to a rate; asked before each chunk goes on. Several transfers share one. */
+export interface Pace {
+  /** Null when `bytes` may pass at once. */
+  take(bytes: number, signal: AbortSignal): Promise<void> | null;
+}

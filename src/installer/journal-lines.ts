@@ -5,6 +5,7 @@
 import { z } from 'zod';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const hashState = z.string().regex(/^[0-9a-f]{208}$/);
 const bytes = z.number().int().nonnegative();
 const name = z.string().min(1).max(1024);
 
@@ -22,6 +23,18 @@ export const journalHeader = z.object({
 });
 
 export const journalEntry = z.discriminatedUnion('step', [
+  /** How bytes come from here on: by ranges along the tape of this fingerprint, or as whole shards. */
+  z.object({
+    step: z.literal('road'),
+    road: z.enum(['ranges', 'shards']),
+    tape: sha256.nullable(),
+  }),
+  /** Everything before position `at` of the tape is durable; `hash` is the state of the shard's sha256 there. */
+  z.object({ step: z.literal('placed'), at: bytes, item: bytes, hash: hashState }),
+  /** All of the shard is placed, and its sha256 is the hub's. */
+  z.object({ step: z.literal('sealed'), shard: name, bytes, sha256 }),
+  /** All of it came and its sha256 was this instead: it is fetched once more, and no third time. */
+  z.object({ step: z.literal('mismatch'), shard: name, sha256 }),
   /** The whole shard lies in download/ and its sha256 is the hub's. */
   z.object({ step: z.literal('verified'), shard: name, bytes, sha256 }),
   /** The shard's dense tensors are in the partial dense file. */

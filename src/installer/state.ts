@@ -1,6 +1,7 @@
 // What is done, from what the journal says and what is on disk. Pure: lines and sizes in, work out.
 
 import type { PackPlan } from '../repack/types.js';
+import type { TapeState } from '../addon/types.js';
 import type { JournalEntry } from './journal-lines.js';
 
 export interface FileFact {
@@ -12,22 +13,46 @@ export interface FileFact {
 export interface JournalState {
   /** Shards whose whole file was verified and not released since. */
   verified: Map<string, { bytes: number; sha256: string }>;
+  /** Shards of which every byte was placed by ranges and whose sha256 was the hub's. */
+  sealed: Map<string, { bytes: number; sha256: string }>;
   /** Shards whose dense tensors are written. */
   dense: Set<string>;
   layers: Map<number, FileFact>;
   denseFile: FileFact | null;
   /** Tokenizer, template and config files, by name. */
   copied: Map<string, FileFact>;
+  /** How bytes come; null before the first of them. */
+  road: Road | null;
   finished: boolean;
+}
+
+export interface Road {
+  road: 'ranges' | 'shards';
+  /** Fingerprint of the tape; null for whole shards. */
+  tape: string | null;
+  /** What was done when this road began: the tape leads through the rest. */
+  begun: TapeBasis;
+  /** Last durable point of the tape. */
+  placed: TapeState | null;
+  /** Digests that were not the hub's, by shard. */
+  mismatches: Map<string, string>;
+}
+
+/** The facts that a tape is made from: it is the same again whenever these are. */
+export interface TapeBasis {
+  layers: Set<number>;
+  dense: boolean;
 }
 
 export function reduceJournal(entries: readonly JournalEntry[]): JournalState {
   const state: JournalState = {
     verified: new Map(),
+    sealed: new Map(),
     dense: new Set(),
     layers: new Map(),
     denseFile: null,
     copied: new Map(),
+    road: null,
     finished: false,
   };
   for (const entry of entries) apply(state, entry);
@@ -53,6 +78,27 @@ function apply(state: JournalState, entry: JournalEntry): void {
       break;
     case 'copied':
       state.copied.set(entry.file, fact(entry));
+      break;
+    case 'road':
+      state.road = {
+        road: entry.road,
+        tape: entry.tape,
+        begun: { layers: new Set(state.layers.keys()), dense: state.denseFile !== null },
+        placed: null,
+        mismatches: new Map(),
+      };
+      break;
+    case 'placed':
+      if (state.road !== null) {
+        const { at, item, hash } = entry;
+        state.road.placed = { at, item, hash };
+      }
+      break;
+    case 'sealed':
+      state.sealed.set(entry.shard, { bytes: entry.bytes, sha256: entry.sha256 });
+      break;
+    case 'mismatch':
+      state.road?.mismatches.set(entry.shard, entry.sha256);
       break;
     case 'damaged':
       forget(state, entry.file);
@@ -100,10 +146,12 @@ export function believe(claimed: JournalState, disk: DiskSizes, plan: PackPlan):
     verified: new Map(
       [...claimed.verified].filter(([shard, { bytes }]) => disk.shards.get(shard) === bytes),
     ),
+    sealed: claimed.sealed,
     dense: denseKept ? claimed.dense : new Set(),
     layers: new Map([...claimed.layers].filter(([, layer]) => isThere(layer))),
     denseFile,
     copied: new Map([...claimed.copied].filter(([, file]) => isThere(file))),
+    road: claimed.road,
     finished: claimed.finished,
   };
 }
