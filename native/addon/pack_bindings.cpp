@@ -134,6 +134,7 @@ Napi::Value pack_result(Napi::Env env, PackLayerResult& result) {
     for (std::uint32_t i = 0; i < result.errors.size(); ++i) {
         Napi::Object sums = Napi::Object::New(env);
         sums.Set("squaredError", result.errors[i].squared_error);
+        sums.Set("rangeError", result.errors[i].range_error);
         sums.Set("squaredDeviation", result.errors[i].squared_deviation);
         sums.Set("values", number(env, result.errors[i].values));
         errors.Set(i, sums);

@@ -50,6 +50,8 @@ struct PackLayerJob {
 /// Sums over the values of one projection, from stored bytes, against the source's own values.
 struct ErrorSums {
     double squared_error = 0;
+    /// What the range method leaves; 0 where nothing was requantised.
+    double range_error = 0;
     double squared_deviation = 0;
     std::uint64_t values = 0;
 };

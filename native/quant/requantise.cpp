@@ -6,6 +6,7 @@ namespace flashmoe::quant {
 
 void ErrorSums::add(const ErrorSums& other) {
     squared_error += other.squared_error;
+    range_error += other.range_error;
     sum += other.sum;
     sum_of_squares += other.sum_of_squares;
     values += other.values;

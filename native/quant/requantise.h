@@ -1,5 +1,7 @@
-// Affine 4- or 8-bit codes to 2-bit codes of the same groups. Storage and method: docs/format.md.
-// The bytes written depend on nothing but the bytes read: not on threads, not on the instruction set.
+// Affine 4- or 8-bit codes to 2-bit codes of the same groups, in memory. Storage and method: docs/format.md.
+// The bytes written depend on nothing but the bytes read: not on threads, not on the instruction set, not on how a
+// matrix is cut. Whole rows, or any whole groups, can be given on their own; their sums add up to those of the whole.
+// Thread-safe and without allocation: nothing is kept between calls.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +14,8 @@ enum class ParamType { bf16, f16, f32 };
 enum class Method { search, minmax };
 enum class Isa { scalar, avx2, avx512, neon };
 
-/// `groups` groups back to back, values of a group together; code j of a word in bits [b*j, b*j + b).
+/// `groups` groups back to back, values of a group together; code j of a word in bits [b*j, b*j + b). For `rows` whole
+/// rows of a [rows, columns] matrix: its bytes as they are, and rows * columns / group_size groups.
 struct Codes {
     const std::uint8_t* codes; // groups * group_size * bits / 8 bytes
     const std::uint8_t* scales; // groups parameters, no alignment needed
@@ -33,6 +36,8 @@ struct TwoBitTarget {
 /// Sums over values, from the stored 2-bit bytes against the source's own values.
 struct ErrorSums {
     double squared_error = 0;
+    /// What Method::minmax leaves on the same values.
+    double range_error = 0;
     double sum = 0;
     double sum_of_squares = 0;
     std::uint64_t values = 0;
@@ -47,6 +52,7 @@ Isa best_isa();
 bool has_isa(Isa isa);
 const char* isa_name(Isa isa);
 
-ErrorSums requantise(const Codes& source, const TwoBitTarget& target, Method method, Isa isa);
+/// Source and target may not overlap. Costs the same for one call or many, from a few hundred groups on.
+ErrorSums requantise(const Codes& source, const TwoBitTarget& target, Method method, Isa isa = best_isa());
 
 } // namespace flashmoe::quant

@@ -215,7 +215,7 @@ inline void store_bf16(const Floats& values, std::uint8_t* to) {
 
 /// Sums per lane, so that adding them up costs once a job and not once a group.
 struct LaneSums {
-    Doubles squared_error, sum, sum_of_squares;
+    Doubles squared_error, range_error, sum, sum_of_squares;
     Ints broken;
 };
 
@@ -239,6 +239,7 @@ inline void requantise_lanes(const Codes& source, const TwoBitTarget& target, Me
     const Params params{usable ? scale : Floats{}, usable ? bias : Floats{}};
 
     Fit fit = evaluate(counts, params, minmax_params(counts, params));
+    sums.range_error += __builtin_convertvector(fit.error, Doubles);
     if (method == Method::search) {
         const Fit found = evaluate(counts, params, search_params(counts, params, n));
         const Ints better = found.error < fit.error;
@@ -282,6 +283,7 @@ inline void requantise_lanes(const Codes& source, const TwoBitTarget& target, Me
 inline void add_lanes(const LaneSums& lanes, int count, ErrorSums& sums) {
     for (int lane = 0; lane < count; ++lane) {
         sums.squared_error += lanes.squared_error[lane];
+        sums.range_error += lanes.range_error[lane];
         sums.sum += lanes.sum[lane];
         sums.sum_of_squares += lanes.sum_of_squares[lane];
         sums.broken_groups += static_cast<std::uint64_t>(lanes.broken[lane]);

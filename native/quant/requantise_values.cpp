@@ -97,6 +97,7 @@ ErrorSums requantise_values(const Codes& source, const TwoBitTarget& target, Met
         if (!usable) ++sums.broken_groups;
         const Group group = decode(source, i, usable ? scale : 0, usable ? bias : 0);
         Fit fit = stored(group, (group.high - group.low) / 3, group.low);
+        sums.range_error += fit.error;
         if (method == Method::search) fit = search(group, fit);
 
         const std::uint16_t params[] = {float_to_bf16(fit.scale), float_to_bf16(fit.bias)};

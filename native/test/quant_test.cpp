@@ -194,6 +194,36 @@ TEST("no group is worse than with the grid over its range, and the reported erro
     }
 }
 
+TEST("a matrix cut into slices of rows gives the bytes and the sums of the whole") {
+    constexpr size_t kColumns = 256, kRows = 37;
+    const Sample from = sample(kRows * kColumns / 64, 4, 64, ParamType::f16, 31);
+    const Packed whole = pack_sample(from, Method::search, best_isa());
+    Packed sliced{std::vector<uint8_t>(whole.codes.size()), std::vector<uint8_t>(whole.scales.size()),
+                  std::vector<uint8_t>(whole.biases.size()), {}};
+    const size_t row_groups = kColumns / 64;
+    for (size_t row = 0, rows = 1; row < kRows; row += rows, rows = std::min(rows + 3, kRows - row)) {
+        const size_t first = row * row_groups;
+        const Codes slice{&from.codes[first * 32], &from.scales[2 * first], &from.biases[2 * first],
+                          from.type, 4, 64, rows * row_groups};
+        sliced.sums.add(requantise(slice, {&sliced.codes[first * 16], &sliced.scales[2 * first], &sliced.biases[2 * first]},
+                                   Method::search));
+    }
+    EXPECT(sliced.codes == whole.codes && sliced.scales == whole.scales && sliced.biases == whole.biases);
+    EXPECT_EQ(sliced.sums.values, kRows * kColumns);
+    EXPECT(std::fabs(sliced.sums.squared_error / whole.sums.squared_error - 1) < 1e-12);
+    EXPECT(std::fabs(sliced.sums.sum_of_squares / whole.sums.sum_of_squares - 1) < 1e-12);
+}
+
+TEST("the range method's error is reported beside that of the search") {
+    for (const unsigned bits : {4u, 8u}) {
+        const Sample from = sample(300, bits, 64, ParamType::bf16, 8);
+        const ErrorSums search = pack_sample(from, Method::search, best_isa()).sums;
+        const ErrorSums range = pack_sample(from, Method::minmax, best_isa()).sums;
+        EXPECT_EQ(search.range_error, range.squared_error);
+        EXPECT_EQ(range.range_error, range.squared_error);
+    }
+}
+
 TEST("a group of equal values becomes one point and codes of zero") {
     for (const Isa isa : machine_isas()) {
         Sample from = sample(16, 4, 64, ParamType::bf16, 1);

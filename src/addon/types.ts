@@ -59,12 +59,21 @@ export interface PackLayerJob {
   threads: number;
 }
 
+/** Sums over values, from stored bytes, against the source's own values; zeros where bytes were copied. */
+export interface ProjectionError {
+  squaredError: number;
+  /** What the range method leaves on the same values. */
+  rangeError: number;
+  squaredDeviation: number;
+  values: number;
+}
+
 export interface PackLayerResult {
   bytesRead: number;
   bytesWritten: number;
   sha256: string;
-  /** Per projection, over all experts: sums over values, from stored bytes, against the source's own values. */
-  error: { squaredError: number; squaredDeviation: number; values: number }[];
+  /** Per projection, over all experts. */
+  error: ProjectionError[];
 }
 
 /** What becomes of an item's bytes. `file` is an index into TapeJob.files; all else is bytes unless said otherwise. */
@@ -152,7 +161,7 @@ export interface TapeWriter {
   /** Lets go of a scratch file, so that it can be deleted. */
   release(file: number): void;
   /** Sums of squared errors so far in this process, by item that requantised. */
-  errors(): { item: number; squaredError: number; squaredDeviation: number; values: number }[];
+  errors(): ({ item: number } & ProjectionError)[];
   /** Ends the threads; what was put and not placed stays in the spool. Pending calls reject with ERR_INTERRUPTED. */
   close(): Promise<void>;
 }
