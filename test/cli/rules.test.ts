@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { FlashmoeError } from '../../src/base/errors.js';
 import { useColor, useUnicode } from '../../src/cli/color.js';
+import { decodeRate } from '../../src/cli/decode-rate.js';
 import { chooseFace, type FaceFacts } from '../../src/cli/face.js';
 import { describeFailure, failureLine, failureText } from '../../src/cli/failure.js';
 
@@ -49,6 +50,19 @@ describe('the face of a run', () => {
     ['a dumb terminal gets plain lines', { env: { TERM: 'dumb' } }, 'plain'],
   ] as const)('%s', (_, change, expected) => {
     expect(chooseFace({ ...terminal, ...change })).toBe(expected);
+  });
+});
+
+describe('the speed of an answer', () => {
+  const usage = { promptTokens: 9, cachedTokens: 0, reasoningTokens: 0 };
+  const timings = { prefillSeconds: 3, decodeSeconds: 2, expertBytesRead: 0 };
+  test.each([
+    [11, 2, 5],
+    [1, 0, 0],
+    [0, 0, 0],
+  ])('of %d tokens in %d s of decoding is %d', (completionTokens, decodeSeconds, rate) => {
+    const timed = { ...timings, decodeSeconds };
+    expect(decodeRate({ ...usage, completionTokens }, timed)).toBe(rate);
   });
 });
 

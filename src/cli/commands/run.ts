@@ -4,6 +4,7 @@ import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatDuration } from '../../base/format.js';
 import type { ChatRequest, Engine, GenerateEvent } from '../../engine/types.js';
 import type { CliContext } from '../context.js';
+import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf } from '../installed.js';
 
 export interface RunArgs {
@@ -101,10 +102,9 @@ function finish(
   }
   if (texts.content === '') endLine(context.stderr, texts.reasoning);
   endLine(context.stdout, texts.content);
-  const rate = timings.decodeSeconds > 0 ? usage.completionTokens / timings.decodeSeconds : 0;
   context.note(
     [
-      `${usage.completionTokens} tokens at ${rate.toFixed(1)} tokens/s`,
+      `${usage.completionTokens} tokens at ${decodeRate(usage, timings).toFixed(1)} tokens/s`,
       `${usage.promptTokens} of prompt in ${formatDuration(timings.prefillSeconds)}`,
       `${formatBytes(timings.expertBytesRead)} of experts read`,
       ...(reason === 'length' ? ['cut at the token limit'] : []),

@@ -7,6 +7,7 @@ import type { ServerEvent } from '../../server/context.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
 import { clockWithSeconds } from '../../ui/clock.js';
 import type { CliContext } from '../context.js';
+import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf } from '../installed.js';
 import { readSettings } from '../settings.js';
 
@@ -66,11 +67,10 @@ function lineOf(event: ServerEvent): string {
       return `${event.method} ${event.path} ${event.status} in ${event.seconds.toFixed(2)} s`;
     case 'generation': {
       const { usage, timings, outcome } = event;
-      const rate = timings.decodeSeconds > 0 ? usage.completionTokens / timings.decodeSeconds : 0;
       return [
         `${event.id} ${outcome}`,
         `${usage.promptTokens} + ${usage.completionTokens} tokens`,
-        `${rate.toFixed(1)} tokens/s`,
+        `${decodeRate(usage, timings).toFixed(1)} tokens/s`,
         `${formatBytes(timings.expertBytesRead)} of experts read`,
       ].join(', ');
     }
