@@ -6,6 +6,7 @@ import { examples } from './command-options.js';
 import type { Done, Open } from './definition.js';
 import { defineDoctor } from './definitions/doctor.js';
 import { defineEval } from './definitions/eval.js';
+import { defineLogits } from './definitions/logits.js';
 import { defineModels } from './definitions/models.js';
 import { definePlan } from './definitions/plan.js';
 import { defineRun } from './definitions/run.js';
@@ -32,6 +33,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineRun(program, open, done);
   defineVerify(program, open, done);
   defineEval(program, open, done);
+  defineLogits(program, open, done);
   defineDoctor(program, open, done);
   defineService(program, open, done);
   defineUninstall(program, open, done);

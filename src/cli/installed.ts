@@ -4,6 +4,7 @@ import { FlashmoeError } from '../base/errors.js';
 import type { HomePaths } from '../base/paths.js';
 import { openEngine } from '../engine/open-engine.js';
 import type { Engine } from '../engine/types.js';
+import type { Quant } from '../installer/events.js';
 import type { CliContext } from './context.js';
 import { nativeAddon } from './native.js';
 import { listInstallations, type Installation } from './installations.js';
@@ -12,7 +13,7 @@ import { readSettings, type Settings } from './settings.js';
 export type Ready = Installation & { manifest: NonNullable<Installation['manifest']> };
 
 /** Reads of single experts that are under way at once; the disk's queue, not the processor, sets it. */
-const IO_THREADS = 8;
+export const IO_THREADS = 8;
 
 /** Throws ERR_MODEL_MISSING, or ERR_USAGE when it isn't clear which one. */
 export async function chooseInstalled(context: CliContext, name: string | null): Promise<Ready> {
@@ -55,6 +56,25 @@ export function choose(ready: readonly Ready[], name: string | null, settings: S
   if (another === undefined) return only;
   throw new FlashmoeError('ERR_USAGE', `several models are provisioned${known(ready)}`, {
     hint: `name one, for example \`--model ${only.id}\``,
+  });
+}
+
+/** As chooseInstalled; with a width, the model at exactly that. */
+export async function chooseWidth(
+  context: CliContext,
+  name: string | null,
+  quant: Quant | null,
+): Promise<Ready> {
+  if (quant === null) return chooseInstalled(context, name);
+  const ready = await readyInstallations(context.home);
+  const found = ready.find(
+    ({ id, manifest }) =>
+      manifest.quant === quant && (name === null || manifest.model === name || id === name),
+  );
+  if (found !== undefined) return found;
+  const missing = name ?? 'tiny';
+  throw new FlashmoeError('ERR_MODEL_MISSING', `${missing} is not provisioned here at ${quant}`, {
+    hint: `flashmoe setup ${missing} --quant ${quant}`,
   });
 }
 

@@ -51,26 +51,37 @@ export async function readGolden(family: Family): Promise<Golden> {
     greedy: number[];
     greedy_margin: number[];
   };
-  const bytes = await readFile(join(fixture(family), 'golden.safetensors'));
-  const start = 8 + Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString('utf8', 8, start)) as Record<
-    string,
-    { dtype: string; data_offsets: [number, number] }
-  >;
-  const tensors = new Map<string, Float32Array>();
-  for (const [name, { dtype, data_offsets }] of Object.entries(header)) {
-    if (dtype !== 'F32') continue;
-    const [from, to] = data_offsets;
-    // Tensors are unaligned in the file.
-    const copy = new Uint8Array(bytes.subarray(start + from, start + to));
-    tensors.set(name, new Float32Array(copy.buffer));
-  }
+  const tensors = await readTensors(join(fixture(family), 'golden.safetensors'));
   return {
     prompt: Int32Array.from(json.input_ids.flat()),
     greedy: json.greedy,
     margin: json.greedy_margin,
-    tensors,
+    tensors: new Map([...tensors].map(([name, { values }]) => [name, values])),
   };
+}
+
+export interface Tensor {
+  shape: number[];
+  values: Float32Array;
+}
+
+/** The F32 tensors of a safetensors file. Knows nothing of the code that writes ours: it reads the reference's, too. */
+export async function readTensors(path: string): Promise<Map<string, Tensor>> {
+  const bytes = await readFile(path);
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString('utf8', 8, start)) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >;
+  const tensors = new Map<string, Tensor>();
+  for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
+    if (dtype !== 'F32') continue;
+    const [from, to] = data_offsets;
+    // Tensors are unaligned in the file.
+    const copy = new Uint8Array(bytes.subarray(start + from, start + to));
+    tensors.set(name, { shape, values: new Float32Array(copy.buffer) });
+  }
+  return tensors;
 }
 
 /** Largest distance as a share of the reference's spread (largest minus smallest value). */

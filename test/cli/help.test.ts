@@ -33,6 +33,7 @@ describe('help', () => {
       'run',
       'verify',
       'eval',
+      'logits',
       'doctor',
       'service',
       'service install',

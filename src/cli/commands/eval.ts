@@ -8,7 +8,7 @@ import { parseRecords, type EvalRecord } from '../../eval/records.js';
 import { evaluate, type EvalReport } from '../../eval/run.js';
 import type { Quant } from '../../installer/events.js';
 import type { CliContext } from '../context.js';
-import { chooseInstalled, openEngineOf, readyInstallations, type Ready } from '../installed.js';
+import { chooseWidth, openEngineOf, type Ready } from '../installed.js';
 
 export interface EvalArgs {
   model: string | null;
@@ -26,7 +26,7 @@ const SUFFIX = '.jsonl';
 /** Exit status 0 whatever the score: it is a measurement, and the judge is who reads it. */
 export async function evaluateModel(context: CliContext, args: EvalArgs): Promise<number> {
   const skills = await readSkills(args);
-  const model = await chooseWidth(context, args);
+  const model = await chooseWidth(context, args.model, args.quant);
   const engine = await openEngineOf(context, model, context.signal, args.experts);
   const started = context.host.monotonic();
   try {
@@ -42,20 +42,6 @@ export async function evaluateModel(context: CliContext, args: EvalArgs): Promis
   } finally {
     await engine.close();
   }
-}
-
-async function chooseWidth(context: CliContext, { model, quant }: EvalArgs): Promise<Ready> {
-  if (quant === null) return chooseInstalled(context, model);
-  const ready = await readyInstallations(context.home);
-  const found = ready.find(
-    ({ id, manifest }) =>
-      manifest.quant === quant && (model === null || manifest.model === model || id === model),
-  );
-  if (found !== undefined) return found;
-  const name = model ?? 'tiny';
-  throw new FlashmoeError('ERR_MODEL_MISSING', `${name} is not provisioned here at ${quant}`, {
-    hint: `flashmoe setup ${name} --quant ${quant}`,
-  });
 }
 
 async function readSkills({
