@@ -1,9 +1,10 @@
-// copyRanges, hashFile and packLayer of src/addon/types.ts. Reads plain objects field by field, so that a wrong
+// copyRanges, hashFile, packLayer and measureReads of src/addon/types.ts. Reads plain objects field by field, so that a wrong
 // one is a failed job with the field's name and not a crash.
 #include "addon/job.h"
 #include "addon/registers.h"
 #include "pack/copy_ranges.h"
 #include "pack/pack_layer.h"
+#include "pack/read_rate.h"
 
 #include <cmath>
 
@@ -192,12 +193,46 @@ Napi::Value pack_layer_binding(const Napi::CallbackInfo& info) {
     });
 }
 
+ReadRateJob read_rate_job(const Napi::Value& value) {
+    const Napi::Object object = object_of(value, "job");
+    ReadRateJob job;
+    const Napi::Array files = array_field(object, "files");
+    for (uint32_t i = 0; i < files.Length(); ++i) {
+        const Napi::Value file = files.Get(i);
+        if (!file.IsString()) fail_plan("files must be paths");
+        job.files.push_back(file.As<Napi::String>().Utf8Value());
+    }
+    job.read_bytes = count_field(object, "readBytes");
+    job.depth = small_field(object, "depth");
+    if (job.depth == 0 || job.depth > 64) fail_plan("depth must be 1 to 64");
+    job.seconds = static_cast<double>(count_field(object, "milliseconds")) / 1000;
+    job.seed = count_field(object, "seed");
+    return job;
+}
+
+Napi::Value measure_reads_binding(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), "measureReads", [&] {
+        return Job<ReadRate>::start(
+            info.Env(), info.Env().Undefined(),
+            [job = read_rate_job(info[0])](Control& control) { return measure_reads(job, control); },
+            [](Napi::Env env, ReadRate& rate) {
+                Napi::Object object = Napi::Object::New(env);
+                object.Set("bytes", number(env, rate.bytes));
+                object.Set("reads", number(env, rate.reads));
+                object.Set("seconds", Napi::Number::New(env, rate.seconds));
+                object.Set("uncached", Napi::Boolean::New(env, rate.uncached));
+                return object;
+            });
+    });
+}
+
 } // namespace
 
 void register_pack(Napi::Env env, Napi::Object exports) {
     exports.Set("copyRanges", Napi::Function::New(env, copy_ranges_binding, "copyRanges"));
     exports.Set("hashFile", Napi::Function::New(env, hash_file_binding, "hashFile"));
     exports.Set("packLayer", Napi::Function::New(env, pack_layer_binding, "packLayer"));
+    exports.Set("measureReads", Napi::Function::New(env, measure_reads_binding, "measureReads"));
 }
 
 } // namespace flashmoe::addon

@@ -166,6 +166,28 @@ export interface TapeWriter {
   close(): Promise<void>;
 }
 
+/** Reads of one size at scattered places of some files, past the page cache. */
+export interface ReadRateJob {
+  /** Those shorter than one read are passed over. */
+  files: string[];
+  /** Rounded down to whole pages of 16 KiB. */
+  readBytes: number;
+  /** Reads under way at once, 1 to 64. */
+  depth: number;
+  milliseconds: number;
+  /** Jobs of one seed read the same places. */
+  seed: number;
+}
+
+export interface ReadRate {
+  /** 0 when no file is as long as one read. */
+  bytes: number;
+  reads: number;
+  seconds: number;
+  /** False where the file system takes no uncached reads: the figures are partly memory's then. */
+  uncached: boolean;
+}
+
 export interface KernelCheck {
   name: string;
   maxError: number;
@@ -298,5 +320,6 @@ export interface NativeAddon {
   /** Opens files and reads the mark. Throws with a code for a job that can't be right or a file that can't be opened. */
   openTape(job: TapeJob): TapeWriter;
   packLayer(job: PackLayerJob, onProgress: Progress): NativeJob<PackLayerResult>;
+  measureReads(job: ReadRateJob): NativeJob<ReadRate>;
   openEngine(options: EngineOptions): NativeJob<NativeEngine>;
 }
