@@ -1,15 +1,23 @@
 // The machine and this installation as the doctor's checks see them.
 
+import { basename } from 'node:path';
 import { probeAddon } from '../addon/probe.js';
+import { measureReadRates } from '../addon/read-rate.js';
 import { exec } from '../base/exec.js';
 import type { DoctorWorld, ModelsOnDisk } from '../doctor/world.js';
+import { hubSettings } from '../hub/settings.js';
+import { tokenVerdict } from '../hub/whoami.js';
+import type { KnownAnswer } from '../installer/events.js';
+import { askFirstAnswers } from '../installer/steps/first-answer.js';
+import { CATALOG } from '../models/catalog.js';
 import { portOwner } from '../server/port-owner.js';
 import { DEFAULT_PORT } from '../server/serve.js';
 import { detectServiceManager } from '../service-manager.js';
 import { serviceOf } from './commands/service.js';
 import type { CliContext } from './context.js';
 import { listInstallations } from './installations.js';
-import { addonPaths } from './native.js';
+import { chooseInstalled, openEngineOf } from './installed.js';
+import { addonPaths, nativeAddon } from './native.js';
 import { readSettings } from './settings.js';
 
 export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
@@ -26,6 +34,22 @@ export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
     models: () => modelsOnDisk(context),
     addonPaths: addonPaths(context),
     probeAddon: (path, signal) => probeAddon(path, host.execPath, signal),
+    measureReads: ({ files, expertBytes }, signal) =>
+      measureReadRates(nativeAddon(context), {
+        ...{ files, expertBytes, signal },
+        depths: [1, 4, 8],
+        milliseconds: 700,
+        seed: Math.floor(host.now()),
+      }),
+    askKnown: (id, signal) => askKnown(context, id, signal),
+    tokenVerdict: async (signal) => {
+      const { env, homeDirectory } = host;
+      const { settings: hub } = await hubSettings({
+        ...{ env, homeDirectory },
+        userAgent: `flashmoe/${version}`,
+      });
+      return tokenVerdict(hub, signal);
+    },
     serviceManager: (signal) => detectServiceManager(host, signal),
     service: serviceOf(context),
   };
@@ -36,7 +60,35 @@ async function modelsOnDisk({ home }: CliContext): Promise<ModelsOnDisk> {
   for (const { id, paths, manifest, problem } of await listInstallations(home)) {
     if (problem !== null) models.unreadable.push({ id, reason: problem });
     else if (manifest === null) models.unfinished.push(id);
-    else models.complete.push({ id, root: paths.root, files: manifest.files });
+    else {
+      const { model, quant, files, receipt } = manifest;
+      const experts = basename(paths.experts(quant));
+      const tokensPerSecond = receipt?.tokensPerSecond ?? null;
+      const { root } = paths;
+      models.complete.push({ id, root, files, model, quant, experts, tokensPerSecond });
+    }
   }
   return models;
+}
+
+/** The last step of a setup once more: same questions, same judges. */
+async function askKnown(
+  context: CliContext,
+  id: string,
+  signal: AbortSignal,
+): Promise<KnownAnswer[]> {
+  const ready = await chooseInstalled(context, id);
+  const { manifest, paths } = ready;
+  const entry = CATALOG.find((candidate) => candidate.id === manifest.model);
+  const { answers } = await askFirstAnswers({
+    questions: entry?.questions[manifest.quant] ?? [],
+    manifest,
+    paths,
+    open: (at) => openEngineOf(context, ready, at),
+    memoryBytes: context.host.memoryBytes,
+    diskBytesPerSecond: null,
+    emit: () => undefined,
+    signal,
+  });
+  return answers;
 }

@@ -1,25 +1,43 @@
 import type { Check } from './check.js';
+import { answers } from './checks/answers.js';
 import { disk } from './checks/disk.js';
 import { engine } from './checks/engine.js';
 import { endpoint, token } from './checks/hub.js';
 import { chip, memory, node } from './checks/machine.js';
 import { models } from './checks/models.js';
+import { os } from './checks/os.js';
+import { power } from './checks/power.js';
+import { pressure } from './checks/pressure.js';
+import { proxy } from './checks/proxy.js';
+import { readRate } from './checks/read-rate.js';
 import { server } from './checks/server.js';
 import { definition, state } from './checks/service.js';
+import { timeMachine } from './checks/time-machine.js';
+import { tokenValid } from './checks/token.js';
 import { toolchain } from './checks/toolchain.js';
+import { volume } from './checks/volume.js';
 
 /** All checks, in the order in which their findings are shown. */
 export const CHECKS: readonly Check[] = [
   chip,
+  os,
   memory,
+  pressure,
   node,
+  power,
   disk,
+  volume,
+  readRate,
+  timeMachine,
   engine,
   toolchain,
   models,
+  answers,
   definition,
   state,
   server,
   token,
+  tokenValid,
   endpoint,
+  proxy,
 ];

@@ -9,5 +9,7 @@ export interface Check {
   title: string;
   /** Milliseconds after which it counts as hung. */
   timeoutMs: number;
+  /** Runs when all others have ended, and beside none: it measures, or takes the machine for itself. */
+  alone?: true;
   run(world: DoctorWorld, signal: AbortSignal): Promise<Finding[]>;
 }

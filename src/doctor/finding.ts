@@ -3,6 +3,16 @@
 export const SEVERITIES = ['ok', 'info', 'warn', 'fail', 'skip'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
+/** What `--fix` can do about a finding. Never as another user, never to the files of a model. */
+export interface Fix {
+  /** What it does, as an imperative: "exclude the folder from Time Machine". */
+  what: string;
+  /** Program and arguments; `flashmoe` as program stands for this very installation. */
+  command: readonly [string, ...string[]];
+  /** Undone by one command and of no cost: `--yes` may run it unasked. */
+  safe: boolean;
+}
+
 export interface Finding {
   /** e.g. service.cellar_path; begins with the group of its check. */
   id: string;
@@ -13,6 +23,7 @@ export interface Finding {
   why?: string;
   /** One action: a command, or a sentence without full stop. */
   hint?: string;
+  fix?: Fix;
 }
 
 /** The JSON form of a whole examination. */

@@ -1,5 +1,5 @@
 // The doctor: checks run together, each in its own time box; findings come back in the order of the
-// list. It owns the examination and must not know how findings are printed.
+// list; those that measure wait until the others have ended. It owns the examination and must not know how findings are printed.
 
 import { setTimeout } from 'node:timers/promises';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
@@ -22,7 +22,13 @@ export async function examine(
 ): Promise<DoctorReport> {
   const chosen = only === undefined ? checks : choose(checks, only);
   const shared = askOnce(world, signal);
-  const findings = (await Promise.all(chosen.map((check) => runOne(check, shared, signal)))).flat();
+  const found = new Map<Check, Finding[]>();
+  const run = async (check: Check): Promise<void> => {
+    found.set(check, await runOne(check, shared, signal));
+  };
+  await Promise.all(chosen.filter(({ alone }) => alone !== true).map(run));
+  for (const check of chosen.filter(({ alone }) => alone === true)) await run(check);
+  const findings = chosen.flatMap((check) => found.get(check) ?? []);
   if (signal.aborted) throw new FlashmoeError('ERR_INTERRUPTED', 'the examination was interrupted');
   const counts = Object.fromEntries(SEVERITIES.map((severity) => [severity, 0])) as Record<
     Severity,

@@ -5,6 +5,9 @@ import type { Exec } from '../base/exec.js';
 import type { Host } from '../base/host.js';
 import type { HomePaths } from '../base/paths.js';
 import type { ProbeResult } from '../addon/probe.js';
+import type { DepthRate } from '../addon/read-rate.js';
+import type { TokenVerdict } from '../hub/whoami.js';
+import type { KnownAnswer } from '../installer/events.js';
 import type { ServiceManager, ServiceSpec } from '../service.js';
 
 export interface ModelFiles {
@@ -12,6 +15,13 @@ export interface ModelFiles {
   root: string;
   /** Relative to `root`, with sizes in bytes as the manifest says. */
   files: { path: string; size: number }[];
+  /** Model and width of its experts, as the catalogue names them. */
+  model: string;
+  quant: '4bit' | '2bit';
+  /** Folder of its layer files, relative to `root`. */
+  experts: string;
+  /** Decoding in its last known answers; null when it has given none. */
+  tokensPerSecond: number | null;
 }
 
 export interface ModelsOnDisk {
@@ -36,6 +46,15 @@ export interface DoctorWorld {
   addonPaths: readonly string[];
   /** Loads one in a child process and runs its self-test. */
   probeAddon(path: string, signal: AbortSignal): Promise<ProbeResult>;
+  /** Uncached reads of one size from these files, depth by depth. Needs an addon that loads. */
+  measureReads(
+    reads: { files: string[]; expertBytes: number },
+    signal: AbortSignal,
+  ): Promise<DepthRate[]>;
+  /** Asks the model whose folder this is its known questions; rejects with what is wrong. */
+  askKnown(id: string, signal: AbortSignal): Promise<KnownAnswer[]>;
+  /** Whether the hub takes the token: null without one. Sends it to the hub's own origin only. */
+  tokenVerdict(signal: AbortSignal): Promise<TokenVerdict | null>;
   /** null where there is none. */
   serviceManager(signal: AbortSignal): Promise<ServiceManager | null>;
   /** What `flashmoe service install` would write now. */

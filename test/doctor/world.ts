@@ -10,7 +10,7 @@ import { homePaths } from '../../src/base/paths.js';
 import { CHECKS } from '../../src/doctor/all-checks.js';
 import type { Finding } from '../../src/doctor/finding.js';
 import { examine } from '../../src/doctor/run.js';
-import type { DoctorWorld } from '../../src/doctor/world.js';
+import type { DoctorWorld, ModelFiles } from '../../src/doctor/world.js';
 import { serverService } from '../../src/service-command.js';
 
 export const signal = new AbortController().signal;
@@ -31,6 +31,9 @@ export function testWorld(change: Partial<DoctorWorld> = {}): DoctorWorld {
     models: () => Promise.resolve({ complete: [], unfinished: [], unreadable: [] }),
     addonPaths: [],
     probeAddon: () => Promise.resolve({ ok: false, reason: 'was not expected to be asked' }),
+    measureReads: () => Promise.reject(new Error('was not expected to measure')),
+    askKnown: () => Promise.reject(new Error('was not expected to ask')),
+    tokenVerdict: () => Promise.reject(new Error('was not expected to send a token')),
     serviceManager: () => Promise.resolve(null),
     service: serverService({ node: process.execPath, entry: process.execPath, home }),
     ...change,
@@ -40,4 +43,25 @@ export function testWorld(change: Partial<DoctorWorld> = {}): DoctorWorld {
 /** Findings of one check or group. */
 export async function findings(only: string, world: DoctorWorld): Promise<Finding[]> {
   return (await examine(CHECKS, world, { signal, only: [only] })).findings;
+}
+
+/** A finished model of these files, of which none need exist. */
+export function modelFiles(id: string, root: string, files: ModelFiles['files'] = []): ModelFiles {
+  const shape = { model: id, quant: '4bit', experts: 'packed_experts' } as const;
+  return { id, root, files, ...shape, tokensPerSecond: null };
+}
+
+/** A Mac whose tools answer with these texts; any other tool is not there. */
+export function mac(world: DoctorWorld, tools: Record<string, string>): DoctorWorld {
+  const host = { ...world.host, platform: 'darwin' as const, arch: 'arm64' };
+  return {
+    ...world,
+    host: { ...host, cpuModel: 'Apple M4 Pro' },
+    exec: (program, args) => {
+      const line = [program, ...args].join(' ');
+      const known = Object.keys(tools).find((start) => line.startsWith(start));
+      const stdout = known === undefined ? '' : (tools[known] ?? '');
+      return Promise.resolve({ exitCode: known === undefined ? null : 0, stdout, stderr: '' });
+    },
+  };
 }

@@ -1,7 +1,8 @@
-// flashmoe doctor: findings about machine and installation. Changes nothing.
+// flashmoe doctor: findings about machine and installation. Changes nothing, unless --fix is told to.
 
 import { EXIT } from '../../base/errors.js';
 import { CHECKS } from '../../doctor/all-checks.js';
+import type { DoctorReport } from '../../doctor/finding.js';
 import { examine } from '../../doctor/run.js';
 import { findingsText } from '../../ui/findings-view.js';
 import { tableLines } from '../../ui/table.js';
@@ -12,17 +13,41 @@ export interface DoctorArgs {
   list: boolean;
   /** Ids or groups of checks; empty for all. */
   only: string[];
+  /** A warning is a failure, too. */
+  strict: boolean;
+  fix: boolean;
+  yes: boolean;
+  /** Where the redacted report goes; true: below the home. */
+  report: string | boolean;
+  /** Another machine, in words. */
+  sim: string | null;
 }
 
 export async function doctor(context: CliContext, args: DoctorArgs): Promise<number> {
   if (args.list) return list(context);
+  if (args.sim !== null) {
+    const { simulateMachine } = await import('./doctor-sim.js');
+    return simulateMachine(context, args.sim);
+  }
   const { signal } = context;
   const world = await doctorWorld(context);
   const only = args.only.length === 0 ? {} : { only: args.only };
   const report = await examine(CHECKS, world, { signal, ...only });
+  if (!context.json) context.print(findingsText(report.findings, context.style));
+  if (args.report !== false) {
+    const { writeReport } = await import('./doctor-report.js');
+    await writeReport(context, report, args.report === true ? null : args.report);
+  }
+  if (args.fix) {
+    const { applyFixes } = await import('./doctor-fix.js');
+    await applyFixes(context, report.findings, args.yes);
+  }
   if (context.json) context.emit('doctor', report);
-  else context.print(findingsText(report.findings, context.style));
-  return report.ok ? EXIT.done : EXIT.failed;
+  return status(report, args.strict);
+}
+
+function status({ counts }: DoctorReport, strict: boolean): number {
+  return counts.fail > 0 || (strict && counts.warn > 0) ? EXIT.failed : EXIT.done;
 }
 
 function list(context: CliContext): number {

@@ -1,6 +1,16 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { examples } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
+
+interface DoctorFlags {
+  only?: string[];
+  list?: boolean;
+  strict?: boolean;
+  fix?: boolean;
+  yes?: boolean;
+  report?: string | true;
+  sim?: string;
+}
 
 export function defineDoctor(program: Command, open: Open, done: Done): void {
   const command = program
@@ -8,13 +18,26 @@ export function defineDoctor(program: Command, open: Open, done: Done): void {
     .description('examine machine and installation; changes nothing')
     .option('--only <checks...>', 'checks or groups to run')
     .option('--list', 'name all checks')
-    .action(async ({ only, list }: { only?: string[]; list?: boolean }) => {
+    .option('--strict', 'exit status 1 for a warning, too')
+    .option('--fix', 'ask about each remedy, then apply it')
+    .option('--yes', 'with --fix: do what is safe, ask nothing')
+    .option('--report [file]', 'also write a file without names and secrets')
+    .addOption(
+      new Option('--sim <machine>', 'verdicts for another machine').conflicts(['fix', 'report']),
+    )
+    .action(async (flags: DoctorFlags) => {
       const { doctor } = await import('../commands/doctor.js');
-      done(await doctor(await open(command), { only: only ?? [], list: list ?? false }));
+      const { only = [], list = false, strict = false, fix = false, yes = false } = flags;
+      const { report = false, sim = null } = flags;
+      done(await doctor(await open(command), { only, list, strict, fix, yes, report, sim }));
     });
   examples(command, [
-    ['flashmoe doctor', 'all checks; exit status 1 when one fails'],
+    ['flashmoe doctor', 'all checks; status 1 when one fails'],
     ['flashmoe doctor --only disk service', 'some of them'],
     ['flashmoe doctor --json', 'findings with stable ids'],
+    ['flashmoe doctor --fix', 'put right what can be, asking first'],
+    ['flashmoe doctor --report', 'a file for a bug report'],
+    ['flashmoe doctor --sim m4-pro-48', 'what another machine would run'],
+    ['flashmoe doctor --sim ram=16,disk=512', 'the same, in gigabytes'],
   ]);
 }

@@ -8,12 +8,15 @@ const LOW_BYTES = 2e9;
 
 export const disk: Check = {
   id: 'disk.free',
-  title: 'free space on the volume of the home folder, and whether it may be written',
+  title: 'free space on the volume of the models, and whether it may be written',
   timeoutMs: 10_000,
   async run({ home }) {
-    const finding = await diskFinding(home.home);
+    // The models may lie elsewhere, behind a link.
+    const places = await Promise.all([volumeOf(home.home), volumeOf(home.models)]);
+    const folder = places[0].device === places[1].device ? home.home : home.models;
+    const finding = await diskFinding(folder);
     if (finding.severity === 'fail') return [finding];
-    const { freeBytes } = await volumeOf(home.home);
+    const { freeBytes } = await volumeOf(folder);
     if (freeBytes >= LOW_BYTES) return [finding];
     return [
       {

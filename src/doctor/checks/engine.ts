@@ -16,8 +16,9 @@ export const engine: Check = {
       const probe = await world.probeAddon(path, signal);
       if (probe.ok) {
         const { backend, isa, checks } = probe.selfTest;
-        const title = `engine ${backend} (${isa}): ${checks.length} kernels agree with their reference`;
-        return [{ id, severity: 'ok', title }];
+        const kernels = `${checks.length} kernels agree with their reference`;
+        const title = `engine ${backend} (${isa}) of flashmoe ${world.version}: ${kernels}`;
+        return [{ id, severity: 'ok', title, why: path }];
       }
       broken.push(`${path} ${probe.reason}`);
     }

@@ -1,11 +1,17 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Check } from '../check.js';
-import type { Finding } from '../finding.js';
+import type { Finding, Fix } from '../finding.js';
 import type { ServiceManager, ServiceStatus } from '../../service.js';
 import type { DoctorWorld } from '../world.js';
 
 const REINSTALL = 'flashmoe service install';
+/** Writes the definition anew and restarts the server: answers that are under way end. */
+const rewrite: Fix = {
+  what: 'write the definition of the service anew and restart it',
+  command: ['flashmoe', 'service', 'install'],
+  safe: false,
+};
 
 /** The definition file: no path that an upgrade deletes, programs that exist, what this version would write. */
 export const definition: Check = {
@@ -36,6 +42,7 @@ function judge(world: DoctorWorld, manager: ServiceManager, path: string, text: 
       title: `${path} names ${found}`,
       why: 'the next `brew upgrade` deletes that folder, and the service then fails at every login',
       hint: REINSTALL,
+      fix: rewrite,
     };
   }
   const missing = world.service.command.slice(0, 2).find((program) => !existsSync(program));
@@ -45,6 +52,7 @@ function judge(world: DoctorWorld, manager: ServiceManager, path: string, text: 
       severity: 'fail',
       title: `the service would run ${missing}, which does not exist`,
       hint: REINSTALL,
+      fix: rewrite,
     };
   }
   if (text !== manager.render(world.service)) {
@@ -54,6 +62,7 @@ function judge(world: DoctorWorld, manager: ServiceManager, path: string, text: 
       title: `${path} differs from what flashmoe ${world.version} writes`,
       why: 'it was edited, or written by another version or for another home',
       hint: REINSTALL,
+      fix: rewrite,
     };
   }
   return { id: 'service.definition', severity: 'ok', title: `${path} is up to date` };
