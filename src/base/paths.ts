@@ -19,6 +19,8 @@ export interface ModelPaths {
   journal: string;
   /** What a setup will write and from which commit; its journal is bound to it. */
   plan: string;
+  /** Rate and hours of a setup. */
+  limits: string;
   lock: string;
   /** Source shards while they are needed. */
   download: string;
@@ -45,6 +47,7 @@ export function modelPaths(home: HomePaths, modelId: string): ModelPaths {
     manifest: join(root, 'manifest.json'),
     journal: join(root, 'journal.ndjson'),
     plan: join(root, 'plan.json'),
+    limits: join(root, 'limits.json'),
     lock: join(root, 'setup.lock'),
     download: join(root, 'download'),
     denseFile: join(root, 'model_weights.bin'),

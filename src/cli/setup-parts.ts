@@ -6,6 +6,7 @@ import { openEngine } from '../engine/open-engine.js';
 import { hubSettings } from '../hub/settings.js';
 import type { HubSettings } from '../hub/types.js';
 import type { Quant } from '../installer/events.js';
+import type { LimitChange } from '../installer/limits/limits.js';
 import type { SetupRequest, SetupWorld } from '../installer/setup.js';
 import { CATALOG } from '../models/catalog.js';
 import { detectServiceManager } from '../service-manager.js';
@@ -19,13 +20,15 @@ import type { Target } from './target.js';
 export function setupRequest(
   target: Target,
   quant: Quant,
-  resumeCommand: string,
+  words: { resumeCommand: string; limits: LimitChange },
   bytesPerSecond: number | null,
 ): SetupRequest {
+  const { resumeCommand, limits } = words;
   const { model, repo, revision, bundled } = target;
   const entry = CATALOG.find(({ id }) => id === model);
   return {
     ...{ model, repo, revision, quant, resumeCommand, bytesPerSecond },
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
     bundled: bundled ? join(packageRoot, 'models', model) : null,
     questions: entry?.questions[quant] ?? [],
   };

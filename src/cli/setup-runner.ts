@@ -62,9 +62,9 @@ export function createRunner(
     await close();
     const target = targetFor(choice);
     const events = [...machineEvents];
-    const resume = context.resumeCommand ?? '';
+    const resumeCommand = context.resumeCommand ?? '';
     const setup = await openSetup(
-      setupRequest(target, choice.quant, resume, null),
+      setupRequest(target, choice.quant, { resumeCommand, limits: words.limits }, null),
       setupWorld(context, around, target, choice.quant, () => wantsService),
       { emit: live ?? ((event) => void events.push(event)), signal },
     );

@@ -3,6 +3,7 @@
 import { FlashmoeError } from '../base/errors.js';
 import { catalogEntry, entryForRepo, modelIdForRepo } from '../models/catalog.js';
 import type { Quant } from '../installer/events.js';
+import { limitWords, type LimitChange } from './limit-options.js';
 
 export interface TargetArgs {
   model: string | null;
@@ -54,6 +55,8 @@ function isBundled(repo: string): boolean {
 export interface SetupWords extends TargetArgs {
   quant: Quant | null;
   service: boolean;
+  /** Rate and hours given for this run and those that go on with it. */
+  limits: LimitChange;
   yes: boolean;
   json: boolean;
   /** --home, when it was given as an option. */
@@ -71,6 +74,7 @@ export function setupWords(words: SetupWords): string[] {
     ...option('--revision', words.revision),
     ...option('--quant', words.quant),
     ...(words.service ? [] : ['--no-service']),
+    ...limitWords(words.limits),
     ...(words.yes ? ['--yes'] : []),
     ...(words.json ? ['--json'] : []),
     ...option('--home', words.home),

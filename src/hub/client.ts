@@ -9,13 +9,15 @@ import { fetchCommit, fetchListing } from './listing.js';
 import { HubOrigin } from './origin.js';
 import { checkRepoId, checkRevision, isCommit } from './repo-path.js';
 import { withRetries, type RetryPolicy } from './retry.js';
-import type { HubSettings, HubTask, RepoFile, RepoListing } from './types.js';
+import type { HubSettings, HubTask, Pace, RepoFile, RepoListing } from './types.js';
 
 export interface HubClientOptions {
   /** For listings, small files and headers. */
   metadataRetry?: RetryPolicy;
   /** For downloads: patient, as only the user's signal or a final answer ends a night's work. */
   downloadRetry?: RetryPolicy;
+  /** Every byte of every body goes through it. */
+  pace?: Pace;
 }
 
 const METADATA_RETRY: RetryPolicy = { attempts: 5, baseMs: 500, capMs: 8_000 };
@@ -29,7 +31,7 @@ export class HubClient {
   readonly #sources = new Map<string, FileSource>();
 
   constructor(settings: HubSettings, options: HubClientOptions = {}) {
-    this.#origin = new HubOrigin(settings);
+    this.#origin = new HubOrigin(settings, options.pace ?? null);
     this.#metadataRetry = options.metadataRetry ?? METADATA_RETRY;
     this.#downloadRetry = options.downloadRetry ?? DOWNLOAD_RETRY;
   }

@@ -11,7 +11,8 @@ import { ConnectAgent } from './connect-agent.js';
 import { networkFailure } from './network-failure.js';
 import { waitFromHeaders } from './rate-limit.js';
 import { interruption } from './retry.js';
-import type { HubSettings } from './types.js';
+import { paced } from './pace.js';
+import type { HubSettings, Pace } from './types.js';
 import { goesThroughProxy, isLoopback, printable } from './urls.js';
 import { watchedBody } from './watched-body.js';
 
@@ -35,14 +36,16 @@ export interface HttpRequest {
 
 export class HttpClient {
   readonly #settings: HubSettings;
+  readonly #pace: Pace | null;
   readonly #http = new HttpAgent({ keepAlive: true });
   readonly #https = new HttpsAgent({ keepAlive: true });
   readonly #tunnel: ConnectAgent | null;
   /** Per origin, the monotonic time after which requests may go out again. */
   readonly #heldUntil = new Map<string, number>();
 
-  constructor(settings: HubSettings) {
+  constructor(settings: HubSettings, pace: Pace | null = null) {
     this.#settings = settings;
+    this.#pace = pace;
     this.#tunnel = settings.proxy === null ? null : new ConnectAgent(settings.proxy.url);
   }
 
@@ -67,12 +70,14 @@ export class HttpClient {
       throw networkFailure(error, { url, subject, proxied });
     });
     if (head.status === 429) this.#hold(url.origin, waitFromHeaders(head.headers) ?? 0);
+    const body = watchedBody(stream, timeouts, (error) =>
+      networkFailure(error, { url, subject, proxied }),
+    );
     return {
       url,
       ...head,
-      body: watchedBody(stream, timeouts, (error) =>
-        networkFailure(error, { url, subject, proxied }),
-      ),
+      // Outside the watch: what we hold back ourselves is no stall of the line.
+      body: this.#pace === null ? body : paced(body, this.#pace, signal),
       discard: () => {
         stream.destroy();
       },

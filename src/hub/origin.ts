@@ -4,7 +4,7 @@
 import { FlashmoeError } from '../base/errors.js';
 import { hubFailure, type AskedFor } from './answer-errors.js';
 import { HttpClient, type HttpAnswer } from './http.js';
-import type { HubSettings, HubTask, HubToken } from './types.js';
+import type { HubSettings, HubTask, HubToken, Pace } from './types.js';
 import { printable } from './urls.js';
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -39,9 +39,9 @@ export class HubOrigin {
   readonly #origin: string;
   #token: HubToken | null;
 
-  constructor(settings: HubSettings) {
+  constructor(settings: HubSettings, pace: Pace | null = null) {
     this.endpoint = settings.endpoint;
-    this.http = new HttpClient(settings);
+    this.http = new HttpClient(settings, pace);
     this.#origin = new URL(settings.endpoint).origin;
     this.#token = settings.token;
   }

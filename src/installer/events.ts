@@ -89,8 +89,8 @@ export type InstallEvent =
     }
   | { type: 'disk'; usedBytes: number; freeBytes: number }
   | { type: 'retry'; item: string; attempt: number; delayMs: number; reason: string }
-  /** The run holds still: disk full, offline, paused by the user. `until` is ISO 8601 when a time is known. */
-  | { type: 'waiting'; code: ErrorCode | 'paused'; reason: string; until?: string }
+  /** The run holds still: disk full, offline, paused by the user, outside its hours. `until` is ISO 8601 when a time is known. */
+  | { type: 'waiting'; code: ErrorCode | 'paused' | 'hours'; reason: string; until?: string }
   | { type: 'resumed' }
   | { type: 'answer'; answer: KnownAnswer }
   | { type: 'notice'; message: string }

@@ -15,6 +15,7 @@ import {
   type JournalContent,
   type JournalHeader,
 } from './journal.js';
+import { writeLimits } from './limits/limits.js';
 import { removeOutdated } from './outdated.js';
 import { makePlan, type ProvisioningPlan } from './plan.js';
 import type { PlannedSetup, RunTask, SetupWorld } from './setup-world.js';
@@ -31,10 +32,10 @@ export async function provision(
   parts: PlannedSetup,
   { emit, signal, controls }: RunTask,
 ): Promise<Receipt> {
-  const { request, world, paths, client } = parts;
+  const { request, world, paths, client, limits } = parts;
   const { stored } = parts.plan;
   const holds = new Holds(emit);
-  const gate = new Gate(controls, holds);
+  const gate = new Gate(controls, holds, limits, world.host);
   let journal: Journal | null = null;
   try {
     if (request.bundled !== null) await removeOutdated(paths, stored);
@@ -54,6 +55,7 @@ export async function provision(
     const { addon } = loadAddon([addonPath]);
 
     journal = await beginJournal(paths, stored, budget, header, signal);
+    if (request.limits !== undefined) await writeLimits(paths.limits, limits.values);
     const work: TransferTask = {
       ...{ plan, client, addon, paths, journal, budget, gate, emit, signal },
       listing: listingOf(stored),

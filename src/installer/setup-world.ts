@@ -10,6 +10,7 @@ import type { HubSettings } from '../hub/types.js';
 import type { SmokeQuestion } from '../models/smoke.js';
 import type { Controls } from './controls.js';
 import type { Emit, Quant } from './events.js';
+import type { LimitChange, Limits } from './limits/limits.js';
 import type { ProvisioningPlan } from './plan.js';
 
 export interface SetupRequest {
@@ -23,6 +24,8 @@ export interface SetupRequest {
   questions: readonly SmokeQuestion[];
   /** Of a download measured lately; null: the plan measures where it is worth it. */
   bytesPerSecond: number | null;
+  /** Over those that an earlier run of this setup was given. */
+  limits?: LimitChange;
   /** What a person types to go on after an interruption. */
   resumeCommand: string;
 }
@@ -62,5 +65,6 @@ export interface PlannedSetup {
   world: SetupWorld;
   paths: ModelPaths;
   client: HubClient;
+  limits: Limits;
   plan: ProvisioningPlan;
 }

@@ -9,6 +9,7 @@ import { startBundledHub, type BundledHub } from '../hub/bundled-hub.js';
 import { HubClient } from '../hub/client.js';
 import { diskFinding } from '../machine/facts.js';
 import type { Emit, InstallEvent, Receipt } from './events.js';
+import { Limits, readLimits } from './limits/limits.js';
 import { installationPaths } from './model-files.js';
 import type { ProvisioningPlan } from './plan.js';
 import { provision } from './provision.js';
@@ -41,18 +42,20 @@ export async function openSetup(
   };
   try {
     await requireUsable(paths, world.volume);
+    const limits = new Limits({ ...(await readLimits(paths.limits)), ...request.limits });
     local = bundled === null ? null : await startBundledHub(bundled, repo);
     client = new HubClient(
       local === null
         ? world.hub
         : { ...world.hub, endpoint: local.endpoint, token: null, proxy: null },
+      { pace: limits.pace },
     );
     const plan = await planProvisioning({
       ...{ model, repo, revision, quant, client, paths, emit, signal, bytesPerSecond },
       bundled: local !== null,
       ...(world.volume === undefined ? {} : { volume: world.volume }),
     });
-    const parts = { request, world, paths, client, plan };
+    const parts = { request, world, paths, client, limits, plan };
     return { plan, run: (task) => runReporting(parts, task), close };
   } catch (error) {
     await close();

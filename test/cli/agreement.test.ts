@@ -11,6 +11,7 @@ const words: SetupWords = {
   revision: null,
   quant: '2bit',
   service: false,
+  limits: {},
   yes: false,
   json: true,
   home: '/Volumes/Big Disk/flashmoe',

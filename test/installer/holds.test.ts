@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Controls, Gate } from '../../src/installer/controls.js';
+import { Limits } from '../../src/installer/limits/limits.js';
 import type { InstallEvent } from '../../src/installer/events.js';
 import { Holds } from '../../src/installer/holds.js';
 
@@ -32,7 +33,7 @@ describe('a gate', () => {
   it('lets work pass while open, holds it while paused, and drops transfers at the pause', async () => {
     const { events, holds } = recorded();
     const controls = new Controls();
-    const gate = new Gate(controls, holds);
+    const gate = new Gate(controls, holds, new Limits(), { now: Date.now });
     const { signal } = new AbortController();
     await gate.pass(signal);
     const transfer = gate.signal;
@@ -53,7 +54,7 @@ describe('a gate', () => {
     const { events, holds } = recorded();
     const controls = new Controls();
     controls.pause();
-    const gate = new Gate(controls, holds);
+    const gate = new Gate(controls, holds, new Limits(), { now: Date.now });
     const abort = new AbortController();
     const passed = gate.pass(abort.signal);
     abort.abort(new Error('enough'));

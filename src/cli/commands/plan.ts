@@ -23,7 +23,7 @@ export async function plan(context: CliContext, args: PlanArgs): Promise<number>
   const words = setupWords({
     ...args,
     model: target.model,
-    ...{ service: true, yes: false, json: false, home: context.homeOption },
+    ...{ service: true, limits: {}, yes: false, json: false, home: context.homeOption },
   });
   const command = commandLine(words);
   const tell = (message: string): void => {
@@ -32,7 +32,7 @@ export async function plan(context: CliContext, args: PlanArgs): Promise<number>
   };
   if (!target.bundled) around.notices.forEach(tell);
   const setup = await openSetup(
-    setupRequest(target, quant, command, null),
+    setupRequest(target, quant, { resumeCommand: command, limits: {} }, null),
     setupWorld(context, around, target, quant, () => false),
     {
       emit: (event: InstallEvent) => {

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Quant } from '../../installer/events.js';
 import { examples, oneModel, quantOption, repoOption, revisionOption } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
+import { hoursChange, rateChange, type LimitChange } from '../limit-options.js';
 
 export interface SetupFlags {
   model?: string;
@@ -10,6 +11,8 @@ export interface SetupFlags {
   quant?: Quant;
   yes?: boolean;
   service: boolean;
+  limit?: LimitChange;
+  hours?: LimitChange;
 }
 
 export function defineSetup(program: Command, open: Open, done: Done): void {
@@ -23,13 +26,17 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     .addOption(quantOption())
     .option('-y, --yes', 'agree to the plan; off a terminal needed above 1 GB')
     .option('--no-service', 'leave the server at login alone')
+    .option('--limit <rate>', 'at most 20MB/s, 100Mbit/s, …; off', rateChange)
+    .option('--hours <from-to>', 'use the line from 23:00-07:00 only; off', hoursChange)
     .action(async (model: string | undefined, flags: SetupFlags) => {
       const { setup } = await import('../commands/setup.js');
       const { repo = null, revision = null, quant = null, yes = false, service } = flags;
       const context = await open(command);
       const { json, homeOption: home } = context;
       const name = oneModel(model, flags.model);
-      done(await setup(context, { model: name, repo, revision, quant, yes, service, json, home }));
+      const limits = { ...flags.limit, ...flags.hours };
+      const words = { model: name, repo, revision, quant, limits, yes, service, json, home };
+      done(await setup(context, words));
     });
   examples(command, [
     ['flashmoe setup', 'on a terminal: a wizard'],
