@@ -3,8 +3,9 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-    exports.Set("contract", Napi::Number::New(env, 1));
+    exports.Set("contract", Napi::Number::New(env, 2));
     flashmoe::addon::register_pack(env, exports);
+    flashmoe::addon::register_tape(env, exports);
     flashmoe::addon::register_engine(env, exports);
     return exports;
 }

@@ -1,57 +1,17 @@
 // copyRanges, hashFile, packLayer and measureReads of src/addon/types.ts. Reads plain objects field by field, so that a wrong
 // one is a failed job with the field's name and not a crash.
+#include "addon/fields.h"
 #include "addon/job.h"
 #include "addon/registers.h"
 #include "pack/copy_ranges.h"
 #include "pack/pack_layer.h"
 #include "pack/read_rate.h"
 
-#include <cmath>
-
 namespace flashmoe::addon {
 
 namespace {
 
 using namespace flashmoe::pack;
-
-constexpr double kMaxSafeInteger = 9007199254740991.0;
-
-Napi::Value field(const Napi::Object& object, const char* name) { return object.Get(name); }
-
-std::uint64_t count_field(const Napi::Object& object, const char* name) {
-    const Napi::Value value = field(object, name);
-    const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-    if (!(number >= 0 && number <= kMaxSafeInteger) || number != std::floor(number)) {
-        fail_plan(std::string(name) + " must be a whole number of at least 0");
-    }
-    return static_cast<std::uint64_t>(number);
-}
-
-std::uint32_t small_field(const Napi::Object& object, const char* name) {
-    const std::uint64_t value = count_field(object, name);
-    if (value > UINT32_MAX) fail_plan(std::string(name) + " is too large");
-    return static_cast<std::uint32_t>(value);
-}
-
-std::string text_field(const Napi::Object& object, const char* name) {
-    const Napi::Value value = field(object, name);
-    if (!value.IsString()) fail_plan(std::string(name) + " must be a string");
-    std::string text = value.As<Napi::String>().Utf8Value();
-    // A NUL would cut the path short where the system sees it.
-    if (text.empty() || text.find('\0') != std::string::npos) fail_plan(std::string(name) + " is no path");
-    return text;
-}
-
-Napi::Object object_of(const Napi::Value& value, const char* name) {
-    if (!value.IsObject()) fail_plan(std::string(name) + " must be an object");
-    return value.As<Napi::Object>();
-}
-
-Napi::Array array_field(const Napi::Object& object, const char* name) {
-    const Napi::Value value = field(object, name);
-    if (!value.IsArray()) fail_plan(std::string(name) + " must be a list");
-    return value.As<Napi::Array>();
-}
 
 DType dtype_field(const Napi::Object& object) {
     const Napi::Value value = field(object, "dtype");
@@ -122,10 +82,6 @@ CopyJob copy_job(const Napi::Value& value) {
     return job;
 }
 
-Napi::Number number(Napi::Env env, std::uint64_t value) {
-    return Napi::Number::New(env, static_cast<double>(value));
-}
-
 Napi::Value pack_result(Napi::Env env, PackLayerResult& result) {
     Napi::Object object = Napi::Object::New(env);
     object.Set("bytesRead", number(env, result.bytes_read));
@@ -180,6 +136,35 @@ Napi::Value hash_file_binding(const Napi::CallbackInfo& info) {
                 Napi::Object object = Napi::Object::New(env);
                 object.Set("sha256", hash.sha256);
                 object.Set("bytes", number(env, hash.bytes));
+                Napi::Array chain = Napi::Array::New(env, hash.chain.size());
+                for (std::uint32_t i = 0; i < hash.chain.size(); ++i) chain.Set(i, hash.chain[i]);
+                object.Set("chain", chain);
+                return object;
+            });
+    });
+}
+
+Napi::Value check_blocks_binding(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), "checkBlocks", [&] {
+        if (!info[0].IsString() || !info[1].IsArray()) fail_plan("path must be a string, chain a list");
+        std::vector<std::string> chain;
+        const Napi::Array links = info[1].As<Napi::Array>();
+        for (std::uint32_t i = 0; i < links.Length(); ++i) {
+            const Napi::Value link = links.Get(i);
+            if (!link.IsString()) fail_plan("chain must hold strings");
+            chain.push_back(link.As<Napi::String>().Utf8Value());
+        }
+        return Job<BlockCheck>::start(
+            info.Env(), info[2],
+            [path = info[0].As<Napi::String>().Utf8Value(), chain = std::move(chain)](Control& control) {
+                return check_blocks(path, chain, control);
+            },
+            [](Napi::Env env, BlockCheck& check) {
+                Napi::Object object = Napi::Object::New(env);
+                Napi::Array bad = Napi::Array::New(env, check.bad.size());
+                for (std::uint32_t i = 0; i < check.bad.size(); ++i) bad.Set(i, number(env, check.bad[i]));
+                object.Set("bad", bad);
+                object.Set("bytes", number(env, check.bytes));
                 return object;
             });
     });
@@ -231,6 +216,7 @@ Napi::Value measure_reads_binding(const Napi::CallbackInfo& info) {
 void register_pack(Napi::Env env, Napi::Object exports) {
     exports.Set("copyRanges", Napi::Function::New(env, copy_ranges_binding, "copyRanges"));
     exports.Set("hashFile", Napi::Function::New(env, hash_file_binding, "hashFile"));
+    exports.Set("checkBlocks", Napi::Function::New(env, check_blocks_binding, "checkBlocks"));
     exports.Set("packLayer", Napi::Function::New(env, pack_layer_binding, "packLayer"));
     exports.Set("measureReads", Napi::Function::New(env, measure_reads_binding, "measureReads"));
 }

@@ -6,6 +6,7 @@
 namespace flashmoe::addon {
 
 void register_pack(Napi::Env env, Napi::Object exports);
+void register_tape(Napi::Env env, Napi::Object exports);
 void register_engine(Napi::Env env, Napi::Object exports);
 
 } // namespace flashmoe::addon

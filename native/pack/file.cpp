@@ -108,6 +108,20 @@ void File::write_at(const void* from, std::size_t size, std::uint64_t offset) co
     }
 }
 
+void File::grow(std::uint64_t size) {
+    if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) fail_errno(path_, "grow", errno);
+    size_ = size;
+}
+
+void sync_folder(const std::string& path) {
+    const int descriptor = open_retrying(path.c_str(), O_RDONLY | O_DIRECTORY);
+    if (descriptor < 0) fail_errno(path, "open", errno);
+    const int failed = ::fsync(descriptor) != 0 ? errno : 0;
+    ::close(descriptor);
+    // Some network file systems refuse to sync folders; their files are synced all the same.
+    if (failed != 0 && failed != EINVAL && failed != ENOTSUP) fail_errno(path, "sync", failed);
+}
+
 void File::sync() const {
 #ifdef F_FULLFSYNC
     if (::fcntl(descriptor_, F_FULLFSYNC) == 0) return;

@@ -27,6 +27,8 @@ class File {
     /// Exactly `size` bytes; fewer is ERR_IO naming the offset where the file ended.
     void read_at(void* to, std::size_t size, std::uint64_t offset) const;
     void write_at(const void* from, std::size_t size, std::uint64_t offset) const;
+    /// Makes it longer, with a hole where the file system knows holes.
+    void grow(std::uint64_t size);
     /// Down to the medium: fsync, on macOS F_FULLFSYNC, since its fsync stops at the drive's cache.
     void sync() const;
 
@@ -37,5 +39,8 @@ class File {
     int descriptor_ = -1;
     std::uint64_t size_ = 0;
 };
+
+/// Makes new names in a folder survive a power cut.
+void sync_folder(const std::string& path);
 
 } // namespace flashmoe::pack

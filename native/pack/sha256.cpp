@@ -98,13 +98,35 @@ Sha256::Digest Sha256::digest() const {
 }
 
 std::string Sha256::hex() const {
+    const auto bytes = digest();
+    return hex_of(bytes.data(), bytes.size());
+}
+
+std::string hex_of(const std::uint8_t* bytes, std::size_t size) {
     static const char digits[] = "0123456789abcdef";
     std::string text;
-    for (const auto byte : digest()) {
-        text += digits[byte >> 4];
-        text += digits[byte & 15];
+    text.reserve(2 * size);
+    for (std::size_t i = 0; i < size; ++i) {
+        text += digits[bytes[i] >> 4];
+        text += digits[bytes[i] & 15];
     }
     return text;
+}
+
+std::vector<std::uint8_t> bytes_of_hex(const std::string& text) {
+    const auto value = [](char digit) {
+        if (digit >= '0' && digit <= '9') return digit - '0';
+        if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+        return -1;
+    };
+    std::vector<std::uint8_t> bytes;
+    if (text.size() % 2 != 0) return bytes;
+    for (std::size_t i = 0; i < text.size(); i += 2) {
+        const int high = value(text[i]), low = value(text[i + 1]);
+        if (high < 0 || low < 0) return {};
+        bytes.push_back(static_cast<std::uint8_t>(high << 4 | low));
+    }
+    return bytes;
 }
 
 Sha256::State Sha256::save() const {

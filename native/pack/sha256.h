@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace flashmoe::pack {
 
@@ -31,6 +32,10 @@ class Sha256 {
     std::array<std::uint8_t, 64> block_{};
     std::uint64_t length_ = 0;
 };
+
+/// Lower-case hex of bytes, and back; empty for a text that isn't hex.
+std::string hex_of(const std::uint8_t* bytes, std::size_t size);
+std::vector<std::uint8_t> bytes_of_hex(const std::string& text);
 
 /// Compresses whole 64-byte blocks into `words`.
 using Sha256Compress = void (*)(std::uint32_t* words, const std::uint8_t* blocks, std::size_t count);

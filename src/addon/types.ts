@@ -148,9 +148,15 @@ export interface TapeState {
 export interface TapeWriter {
   /**
    * `placed`: position before which everything is in its file, though not synced. `received`: sorted pieces
-   * behind it that wait in the spool; `sealed`: seals passed since the tape's beginning.
+   * behind it that wait in the spool; `sealed`: seals passed since the tape's beginning; `mismatch`: the seal
+   * that ended the work with ERR_HASH, and the digest that came in its place.
    */
-  state(): { placed: number; sealed: number; received: { start: number; end: number }[] };
+  state(): {
+    placed: number;
+    sealed: number;
+    received: { start: number; end: number }[];
+    mismatch: { item: number; sha256: string } | null;
+  };
   /**
    * Takes the bytes at a position. Resolves when they outlive this process; waits while the position is more
    * than the window beyond `placed`. The buffers must not change meanwhile.
@@ -298,7 +304,7 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
-  readonly contract: 1;
+  readonly contract: 2;
   selfTest(): SelfTest;
   /**
    * Every operation of the Metal backend against double-precision references, on inputs drawn from `seed`.

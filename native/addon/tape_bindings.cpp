@@ -1,0 +1,309 @@
+// openTape of src/addon/types.ts. Buffers are held by reference until their bytes are in the spool; nothing is copied on
+// the way there.
+#include "addon/fields.h"
+#include "addon/job.h"
+#include "addon/registers.h"
+#include "pack/tape.h"
+
+#include <memory>
+
+namespace flashmoe::addon {
+
+namespace {
+
+using namespace flashmoe::pack;
+
+quant::ParamType param_type(const Napi::Object& object) {
+    const std::string name = text_field(object, "dtype");
+    if (name == "BF16") return quant::ParamType::bf16;
+    if (name == "F16") return quant::ParamType::f16;
+    if (name == "F32") return quant::ParamType::f32;
+    fail_plan("dtype must be BF16, F16 or F32");
+}
+
+Place place_of(const Napi::Object& object) {
+    const std::string kind = text_field(object, "kind");
+    Place place;
+    if (kind == "drop") return place;
+    place.file = count_field(object, "file");
+    if (kind == "copy") {
+        place.kind = Place::Kind::copy;
+        place.offset = count_field(object, "offset");
+        return place;
+    }
+    place.from = count_field(object, "from");
+    place.slice = count_field(object, "slice");
+    place.stride = count_field(object, "stride");
+    if (kind == "spread") {
+        place.kind = Place::Kind::spread;
+        place.offset = count_field(object, "offset");
+        return place;
+    }
+    if (kind != "requantise") fail_plan("kind must be drop, copy, spread or requantise");
+    place.kind = Place::Kind::requantise;
+    place.bits = small_field(object, "bits");
+    place.group_size = small_field(object, "groupSize");
+    place.dtype = param_type(object);
+    place.scales = count_field(object, "scales");
+    place.biases = count_field(object, "biases");
+    const Napi::Object offsets = object_of(field(object, "offsets"), "offsets");
+    place.offsets = {count_field(offsets, "weight"), count_field(offsets, "scales"), count_field(offsets, "biases")};
+    return place;
+}
+
+TapeItem item_of(const Napi::Object& object) {
+    const std::string type = text_field(object, "type");
+    TapeItem item;
+    if (type == "bytes") {
+        item.size = count_field(object, "size");
+        item.hashed = field(object, "hashed").ToBoolean();
+        item.place = place_of(object_of(field(object, "place"), "place"));
+    } else if (type == "recall") {
+        item.type = TapeItem::Type::recall;
+        item.file = count_field(object, "file");
+        item.offset = count_field(object, "offset");
+        item.size = count_field(object, "size");
+    } else if (type == "seal") {
+        item.type = TapeItem::Type::seal;
+        item.sha256 = text_field(object, "sha256");
+    } else {
+        fail_plan("type must be bytes, recall or seal");
+    }
+    return item;
+}
+
+TapeJob tape_job(const Napi::Object& object) {
+    TapeJob job;
+    const Napi::Array files = array_field(object, "files");
+    for (std::uint32_t i = 0; i < files.Length(); ++i) {
+        const Napi::Object file = object_of(files.Get(i), "file");
+        job.files.push_back({text_field(file, "path"), count_field(file, "size")});
+    }
+    const Napi::Array items = array_field(object, "items");
+    job.items.reserve(items.Length());
+    for (std::uint32_t i = 0; i < items.Length(); ++i) {
+        const Napi::HandleScope scope(object.Env());
+        job.items.push_back(item_of(object_of(items.Get(i), "item")));
+    }
+    job.spool = text_field(object, "spool");
+    job.mark = text_field(object, "mark");
+    job.window = count_field(object, "window");
+    job.binding = text_field(object, "binding");
+    job.threads = small_field(object, "threads");
+    const std::string method = text_field(object, "method");
+    if (method != "search" && method != "minmax") fail_plan("method must be search or minmax");
+    job.search = method == "search";
+    const Napi::Value from = field(object, "from");
+    if (from.IsObject()) {
+        const Napi::Object state = from.As<Napi::Object>();
+        const auto hash = bytes_of_hex(text_field(state, "hash"));
+        if (hash.size() != Sha256::kStateSize) fail_plan("hash must be a state of sha256");
+        job.from = TapeState{count_field(state, "at"), count_field(state, "item"), {}};
+        std::copy(hash.begin(), hash.end(), job.from->hash.begin());
+    }
+    return job;
+}
+
+/// A put under way: what keeps its buffers alive, and whom to tell.
+struct PendingPut {
+    explicit PendingPut(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
+    Napi::Promise::Deferred deferred;
+    Napi::ObjectReference chunks;
+};
+
+/// The writer and the channel by which its threads reach JavaScript. Lives until both are done with it.
+struct Handle {
+    std::unique_ptr<TapeWriter> writer;
+    Napi::ThreadSafeFunction channel;
+    std::size_t pending = 0;
+    bool closed = false;
+};
+using Shared = std::shared_ptr<Handle>;
+
+TapeWriter& open_writer(const Shared& handle) {
+    if (handle->closed) fail_plan("the tape is closed");
+    return *handle->writer;
+}
+
+void settle_put(const Shared& handle, Napi::Env env, PendingPut* put, const std::exception_ptr& failure) {
+    const std::unique_ptr<PendingPut> owned(put);
+    // An open writer with nothing under way keeps no process alive.
+    if (--handle->pending == 0) handle->channel.Unref(env);
+    if (!failure) return put->deferred.Resolve(env.Undefined());
+    try {
+        std::rethrow_exception(failure);
+    } catch (...) {
+        const auto [code, message] = caught();
+        put->deferred.Reject(coded_error(env, code, message).Value());
+    }
+}
+
+Napi::Value rejected(Napi::Env env, const char* function) {
+    const auto [code, message] = caught();
+    auto deferred = Napi::Promise::Deferred::New(env);
+    deferred.Reject(coded_error(env, code, std::string(function) + ": " + message).Value());
+    return deferred.Promise();
+}
+
+Napi::Value put(const Shared& handle, const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    try {
+        TapeWriter& writer = open_writer(handle);
+        const double position = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
+        if (!(position >= 0) || position != std::floor(position) || !info[1].IsArray()) {
+            fail_plan("a position and a list of chunks are needed");
+        }
+        const Napi::Array chunks = info[1].As<Napi::Array>();
+        std::vector<TapeWriter::Span> spans;
+        for (std::uint32_t i = 0; i < chunks.Length(); ++i) {
+            const Napi::Value chunk = chunks.Get(i);
+            if (!chunk.IsTypedArray() || chunk.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+                fail_plan("a chunk is no Uint8Array");
+            }
+            const auto bytes = chunk.As<Napi::Uint8Array>();
+            spans.push_back({bytes.Data(), bytes.ByteLength()});
+        }
+        auto* pending = new PendingPut(env);
+        pending->chunks = Napi::Persistent(chunks.As<Napi::Object>());
+        const Napi::Value promise = pending->deferred.Promise();
+        if (handle->pending++ == 0) handle->channel.Ref(env);
+        writer.put(static_cast<std::uint64_t>(position), std::move(spans),
+                   [handle, pending](const std::exception_ptr& failure) {
+                       handle->channel.BlockingCall([handle, pending, failure](Napi::Env env, Napi::Function) {
+                           settle_put(handle, env, pending, failure);
+                       });
+                   });
+        return promise;
+    } catch (...) {
+        return rejected(env, "put");
+    }
+}
+
+Napi::Object state_object(Napi::Env env, const TapeWriter& writer, const TapeState& state) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("at", number(env, state.at));
+    object.Set("item", number(env, state.item));
+    object.Set("hash", hex_of(state.hash.data(), state.hash.size()));
+    object.Set("sealed", number(env, writer.sealed(state.item)));
+    return object;
+}
+
+Napi::Value checkpoint(const Shared& handle, const Napi::CallbackInfo& info) {
+    const bool drain = info[0].ToBoolean();
+    return Job<TapeState>::start(
+               info.Env(), info.Env().Undefined(),
+               [handle, drain](Control& control) {
+                   if (handle->closed) fail_plan("the tape is closed");
+                   return handle->writer->checkpoint(drain, control);
+               },
+               [handle](Napi::Env env, TapeState& state) { return state_object(env, *handle->writer, state); })
+        .Get("done");
+}
+
+Napi::Value state(const Shared& handle, const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const TapeProgress progress = handle->writer->progress();
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("placed", number(env, progress.placed));
+    object.Set("sealed", number(env, progress.sealed));
+    Napi::Array received = Napi::Array::New(env, progress.received.size());
+    for (std::uint32_t i = 0; i < progress.received.size(); ++i) {
+        Napi::Object interval = Napi::Object::New(env);
+        interval.Set("start", number(env, progress.received[i].start));
+        interval.Set("end", number(env, progress.received[i].end));
+        received.Set(i, interval);
+    }
+    object.Set("received", received);
+    object.Set("mismatch", env.Null());
+    if (progress.mismatch) {
+        Napi::Object mismatch = Napi::Object::New(env);
+        mismatch.Set("item", number(env, progress.mismatch->item));
+        mismatch.Set("sha256", progress.mismatch->sha256);
+        object.Set("mismatch", mismatch);
+    }
+    return object;
+}
+
+Napi::Value errors(const Shared& handle, const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    Napi::Array list = Napi::Array::New(env);
+    for (const auto& [item, sums] : handle->writer->errors()) {
+        const double mean = sums.values == 0 ? 0 : sums.sum / static_cast<double>(sums.values);
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("item", number(env, item));
+        object.Set("squaredError", sums.squared_error);
+        object.Set("squaredDeviation", sums.sum_of_squares - sums.sum * mean);
+        object.Set("values", number(env, sums.values));
+        list.Set(list.Length(), object);
+    }
+    return list;
+}
+
+Napi::Value release(const Shared& handle, const Napi::CallbackInfo& info) {
+    try {
+        if (info[0].IsNumber()) handle->writer->release(info[0].As<Napi::Number>().Uint32Value());
+    } catch (...) {
+        const auto [code, message] = caught();
+        throw coded_error(info.Env(), code, message);
+    }
+    return info.Env().Undefined();
+}
+
+Napi::Value close(const Shared& handle, const Napi::CallbackInfo& info) {
+    const bool first = !std::exchange(handle->closed, true);
+    return Job<bool>::start(
+               info.Env(), info.Env().Undefined(),
+               [handle](Control&) {
+                   handle->writer->close();
+                   return true;
+               },
+               [handle, first](Napi::Env env, bool&) {
+                   if (first) handle->channel.Release();
+                   return env.Undefined();
+               })
+        .Get("done");
+}
+
+Napi::Value open_tape(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    try {
+        const auto handle = std::make_shared<Handle>();
+        handle->writer = std::make_unique<TapeWriter>(tape_job(object_of(info[0], "job")));
+        auto* kept = new Shared(handle);
+        handle->channel = Napi::ThreadSafeFunction::New(
+            env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "flashmoe tape", 0, 1,
+            // When the environment goes away first, the threads must not outlive it.
+            [kept](Napi::Env) {
+                (*kept)->closed = true;
+                (*kept)->writer->close();
+                delete kept;
+            });
+        handle->channel.Unref(env);
+        Napi::Object object = Napi::Object::New(env);
+        const auto method = [&](const char* name, Napi::Value (*body)(const Shared&, const Napi::CallbackInfo&)) {
+            object.Set(name, Napi::Function::New(
+                                 env, [handle, body](const Napi::CallbackInfo& call) { return body(handle, call); },
+                                 name));
+        };
+        method("put", put);
+        method("checkpoint", checkpoint);
+        method("state", state);
+        method("errors", errors);
+        method("release", release);
+        method("close", close);
+        return object;
+    } catch (const Napi::Error&) {
+        throw;
+    } catch (...) {
+        const auto [code, message] = caught();
+        throw coded_error(env, code, message);
+    }
+}
+
+} // namespace
+
+void register_tape(Napi::Env env, Napi::Object exports) {
+    exports.Set("openTape", Napi::Function::New(env, open_tape, "openTape"));
+}
+
+} // namespace flashmoe::addon

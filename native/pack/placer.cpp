@@ -1,0 +1,117 @@
+#include "pack/placer.h"
+
+#include "pack/failure.h"
+
+#include <algorithm>
+#include <set>
+
+namespace flashmoe::pack {
+
+namespace {
+
+std::string folder_of(const std::string& path) {
+    const auto slash = path.rfind('/');
+    return slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
+}
+
+} // namespace
+
+TapeFiles::TapeFiles(const std::vector<TapeFile>& files) {
+    for (const auto& file : files) entries_.push_back({file, nullptr});
+}
+
+std::shared_ptr<File> TapeFiles::opened(std::size_t file, bool for_writing) {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = entries_.at(file);
+    // Before the write: a sync in between then only syncs once more than needed.
+    if (for_writing) entry.dirty = true;
+    if (!entry.open) {
+        auto target = std::make_shared<File>(File::open_target(entry.file.path, false));
+        if (target->size() < entry.file.size) target->grow(entry.file.size);
+        entry.open = std::move(target);
+    }
+    return entry.open;
+}
+
+void TapeFiles::write(std::size_t file, const void* from, std::size_t size, std::uint64_t offset) {
+    opened(file, true)->write_at(from, size, offset);
+}
+
+void TapeFiles::read(std::size_t file, void* to, std::size_t size, std::uint64_t offset) {
+    opened(file, false)->read_at(to, size, offset);
+}
+
+void TapeFiles::sync() {
+    std::vector<std::shared_ptr<File>> files;
+    std::set<std::string> folders;
+    {
+        const std::lock_guard lock(mutex_);
+        for (auto& entry : entries_) {
+            if (!entry.dirty || !entry.open) continue;
+            entry.dirty = false;
+            files.push_back(entry.open);
+            if (entry.is_new) folders.insert(folder_of(entry.file.path));
+            entry.is_new = false;
+        }
+    }
+    for (const auto& file : files) file->sync();
+    for (const auto& folder : folders) sync_folder(folder);
+}
+
+void TapeFiles::release(std::size_t file) {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = entries_.at(file);
+    entry.open.reset();
+    entry.dirty = false;
+}
+
+void Placer::place(const Place& place, const Piece& piece) {
+    const std::uint8_t* bytes = piece.bytes.data();
+    std::uint64_t size = piece.bytes.size();
+    if (place.kind == Place::Kind::drop) return;
+    if (place.kind == Place::Kind::copy) return files_.write(place.file, bytes, size, place.offset + piece.from);
+    for (std::uint64_t at = place.from + piece.from; size > 0;) {
+        const std::uint64_t within = at % place.slice;
+        const std::uint64_t part = std::min(size, place.slice - within);
+        if (place.kind == Place::Kind::spread) {
+            files_.write(place.file, bytes, part, place.offset + at / place.slice * place.stride + within);
+        } else {
+            requantise(place, piece.item, bytes, part, at);
+        }
+        bytes += part;
+        at += part;
+        size -= part;
+    }
+}
+
+void Placer::requantise(const Place& place, std::uint64_t item, const std::uint8_t* codes, std::uint64_t size,
+                        std::uint64_t at) {
+    const std::uint64_t group = group_bytes(place);
+    const std::uint64_t groups = size / group;
+    const std::uint64_t width = parameter_bytes(place);
+    std::vector<std::uint8_t> scales(groups * width);
+    std::vector<std::uint8_t> biases(groups * width);
+    files_.read(place.scales, scales.data(), scales.size(), at / group * width);
+    files_.read(place.biases, biases.data(), biases.size(), at / group * width);
+    std::vector<std::uint8_t> narrow(size * 2 / place.bits);
+    std::vector<std::uint8_t> new_scales(groups * 2);
+    std::vector<std::uint8_t> new_biases(groups * 2);
+    const auto method = search_ ? quant::Method::search : quant::Method::minmax;
+    const auto sums = quant::requantise(
+        {codes, scales.data(), biases.data(), place.dtype, place.bits, place.group_size, groups},
+        {narrow.data(), new_scales.data(), new_biases.data()}, method, quant::best_isa());
+    if (sums.broken_groups > 0) {
+        throw Failure("ERR_SAFETENSORS", "expert " + std::to_string(at / place.slice) + " of a projection has " +
+                                             std::to_string(sums.broken_groups) +
+                                             " scales or biases that are no usable numbers");
+    }
+    const std::uint64_t expert = at / place.slice * place.stride;
+    const std::uint64_t within = at % place.slice;
+    files_.write(place.file, narrow.data(), narrow.size(), expert + place.offsets[0] + within * 2 / place.bits);
+    files_.write(place.file, new_scales.data(), new_scales.size(), expert + place.offsets[1] + within / group * 2);
+    files_.write(place.file, new_biases.data(), new_biases.size(), expert + place.offsets[2] + within / group * 2);
+    const std::lock_guard lock(mutex_);
+    errors_[item].add(sums);
+}
+
+} // namespace flashmoe::pack

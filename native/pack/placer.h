@@ -1,0 +1,68 @@
+// Puts a piece of the tape where it belongs: copied, spread over experts, or requantised.
+#pragma once
+
+#include "pack/file.h"
+#include "pack/tape_items.h"
+#include "quant/requantise.h"
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace flashmoe::pack {
+
+/// The files of a tape, opened when first used.
+class TapeFiles {
+  public:
+    explicit TapeFiles(const std::vector<TapeFile>& files);
+
+    void write(std::size_t file, const void* from, std::size_t size, std::uint64_t offset);
+    void read(std::size_t file, void* to, std::size_t size, std::uint64_t offset);
+    /// Syncs what was written since the last time, and the folders of files that are new.
+    void sync();
+    void release(std::size_t file);
+
+  private:
+    struct Entry {
+        TapeFile file;
+        std::shared_ptr<File> open;
+        bool dirty = false;
+        bool is_new = true;
+    };
+    std::shared_ptr<File> opened(std::size_t file, bool for_writing);
+
+    std::mutex mutex_;
+    std::vector<Entry> entries_;
+};
+
+struct Piece {
+    std::uint64_t item = 0;
+    /// First byte of the piece, counted from the item's first.
+    std::uint64_t from = 0;
+    std::vector<std::uint8_t> bytes;
+};
+
+class Placer {
+  public:
+    Placer(TapeFiles& files, bool search) : files_(files), search_(search) {}
+
+    /// Any number of threads at once.
+    void place(const Place& place, const Piece& piece);
+    std::map<std::uint64_t, quant::ErrorSums> errors() {
+        const std::lock_guard lock(mutex_);
+        return errors_;
+    }
+
+  private:
+    void requantise(const Place& place, std::uint64_t item, const std::uint8_t* codes, std::uint64_t size,
+                    std::uint64_t at);
+
+    TapeFiles& files_;
+    const bool search_;
+    std::mutex mutex_;
+    std::map<std::uint64_t, quant::ErrorSums> errors_;
+};
+
+} // namespace flashmoe::pack

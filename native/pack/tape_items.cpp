@@ -1,0 +1,100 @@
+// Believes no field of a job: a wrong number here would put bytes where others belong.
+#include "pack/tape_items.h"
+
+#include "pack/failure.h"
+
+namespace flashmoe::pack {
+
+namespace {
+
+constexpr std::uint64_t kMaxOffset = std::uint64_t{1} << 52;
+constexpr std::uint64_t kMinWindow = std::uint64_t{64} << 10;
+constexpr std::uint64_t kMaxWindow = std::uint64_t{1} << 30;
+constexpr std::size_t kDigestDigits = 64;
+
+class Check {
+  public:
+    Check(const TapeJob& job, std::size_t index) : job_(job), index_(index) {}
+
+    void item(const TapeItem& item) const {
+        if (item.size > kMaxOffset) fail("size out of range");
+        switch (item.type) {
+        case TapeItem::Type::bytes: return place(item.place, item.size);
+        case TapeItem::Type::recall: return inside(item.file, item.offset, item.size);
+        case TapeItem::Type::seal:
+            if (item.sha256.size() != kDigestDigits) fail("no sha256");
+        }
+    }
+
+  private:
+    [[noreturn]] void fail(const char* why) const {
+        fail_plan("openTape: item " + std::to_string(index_) + ": " + why);
+    }
+
+    void inside(std::size_t file, std::uint64_t offset, std::uint64_t size) const {
+        if (file >= job_.files.size()) fail("no such file");
+        if (offset > job_.files[file].size || size > job_.files[file].size - offset) fail("reaches out of its file");
+    }
+
+    void place(const Place& p, std::uint64_t size) const {
+        if (p.kind == Place::Kind::drop) return;
+        if (p.kind == Place::Kind::copy) return inside(p.file, p.offset, size);
+        if (p.slice == 0 || p.stride == 0 || p.from > kMaxOffset || size == 0) fail("an empty slice");
+        const std::uint64_t last = (p.from + size - 1) / p.slice;
+        if (p.stride > kMaxOffset / (last + 1)) fail("stride out of range");
+        if (p.kind == Place::Kind::spread) {
+            if (p.slice > p.stride) fail("slices overlap");
+            return inside(p.file, p.offset, last * p.stride + p.slice);
+        }
+        widths(p);
+        const std::uint64_t group = group_bytes(p);
+        if (p.slice % group != 0 || p.from % group != 0 || size % group != 0) fail("groups are cut");
+        const std::uint64_t groups = p.slice / group;
+        const std::uint64_t results[] = {p.slice * 2 / p.bits, groups * 2, groups * 2};
+        for (std::size_t i = 0; i < 3; ++i) {
+            if (p.offsets[i] > p.stride || results[i] > p.stride - p.offsets[i]) fail("reaches out of its expert");
+            inside(p.file, last * p.stride + p.offsets[i], results[i]);
+        }
+        for (const auto file : {p.scales, p.biases}) {
+            inside(file, p.from / group * parameter_bytes(p), size / group * parameter_bytes(p));
+        }
+    }
+
+    void widths(const Place& p) const {
+        const bool is_width = p.bits == 4 || p.bits == 8;
+        const bool is_group = p.group_size == 32 || p.group_size == 64 || p.group_size == 128;
+        if (!is_width || !is_group) fail("no supported width");
+    }
+
+    const TapeJob& job_;
+    std::size_t index_;
+};
+
+} // namespace
+
+std::vector<std::uint64_t> checked_starts(const TapeJob& job) {
+    if (job.window < kMinWindow || job.window > kMaxWindow) fail_plan("openTape: window out of range");
+    if (job.threads == 0 || job.threads > 1024) fail_plan("openTape: threads out of range");
+    for (const auto& file : job.files) {
+        if (file.size > kMaxOffset) fail_plan("openTape: " + file.path + ": size out of range");
+    }
+    std::vector<std::uint64_t> starts{0};
+    starts.reserve(job.items.size() + 1);
+    for (std::size_t i = 0; i < job.items.size(); ++i) {
+        const auto& item = job.items[i];
+        Check(job, i).item(item);
+        const std::uint64_t size = item.type == TapeItem::Type::bytes ? item.size : 0;
+        if (starts.back() + size > kMaxOffset) fail_plan("openTape: longer than any tape");
+        starts.push_back(starts.back() + size);
+    }
+    if (job.from) {
+        const auto [at, item, hash] = *job.from;
+        if (item > job.items.size() || at < starts[item] ||
+            at > starts[std::min<std::uint64_t>(item + 1, job.items.size())]) {
+            fail_plan("openTape: no such point on this tape");
+        }
+    }
+    return starts;
+}
+
+} // namespace flashmoe::pack

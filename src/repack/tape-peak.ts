@@ -1,0 +1,63 @@
+// How much a tape has on disk at any moment: the promise of a plan, computed from the items that keep it. Pure.
+
+import type { TapeItem } from '../addon/types.js';
+import type { Tape } from './tape.js';
+
+/** What file systems allocate at once. */
+const PAGE = 4096;
+
+/** Most bytes that the tape's files hold together, holes left out, from item `from` on when everything before it is done. */
+export function tapePeak(tape: Tape, from = 0): number {
+  const held = new Map<number, number>();
+  const passes = [...tape.passes];
+  let [total, peak] = [0, 0];
+  tape.items.forEach((item, index) => {
+    for (const [file, bytes] of written(item)) {
+      const before = held.get(file) ?? 0;
+      const after = Math.min(before + bytes, tape.files[file]?.size ?? 0);
+      held.set(file, after);
+      total += after - before;
+    }
+    if (index >= from) peak = Math.max(peak, total);
+    if (item.type !== 'seal') return;
+    for (const file of passes.shift()?.releases ?? []) {
+      total -= held.get(file) ?? 0;
+      held.delete(file);
+    }
+  });
+  return peak;
+}
+
+/** Files that an item writes to, and how much of each in whole pages. */
+function written(item: TapeItem): [number, number][] {
+  if (item.type !== 'bytes') return [];
+  const { place, size } = item;
+  switch (place.kind) {
+    case 'drop':
+      return [];
+    case 'copy':
+      return [[place.file, pages(place.offset, size)]];
+    case 'spread': {
+      const slices = size / place.slice;
+      return [[place.file, slices * slicePages(place.offset, place.slice, place.stride)]];
+    }
+    case 'requantise': {
+      const { slice, bits, groupSize, stride, offsets } = place;
+      const parameters = (slice * 16) / (bits * groupSize);
+      const bytes =
+        slicePages(offsets.weight, (slice * 2) / bits, stride) +
+        slicePages(offsets.scales, parameters, stride) +
+        slicePages(offsets.biases, parameters, stride);
+      return [[place.file, (size / slice) * bytes]];
+    }
+  }
+}
+
+/** All slices lie alike in their pages when the stride is one of pages, as layouts make it. */
+function slicePages(offset: number, size: number, stride: number): number {
+  return Math.min(pages(offset, size), stride);
+}
+
+function pages(offset: number, size: number): number {
+  return (Math.ceil((offset + size) / PAGE) - Math.floor(offset / PAGE)) * PAGE;
+}

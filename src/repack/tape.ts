@@ -1,0 +1,252 @@
+// Everything that has to be fetched, in the one order in which it is used: the tape of docs/provisioning.md.
+// Pure: a plan and what is done already in, items for the addon and ranges for the hub out.
+
+import { createHash } from 'node:crypto';
+import type {
+  PackProjection,
+  StackedTensor,
+  TapeItem,
+  TapePlace,
+  TapeState,
+} from '../addon/types.js';
+import type { LayerPlan, PackPlan } from './types.js';
+
+export type TapeFile =
+  | { kind: 'dense'; size: number }
+  | { kind: 'layer'; layer: number; size: number }
+  /** Parameters that wait for their codes, or for their turn in the hash. */
+  | { kind: 'scratch'; name: string; size: number };
+
+/** Neighbouring bytes of one shard that are neighbours on the tape, too. */
+export interface TapeRun {
+  shard: string;
+  /** Of the shard. */
+  start: number;
+  end: number;
+  /** Position of `start` on the tape. */
+  at: number;
+}
+
+/** One shard from its first byte to its seal. */
+export interface TapePass {
+  shard: string;
+  /** Where it begins. */
+  at: number;
+  item: number;
+  /** Position of its seal: every byte of the shard has passed before it. */
+  end: number;
+  /** The pass in which the first bytes of this shard are fetched: where a wrong digest leads back to. */
+  rewindTo: number;
+  /** Scratch files that nothing can need any more once this pass is sealed. */
+  releases: number[];
+}
+
+export interface Tape {
+  /** `file` numbers are indices into `files`. */
+  items: TapeItem[];
+  files: TapeFile[];
+  runs: TapeRun[];
+  passes: TapePass[];
+  length: number;
+  /** sha256 in hex over all of it: positions mean the same on tapes with the same one. */
+  fingerprint: string;
+}
+
+/** What is on disk under its final name already. */
+export interface TapeBasis {
+  layers: ReadonlySet<number>;
+  dense: boolean;
+}
+
+export type TapePlan = Pick<PackPlan, 'shards' | 'order' | 'dense' | 'layers' | 'layouts'>;
+
+/** State of a sha256 that has seen nothing. */
+export const FRESH_HASH =
+  '6a09e667bb67ae853c6ef372a54ff53a510e527f9b05688c1f83d9ab5be0cd19' + '0'.repeat(16 + 128);
+
+export function beginningOf({ at, item }: Pick<TapePass, 'at' | 'item'>): TapeState {
+  return { at, item, hash: FRESH_HASH };
+}
+
+/** The tape through every shard that something still to be made needs, in the plan's order. */
+export function buildTape(plan: TapePlan, done: TapeBasis): Tape {
+  const layers = plan.layers.filter(({ layer }) => !done.layers.has(layer));
+  const dense = done.dense ? [] : plan.dense.entries;
+  const needed = new Set([...layers.flatMap(({ shards }) => shards), ...dense.map((e) => e.shard)]);
+  const order = plan.order.filter((shard) => needed.has(shard));
+  const builder = new Builder(plan, order);
+  for (const entry of dense) builder.dense(entry);
+  for (const layer of layers) builder.layer(layer);
+  return builder.tape();
+}
+
+interface Segment {
+  start: number;
+  size: number;
+  /** Emits the items of these bytes when the pass reaches them. */
+  emit: () => void;
+}
+
+class Builder {
+  readonly #plan: TapePlan;
+  readonly #passOf: ReadonlyMap<string, number>;
+  readonly #order: readonly string[];
+  readonly #segments: Segment[][];
+  readonly #items: TapeItem[] = [];
+  readonly #files: TapeFile[] = [];
+  readonly #runs: TapeRun[] = [];
+  /** Scratch file → last pass that reads it. */
+  readonly #lastUse = new Map<number, number>();
+  /** Pass → earliest pass that fetches bytes of its shard. */
+  readonly #rewind: number[];
+  #denseFile: number | null = null;
+  #length = 0;
+
+  constructor(plan: TapePlan, order: readonly string[]) {
+    this.#plan = plan;
+    this.#order = order;
+    this.#passOf = new Map(order.map((shard, index) => [shard, index]));
+    this.#segments = order.map(() => []);
+    this.#rewind = order.map((_, index) => index);
+  }
+
+  dense(entry: PackPlan['dense']['entries'][number]): void {
+    this.#denseFile ??= this.#file({ kind: 'dense', size: this.#plan.dense.size });
+    const place: TapePlace = { kind: 'copy', file: this.#denseFile, offset: entry.targetOffset };
+    this.#segment(entry.shard, entry.sourceOffset, entry.size, () => {
+      this.#bytes(entry.shard, entry.sourceOffset, entry.size, true, place);
+    });
+  }
+
+  layer(layer: LayerPlan): void {
+    const file = this.#file({ kind: 'layer', layer: layer.layer, size: layer.size });
+    const stride = this.#plan.layouts[layer.layout]?.expert_stride ?? 0;
+    layer.projections.forEach((projection, index) => {
+      if (projection.sourceBits !== projection.targetBits) {
+        this.#requantised(layer, index, projection, file, stride);
+        return;
+      }
+      for (const part of ['weight', 'scales', 'biases'] as const) {
+        const tensor = projection[part];
+        if (tensor === null) continue;
+        const { source, offset, size } = tensor;
+        const slice = size / layer.experts;
+        const target = projection.targetOffsets[part];
+        const place: TapePlace = { kind: 'spread', file, from: 0, slice, offset: target, stride };
+        this.#segment(source, offset, size, () => {
+          this.#bytes(source, offset, size, true, place);
+        });
+      }
+    });
+  }
+
+  tape(): Tape {
+    const sizes = new Map(
+      this.#plan.shards.map(({ path, size, sha256 }) => [path, { size, sha256 }]),
+    );
+    const passes = this.#order.map((shard, index): TapePass => {
+      const { size = 0, sha256 = '' } = sizes.get(shard) ?? {};
+      const [at, item] = [this.#length, this.#items.length];
+      let reached = 0;
+      for (const segment of (this.#segments[index] ?? []).sort((a, b) => a.start - b.start)) {
+        this.#drop(shard, reached, segment.start);
+        segment.emit();
+        reached = segment.start + segment.size;
+      }
+      this.#drop(shard, reached, size);
+      this.#items.push({ type: 'seal', sha256 });
+      return { shard, at, item, end: this.#length, rewindTo: index, releases: [] };
+    });
+    for (const [index, pass] of passes.entries()) pass.rewindTo = this.#rewind[index] ?? index;
+    for (const [file, lastUse] of this.#lastUse) {
+      const last = passes.findLastIndex(({ rewindTo }) => rewindTo <= lastUse);
+      passes[last]?.releases.push(file);
+    }
+    const [items, files, runs, length] = [this.#items, this.#files, this.#runs, this.#length];
+    const text = JSON.stringify([items, files, runs]);
+    const fingerprint = createHash('sha256').update(text).digest('hex');
+    return { items, files, runs, passes, length, fingerprint };
+  }
+
+  /** Codes that become narrower need their scales and biases first, wherever these lie. */
+  #requantised(
+    layer: LayerPlan,
+    index: number,
+    projection: PackProjection,
+    file: number,
+    stride: number,
+  ): void {
+    const { weight, scales, biases, sourceBits: bits, groupSize, targetOffsets } = projection;
+    if (scales === null || biases === null) throw new RangeError('codes without parameters');
+    const ahead: (() => void)[] = [];
+    const scratch = [scales, biases].map((tensor, part) =>
+      this.#parameters(weight, tensor, ahead, {
+        name: `params-${layer.layer}-${index}-${part === 0 ? 'scales' : 'biases'}`,
+      }),
+    );
+    const [scalesFile = 0, biasesFile = 0] = scratch;
+    const place: TapePlace = {
+      ...{ kind: 'requantise', file, from: 0, slice: weight.size / layer.experts, stride },
+      ...{ bits, groupSize, dtype: scales.dtype as 'BF16' | 'F16' | 'F32' },
+      ...{ scales: scalesFile, biases: biasesFile, offsets: targetOffsets },
+    };
+    this.#segment(weight.source, weight.offset, weight.size, () => {
+      for (const fetch of ahead) fetch();
+      this.#bytes(weight.source, weight.offset, weight.size, true, place);
+    });
+  }
+
+  /** Gives parameters a scratch file: filled when the pass comes by, or ahead of it and then recalled. */
+  #parameters(
+    codes: StackedTensor,
+    tensor: StackedTensor,
+    ahead: (() => void)[],
+    { name }: { name: string },
+  ): number {
+    const { source, offset, size } = tensor;
+    const file = this.#file({ kind: 'scratch', name, size });
+    const place: TapePlace = { kind: 'copy', file, offset: 0 };
+    const [own, codesPass] = [this.#pass(source), this.#pass(codes.source)];
+    this.#lastUse.set(file, Math.max(own, codesPass));
+    if (own < codesPass || (own === codesPass && offset < codes.offset)) {
+      this.#segment(source, offset, size, () => {
+        this.#bytes(source, offset, size, true, place);
+      });
+      return file;
+    }
+    ahead.push(() => {
+      this.#bytes(source, offset, size, false, place);
+    });
+    this.#rewind[own] = Math.min(this.#rewind[own] ?? own, codesPass);
+    this.#segment(source, offset, size, () => {
+      this.#items.push({ type: 'recall', file, offset: 0, size });
+    });
+    return file;
+  }
+
+  #segment(shard: string, start: number, size: number, emit: () => void): void {
+    if (size > 0) this.#segments[this.#pass(shard)]?.push({ start, size, emit });
+  }
+
+  #pass(shard: string): number {
+    const pass = this.#passOf.get(shard);
+    if (pass === undefined) throw new RangeError(`${shard} is not in the plan's order`);
+    return pass;
+  }
+
+  #drop(shard: string, start: number, end: number): void {
+    if (start < end) this.#bytes(shard, start, end - start, true, { kind: 'drop' });
+  }
+
+  #bytes(shard: string, start: number, size: number, hashed: boolean, place: TapePlace): void {
+    this.#items.push({ type: 'bytes', size, hashed, place });
+    const last = this.#runs.at(-1);
+    if (last?.shard === shard && last.end === start) last.end += size;
+    else this.#runs.push({ shard, start, end: start + size, at: this.#length });
+    this.#length += size;
+  }
+
+  #file(file: TapeFile): number {
+    return this.#files.push(file) - 1;
+  }
+}

@@ -1,0 +1,181 @@
+import { createHash, randomInt } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { runJob } from '../../src/addon/load.js';
+import type { TapeJob, TapeState } from '../../src/addon/types.js';
+import { packDirectory, planDirectory } from '../../src/repack/pack-directory.js';
+import { buildTape, type Tape, type TapePlan } from '../../src/repack/tape.js';
+import { tapePeak } from '../../src/repack/tape-peak.js';
+import { rangesFrom } from '../../src/repack/tape-ranges.js';
+import { fixture, testAddon } from './fixtures.js';
+
+const addon = testAddon();
+const source = fixture('qwen3_5_moe');
+const WINDOW = 1 << 20;
+let dir: string;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'flashmoe-tape-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+function job(tape: Tape, folder: string, from: TapeState | null = null): TapeJob {
+  const names = tape.files.map((file) =>
+    file.kind === 'layer' ? `layer-${file.layer}` : file.kind === 'dense' ? 'dense' : file.name,
+  );
+  return {
+    ...{ items: tape.items, window: WINDOW, binding: tape.fingerprint, from },
+    ...{ threads: 2, method: 'search' as const },
+    files: tape.files.map(({ size }, index) => ({ path: join(folder, names[index] ?? ''), size })),
+    spool: join(folder, 'spool'),
+    mark: join(folder, 'mark'),
+  };
+}
+
+/** Puts what is missing in a random order, cut at random; stops before the position `until`. */
+async function feed(
+  tape: Tape,
+  to: TapeJob,
+  { until = Infinity, change = (bytes: Buffer) => bytes } = {},
+): Promise<{ state: TapeState; fetched: number }> {
+  const shards = new Map<string, Buffer>();
+  for (const { shard } of tape.runs) shards.set(shard, await readFile(join(source, shard)));
+  const writer = addon.openTape(to);
+  let fetched = 0;
+  try {
+    const { placed, received } = writer.state();
+    const ranges = [...rangesFrom(tape.runs, placed, received, 32_768)].filter(
+      ({ at }) => at < until,
+    );
+    const batches: (typeof ranges)[] = [];
+    while (ranges.length > 0) batches.push(ranges.splice(0, 8).sort(() => randomInt(3) - 1));
+    const puts = batches.flat().map(({ shard, start, end, at }) => {
+      const bytes = change(
+        Buffer.from((shards.get(shard) ?? Buffer.alloc(0)).subarray(start, end)),
+      );
+      fetched += bytes.length;
+      const cut = randomInt(bytes.length + 1);
+      return writer.put(at, [bytes.subarray(0, cut), bytes.subarray(cut)]);
+    });
+    await Promise.all(puts);
+    return { state: await writer.checkpoint(true), fetched };
+  } finally {
+    await writer.close();
+  }
+}
+
+async function madeBy(tape: Tape, folder: string): Promise<Record<string, string>> {
+  const made: Record<string, string> = {};
+  for (const file of tape.files) {
+    const name = file.kind === 'layer' ? `layer-${file.layer}` : 'dense';
+    if (file.kind !== 'scratch') made[name] = await hashOf(join(folder, name));
+  }
+  return made;
+}
+
+/** The same files from whole shards. */
+async function packed(quant: '4bit' | '2bit'): Promise<Record<string, string>> {
+  const target = join(dir, 'whole');
+  const { plan, expertsDir } = await packDirectory(source, target, { addon, quant, threads: 1 });
+  const layers = plan.layers.map(async ({ layer, file }): Promise<[string, string]> => [
+    `layer-${layer}`,
+    await hashOf(join(expertsDir, file)),
+  ]);
+  const dense = await hashOf(join(target, plan.dense.file));
+  return Object.fromEntries([['dense', dense] as [string, string], ...(await Promise.all(layers))]);
+}
+
+async function hashOf(path: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
+}
+
+const nothing = { layers: new Set<number>(), dense: false };
+const planOf = (quant: '4bit' | '2bit') => planDirectory(source, { addon, quant, threads: 1 });
+
+/** The shards with their tensors' order turned round, so that parameters lie behind their codes. */
+function reversed(plan: TapePlan): TapePlan {
+  return { ...plan, order: [...plan.order].reverse() };
+}
+
+describe.each(['4bit', '2bit'] as const)('a tape at %s', (quant) => {
+  test('fetches every byte of every shard once and makes what whole shards make', async () => {
+    const plan = await planOf(quant);
+    for (const each of [plan, reversed(plan)]) {
+      const tape = buildTape(each, nothing);
+      const shardBytes = plan.shards.reduce((sum, { size }) => sum + size, 0);
+      expect(tape.length).toBe(shardBytes);
+      expect(tape.runs.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(shardBytes);
+      const folder = join(dir, each.order[0] ?? '');
+      await mkdir(folder);
+      const { state, fetched } = await feed(tape, job(tape, folder));
+      expect(fetched).toBe(shardBytes);
+      expect(state).toMatchObject({ at: tape.length, item: tape.items.length });
+      expect(await madeBy(tape, folder)).toEqual(await packed(quant));
+      expect(await bytesIn(folder)).toBeLessThanOrEqual(tapePeak(tape) + WINDOW + 8192);
+    }
+  });
+
+  test('goes on from its mark without fetching again what had arrived', async () => {
+    const tape = buildTape(await planOf(quant), nothing);
+    const first = await feed(tape, job(tape, dir), { until: tape.length / 3 });
+    const rest = await feed(tape, job(tape, dir));
+    expect(first.fetched + rest.fetched).toBe(tape.length);
+    expect(await madeBy(tape, dir)).toEqual(await packed(quant));
+  });
+
+  test('goes on from the journal when its mark and its spool are lost', async () => {
+    const tape = buildTape(await planOf(quant), nothing);
+    const { state } = await feed(tape, job(tape, dir), { until: tape.length / 2 });
+    await rm(join(dir, 'mark'));
+    await rm(join(dir, 'spool'));
+    await feed(tape, job(tape, dir, state));
+    expect(await madeBy(tape, dir)).toEqual(await packed(quant));
+  });
+
+  test('ends at a seal whose digest is another, and tells it', async () => {
+    const tape = buildTape(await planOf(quant), nothing);
+    const flip = (bytes: Buffer) =>
+      Buffer.from(bytes.map((byte, i) => (i === 7 ? byte ^ 1 : byte)));
+    await expect(feed(tape, job(tape, dir), { change: flip })).rejects.toMatchObject({
+      code: 'ERR_HASH',
+    });
+    const writer = addon.openTape(job(tape, dir));
+    await expect(writer.checkpoint(true)).rejects.toMatchObject({ code: 'ERR_HASH' });
+    const { mismatch } = writer.state();
+    expect(tape.items[mismatch?.item ?? -1]).toMatchObject({ type: 'seal' });
+    await writer.close();
+  });
+});
+
+test('a chain finds the block of a flipped byte and no other', async () => {
+  const path = join(dir, 'file');
+  const bytes = Buffer.alloc((16 << 20) * 2 + 1000, 7);
+  await writeFile(path, bytes);
+  const { chain, sha256 } = await runJob(addon.hashFile(path, () => undefined));
+  expect(chain).toHaveLength(3);
+  expect(chain.at(-1)).toBe(sha256);
+  const check = () => runJob(addon.checkBlocks(path, chain, () => undefined));
+  expect(await check()).toEqual({ bad: [], bytes: bytes.length });
+  for (const [block, at] of [
+    [0, 5],
+    [1, (16 << 20) + 70],
+    [2, bytes.length - 1],
+  ] as const) {
+    const changed = Buffer.from(bytes);
+    changed[at] = 8;
+    await writeFile(path, changed);
+    expect((await check()).bad).toEqual([block]);
+  }
+});
+
+async function bytesIn(folder: string): Promise<number> {
+  const sizes = (await readdir(folder)).map(async (name) => {
+    const { blocks, size } = await stat(join(folder, name));
+    return Math.min(blocks * 512, size);
+  });
+  return (await Promise.all(sizes)).reduce((a, b) => a + b, 0);
+}
