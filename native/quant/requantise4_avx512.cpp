@@ -85,6 +85,16 @@ inline void encode(const std::uint8_t* codes, const int* threshold, int flip, st
     std::memcpy(to, words, kBytes / 2);
 }
 
+template <typename Ints>
+inline Ints gather(const std::int32_t* from, const Ints& index) {
+    __m512i offsets;
+    std::memcpy(&offsets, &index, sizeof offsets);
+    const __m512i found = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, offsets, from, 4);
+    Ints value;
+    std::memcpy(&value, &found, sizeof value);
+    return value;
+}
+
 #include "quant/requantise4_body.h"
 
 } // namespace

@@ -1,5 +1,5 @@
 // 4-bit groups to 2 bits, kLanes groups side by side. Included once by each instruction set's file, inside its
-// namespace, with FM_LANES, tail_counts and encode defined there; so no include guard. Every operation on floats
+// namespace, with FM_LANES, tail_counts, gather and encode defined there; so no include guard. Every operation on floats
 // is elementwise and rounds on its own (no contraction), so all instruction sets write the same bytes.
 //
 // A group has at most 16 distinct values, so everything is decided on counts of the 16 levels k, value s*k + b.
@@ -8,6 +8,9 @@
 // the best affine fit of k to q leaves  sum (k - mean)^2 - (D1 + D2 + D3)^2 / (n (n (A1 + 3 A2 + 5 A3) - (A1 + A2 + A3)^2)).
 // The best fit of all assigns every level to its nearest point of a uniform grid, so its thresholds are t1 + d and
 // t2 + d - 1 … d + 1 apart, or lie past the last level: 211 triples, all tried. All sums are integers below 2^24.
+
+// All of it is inlined, so that no calling convention is concerned.
+#pragma GCC diagnostic ignored "-Wpsabi"
 
 constexpr int kLanes = FM_LANES;
 typedef float Floats __attribute__((vector_size(4 * FM_LANES)));
@@ -21,27 +24,58 @@ constexpr int kLevels = 16;
 struct Counts {
     /// [t]: codes >= t. Row 0 is n, row 16 is 0.
     alignas(64) std::int32_t tail[kLevels + 1][kLanes];
+    /// [t]: sum of the codes >= t.
+    alignas(64) std::int32_t sum[kLevels + 1][kLanes];
+    /// Sum of all squared codes.
+    Ints squares;
+
+    Ints tails(int t) const { return load(tail[t]); }
+    Ints sums(int t) const { return load(sum[t]); }
+    void add_up();
+
+  private:
+    static Ints load(const std::int32_t* row) {
+        Ints value;
+        std::memcpy(&value, row, sizeof value);
+        return value;
+    }
 };
+
+/// By summation by parts: no multiplication.
+inline void Counts::add_up() {
+    Ints codes{}, weighted{};
+    for (int t = kLevels; t > 0; --t) {
+        codes += tails(t);
+        weighted += codes; // sum over u >= t of (u - t + 1) tail(u)
+        const Ints total = codes + tails(t) * (t - 1);
+        std::memcpy(sum[t], &total, sizeof total);
+    }
+    std::memcpy(sum[0], &codes, sizeof codes);
+    squares = weighted + weighted - codes;
+}
 
 struct Params {
     Floats scale;
     Floats bias;
 };
 
-/// Per lane the number of levels whose value lies over each of the three midpoints, and the squared error.
+/// Per lane: a code counts the thresholds that are at most its level, or over it when the source's scale is negative.
 struct Fit {
     Params params;
-    Ints above[3];
+    Ints threshold[3];
     Floats error;
 };
 
+inline Ints lane_numbers() {
+    Ints numbers{};
+    for (int lane = 0; lane < kLanes; ++lane) numbers[lane] = lane;
+    return numbers;
+}
 inline Floats splat(float value) { return Floats{} + value; }
 
-inline Floats row(const Counts& counts, int t) {
-    Ints value;
-    std::memcpy(&value, counts.tail[t], sizeof value);
-    return __builtin_convertvector(value, Floats);
-}
+inline Floats to_floats(const Ints& value) { return __builtin_convertvector(value, Floats); }
+inline Doubles to_doubles(const Ints& value) { return __builtin_convertvector(value, Doubles); }
+inline Doubles to_doubles(const Floats& value) { return __builtin_convertvector(value, Doubles); }
 
 inline Floats round_to_bf16(const Floats& value) {
     Ints bits;
@@ -52,47 +86,58 @@ inline Floats round_to_bf16(const Floats& value) {
     return rounded;
 }
 
-/// The grid of 2-bit values as stored: nearest point for each level, error over the group's values.
+/// First level over a point of the line of levels, from 0 to 16; or the first at or over it.
+inline Ints first_over(const Floats& point, const Ints& or_at) {
+    const Floats most = splat(kLevels), least = splat(-1.0f);
+    Floats x = point < most ? point : most;
+    x = x > least ? x : least;
+    const Ints whole = __builtin_convertvector(x, Ints); // towards zero
+    const Floats back = to_floats(whole);
+    const Ints over = whole + 1 + (x < back), at = whole - (x > back);
+    const Ints first = or_at ? at : over;
+    return first > kLevels ? Ints{} + kLevels : first;
+}
+
+/// The grid of 2-bit values as stored: every level goes to its nearest point, in between to the lower one. The error
+/// sum (s k + b - S q - B)^2 is multiplied out over sums of whole numbers, which are exact.
 inline Fit evaluate(const Counts& counts, const Params& source, const Params& params) {
     Fit fit;
     fit.params = params;
-    fit.error = Floats{};
-    Floats middle[3];
+    const Ints falling = source.scale < 0.0f;
+    const Ints is_point = params.scale == 0.0f; // all codes are 0, also where the source has one value only
+    const Floats divisor = is_point ? splat(1.0f) : source.scale;
+    const Ints n = counts.tails(0), k = counts.sums(0);
+    Ints q{}, q2{}, kq{};
     for (int j = 0; j < 3; ++j) {
-        fit.above[j] = Ints{};
-        // With one point only, every code is 0.
-        middle[j] = params.scale == 0.0f ? splat(HUGE_VALF) : params.bias + params.scale * splat(0.5f + static_cast<float>(j));
+        const Floats middle = params.bias + params.scale * splat(0.5f + static_cast<float>(j));
+        const Ints first = first_over((middle - source.bias) / divisor, falling);
+        fit.threshold[j] = is_point ? (falling ? Ints{} : Ints{} + kLevels) : first;
+        const Ints own = fit.threshold[j] * kLanes + lane_numbers();
+        const Ints over = gather(&counts.tail[0][0], own), sum = gather(&counts.sum[0][0], own);
+        const Ints count = falling ? n - over : over;
+        q += count;
+        q2 += j == 0 ? count : j == 1 ? count + count + count : count + 4 * count;
+        kq += falling ? k - sum : sum;
     }
-    Floats upper = row(counts, 0);
-    for (int k = 0; k < kLevels; ++k) {
-        const Floats value = source.scale * splat(static_cast<float>(k)) + source.bias;
-        const Floats next = row(counts, k + 1);
-        Floats point = params.bias;
-        Ints over[3];
-        for (int j = 0; j < 3; ++j) {
-            over[j] = value > middle[j];
-            fit.above[j] -= over[j];
-        }
-        const Ints code = -(over[0] + over[1] + over[2]);
-        point = params.scale * __builtin_convertvector(code, Floats) + point;
-        const Floats difference = value - point;
-        fit.error += (upper - next) * (difference * difference);
-        upper = next;
-    }
+    const Doubles s = to_doubles(source.scale), point = to_doubles(params.scale);
+    const Doubles shift = to_doubles(source.bias) - to_doubles(params.bias);
+    const Doubles sum = s * (s * to_doubles(counts.squares) + 2.0 * (shift * to_doubles(k) - point * to_doubles(kq))) +
+                        point * (point * to_doubles(q2) - 2.0 * shift * to_doubles(q)) + shift * shift * to_doubles(n);
+    const Floats error = __builtin_convertvector(sum, Floats);
+    fit.error = error > 0.0f ? error : Floats{};
     return fit;
 }
 
 inline Params minmax_params(const Counts& counts, const Params& source) {
     Ints low{}, high{};
+    const Ints all = counts.tails(0);
     for (int t = 1; t < kLevels; ++t) {
-        Ints tail, all;
-        std::memcpy(&tail, counts.tail[t], sizeof tail);
-        std::memcpy(&all, counts.tail[0], sizeof all);
+        const Ints tail = counts.tails(t);
         low -= tail == all;
         high -= tail > 0;
     }
-    const Floats a = source.scale * __builtin_convertvector(low, Floats) + source.bias;
-    const Floats b = source.scale * __builtin_convertvector(high, Floats) + source.bias;
+    const Floats a = source.scale * to_floats(low) + source.bias;
+    const Floats b = source.scale * to_floats(high) + source.bias;
     const Floats least = a < b ? a : b;
     const Floats most = a < b ? b : a;
     return {round_to_bf16((most - least) / splat(3.0f)), round_to_bf16(least)};
@@ -166,17 +211,13 @@ inline Best best_partition(const Rows& rows) {
 
 inline Params search_params(const Counts& counts, const Params& source, float n) {
     Rows rows;
-    Floats total{};
-    for (int t = kLevels; t > 0; --t) {
-        rows.tail[t] = row(counts, t);
-        rows.lift[t] = total + splat(static_cast<float>(t)) * rows.tail[t]; // B(t), by summation by parts
-        total += rows.tail[t];
-    }
+    const Floats total = to_floats(counts.sums(0));
     for (int t = 1; t <= kLevels; ++t) {
+        rows.tail[t] = to_floats(counts.tails(t));
         rows.first[t] = splat(n) * rows.tail[t];
         rows.second[t] = splat(3.0f * n) * rows.tail[t];
         rows.third[t] = splat(5.0f * n) * rows.tail[t];
-        rows.lift[t] = splat(n) * rows.lift[t] - total * rows.tail[t];
+        rows.lift[t] = splat(n) * to_floats(counts.sums(t)) - total * rows.tail[t];
     }
     const Best best = best_partition(rows);
 
@@ -238,26 +279,23 @@ inline void requantise_lanes(const Codes& source, const TwoBitTarget& target, Me
     const Ints usable = (scale < limit) & (scale > -limit) & (bias < limit) & (bias > -limit);
     const Params params{usable ? scale : Floats{}, usable ? bias : Floats{}};
 
+    counts.add_up();
     Fit fit = evaluate(counts, params, minmax_params(counts, params));
-    sums.range_error += __builtin_convertvector(fit.error, Doubles);
+    sums.range_error += to_doubles(fit.error);
     if (method == Method::search) {
         const Fit found = evaluate(counts, params, search_params(counts, params, n));
         const Ints better = found.error < fit.error;
         fit.params.scale = better ? found.params.scale : fit.params.scale;
         fit.params.bias = better ? found.params.bias : fit.params.bias;
         fit.error = better ? found.error : fit.error;
-        for (int j = 0; j < 3; ++j) fit.above[j] = better ? found.above[j] : fit.above[j];
+        for (int j = 0; j < 3; ++j) fit.threshold[j] = better ? found.threshold[j] : fit.threshold[j];
     }
 
     store_bf16(fit.params.scale, target.scales + 2 * first);
     store_bf16(fit.params.bias, target.biases + 2 * first);
-    // Values over a midpoint are the top levels, or the bottom ones when the scale is negative.
-    const Ints falling = params.scale < 0.0f;
     alignas(64) std::int32_t threshold[3][kLanes], flip[kLanes];
-    for (int j = 0; j < 3; ++j) {
-        const Ints from = falling ? fit.above[j] : kLevels - fit.above[j];
-        std::memcpy(threshold[j], &from, sizeof from);
-    }
+    const Ints falling = params.scale < 0.0f;
+    std::memcpy(threshold, fit.threshold, sizeof threshold);
     std::memcpy(flip, &falling, sizeof falling);
     for (int lane = 0; lane < kLanes; ++lane) {
         const int thresholds[] = {threshold[0][lane], threshold[1][lane], threshold[2][lane]};
@@ -265,16 +303,9 @@ inline void requantise_lanes(const Codes& source, const TwoBitTarget& target, Me
         encode<kBytes>(codes + at * kBytes, thresholds, flip[lane], target.codes + (first + at) * kBytes / 2);
     }
 
-    Ints levels{}, squares{};
-    for (int t = 1; t < kLevels; ++t) {
-        Ints tail;
-        std::memcpy(&tail, counts.tail[t], sizeof tail);
-        levels += tail;
-        squares += (2 * t - 1) * tail;
-    }
-    const Doubles s = __builtin_convertvector(params.scale, Doubles), b = __builtin_convertvector(params.bias, Doubles);
-    const Doubles k = __builtin_convertvector(levels, Doubles), k2 = __builtin_convertvector(squares, Doubles);
-    sums.squared_error += __builtin_convertvector(fit.error, Doubles);
+    const Doubles s = to_doubles(params.scale), b = to_doubles(params.bias);
+    const Doubles k = to_doubles(counts.sums(0)), k2 = to_doubles(counts.squares);
+    sums.squared_error += to_doubles(fit.error);
     sums.sum += s * k + b * double{n};
     sums.sum_of_squares += s * (s * k2 + 2.0 * b * k) + b * b * double{n};
     sums.broken += usable + 1;

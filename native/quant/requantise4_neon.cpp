@@ -53,6 +53,13 @@ inline void encode(const std::uint8_t* codes, const int* threshold, int flip, st
     }
 }
 
+template <typename Ints>
+inline Ints gather(const std::int32_t* from, const Ints& index) {
+    Ints value{};
+    for (int lane = 0; lane < FM_LANES; ++lane) value[lane] = from[index[lane]];
+    return value;
+}
+
 #include "quant/requantise4_body.h"
 
 } // namespace
