@@ -5,25 +5,35 @@ import { CATALOG, type CatalogEntry } from '../models/catalog.js';
 import { estimate, verdict, type MachineFacts } from '../models/verdict.js';
 import type { ModelChoice, Verdict } from '../ui/setup-runner.js';
 import type { CliContext } from './context.js';
-import { readyInstallations } from './installed.js';
+import { readyInstallations, type Ready } from './installed.js';
 
 const QUANTS = ['4bit', '2bit'] as const;
 
 export async function modelChoices(context: CliContext): Promise<ModelChoice[]> {
   const ready = await readyInstallations(context.home);
   const { freeBytes } = await volumeOf(context.home.models);
+  const readBytesPerSecond = measuredRate(ready);
   return CATALOG.map((entry) => {
     const installed = ready
       .filter(({ manifest }) => manifest.model === entry.id)
       .map(({ manifest }) => manifest.quant);
-    // Not measured before a model is here: an estimate from a guessed disk would be a guess.
     const machine: MachineFacts = {
       memoryBytes: context.host.memoryBytes,
       freeBytes: installed.length > 0 ? null : freeBytes,
-      readBytesPerSecond: null,
+      readBytesPerSecond,
     };
     return choiceOf(entry, installed, machine);
   });
+}
+
+/** Of the latest setup that measured its disk. Before one, an estimate from a guessed disk would be a guess. */
+function measuredRate(ready: readonly Ready[]): number | null {
+  const receipts = ready.flatMap(({ manifest }) => manifest.receipt ?? []);
+  const measured = receipts.filter(
+    ({ diskBytesPerSecond }) => typeof diskBytesPerSecond === 'number',
+  );
+  const latest = measured.sort((a, b) => b.finishedAt.localeCompare(a.finishedAt))[0];
+  return latest?.diskBytesPerSecond ?? null;
 }
 
 function choiceOf(

@@ -58,6 +58,8 @@ export interface Receipt {
   finishedAt: string;
   answers: KnownAnswer[];
   tokensPerSecond: number;
+  /** Uncached reads of expert size; null when they were not measured, absent in older receipts. */
+  diskBytesPerSecond?: number | null;
 }
 
 export type InstallEvent =

@@ -6,6 +6,8 @@ import { formatBytes } from '../base/format.js';
 const FASTEST_DISK = 32e9;
 /** No memory of one machine delivers more. */
 const FASTEST_MEMORY = 1e12;
+/** Of the reads that memory could not hold if experts were chosen evenly: neighbouring tokens share some. */
+const LEAST_MISSES = 0.5;
 /** Rounding of clocks on short answers. */
 const TOLERANCE = 1.25;
 
@@ -42,13 +44,16 @@ export function judgeFigures(figures: RunFigures): string | null {
   return `${rate.toFixed(1)} tokens/s is faster than the disk allows (${bound.toFixed(1)}): reads did not happen`;
 }
 
-/** Tokens a second when every byte that memory cannot hold comes from the disk. */
+/** Tokens a second when what memory cannot hold comes from the disk: at the rate measured, else at that of any disk. */
 export function fastestRate(figures: RunFigures): number {
   const { expertBytesPerToken, expertsBytes, memoryBytes, diskBytesPerSecond } = figures;
   if (expertBytesPerToken === 0) return Infinity;
   const missShare = expertsBytes === 0 ? 0 : Math.max(0, 1 - memoryBytes / expertsBytes);
   const fromMemory = expertBytesPerToken / FASTEST_MEMORY;
-  const fromDisk = (expertBytesPerToken * missShare) / (diskBytesPerSecond ?? FASTEST_DISK);
+  const fromDisk =
+    diskBytesPerSecond === null
+      ? (expertBytesPerToken * missShare) / FASTEST_DISK
+      : (expertBytesPerToken * missShare * LEAST_MISSES) / diskBytesPerSecond;
   return 1 / (fromMemory + fromDisk);
 }
 

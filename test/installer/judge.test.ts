@@ -28,6 +28,11 @@ describe('judgeFigures', () => {
     ['a hundred tokens a second', { decodeSeconds: 0.2 }, /faster than the disk allows/],
     ['four tokens a second from a disk of 3 GB/s', { diskBytesPerSecond: 3 * GB }, /faster than/],
     [
+      'two tokens in a second from a disk of 3 GB/s, when neighbours share experts',
+      { diskBytesPerSecond: 3 * GB, decodeSeconds: 10 },
+      null,
+    ],
+    [
       'one token in 1.2 s from a disk of 3 GB/s',
       { diskBytesPerSecond: 3 * GB, decodeSeconds: 24 },
       null,
@@ -51,8 +56,10 @@ describe('judgeFigures', () => {
 
   it('bounds the rate by what memory cannot hold', () => {
     const half = { ...HONEST, memoryBytes: HONEST.expertsBytes / 2, diskBytesPerSecond: 4.25 * GB };
-    // Half of each token's bytes from a disk that delivers one token's bytes a second.
-    expect(fastestRate(half)).toBeCloseTo(2, 1);
+    // A quarter of each token's bytes, half of what even choice would miss, from a disk that delivers one token's
+    // bytes a second.
+    expect(fastestRate(half)).toBeCloseTo(4, 0);
+    expect(fastestRate({ ...half, diskBytesPerSecond: null })).toBeGreaterThan(10);
   });
 });
 

@@ -5,6 +5,7 @@ import type { Receipt } from '../events.js';
 import { writeManifest, type ModelManifest } from '../manifest.js';
 import type { PlannedSetup } from '../setup-world.js';
 import type { TransferTask } from '../transfer.js';
+import { measureDiskRate } from './disk-rate.js';
 import { askFirstAnswers } from './first-answer.js';
 
 /** Expert reads under way at once; the disk's queue, not the processor, sets it. */
@@ -20,13 +21,14 @@ export async function proveAndReceipt(
   const { model, repo, commit, quant, fingerprint, finalBytes, contentSha256 } = manifest;
   const expertsDir = paths.experts(quant);
   const toOpen = { addon, id: model, modelDir: paths.root, expertsDir, threads };
+  const diskBytesPerSecond = await measureDiskRate(addon, manifest, paths, { seed: now(), signal });
   const asked = await askFirstAnswers({
     questions: request.questions,
     manifest,
     paths,
     open: (at) => world.openEngine({ ...toOpen, ioThreads: IO_THREADS, signal: at }),
     memoryBytes: world.host.memoryBytes,
-    diskBytesPerSecond: null,
+    diskBytesPerSecond,
     emit,
     signal,
   }).catch(async (error: unknown) => {
@@ -36,13 +38,14 @@ export async function proveAndReceipt(
     }
     throw error;
   });
-  if (manifest.receipt !== null) return { ...manifest.receipt, ...asked };
+  const proven = { ...asked, diskBytesPerSecond };
+  if (manifest.receipt !== null) return { ...manifest.receipt, ...proven };
   const receipt: Receipt = {
     ...{ schema: 1, model, repo, commit, quant, fingerprint, directory: paths.root },
     ...{ finalBytes, contentSha256, peakBytes: budget.peakBytes },
     ...run,
     finishedAt: new Date(now()).toISOString(),
-    ...asked,
+    ...proven,
   };
   await writeManifest(paths.manifest, { ...manifest, receipt });
   return receipt;
