@@ -10,6 +10,9 @@ export interface Settings {
   model?: string;
   quant?: '4bit' | '2bit';
   port?: number;
+  /** The other server of two tiers, and its model. */
+  fastUpstream?: string;
+  fastModel?: string;
 }
 
 /** {} when there is no file; ERR_HOME when there is one that can't be understood. */
@@ -33,13 +36,18 @@ export async function readSettings(path: string): Promise<Settings> {
     throw bad('not JSON');
   }
   if (typeof value !== 'object' || value === null) throw bad('not an object');
-  const { model, quant, port } = value as Record<string, unknown>;
+  const { model, quant, port, fastUpstream, fastModel } = value as Record<string, unknown>;
   if (model !== undefined && typeof model !== 'string') throw bad('`model` is not a text');
   if (quant !== undefined && quant !== '4bit' && quant !== '2bit') {
     throw bad('`quant` is neither 4bit nor 2bit');
   }
   if (port !== undefined && !isPort(port)) throw bad('`port` is not a number from 1 to 65535');
+  for (const [name, text] of Object.entries({ fastUpstream, fastModel })) {
+    if (text !== undefined && typeof text !== 'string') throw bad(`\`${name}\` is not a text`);
+  }
   return {
+    ...(typeof fastUpstream === 'string' ? { fastUpstream } : {}),
+    ...(typeof fastModel === 'string' ? { fastModel } : {}),
     ...(model === undefined ? {} : { model }),
     ...(quant === undefined ? {} : { quant }),
     ...(port === undefined ? {} : { port }),

@@ -36,7 +36,9 @@ export class ChatTemplate {
   }
 
   /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
-  prompt(request: Pick<ChatRequest, 'messages' | 'tools' | 'thinking'>): Prompt {
+  prompt(
+    request: Pick<ChatRequest, 'messages' | 'tools' | 'thinking' | 'templateVariables'>,
+  ): Prompt {
     const messages = templateMessages(request.messages, this.source);
     const tools = templateTools(request.tools);
     const mark = unusedMark([this.source, JSON.stringify([messages, tools])]);
@@ -46,6 +48,8 @@ export class ChatTemplate {
     const markedTools = this.#control.mark(tools, mark);
     const form = tools.length > 0 && lacksTools(this.source) ? callForm(this.source) : null;
     const rendered = this.#render({
+      // Before ours, which they can't replace.
+      ...request.templateVariables,
       messages: form === null ? marked : withSystemText(marked, toolsText(markedTools, form)),
       ...(tools.length > 0 ? { tools: markedTools } : {}),
       ...(request.thinking === null ? {} : { enable_thinking: request.thinking }),

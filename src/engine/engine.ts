@@ -63,14 +63,30 @@ export class LocalEngine implements Engine {
   }
 
   countTokens(request: AnswerRequest): number {
-    const { ids } = this.#prompt(request);
-    this.#checkFits(ids.length, request.maxTokens ?? 1);
-    return ids.length;
+    return this.render(request).ids.length;
+  }
+
+  render(request: AnswerRequest): Prompt {
+    const prompt = this.#prompt(request);
+    this.#checkFits(prompt.ids.length, Math.min(request.maxTokens ?? 1, 1));
+    return prompt;
+  }
+
+  tokenize(text: string): number[] {
+    return this.parts.tokenizer.encodeText(text);
+  }
+
+  detokenize(ids: readonly number[]): string {
+    const { tokenizer } = this.parts;
+    const wrong = ids.find((id) => !this.#isToken(id));
+    if (wrong !== undefined) {
+      throw new FlashmoeError('ERR_USAGE', `${wrong} is not a token id`, { subject: 'tokens' });
+    }
+    return Buffer.concat(ids.map((id) => tokenizer.bytes(id))).toString('utf8');
   }
 
   async *chat(request: AnswerRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void> {
-    const { ids, text } = this.#prompt(request);
-    this.#checkFits(ids.length, request.maxTokens ?? 1);
+    const { ids, text } = this.render(request);
     const { tokenizer, settings } = this.parts;
     const answer = new Answer({
       tokenizer,
@@ -94,7 +110,9 @@ export class LocalEngine implements Engine {
       if (event.type === 'prefilled') cachedTokens = event.cachedTokens;
       else if (event.type === 'prefill') yield event;
       else {
-        yield* answer.push(event.id, event.logprob);
+        const said = answer.push(event.id, event.logprob);
+        yield { type: 'decode', done: answer.completionTokens };
+        yield* said;
         if (answer.ended) break;
       }
     }
@@ -234,7 +252,7 @@ export class LocalEngine implements Engine {
     if (promptTokens + maxTokens <= contextLength) return;
     throw new FlashmoeError(
       'ERR_CONTEXT',
-      `the prompt has ${promptTokens} tokens, and with up to ${maxTokens} more it is over the ` +
+      `the prompt has ${promptTokens} tokens, and with ${maxTokens} more it is over the ` +
         `context of ${contextLength}`,
       { figures: { promptTokens, contextLength } },
     );

@@ -64,6 +64,8 @@ export interface ChatRequest {
   parallelToolCalls?: boolean;
   /** null = the model's template decides. */
   thinking: boolean | null;
+  /** Further variables of the model's template, e.g. preserve_thinking. */
+  templateVariables?: Readonly<Record<string, boolean | number | string>>;
   /** null = up to the context limit. */
   maxTokens: number | null;
   stop: string[];
@@ -110,6 +112,8 @@ export type FinishReason = 'stop' | 'length' | 'tool_calls';
 
 export type GenerateEvent =
   | { type: 'prefill'; done: number; total: number }
+  /** Tokens generated so far, told before what the last of them says. */
+  | { type: 'decode'; done: number }
   /** Never empty, never half a UTF-8 sequence. */
   | {
       type: 'text';
@@ -148,11 +152,18 @@ export interface LoadedModel {
 export interface Engine {
   readonly model: LoadedModel;
   /**
-   * Number of prompt tokens. Throws ERR_CONTEXT, with figures promptTokens and contextLength, when prompt
-   * and maxTokens don't fit, and ERR_TEMPLATE when the model's template refuses the conversation.
+   * Number of prompt tokens. Throws ERR_CONTEXT, with figures promptTokens and contextLength, when the
+   * context has no room for the prompt and one token more, and ERR_TEMPLATE when the model's template refuses
+   * the conversation. A larger maxTokens is no error: the answer then ends with the context.
    */
   countTokens(request: AnswerRequest): number;
   chat(request: AnswerRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  /** The prompt as the model reads it: text for people, and ids. Throws what countTokens throws. */
+  render(request: AnswerRequest): { text: string; ids: number[] };
+  /** Ids of plain text; never those of control tokens. */
+  tokenize(text: string): number[];
+  /** Text of ids, control tokens spelled out. ERR_USAGE for an id that is no token. */
+  detokenize(ids: readonly number[]): string;
   /** Emits `token` events instead of text. */
   continueTokens(request: TokensRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   close(): Promise<void>;

@@ -8,10 +8,11 @@ interface WireFormat {
   schema?: Record<string, unknown> | null | undefined;
 }
 
-/** @param path of the field, for messages */
+/** @param path of the field, for messages @param inside where the schema is below it */
 export function answerFormat(
   format: WireFormat | null | undefined,
   path: string,
+  inside = 'schema',
 ): ChatRequest['format'] {
   switch (format?.type ?? 'text') {
     case 'text':
@@ -20,7 +21,7 @@ export function answerFormat(
       return { type: 'json-object' };
     case 'json_schema': {
       const schema = format?.schema ?? null;
-      if (schema === null) throw badField(`${path}.schema`, `${path}.schema: is missing`);
+      if (schema === null) throw badField(`${path}.${inside}`, `${path}.${inside}: is missing`);
       return { type: 'json-schema', schema };
     }
     default:

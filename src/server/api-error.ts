@@ -58,11 +58,22 @@ export class ApiError extends Error {
 /** The same in the words of the Messages API. */
 export function anthropicError(error: ApiError): { type: 'error'; error: object } {
   const { type, message } = error.body().error;
-  const known =
-    error.status === 503 ? 'overloaded_error' : error.status >= 500 ? 'api_error' : null;
-  const invalid = error.status === 400 ? 'invalid_request_error' : type;
-  return { type: 'error', error: { type: known ?? invalid, message, ...error.details.figures } };
+  const { figures } = error.details;
+  const known = ANTHROPIC_TYPE[error.status] ?? (error.status >= 500 ? 'api_error' : type);
+  // Clients look for these words before they compact a conversation.
+  const words =
+    type === CONTEXT
+      ? `prompt is too long: ${figures?.n_prompt_tokens} tokens > ${figures?.n_ctx} maximum`
+      : message;
+  return { type: 'error', error: { type: known, message: words, ...figures } };
 }
+
+const CONTEXT = 'exceed_context_size_error';
+const ANTHROPIC_TYPE: Record<number, string> = {
+  400: 'invalid_request_error',
+  413: 'request_too_large',
+  503: 'overloaded_error',
+};
 
 /** 400, naming the field. */
 export function badField(param: string, message: string): ApiError {
@@ -110,7 +121,7 @@ const UNAVAILABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 function contextExceeded(error: FlashmoeError): ApiError {
   const { promptTokens, contextLength } = error.figures;
   return new ApiError(400, error.message, {
-    type: 'exceed_context_size_error',
+    type: CONTEXT,
     code: 'context_length_exceeded',
     param: 'messages',
     figures: {

@@ -2,30 +2,55 @@
 // an API's bodies look like is known to its route.
 
 import { anthropicError, ApiError, toApiError } from './api-error.js';
+import { readJson } from './body.js';
 import type { ServerContext } from './context.js';
+import { marked, routed } from './fast/tier.js';
 import { Guard, type GuardOptions } from './guard.js';
 import { chatCompletions } from './routes/chat-completions.js';
 import { completions } from './routes/completions.js';
+import { embeddings } from './routes/embeddings.js';
 import { health } from './routes/health.js';
 import { countMessageTokens, messages } from './routes/messages.js';
 import { metrics } from './routes/metrics.js';
 import { getModel, listModels } from './routes/models.js';
+import { page } from './routes/page.js';
+import { props } from './routes/props.js';
 import { responses } from './routes/responses.js';
+import { status } from './routes/status.js';
+import { applyTemplate, detokenize, tokenize } from './routes/tokens.js';
 
 export type App = (request: Request) => Promise<Response>;
 
 /** Whose form an error has. */
 type Dialect = 'openai' | 'anthropic';
 
-interface Route {
-  method: 'GET' | 'POST';
+interface GetRoute {
+  method: 'GET';
   path: RegExp;
   /** Answers without a key: says nothing that a listener on the port doesn't tell anyway. */
   isPublic?: true;
   handle(context: ServerContext, request: Request, match: string): Response | Promise<Response>;
 }
 
+interface PostRoute {
+  method: 'POST';
+  path: RegExp;
+  isPublic?: never;
+  /** Of two tiers, the other one may answer. */
+  hasTiers?: true;
+  handle(context: ServerContext, request: Request, body: unknown): Response | Promise<Response>;
+}
+
+type Route = GetRoute | PostRoute;
+
 const ROUTES: Route[] = [
+  {
+    method: 'GET',
+    path: /^\/$/,
+    isPublic: true,
+    handle: (context, http) => page(context, http, ''),
+  },
+  { method: 'GET', path: /^\/page\/([a-z.]+)$/, isPublic: true, handle: page },
   { method: 'GET', path: /^\/health$/, isPublic: true, handle: health },
   { method: 'GET', path: /^(?:\/v1)?\/models$/, isPublic: true, handle: listModels },
   {
@@ -35,11 +60,22 @@ const ROUTES: Route[] = [
     handle: (context, _, id) => getModel(context, id),
   },
   { method: 'GET', path: /^\/metrics$/, handle: metrics },
-  { method: 'POST', path: /^(?:\/v1)?\/chat\/completions$/, handle: chatCompletions },
-  { method: 'POST', path: /^(?:\/v1)?\/completions$/, handle: completions },
-  { method: 'POST', path: /^(?:\/v1)?\/responses$/, handle: responses },
-  { method: 'POST', path: /^\/v1\/messages$/, handle: messages },
+  { method: 'GET', path: /^\/status$/, handle: status },
+  { method: 'GET', path: /^\/props$/, handle: props },
+  {
+    method: 'POST',
+    path: /^(?:\/v1)?\/chat\/completions$/,
+    hasTiers: true,
+    handle: chatCompletions,
+  },
+  { method: 'POST', path: /^(?:\/v1)?\/completions$/, hasTiers: true, handle: completions },
+  { method: 'POST', path: /^(?:\/v1)?\/responses$/, hasTiers: true, handle: responses },
+  { method: 'POST', path: /^\/v1\/messages$/, hasTiers: true, handle: messages },
   { method: 'POST', path: /^\/v1\/messages\/count_tokens$/, handle: countMessageTokens },
+  { method: 'POST', path: /^(?:\/v1)?\/embeddings$/, hasTiers: true, handle: embeddings },
+  { method: 'POST', path: /^\/tokenize$/, handle: tokenize },
+  { method: 'POST', path: /^\/detokenize$/, handle: detokenize },
+  { method: 'POST', path: /^\/apply-template$/, handle: applyTemplate },
 ];
 
 /** Never rejects: every failure is an error object with its status. */
@@ -90,7 +126,16 @@ async function answer(
       headers: { allow },
     });
   }
-  return await route.handle(context, request, route.path.exec(path)?.[1] ?? '');
+  if (route.method === 'GET') {
+    return await route.handle(context, request, route.path.exec(path)?.[1] ?? '');
+  }
+  const body = await readJson(request, context.bodyLimit);
+  if (context.fast === null || route.hasTiers !== true) {
+    return await route.handle(context, request, body);
+  }
+  const tier = await routed(context, context.fast, request, path, body);
+  if ('response' in tier) return tier.response;
+  return marked(context, await route.handle(context, request, body), tier.local);
 }
 
 function dialectOf(url: URL): Dialect {
@@ -102,6 +147,7 @@ function knownPath(url: URL): string {
   const path = url.pathname.replace(/(.)\/+$/, '$1');
   const route = ROUTES.find((candidate) => candidate.path.test(path));
   if (route === undefined) return 'other';
+  if (/^\/page\//.test(path)) return '/page/{file}';
   return /\/models\/./.test(path) ? '/v1/models/{id}' : path;
 }
 

@@ -18,6 +18,7 @@ export function chatRequest(body: ChatBody): ChatRequest {
     ...given('format', format(body)),
     parallelToolCalls: body.parallel_tool_calls ?? true,
     thinking: thinking(body),
+    ...templateVariables(body),
     maxTokens: limit < 0 ? null : limit,
     stop: stops.filter((stop) => stop !== ''),
     sampling: {
@@ -58,15 +59,21 @@ function toolChoice({ tool_choice: choice, tools }: ChatBody): ChatRequest['tool
 
 function format({ response_format: asked }: ChatBody): ChatRequest['format'] {
   const wire = asked && { type: asked.type, schema: asked.json_schema?.schema };
-  return answerFormat(wire, 'response_format');
+  return answerFormat(wire, 'response_format', 'json_schema.schema');
 }
 
 /** Null leaves it to the model's template. */
 function thinking(body: ChatBody): boolean | null {
   const asked = body.chat_template_kwargs?.enable_thinking ?? body.enable_thinking ?? null;
-  if (asked !== null) return asked;
+  if (typeof asked === 'boolean') return asked;
   const effort = body.reasoning_effort ?? null;
   return effort === null ? null : effort !== 'none';
+}
+
+function templateVariables(body: ChatBody): Pick<ChatRequest, 'templateVariables'> {
+  const entries = Object.entries(body.chat_template_kwargs ?? {});
+  const further = entries.filter(([name]) => name !== 'enable_thinking');
+  return further.length === 0 ? {} : { templateVariables: Object.fromEntries(further) };
 }
 
 function chatMessage(message: WireMessage, path: string): ChatMessage {

@@ -44,9 +44,26 @@ export function eventChunk(identity: Identity, index: number, event: GenerateEve
     case 'finish':
       return chunk(identity, index, {}, event.reason);
     case 'prefill':
+    case 'decode':
     case 'token':
       return null;
   }
+}
+
+/** In llama.cpp's words, for clients that asked for it: how far the reading of the prompt is. */
+export function progressChunk(
+  identity: Identity,
+  index: number,
+  { done, total }: { done: number; total: number },
+  progress: { cached: number; milliseconds: number },
+): unknown {
+  const { cached, milliseconds } = progress;
+  return {
+    ...identity,
+    object: 'chat.completion.chunk',
+    choices: [{ index, delta: {}, logprobs: null, finish_reason: null }],
+    prompt_progress: { total, cache: cached, processed: done, time_ms: milliseconds },
+  };
 }
 
 export function usageChunk(identity: Identity, finish: FinishEvent): unknown {

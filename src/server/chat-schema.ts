@@ -41,6 +41,23 @@ const Tool = z.looseObject({
   }),
 });
 
+/** Variables of the model's template that a client may set: whatever has another source is not among them. */
+const TemplateVariables = z
+  .record(
+    z
+      .string()
+      .regex(/^(?!(?:messages|tools|documents|add_generation_prompt|\w+_token)$)[a-z]\w{0,63}$/i, {
+        error: 'is not a variable that can be set',
+      }),
+    z.union([z.boolean(), z.number(), z.string().max(4096)], {
+      error: 'must be true, false, a number or a text',
+    }),
+  )
+  .refine(({ enable_thinking: asked }) => asked === undefined || typeof asked === 'boolean', {
+    path: ['enable_thinking'],
+    error: 'must be true or false',
+  });
+
 const ChatBody = z.looseObject({
   model: z.string().nullish(),
   messages: z.array(Message).min(1, 'must hold at least one message'),
@@ -86,9 +103,10 @@ const ChatBody = z.looseObject({
   n: z.int().min(1).max(16).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+  return_progress: z.boolean().nullish(),
   reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']).nullish(),
   enable_thinking: z.boolean().nullish(),
-  chat_template_kwargs: z.strictObject({ enable_thinking: z.boolean().nullish() }).nullish(),
+  chat_template_kwargs: TemplateVariables.nullish(),
 });
 
 export type ChatBody = z.infer<typeof ChatBody>;

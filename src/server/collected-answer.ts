@@ -37,6 +37,7 @@ export class CollectedAnswer {
         this.finish = event;
         break;
       case 'prefill':
+      case 'decode':
       case 'token':
         break;
     }

@@ -1,6 +1,8 @@
 // What every route is given. Clock and log are injected; nothing here prints.
 
 import type { Timings, Usage } from '../engine/types.js';
+import type { Activity } from './activity.js';
+import type { Upstream } from './fast/upstream.js';
 import type { Metrics } from './metrics.js';
 import type { ModelHost } from './model-host.js';
 import type { Queue } from './queue.js';
@@ -20,10 +22,16 @@ export interface ServerContext {
   host: ModelHost;
   queue: Queue;
   metrics: Metrics;
+  activity: Activity;
   /** What `previous_response_id` can go on from. */
   responses: ResponseStore;
   /** flashmoe's version, for `system_fingerprint`. */
   version: string;
+  /** The other one of two tiers; null for a server that answers all by itself. */
+  fast: Upstream | null;
+  /** Of this process and of the machine, in bytes. */
+  memory: () => { process: number; machine: number };
+  startedAt: number;
   /** Milliseconds since the epoch. */
   now: () => number;
   emit: (event: ServerEvent) => void;

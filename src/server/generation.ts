@@ -35,7 +35,7 @@ export function begin(
     engine,
     turn,
     signal,
-    progress: () => progress ?? `waiting behind ${turn.ahead}`,
+    progress: () => progress ?? (turn.ahead > 0 ? `waiting behind ${turn.ahead}` : 'beginning'),
     report: (text) => (progress = text),
   };
 }
@@ -47,20 +47,46 @@ export async function* generate(
   requests: readonly AnswerRequest[],
 ): AsyncGenerator<{ choice: number; event: GenerateEvent }, void, undefined> {
   const { engine, turn, signal } = generation;
+  const { activity, metrics } = context;
+  let begun = false;
   try {
     await turn.begun;
+    begun = true;
+    activity.begin();
     for (const [choice, request] of requests.entries()) {
-      for await (const event of engine.chat(request, signal)) {
-        if (event.type === 'prefill') {
-          generation.report(`${event.done} of ${event.total} prompt tokens read`);
+      let counted = 0;
+      let ended: 'cancelled' | 'failed' | null = 'cancelled';
+      try {
+        for await (const event of engine.chat(request, signal)) {
+          if (event.type === 'prefill') {
+            activity.prefill(event);
+            generation.report(readingOf(event));
+          } else if (event.type === 'decode') {
+            activity.token();
+            metrics.token();
+            counted++;
+            continue;
+          } else if (event.type === 'finish') {
+            ended = null;
+            tellFinished(context, generation, event, counted);
+          }
+          yield { choice, event };
         }
-        if (event.type === 'finish') tellFinished(context, generation, event);
-        yield { choice, event };
+      } catch (error) {
+        if (!signal.aborted) ended = 'failed';
+        throw error;
+      } finally {
+        if (ended !== null) metrics.broken(ended);
       }
     }
   } finally {
+    if (begun) activity.end();
     turn.end();
   }
+}
+
+function readingOf({ done, total }: { done: number; total: number }): string {
+  return `${done} of ${total} prompt tokens read`;
 }
 
 /** All answers, whole. */
@@ -142,9 +168,14 @@ async function* spoken(
   }
 }
 
-function tellFinished(context: ServerContext, { id }: Generation, event: FinishEvent): void {
+function tellFinished(
+  context: ServerContext,
+  { id }: Generation,
+  event: FinishEvent,
+  counted: number,
+): void {
   const { usage, timings, reason } = event;
-  context.metrics.generation(event);
+  context.metrics.generation(event, counted);
   context.emit({ type: 'generation', id, outcome: reason, usage, timings });
 }
 

@@ -5,7 +5,7 @@ import type { FinishEvent } from './collected-answer.js';
 const HELP = {
   flashmoe_prompt_tokens_total: 'Tokens of prompts, cached ones included.',
   flashmoe_cached_prompt_tokens_total: 'Tokens of prompts taken from a saved state.',
-  flashmoe_completion_tokens_total: 'Tokens generated.',
+  flashmoe_completion_tokens_total: 'Tokens generated, those of cancelled answers included.',
   flashmoe_reasoning_tokens_total: 'Of the tokens generated, those in the thinking part.',
   flashmoe_prefill_seconds_total: 'Seconds spent reading prompts.',
   flashmoe_decode_seconds_total:
@@ -22,17 +22,34 @@ export class Metrics {
   readonly #counters = new Map<Counter, number>();
   readonly #requests = new Map<string, number>();
   readonly #generations = new Map<string, number>();
+  readonly #routes = new Map<string, number>();
 
   request(path: string, status: number): void {
     increase(this.#requests, `path="${path}",status="${status}"`, 1);
   }
 
-  generation({ reason, usage, timings }: FinishEvent): void {
+  /** Which of two tiers answers, and by what rule. */
+  route(route: string, reason: string): void {
+    increase(this.#routes, `route="${route}",reason="${reason}"`, 1);
+  }
+
+  /** A token, counted when it is made: those of answers that never end are work, too. */
+  token(): void {
+    increase(this.#counters, 'flashmoe_completion_tokens_total', 1);
+  }
+
+  /** An answer without an end of its own. */
+  broken(reason: 'cancelled' | 'failed'): void {
+    increase(this.#generations, `reason="${reason}"`, 1);
+  }
+
+  /** @param counted tokens of it that were counted already */
+  generation({ reason, usage, timings }: FinishEvent, counted: number): void {
     increase(this.#generations, `reason="${reason}"`, 1);
     const values: Record<Counter, number> = {
       flashmoe_prompt_tokens_total: usage.promptTokens,
       flashmoe_cached_prompt_tokens_total: usage.cachedTokens,
-      flashmoe_completion_tokens_total: usage.completionTokens,
+      flashmoe_completion_tokens_total: Math.max(0, usage.completionTokens - counted),
       flashmoe_reasoning_tokens_total: usage.reasoningTokens,
       flashmoe_prefill_seconds_total: timings.prefillSeconds,
       flashmoe_decode_seconds_total: timings.decodeSeconds,
@@ -44,6 +61,25 @@ export class Metrics {
     for (const [name, value] of Object.entries(values)) {
       increase(this.#counters, name as Counter, value);
     }
+  }
+
+  /** Totals since the start, for the page. */
+  totals(): Record<string, number> {
+    const entries = Object.keys(HELP).map((name) => [
+      name.replace(/^flashmoe_|_total$/g, ''),
+      this.#counters.get(name as Counter) ?? 0,
+    ]);
+    const answers = [...this.#generations.values()].reduce((sum, count) => sum + count, 0);
+    return { ...(Object.fromEntries(entries) as Record<string, number>), answers };
+  }
+
+  /** Requests by tier, since the start. */
+  routes(): { fast: number; local: number } {
+    const sum = { fast: 0, local: 0 };
+    for (const [labels, count] of this.#routes) {
+      sum[labels.startsWith('route="fast"') ? 'fast' : 'local'] += count;
+    }
+    return sum;
   }
 
   /** @param now what is counted elsewhere */
@@ -69,8 +105,14 @@ export class Metrics {
       ...lines(
         'flashmoe_generations_total',
         'counter',
-        'Answers that came to an end.',
+        'Answers by how they ended; cancelled: the client left, or the server had to stop.',
         labelled('flashmoe_generations_total', this.#generations),
+      ),
+      ...lines(
+        'flashmoe_routed_requests_total',
+        'counter',
+        'Requests by the tier that answered and the rule that chose it.',
+        labelled('flashmoe_routed_requests_total', this.#routes),
       ),
       ...Object.entries(HELP).flatMap(([name, help]) =>
         lines(name, 'counter', help, [`${name} ${this.#counters.get(name as Counter) ?? 0}`]),

@@ -6,7 +6,7 @@ import { unavailable } from './api-error.js';
 export interface Turn {
   /** Settles when the turn begins; rejects when the signal fires or the queue closes before. */
   readonly begun: Promise<void>;
-  /** Turns before this one when it was taken. */
+  /** Turns before this one, now. */
   readonly ahead: number;
   /** Gives the turn back, begun or not. Calling it again does nothing. */
   end(): void;
@@ -23,7 +23,15 @@ export class Queue {
   #closed = false;
 
   /** @param limit turns that may wait behind the running one */
-  constructor(private readonly limit: number) {}
+  constructor(readonly limit: number) {}
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
 
   get length(): number {
     return this.#waiting.length + (this.#running ? 1 : 0);
@@ -35,7 +43,6 @@ export class Queue {
     if (this.#running && this.#waiting.length >= this.limit) {
       throw unavailable(`${this.length} requests are being answered or waiting`, 'queue_full');
     }
-    const ahead = this.length;
     const { promise, resolve, reject } = settleable();
     const waiting: Waiting = { begin: resolve, refuse: reject };
     const leave = (): void => {
@@ -67,7 +74,14 @@ export class Queue {
       this.#running = true;
       waiting.begin();
     }
-    return { begun: promise, ahead, end };
+    const place = (): number => this.#waiting.indexOf(waiting) + 1;
+    return {
+      begun: promise,
+      end,
+      get ahead() {
+        return place();
+      },
+    };
   }
 
   /** Refuses whoever waits and whoever comes; the running turn ends by itself. */

@@ -3,8 +3,10 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import type { Engine } from '../engine/types.js';
+import { Activity } from './activity.js';
 import { createApp } from './app.js';
 import type { ServerContext, ServerEvent } from './context.js';
+import { Upstream } from './fast/upstream.js';
 import { isLoopbackAddress } from './guard.js';
 import { listen } from './listen.js';
 import { Metrics } from './metrics.js';
@@ -34,6 +36,10 @@ export interface ServeOptions {
   keepAliveMs?: number;
   /** Bytes of a request. */
   bodyLimit?: number;
+  /** The other server of two tiers. */
+  fast?: { url: string; model: string | null; apiKey: string | null } | null;
+  /** Bytes that this process and the machine have. */
+  memory?: () => { process: number; machine: number };
 }
 
 export interface RunningServer {
@@ -57,6 +63,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       { hint: `set an API key, or listen on ${DEFAULT_HOST}`, subject: 'host' },
     );
   }
+  const other = options.fast ?? null;
+  const fast = other === null ? null : new Upstream({ ...other, now: options.now });
   const port = deferred<void>();
   const host = new ModelHost(options.modelId, (signal) =>
     port.promise.then(() => options.load(signal)),
@@ -67,7 +75,11 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     host,
     queue,
     metrics: new Metrics(),
+    activity: new Activity(options.now),
     responses: new ResponseStore(),
+    fast,
+    memory: options.memory ?? (() => ({ process: 0, machine: 0 })),
+    startedAt: options.now(),
     version: options.version,
     now: options.now,
     emit: options.emit,

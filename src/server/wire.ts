@@ -77,7 +77,8 @@ function firstIssue(error: z.ZodError): ApiError {
     return text === '' ? String(key) : `${text}.${String(key)}`;
   }, '');
   const param = issue?.code === 'unrecognized_keys' ? `${path}.${issue.keys[0]}` : path;
-  const message = issue?.code === 'unrecognized_keys' ? 'is not supported' : (issue?.message ?? '');
+  const told = issue?.code === 'invalid_key' ? issue.issues[0]?.message : issue?.message;
+  const message = issue?.code === 'unrecognized_keys' ? 'is not supported' : (told ?? '');
   return badField(param, `${param}: ${message}`);
 }
 

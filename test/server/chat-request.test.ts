@@ -110,6 +110,10 @@ describe('a chat request', () => {
     [{ stop: 'x' }, { stop: ['x'] }],
     [{ enable_thinking: true }, { thinking: true }],
     [{ chat_template_kwargs: { enable_thinking: false } }, { thinking: false }],
+    [
+      { chat_template_kwargs: { enable_thinking: true, preserve_thinking: true } },
+      { thinking: true, templateVariables: { preserve_thinking: true } },
+    ],
     [{ reasoning_effort: 'high' }, { thinking: true }],
     [{ top_k: -1 }, { sampling: { topK: 0 } }],
     [{ n: 1, logprobs: false, presence_penalty: 0, response_format: { type: 'text' } }, {}],
@@ -191,7 +195,7 @@ describe('a chat request', () => {
     [{ messages: [user], repetition_penalty: 1.1 }, 'repetition_penalty', /not supported/],
     [
       { messages: [user], response_format: { type: 'json_schema', json_schema: {} } },
-      'response_format.schema',
+      'response_format.json_schema.schema',
       /is missing/,
     ],
     [{ messages: [user], response_format: { type: 'xml' } }, 'response_format.type', /not xml/],
@@ -199,9 +203,9 @@ describe('a chat request', () => {
     [{ messages: [user], functions: [{ name: 'f' }] }, 'functions', /not supported/],
     [{ messages: [user], reasoning_effort: 'extreme' }, 'reasoning_effort', /expected one of/],
     [
-      { messages: [user], chat_template_kwargs: { other: 1 } },
-      'chat_template_kwargs.other',
-      /not supported/,
+      { messages: [user], chat_template_kwargs: { bos_token: 'x' } },
+      'chat_template_kwargs.bos_token',
+      /not a variable that can be set/,
     ],
   ])('%j is refused at %s', (body, param, message) => {
     const refused = refusal(body);

@@ -141,6 +141,28 @@ describe('the openai package', () => {
     expect(second.usage?.input_tokens).toBeGreaterThan(first.usage?.input_tokens ?? 0);
   });
 
+  it(
+    'has a custom tool called with its text, among the items of a response',
+    PATIENCE,
+    async () => {
+      const openai = client(await running());
+      const stream = openai.responses.stream({
+        model: MODEL,
+        input: 'Write it down',
+        reasoning: { effort: 'none' },
+        max_output_tokens: 60,
+        tools: [{ type: 'custom', name: 'note', description: 'Takes notes.' }],
+        tool_choice: { type: 'custom', name: 'note' },
+        parallel_tool_calls: false,
+      });
+      let text = '';
+      stream.on('response.custom_tool_call_input.done', ({ input }) => (text += input));
+      const { output } = await stream.finalResponse();
+      const call = output.find(({ type }) => type === 'custom_tool_call');
+      expect(call).toMatchObject({ name: 'note', input: text });
+    },
+  );
+
   it('completes plain text', async () => {
     const openai = client(await running());
     const asked = { model: MODEL, prompt: 'Once', max_tokens: 5, seed: 1, echo: true };
@@ -157,6 +179,12 @@ describe('the openai package', () => {
     });
     for await (const chunk of stream) if (chunk.choices[0]?.delta.role === undefined) break;
     await isIdle(server);
+    const metrics = await (await server.get('/metrics')).text();
+    expect(metrics).toMatch(/flashmoe_generations_total\{reason="cancelled"\} 1\n/);
+    const made = Number(/flashmoe_completion_tokens_total (\d+)/.exec(metrics)?.[1]);
+    expect(made).toBeLessThan(2000);
+    const later = await (await server.get('/metrics')).text();
+    expect(later).toContain(`flashmoe_completion_tokens_total ${made}\n`);
   });
 
   it('is told in its own words that the prompt is too long', async () => {

@@ -47,6 +47,21 @@ export class MemoryEngine implements Engine {
     return promptTokens;
   }
 
+  render(request: AnswerRequest): { text: string; ids: number[] } {
+    return { text: 'prompt', ids: Array.from({ length: this.countTokens(request) }, () => 0) };
+  }
+
+  /** One token a character, its code the id. */
+  tokenize(text: string): number[] {
+    return Array.from(text, (character) => character.codePointAt(0) ?? 0);
+  }
+
+  detokenize(ids: readonly number[]): string {
+    if (ids.some((id) => id > 0x10_ff_ff))
+      throw new FlashmoeError('ERR_USAGE', 'is not a token id');
+    return String.fromCodePoint(...ids);
+  }
+
   chat(request: AnswerRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
     if ('prompt' in request) this.texts.push(request);
     else this.requests.push(request);

@@ -143,7 +143,10 @@ describe('messages', () => {
       { ...HELLO, messages: [{ role: 'user', content: [{ type: 'image' }] }] },
       /image input is not supported/,
     ],
-    [{ ...HELLO, messages: [{ role: 'user', content: 'x'.repeat(1001) }] }, /do not fit/],
+    [
+      { ...HELLO, messages: [{ role: 'user', content: 'x'.repeat(1001) }] },
+      /prompt is too long: 1001 tokens > 1000 maximum/,
+    ],
   ])('%j are refused in the words of this API', async (body, message) => {
     const response = await ask(await start(new MemoryEngine(says(finish()))), body);
     expect(response.status).toBe(400);

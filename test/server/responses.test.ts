@@ -138,7 +138,7 @@ describe('a response', () => {
         },
         { role: 'tool', content: 'ok', toolCallId: 'c1' },
       ],
-      tools: [{ name: 'f', strict: true }],
+      tools: [{ name: 'f', strict: true }, { name: 'apply_patch' }],
       thinking: false,
     });
   });

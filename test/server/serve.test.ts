@@ -89,7 +89,7 @@ describe('a server', () => {
 
   it.each([
     ['GET', '/nothing', 404, 'unknown_path'],
-    ['POST', '/v1/embeddings', 404, 'unknown_path'],
+    ['POST', '/v1/nothing', 404, 'unknown_path'],
     ['DELETE', '/v1/models', 405, 'method_not_allowed'],
     ['GET', '/v1/chat/completions', 405, 'method_not_allowed'],
     ['GET', '/%zz', 400, null],

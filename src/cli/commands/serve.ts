@@ -1,7 +1,7 @@
 // flashmoe serve: the server in the foreground, until it is told to stop.
 
 import { once } from 'node:events';
-import { EXIT } from '../../base/errors.js';
+import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import type { ServerEvent } from '../../server/context.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
@@ -9,12 +9,14 @@ import { clockWithSeconds } from '../../ui/clock.js';
 import type { CliContext } from '../context.js';
 import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf } from '../installed.js';
-import { readSettings } from '../settings.js';
+import { readSettings, type Settings } from '../settings.js';
 
 export interface ServeArgs {
   model: string | null;
   host: string | null;
   port: number | null;
+  fastUpstream: string | null;
+  fastModel: string | null;
 }
 
 export async function serve(context: CliContext, args: ServeArgs): Promise<number> {
@@ -28,6 +30,8 @@ export async function serve(context: CliContext, args: ServeArgs): Promise<numbe
     // Not an option: arguments are readable by everybody on the machine.
     apiKey: context.host.env['FLASHMOE_API_KEY'] || null,
     modelId: installed?.id ?? null,
+    fast: fastTier(context, args, settings),
+    memory: () => ({ process: process.memoryUsage.rss(), machine: context.host.memoryBytes }),
     load: async (signal) => openEngineOf(context, await choice, signal),
     version: context.version,
     now: () => context.host.now(),
@@ -39,6 +43,23 @@ export async function serve(context: CliContext, args: ServeArgs): Promise<numbe
   } finally {
     await server.close();
   }
+}
+
+/** The key comes from the environment only, for the same reason. */
+function fastTier(
+  { host }: CliContext,
+  { fastUpstream, fastModel }: ServeArgs,
+  settings: Settings,
+): { url: string; model: string | null; apiKey: string | null } | null {
+  const url = fastUpstream ?? settings.fastUpstream ?? null;
+  const model = fastModel ?? settings.fastModel ?? null;
+  if (url === null) {
+    if (fastModel === null) return null;
+    throw new FlashmoeError('ERR_USAGE', '--fast-model needs --fast-upstream', {
+      hint: `flashmoe serve --fast-upstream http://127.0.0.1:11434/v1 --fast-model ${fastModel}`,
+    });
+  }
+  return { url, model, apiKey: host.env['FLASHMOE_FAST_API_KEY'] || null };
 }
 
 /** A server that was terminated has done its work, and a service manager must not take it for a crash. */

@@ -2,6 +2,14 @@ import { Option, type Command } from 'commander';
 import { examples, modelOption, portNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
+interface Flags {
+  model?: string;
+  host?: string;
+  port?: number;
+  fastUpstream?: string;
+  fastModel?: string;
+}
+
 export function defineServe(program: Command, open: Open, done: Done): void {
   const command = program
     .command('serve')
@@ -9,14 +17,18 @@ export function defineServe(program: Command, open: Open, done: Done): void {
     .addOption(modelOption())
     .option('--host <address>', 'address to listen on; any but loopback needs FLASHMOE_API_KEY')
     .addOption(new Option('--port <port>', 'port, 0 for any free one').argParser(portNumber))
-    .action(async (flags: { model?: string; host?: string; port?: number }) => {
+    .option('--fast-upstream <url>', 'an OpenAI endpoint for quick work, e.g. of Ollama')
+    .option('--fast-model <name>', 'its model (default: the first it lists)')
+    .action(async (flags: Flags) => {
       const { serve } = await import('../commands/serve.js');
       const { model = null, host = null, port = null } = flags;
-      done(await serve(await open(command), { model, host, port }));
+      const { fastUpstream = null, fastModel = null } = flags;
+      done(await serve(await open(command), { model, host, port, fastUpstream, fastModel }));
     });
   examples(command, [
     ['flashmoe serve', 'on 127.0.0.1:11435'],
     ['flashmoe serve --model tiny --port 8080', 'another model'],
     ['FLASHMOE_API_KEY=secret flashmoe serve --host 0.0.0.0', 'for other machines'],
+    ['flashmoe serve --fast-upstream http://127.0.0.1:11434/v1', 'two tiers'],
   ]);
 }

@@ -1,12 +1,13 @@
 // From the Messages API to the engine's request.
 
 import type { ChatMessage, ChatRequest } from '../../engine/types.js';
+import { answerFormat } from '../answer-format.js';
 import { badField } from '../api-error.js';
 import { given, unsupportedPart } from '../wire.js';
 import { parseBlocks, type CountBody, type MessagesBody, type WireBlock } from './schema.js';
 
 export function messagesRequest(body: CountBody | MessagesBody): ChatRequest {
-  const system = textOf(body.system ?? '', 'system');
+  const system = systemText(body.system ?? '');
   const messages = body.messages.flatMap((message, i) => {
     const path = `messages[${i}].content`;
     if (message.role === 'user') return userMessages(message.content, path);
@@ -18,6 +19,7 @@ export function messagesRequest(body: CountBody | MessagesBody): ChatRequest {
     messages: system === '' ? messages : [{ role: 'system', content: system }, ...messages],
     tools: body.tool_choice?.type === 'none' ? [] : tools(body),
     ...given('toolChoice', toolChoice(body)),
+    ...given('format', format(body)),
     parallelToolCalls: body.tool_choice?.disable_parallel_tool_use !== true,
     // Without the field there is no thinking in this API.
     thinking: (body.thinking?.type ?? 'disabled') !== 'disabled',
@@ -109,6 +111,26 @@ function textOf(content: string | WireBlock[], path: string): string {
     if (block.type === 'text' && typeof block.text === 'string') return block.text;
     throw unsupportedPart(block.type, `${path}[${i}]`);
   });
-  // A client's accounting line, different in every request: it would make every prompt a new one.
-  return texts.filter((text) => !text.startsWith('x-anthropic-billing-header:')).join('\n\n');
+  return texts.join('\n\n');
+}
+
+/** A client's accounting line, different in every request, would make every prompt a new one. */
+const BILLING = /^x-anthropic-billing-header:[^\n]*\n*/;
+
+function systemText(system: string | WireBlock[]): string {
+  if (typeof system === 'string') return system.replace(BILLING, '');
+  const blocks = system.map((block) =>
+    typeof block.text === 'string' ? { ...block, text: block.text.replace(BILLING, '') } : block,
+  );
+  return textOf(
+    blocks.filter(({ text }) => text !== ''),
+    'system',
+  );
+}
+
+function format({ output_config: config, output_format: older }: CountBody): ChatRequest['format'] {
+  const newer = config?.format ?? null;
+  return newer === null
+    ? answerFormat(older, 'output_format')
+    : answerFormat(newer, 'output_config.format');
 }

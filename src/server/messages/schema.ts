@@ -1,7 +1,7 @@
 // The request body of the Anthropic Messages API, as clients write it.
 
 import { z } from 'zod';
-import { parseWith } from '../wire.js';
+import { checkFields, isEmpty, parseWith } from '../wire.js';
 
 const Block = z.looseObject({
   type: z.string(),
@@ -27,6 +27,11 @@ const Tool = z.looseObject({
   strict: z.boolean().nullish(),
 });
 
+const Format = z.looseObject({
+  type: z.string(),
+  schema: z.record(z.string(), z.unknown()).nullish(),
+});
+
 const CountBody = z.looseObject({
   model: z.string().nullish(),
   messages: z.array(
@@ -42,6 +47,11 @@ const CountBody = z.looseObject({
     })
     .nullish(),
   thinking: z.looseObject({ type: z.enum(['enabled', 'disabled', 'adaptive']) }).nullish(),
+  output_config: z
+    .looseObject({ format: Format.nullish(), effort: z.string().nullish() })
+    .nullish(),
+  /** The same, as it was called while it was new. */
+  output_format: Format.nullish(),
 });
 
 const MessagesBody = CountBody.extend({
@@ -57,7 +67,24 @@ export type WireBlock = z.infer<typeof Block>;
 export type CountBody = z.infer<typeof CountBody>;
 export type MessagesBody = z.infer<typeof MessagesBody>;
 
-export const parseMessagesBody = (body: unknown): MessagesBody => parseWith(MessagesBody, body);
+const ONLY = { mcp_servers: isEmpty, container: () => false };
+
+/** Accepted and without effect here: they steer billing, or what a remote service keeps. */
+const HARMLESS = new Set([
+  ...['metadata', 'service_tier', 'cache_control', 'context_management', 'betas'],
+  ...['anthropic_beta', 'inference_geo', 'speed', 'diagnostics'],
+]);
+
+/** @param onUnknown told of fields that no API we know has */
+export function parseMessagesBody(
+  body: unknown,
+  onUnknown: (field: string) => void = () => undefined,
+): MessagesBody {
+  const parsed = parseWith(MessagesBody, body);
+  checkFields(parsed, MessagesBody.shape, ONLY, HARMLESS, onUnknown);
+  return parsed;
+}
+
 /** Needs no `max_tokens`. */
 export const parseCountBody = (body: unknown): CountBody => parseWith(CountBody, body);
 export const parseBlocks = (value: unknown): WireBlock[] | null => {

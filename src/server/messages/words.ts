@@ -49,6 +49,7 @@ export class MessagesWords implements StreamWords {
         this.#finish = event;
         return [];
       case 'prefill':
+      case 'decode':
       case 'token':
         return [];
     }

@@ -17,13 +17,25 @@ export type OutputItem =
       status: Status;
       call_id: string;
       name: string;
+      namespace?: string;
       arguments: string;
+    }
+  | {
+      type: 'custom_tool_call';
+      id: string;
+      status: Status;
+      call_id: string;
+      name: string;
+      namespace?: string;
+      input: string;
     };
+
+const NO_CALL = { callId: '', name: '', namespace: null };
 
 export function newItem(
   type: OutputItem['type'],
   id: string,
-  call: { callId: string; name: string } = { callId: '', name: '' },
+  call: { callId: string; name: string; namespace: string | null } = NO_CALL,
 ): OutputItem {
   const status = 'in_progress';
   switch (type) {
@@ -34,8 +46,26 @@ export function newItem(
     case 'reasoning':
       return { type, id, status, summary: [], content: [{ type: 'reasoning_text', text: '' }] };
     case 'function_call':
-      return { type, id, status, call_id: call.callId, name: call.name, arguments: '' };
+      return { type, id, status, ...identity(call), arguments: '' };
+    case 'custom_tool_call':
+      return { type, id, status, ...identity(call), input: '' };
   }
+}
+
+function identity({
+  callId,
+  name,
+  namespace,
+}: {
+  callId: string;
+  name: string;
+  namespace: string | null;
+}): {
+  call_id: string;
+  name: string;
+  namespace?: string;
+} {
+  return { call_id: callId, name, ...(namespace === null ? {} : { namespace }) };
 }
 
 /** Calls whose arguments are whole; one that was cut off was never made. */

@@ -5,26 +5,23 @@ import { badField } from '../api-error.js';
 import { answerFormat } from '../answer-format.js';
 import { callArguments, given, unsupportedPart } from '../wire.js';
 import type { ResponsesBody, WireItem, WirePart } from './schema.js';
+import { modelName, toolChoice, type OfferedTool } from './tools.js';
 
-/**
- * @param before the conversation that `previous_response_id` names
- * @param onIgnored told of kinds of tools that only their maker's own service has
- */
+/** @param before the conversation that `previous_response_id` names */
 export function responsesRequest(
   body: ResponsesBody,
   before: readonly ChatMessage[],
-  onIgnored: (what: string) => void,
+  tools: readonly OfferedTool[],
 ): ChatRequest {
   const messages = [...before, ...inputMessages(body)];
   const effort = body.reasoning?.effort ?? null;
-  const { tool_choice: choice } = body;
   return {
     messages:
       (body.instructions ?? '') === ''
         ? messages
         : [{ role: 'system', content: body.instructions ?? '' }, ...messages],
-    tools: choice === 'none' ? [] : tools(body, onIgnored),
-    ...given('toolChoice', toolChoice(body)),
+    tools: body.tool_choice === 'none' ? [] : tools.map(({ definition }) => definition),
+    ...given('toolChoice', toolChoice(body, tools)),
     ...given('format', answerFormat(body.text?.format, 'text.format')),
     parallelToolCalls: body.parallel_tool_calls ?? true,
     thinking: effort === null ? null : effort !== 'none',
@@ -71,9 +68,24 @@ function itemMessage(item: WireItem, path: string): ChatMessage {
       const name = item.name ?? '';
       if (name === '') throw badField(`${path}.name`, `${path}.name: is missing`);
       const given = callArguments(item.arguments ?? '', `${path}.arguments`);
-      const call = { id: item.call_id ?? path, name, arguments: given };
+      const call = {
+        id: item.call_id ?? path,
+        name: modelName(name, item.namespace),
+        arguments: given,
+      };
       return { role: 'assistant', content: '', toolCalls: [call] };
     }
+    case 'custom_tool_call': {
+      const { name, input } = item;
+      if ((name ?? '') === '') throw badField(`${path}.name`, `${path}.name: is missing`);
+      const call = {
+        id: item.call_id ?? path,
+        name: modelName(name ?? '', item.namespace),
+        arguments: { input: input ?? '' },
+      };
+      return { role: 'assistant', content: '', toolCalls: [call] };
+    }
+    case 'custom_tool_call_output':
     case 'function_call_output':
       return {
         role: 'tool',
@@ -94,29 +106,4 @@ function partsText(content: string | WirePart[], path: string): string {
       throw unsupportedPart(part.type, `${path}[${i}]`);
     })
     .join('');
-}
-
-function tools(body: ResponsesBody, onIgnored: (what: string) => void): ChatRequest['tools'] {
-  return (body.tools ?? []).flatMap((tool, i) => {
-    if (tool.type !== 'function') {
-      onIgnored(`tools.${tool.type}`);
-      return [];
-    }
-    const name = tool.name ?? '';
-    if (name === '') throw badField(`tools[${i}].name`, `tools[${i}].name: is missing`);
-    return {
-      name,
-      ...given('description', tool.description),
-      ...given('parameters', tool.parameters),
-      ...(tool.strict === true ? { strict: true } : {}),
-    };
-  });
-}
-
-function toolChoice({ tool_choice: choice, tools }: ResponsesBody): ChatRequest['toolChoice'] {
-  if (choice === 'required') return 'required';
-  if (typeof choice !== 'object' || choice === null) return undefined;
-  const { name } = choice;
-  if (tools?.some((tool) => tool.name === name) === true) return { name };
-  throw badField('tool_choice.name', `there is no tool "${name}"`);
 }

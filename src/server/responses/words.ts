@@ -6,6 +6,7 @@ import { CollectedAnswer, type FinishEvent } from '../collected-answer.js';
 import type { StreamWords } from '../generation.js';
 import { namedEvent } from '../sse.js';
 import { newItem, parsedCalls, type OutputItem } from './items.js';
+import { freeText, type OfferedTool } from './tools.js';
 
 /** The parts of a response that the request decides; `id` is the response's own. */
 export type ResponseFrame = { id: string } & Record<string, unknown>;
@@ -15,10 +16,13 @@ export class ResponsesWords implements StreamWords {
   readonly #answer = new CollectedAnswer();
   #sequence = 0;
   #open: OutputItem | null = null;
+  /** Of the open call. */
+  #json = '';
 
   constructor(
     private readonly frame: ResponseFrame,
     private readonly newId: (prefix: string) => string,
+    private readonly tools: readonly OfferedTool[] = [],
   ) {}
 
   begin(): string[] {
@@ -35,11 +39,20 @@ export class ResponsesWords implements StreamWords {
       case 'text':
         return this.#text(event.channel, event.text);
       case 'tool-call': {
-        const { id: callId, name } = event;
-        return this.#begin(newItem('function_call', this.newId('fc'), { callId, name }));
+        const { id: callId } = event;
+        const tool = this.tools.find(({ definition }) => definition.name === event.name);
+        const { name = event.name, namespace = null, kind = 'function' } = tool ?? {};
+        const call = { callId, name, namespace };
+        this.#json = '';
+        return this.#begin(
+          kind === 'custom'
+            ? newItem('custom_tool_call', this.newId('ctc'), call)
+            : newItem('function_call', this.newId('fc'), call),
+        );
       }
       case 'tool-arguments': {
         const item = this.#open;
+        this.#json += event.json;
         if (item?.type !== 'function_call') return [];
         item.arguments += event.json;
         const name = 'response.function_call_arguments.delta';
@@ -47,6 +60,7 @@ export class ResponsesWords implements StreamWords {
       }
       case 'finish':
       case 'prefill':
+      case 'decode':
       case 'token':
         return [];
     }
@@ -100,7 +114,7 @@ export class ResponsesWords implements StreamWords {
         ? []
         : this.#begin(newItem(type, this.newId(type === 'message' ? 'msg' : 'rs')));
     const item = this.#open;
-    if (item === null || item.type === 'function_call') return opened;
+    if (item?.type !== 'message' && item?.type !== 'reasoning') return opened;
     const part = item.content[0];
     if (part !== undefined) part.text += text;
     const delta = { ...this.#at(item), content_index: 0, delta: text };
@@ -117,7 +131,7 @@ export class ResponsesWords implements StreamWords {
     this.#items.push(item);
     this.#open = item;
     const output_index = this.#items.length - 1;
-    if (item.type === 'function_call') {
+    if (item.type === 'function_call' || item.type === 'custom_tool_call') {
       return [...closed, this.#say('response.output_item.added', { output_index, item })];
     }
     // The item appears empty; its part comes with an event of its own.
@@ -142,6 +156,15 @@ export class ResponsesWords implements StreamWords {
       const { name, arguments: json } = item;
       const whole = { ...at, name, arguments: json };
       return [this.#say('response.function_call_arguments.done', whole), done()];
+    }
+    if (item.type === 'custom_tool_call') {
+      // The text is inside of JSON, so it comes when that is whole.
+      const input = (item.input = freeText(this.#json));
+      return [
+        this.#say('response.custom_tool_call_input.delta', { ...at, delta: input }),
+        this.#say('response.custom_tool_call_input.done', { ...at, input }),
+        done(),
+      ];
     }
     const part = item.content[0];
     const text = part?.text ?? '';

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { readJson } from '../body.js';
 import { chatRequest, choiceRequests } from '../chat-request.js';
 import { completionBody, type Identity } from '../chat-response.js';
 import { parseChatBody } from '../chat-schema.js';
@@ -8,10 +7,12 @@ import { addFinish, type FinishEvent } from '../collected-answer.js';
 import { tellOnce, type ServerContext } from '../context.js';
 import { begin, collect, streamed } from '../generation.js';
 
-export async function chatCompletions(context: ServerContext, http: Request): Promise<Response> {
-  const body = parseChatBody(await readJson(http, context.bodyLimit), (field) =>
-    tellOnce(context, field),
-  );
+export async function chatCompletions(
+  context: ServerContext,
+  http: Request,
+  json: unknown,
+): Promise<Response> {
+  const body = parseChatBody(json, (field) => tellOnce(context, field));
   const requests = choiceRequests(chatRequest(body), body.n ?? 1);
   const id = `chatcmpl-${randomUUID().replaceAll('-', '')}`;
   const generation = begin(context, http, id, requests);
@@ -23,7 +24,8 @@ export async function chatCompletions(context: ServerContext, http: Request): Pr
   };
   if (body.stream === true) {
     const withUsage = body.stream_options?.include_usage !== false;
-    return streamed(context, generation, requests, new ChatWords(identity, withUsage));
+    const progress = body.return_progress === true ? context.now : null;
+    return streamed(context, generation, requests, new ChatWords(identity, withUsage, progress));
   }
   const answers = await collect(context, generation, requests);
   const finish = answers.reduce<FinishEvent | null>(

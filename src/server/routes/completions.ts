@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { readJson } from '../body.js';
 import { completionRequests, parseCompletionBody } from '../completions/schema.js';
 import { CompletionWords } from '../completions/words.js';
 import { tellOnce, type ServerContext } from '../context.js';
 import { begin, streamed, whole } from '../generation.js';
 
-export async function completions(context: ServerContext, http: Request): Promise<Response> {
-  const body = parseCompletionBody(await readJson(http, context.bodyLimit), (field) =>
-    tellOnce(context, field),
-  );
+export async function completions(
+  context: ServerContext,
+  http: Request,
+  json: unknown,
+): Promise<Response> {
+  const body = parseCompletionBody(json, (field) => tellOnce(context, field));
   const requests = completionRequests(body);
   const id = `cmpl-${randomUUID().replaceAll('-', '')}`;
   const generation = begin(context, http, id, requests);

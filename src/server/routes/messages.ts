@@ -1,13 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { readJson } from '../body.js';
-import type { ServerContext } from '../context.js';
+import { tellOnce, type ServerContext } from '../context.js';
 import { begin, streamed, whole } from '../generation.js';
 import { messagesRequest } from '../messages/request.js';
 import { parseCountBody, parseMessagesBody } from '../messages/schema.js';
 import { MessagesWords } from '../messages/words.js';
 
-export async function messages(context: ServerContext, http: Request): Promise<Response> {
-  const body = parseMessagesBody(await readJson(http, context.bodyLimit));
+export async function messages(
+  context: ServerContext,
+  http: Request,
+  json: unknown,
+): Promise<Response> {
+  const body = parseMessagesBody(json, (field) => tellOnce(context, field));
   const request = messagesRequest(body);
   const id = `msg_${randomUUID().replaceAll('-', '')}`;
   const generation = begin(context, http, id, [request]);
@@ -18,8 +21,8 @@ export async function messages(context: ServerContext, http: Request): Promise<R
   return Response.json(words.body());
 }
 
-export async function countMessageTokens(context: ServerContext, http: Request): Promise<Response> {
-  const body = parseCountBody(await readJson(http, context.bodyLimit));
+export function countMessageTokens(context: ServerContext, _: Request, json: unknown): Response {
+  const body = parseCountBody(json);
   const engine = context.host.engine();
   return Response.json({ input_tokens: engine.countTokens(messagesRequest(body)) });
 }

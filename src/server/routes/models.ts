@@ -14,15 +14,32 @@ interface ModelEntry {
 }
 
 /** Lists the configured model also while it loads: clients look here before they send anything. */
-export function listModels(context: ServerContext): Response {
+export async function listModels(context: ServerContext): Promise<Response> {
   const entry = modelEntry(context);
-  return Response.json({ object: 'list', data: entry === null ? [] : [entry] });
+  const further = await furtherNames(context);
+  return Response.json({ object: 'list', data: [...(entry === null ? [] : [entry]), ...further] });
+}
+
+/** With two tiers: names that the rules go by. */
+async function furtherNames({ fast }: ServerContext): Promise<ModelEntry[]> {
+  const models = (await fast?.models()) ?? null;
+  if (fast === null) return [];
+  const names = ['auto', ...(models === null ? [] : ['fast', ...models.all])];
+  return names.map((id) => ({
+    id,
+    object: 'model',
+    created: CREATED,
+    owned_by: id === 'auto' ? 'flashmoe' : 'fast upstream',
+    context_length: null,
+    max_model_len: null,
+  }));
 }
 
 /** @param id decoded; ids may hold slashes */
-export function getModel(context: ServerContext, id: string): Response {
-  const entry = modelEntry(context);
-  if (entry === null || entry.id !== id) {
+export async function getModel(context: ServerContext, id: string): Promise<Response> {
+  const all = [modelEntry(context), ...(await furtherNames(context))];
+  const entry = all.find((candidate) => candidate?.id === id) ?? null;
+  if (entry === null) {
     throw new ApiError(404, `there is no model ${id} here`, {
       type: 'invalid_request_error',
       param: 'model',

@@ -1,23 +1,28 @@
 import { randomUUID } from 'node:crypto';
 import type { GenerateEvent } from '../../engine/types.js';
-import { readJson } from '../body.js';
 import { tellOnce, type ServerContext } from '../context.js';
 import { begin, streamed, whole, type StreamWords } from '../generation.js';
 import { inputMessages, responsesRequest } from '../responses/request.js';
 import { parseResponsesBody, type ResponsesBody } from '../responses/schema.js';
+import { offeredTools } from '../responses/tools.js';
 import { ResponsesWords } from '../responses/words.js';
 
-export async function responses(context: ServerContext, http: Request): Promise<Response> {
+export async function responses(
+  context: ServerContext,
+  http: Request,
+  json: unknown,
+): Promise<Response> {
   const tell = (field: string): void => tellOnce(context, field);
-  const body = parseResponsesBody(await readJson(http, context.bodyLimit), tell);
+  const body = parseResponsesBody(json, tell);
   const previous = body.previous_response_id ?? null;
   const before = previous === null ? [] : context.responses.get(previous);
-  const request = responsesRequest(body, before, tell);
+  const tools = offeredTools(body, tell);
+  const request = responsesRequest(body, before, tools);
   const id = newId('resp');
   const generation = begin(context, http, id, [request]);
   const created = Math.floor(context.now() / 1000);
   const frame = { id, ...responseFrame(body, generation.engine.model.id, created) };
-  const words = new ResponsesWords(frame, newId);
+  const words = new ResponsesWords(frame, newId, tools);
   const keep = (): void => {
     if (body.store === false) return;
     context.responses.put(id, [...before, ...inputMessages(body), words.turn()]);

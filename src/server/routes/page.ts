@@ -1,0 +1,41 @@
+// The page for people. Its three files come from templates/page; nothing of it comes from anywhere else.
+
+import { readFile } from 'node:fs/promises';
+import { ApiError } from '../api-error.js';
+import type { ServerContext } from '../context.js';
+
+const FOLDER = new URL('../../../templates/page/', import.meta.url);
+
+const TYPES: Record<string, string> = {
+  'index.html': 'text/html; charset=utf-8',
+  'page.css': 'text/css; charset=utf-8',
+  'page.js': 'text/javascript; charset=utf-8',
+  'icon.svg': 'image/svg+xml',
+};
+
+const HEADERS = {
+  'content-security-policy': [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "connect-src 'self'",
+    "img-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; '),
+  'cache-control': 'no-cache',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+};
+
+/** @param name of one of its files; empty for the page itself */
+export async function page(_: ServerContext, __: Request, name: string): Promise<Response> {
+  const file = name === '' ? 'index.html' : name;
+  const type = Object.hasOwn(TYPES, file) ? TYPES[file] : undefined;
+  if (type === undefined) {
+    throw new ApiError(404, `there is nothing at /page/${name}`, { code: 'unknown_path' });
+  }
+  const body = await readFile(new URL(file, FOLDER));
+  return new Response(new Uint8Array(body), { headers: { ...HEADERS, 'content-type': type } });
+}
