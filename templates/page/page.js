@@ -27,6 +27,12 @@ function sayBytes(id, count) {
   at(id).replaceChildren(`${value} `, small);
 }
 
+/** @param share of a meter, in percent */
+function fill(id, share) {
+  at(id).setAttribute('aria-valuenow', share.toFixed(0));
+  at(id).firstElementChild.style.width = `${share}%`;
+}
+
 function duration(ms) {
   const minutes = Math.round(ms / 60_000);
   if (minutes < 1) return 'less than a minute';
@@ -130,11 +136,10 @@ function showTotals({ totals, memory, routes }) {
   say('bytes-words', each === null ? 'experts, when they are needed' : `experts, ${each} a token`);
   const share = prompt > 0 ? (cached / prompt) * 100 : 0;
   say('hits', share.toFixed(0));
-  at('hit-meter').value = share;
+  fill('hit-meter', share);
   say('hits-words', `${counted.format(cached)} of ${counted.format(prompt)} tokens`);
   sayBytes('memory', memory.process);
-  at('memory-meter').max = memory.machine || 1;
-  at('memory-meter').value = memory.process;
+  fill('memory-meter', memory.machine > 0 ? (memory.process / memory.machine) * 100 : 0);
   say('memory-words', `of ${bytes(memory.machine).join(' ')} in this machine`);
   say('tokens', counted.format(made));
   const elsewhere = routes.fast > 0 ? `, ${counted.format(routes.fast)} by the fast model` : '';
