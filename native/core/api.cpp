@@ -24,7 +24,12 @@ struct fm_engine {
 };
 
 struct fm_session {
-    std::unique_ptr<Session> session;
+    std::shared_ptr<Session> session;
+};
+
+struct fm_snapshot {
+    std::shared_ptr<Session> session;
+    flashmoe::Snapshot snapshot;
 };
 
 namespace {
@@ -109,7 +114,7 @@ void fm_engine_info_get(const fm_engine* engine, fm_engine_info* info) { *info =
 void fm_engine_close(fm_engine* engine) { delete engine; }
 
 fm_status fm_session_create(fm_engine* engine, uint32_t max_tokens, fm_session** session, fm_error* error) {
-    return guarded(error, [&] { *session = new fm_session{std::make_unique<Session>(engine->engine, max_tokens)}; });
+    return guarded(error, [&] { *session = new fm_session{std::make_shared<Session>(engine->engine, max_tokens)}; });
 }
 
 void fm_session_close(fm_session* session) { delete session; }
@@ -143,22 +148,51 @@ fm_status fm_session_sample(fm_session* session, const fm_sampling* sampling, in
     return guarded(error, [&] { *token = static_cast<int32_t>(session->session->sample(*sampling)); });
 }
 
-void fm_session_reset(fm_session* session) { session->session->reset(); }
+fm_status fm_session_reset(fm_session* session, fm_error* error) {
+    return guarded(error, [&] { session->session->reset(); });
+}
 
 fm_status fm_session_fork(const fm_session* session, fm_session** fork, fm_error* error) {
     return guarded(error, [&] { *fork = new fm_session{session->session->fork()}; });
 }
 
-fm_status fm_session_save_size(const fm_session* session, size_t* bytes, fm_error* error) {
-    return guarded(error, [&] { *bytes = session->session->save_size(); });
+fm_status fm_session_mark_at(fm_session* session, const uint32_t* lengths, size_t count, fm_error* error) {
+    return guarded(error, [&] { session->session->mark_at({lengths, lengths + count}); });
 }
 
-fm_status fm_session_save(const fm_session* session, uint8_t* bytes, size_t size, fm_error* error) {
-    return guarded(error, [&] { session->session->save(bytes, size); });
+fm_status fm_session_mark(fm_session* session, fm_error* error) {
+    return guarded(error, [&] { session->session->mark(); });
 }
 
-fm_status fm_session_restore(fm_session* session, const uint8_t* bytes, size_t size, fm_error* error) {
-    return guarded(error, [&] { session->session->restore(bytes, size); });
+uint32_t fm_session_reachable(const fm_session* session, uint32_t limit) { return session->session->reachable(limit); }
+
+fm_status fm_session_rewind(fm_session* session, uint32_t length, fm_error* error) {
+    return guarded(error, [&] { session->session->rewind(length); });
+}
+
+uint64_t fm_engine_state_key(const fm_engine* engine, const char* program) { return engine->engine->state_key(program); }
+
+fm_status fm_snapshot_take(fm_session* session, uint32_t length, fm_snapshot** snapshot, fm_error* error) {
+    return guarded(error, [&] { *snapshot = new fm_snapshot{session->session, {session->session, length}}; });
+}
+
+fm_status fm_snapshot_save(const fm_snapshot* snapshot, const int32_t* tokens, const char* program, const char* path,
+                           fm_progress progress, void* user, uint64_t* bytes, fm_error* error) {
+    return guarded(error, [&] {
+        const uint64_t key = snapshot->session->engine().state_key(program);
+        *bytes = snapshot->snapshot.save(path, tokens, key, wrap(progress, user));
+    });
+}
+
+void fm_snapshot_free(fm_snapshot* snapshot) { delete snapshot; }
+
+fm_status fm_session_restore(fm_session* session, const int32_t* tokens, size_t count, const char* program,
+                             const char* path, fm_progress progress, void* user, fm_error* error) {
+    return guarded(error, [&] {
+        Session& state = *session->session;
+        const flashmoe::StateIdentity identity{state.engine().state_key(program), tokens, static_cast<uint32_t>(count)};
+        state.restore(path, identity, wrap(progress, user));
+    });
 }
 
 size_t fm_self_test(fm_kernel_check* checks, size_t capacity, const char** backend, const char** isa) {

@@ -59,9 +59,9 @@ fm_engine_info Engine::info() const {
     return info;
 }
 
-uint64_t Engine::state_key() const {
+uint64_t Engine::state_key(const std::string& program) const {
     const uint64_t parts[3] = {manifest_.fingerprint, files_->fingerprint(), model_->max_top_k};
-    return hash_bytes(parts, sizeof parts);
+    return hash_bytes(parts, sizeof parts, hash_bytes(program.data(), program.size()));
 }
 
 void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
@@ -124,8 +124,8 @@ Batch Engine::batch_at(uint32_t first, uint32_t count, uint32_t position) {
     return {*backend_, position + first, count, tables_.data(), room_.scratch};
 }
 
-void Engine::step(const StepState& state, const int32_t* tokens, uint32_t count, const StepOutput& output,
-                  const std::function<bool(uint32_t)>& keep_going) {
+void Engine::step(const StepState& state, const int32_t* tokens, uint32_t count, const std::vector<StepMark>& marks,
+                  const StepOutput& output, const std::function<bool(uint32_t)>& keep_going) {
     const uint32_t logit_rows = output.logits != nullptr ? std::min(count, 8u) : 1;
     if (count > room_.tokens || logit_rows > room_.logit_rows) reserve(count, logit_rows);
     std::memcpy(room_.ids.as<int32_t>(), tokens, count * sizeof(int32_t));
@@ -143,7 +143,7 @@ void Engine::step(const StepState& state, const int32_t* tokens, uint32_t count,
     for (uint32_t index = 0; index < layers; ++index) {
         if (!keep_going(index)) fail(FM_INTERRUPTED, "stopped on request");
         copy_hidden(index, room_.h);
-        run_layer(state, index, count);
+        run_layer(state, index, count, marks);
     }
     // Only the last row goes on, unless every position was asked for.
     const uint32_t from = output.logits != nullptr || output.hidden != nullptr ? 0 : count - 1;
@@ -153,14 +153,22 @@ void Engine::step(const StepState& state, const int32_t* tokens, uint32_t count,
     write_logits(count, output);
 }
 
-void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens) {
+void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens, const std::vector<StepMark>& marks) {
     const Layer& layer = model_->layers[index];
-    for (uint32_t first = 0; first < tokens; first += kMaxBatchTokens) {
-        const uint32_t count = std::min(kMaxBatchTokens, tokens - first);
+    const size_t fixed_bytes = layer.mixer->state_shape().fixed_bytes;
+    auto mark = fixed_bytes == 0 ? marks.end() : marks.begin();
+    for (uint32_t first = 0, count = 0; first < tokens; first += count) {
+        const uint32_t end = mark == marks.end() ? tokens : mark->tokens;
+        count = std::min(kMaxBatchTokens, end - first);
         const Span h = row(room_.h, first), m = row(room_.m, first), y = row(room_.y, first);
         backend_->rms_norm(h, layer.input_norm, m, model_->hidden, model_->norm_eps, count);
         layer.mixer->append(batch_at(first, count, state.position), m, y, state.layers[index]);
         backend_->add(h, y, size_t{count} * model_->hidden);
+        if (mark == marks.end() || first + count != mark->tokens) continue;
+        backend_->wait();
+        const Span fixed = state.layers[index].fixed;
+        std::memcpy(mark->fixed + fixed.offset, fixed.as<std::byte>(), fixed_bytes);
+        ++mark;
     }
     backend_->rms_norm(room_.h, layer.post_norm, room_.m, model_->hidden, model_->norm_eps, tokens);
     run_mlp(index, tokens);

@@ -38,6 +38,13 @@ struct StepState {
     uint32_t position;
 };
 
+/// Where a step leaves a copy of what is fixed in size, as it is after its first `tokens` tokens: laid out as the
+/// session's own.
+struct StepMark {
+    uint32_t tokens;
+    std::byte* fixed;
+};
+
 class Engine {
   public:
     Engine(const EngineOptions& options, std::unique_ptr<Backend> backend);
@@ -47,13 +54,15 @@ class Engine {
     Backend& backend() { return *backend_; }
     const Model& model() const { return *model_; }
     fm_engine_info info() const;
-    /// Of weights, experts and top-k: states of engines with equal keys are exchangeable.
-    uint64_t state_key() const;
+    /// Of weights, experts, top-k and `program`: states of engines with equal keys are exchangeable.
+    uint64_t state_key(const std::string& program) const;
     ReadCounters read_counters() const { return reader_ ? reader_->counters() : ReadCounters{}; }
 
     /// Runs up to kChunkTokens tokens through the model, layer by layer; keep_going is asked before each layer with
     /// the number of layers done. Throws; the caller then owns the question what the state is worth.
-    void step(const StepState& state, const int32_t* tokens, uint32_t count, const StepOutput& output,
+    /// `marks`, in ascending order, cost no reads: only the mixers' batches end there.
+    void step(const StepState& state, const int32_t* tokens, uint32_t count, const std::vector<StepMark>& marks,
+              const StepOutput& output,
               const std::function<bool(uint32_t)>& keep_going);
     /// Sizes the room for steps of up to `tokens` tokens and `logit_rows` rows of logits at a time.
     void reserve(uint32_t tokens, uint32_t logit_rows);
@@ -75,7 +84,7 @@ class Engine {
     };
 
     void tabulate_ropes(uint32_t position, uint32_t tokens);
-    void run_layer(const StepState& state, uint32_t index, uint32_t tokens);
+    void run_layer(const StepState& state, uint32_t index, uint32_t tokens, const std::vector<StepMark>& marks);
     void run_mlp(uint32_t index, uint32_t tokens);
     void write_logits(uint32_t count, const StepOutput& output);
     Batch batch_at(uint32_t first, uint32_t count, uint32_t position);

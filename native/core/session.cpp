@@ -4,18 +4,11 @@
 #include <chrono>
 #include <cstring>
 
-#include "core/hash.h"
-
 namespace flashmoe {
 namespace {
 
-struct StateHeader {
-    char magic[8];
-    uint32_t version, length;
-    uint64_t key, payload_bytes, payload_hash;
-};
-constexpr char kMagic[8] = {'F', 'M', 'S', 'T', 'A', 'T', 'E', '\n'};
-constexpr uint32_t kVersion = 1;
+/// What copies of fixed state may take, within 2 to 16 of them.
+constexpr uint64_t kMarkMemory = 512u << 20;
 
 fm_step_stats stats_since(const Engine& engine, const ReadCounters& before,
                           std::chrono::steady_clock::time_point start, size_t tokens) {
@@ -99,7 +92,7 @@ fm_step_stats Session::decode(int32_t token) {
     const ReadCounters before = engine_->read_counters();
     const auto start = std::chrono::steady_clock::now();
     logits_.resize(engine_->model().vocab);
-    run_chunk(&token, 1, {.last_logits = logits_.data()}, [](uint32_t) { return true; });
+    run_chunk(&token, 1, false, {.last_logits = logits_.data()}, [](uint32_t) { return true; });
     return stats_since(*engine_, before, start, 1);
 }
 
@@ -127,32 +120,42 @@ void Session::run(const int32_t* tokens, size_t count, float* logits, float* con
         const StepOutput output{.last_logits = done + chunk == count ? last.data() : nullptr,
                                 .logits = logits != nullptr ? logits + done * model.vocab : nullptr,
                                 .hidden = hidden != nullptr ? hidden_rows.data() : nullptr};
-        run_chunk(tokens + done, chunk, output, [&](uint32_t layers_done) {
+        run_chunk(tokens + done, chunk, true, output, [&](uint32_t layers_done) {
             return !progress || progress(done + uint64_t{chunk} * layers_done / layers, count);
         });
         done += chunk;
+        // Those of before are no longer the last token's, should the next chunk fail.
+        logits_.clear();
     }
     logits_ = std::move(last);
     if (progress) progress(count, count);
 }
 
-void Session::run_chunk(const int32_t* tokens, uint32_t count, const StepOutput& output,
+void Session::run_chunk(const int32_t* tokens, uint32_t count, bool can_fail, const StepOutput& output,
                         const std::function<bool(uint32_t)>& keep_going) {
     // The planes roll back by themselves: what lies beyond length_ is never read. Recurrent state is copied aside,
-    // except for a single token, where the copy would cost as much as the step's own traffic.
+    // except in decoding, where the copy would cost as much as the step's own traffic.
     PageMemory aside;
-    if (count > 1 && fixed_bytes_ != 0) {
+    if (can_fail && fixed_bytes_ != 0) {
         aside = PageMemory(fixed_bytes_);
         std::memcpy(aside.data(), fixed_.data(), fixed_bytes_);
     }
+    std::vector<std::shared_ptr<Mark>> marks;
+    std::vector<StepMark> places;
+    for (const uint32_t length : asked_marks_) {
+        if (length <= length_ || length > length_ + count) continue;
+        marks.push_back(new_mark(length));
+        places.push_back({length - length_, marks.back()->fixed.data()});
+    }
     try {
-        engine_->step({layers_, length_}, tokens, count, output, keep_going);
+        engine_->step({layers_, length_}, tokens, count, places, output, keep_going);
     } catch (...) {
         if (aside.size() != 0) std::memcpy(fixed_.data(), aside.data(), fixed_bytes_);
         else if (fixed_bytes_ != 0) valid_ = false;
         throw;
     }
     length_ += count;
+    for (auto& mark : marks) keep(std::move(mark));
 }
 
 const std::vector<float>& Session::logits() const {
@@ -162,10 +165,89 @@ const std::vector<float>& Session::logits() const {
 }
 
 void Session::reset() {
+    unpinned(0);
     length_ = 0;
     valid_ = true;
     logits_.clear();
+    marks_.clear();
     std::memset(fixed_.data(), 0, fixed_bytes_);
+}
+
+void Session::mark_at(std::vector<uint32_t> lengths) {
+    std::sort(lengths.begin(), lengths.end());
+    lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
+    asked_marks_ = std::move(lengths);
+}
+
+void Session::mark() {
+    usable();
+    auto mark = new_mark(length_);
+    std::memcpy(mark->fixed.data(), fixed_.data(), fixed_bytes_);
+    mark->logits = logits_;
+    keep(std::move(mark));
+}
+
+std::shared_ptr<Mark> Session::new_mark(uint32_t length) const {
+    return std::make_shared<Mark>(Mark{.length = length, .fixed = PageMemory(fixed_bytes_), .logits = {}});
+}
+
+/// Where there is no room for all, the one goes whose loss costs the fewest tokens; the first and the newest stay.
+void Session::keep(std::shared_ptr<const Mark> mark) {
+    const auto at = std::lower_bound(marks_.begin(), marks_.end(), mark->length,
+                                     [](const auto& other, uint32_t length) { return other->length < length; });
+    if (at != marks_.end() && (*at)->length == mark->length) {
+        *at = std::move(mark);
+        return;
+    }
+    marks_.insert(at, std::move(mark));
+    const size_t most = fixed_bytes_ == 0 ? 16 : std::clamp<size_t>(kMarkMemory / fixed_bytes_, 2, 16);
+    if (marks_.size() <= most) return;
+    size_t least = 1;
+    for (size_t i = 1; i + 1 < marks_.size(); ++i) {
+        const auto loss = [&](size_t index) { return marks_[index]->length - marks_[index - 1]->length; };
+        if (loss(i) < loss(least)) least = i;
+    }
+    marks_.erase(marks_.begin() + static_cast<long>(least));
+}
+
+const Mark* Session::mark_of(uint32_t length) const {
+    for (const auto& mark : marks_) {
+        if (mark->length == length) return mark.get();
+    }
+    return nullptr;
+}
+
+uint32_t Session::reachable(uint32_t limit) const {
+    if (fixed_bytes_ == 0) return std::min(limit, length_);
+    if (valid_ && length_ <= limit) return length_;
+    uint32_t reached = 0;
+    for (const auto& mark : marks_) {
+        if (mark->length <= limit) reached = mark->length;
+    }
+    return reached;
+}
+
+void Session::unpinned(uint32_t length) const {
+    if (length < pinned_.load()) fail(FM_ENGINE, "the state is being saved; wait for that");
+}
+
+void Session::rewind(uint32_t length) {
+    if (length == length_ && valid_) return;
+    if (length == 0) return reset();
+    unpinned(length);
+    const Mark* mark = mark_of(length);
+    if (length > length_ || (mark == nullptr && fixed_bytes_ != 0)) {
+        fail(FM_ENGINE, "the state can't be gone back to at ", length, " tokens");
+    }
+    if (mark != nullptr) {
+        std::memcpy(fixed_.data(), mark->fixed.data(), fixed_bytes_);
+        logits_ = mark->logits;
+    } else {
+        logits_.clear();
+    }
+    length_ = length;
+    valid_ = true;
+    std::erase_if(marks_, [&](const auto& other) { return other->length > length; });
 }
 
 template <typename Visit> void Session::for_each_part(uint32_t length, Visit&& visit) const {
@@ -192,61 +274,48 @@ std::unique_ptr<Session> Session::fork() const {
     return copy;
 }
 
-size_t Session::save_size() const {
-    usable();
-    size_t bytes = sizeof(StateHeader) + logits_.size() * sizeof(float);
-    for_each_part(length_, [&](const std::byte*, size_t part) { bytes += part; });
-    return bytes;
-}
-
-void Session::save(uint8_t* bytes, size_t size) const {
-    if (size != save_size()) fail(FM_ENGINE, "the state takes ", save_size(), " bytes, not ", size);
-    uint8_t* at = bytes + sizeof(StateHeader);
-    const auto put = [&](const void* from, size_t part) {
-        if (part != 0) std::memcpy(at, from, part);
-        at += part;
-    };
-    put(logits_.data(), logits_.size() * sizeof(float));
-    for_each_part(length_, put);
-    const size_t payload = size - sizeof(StateHeader);
-    StateHeader header{.magic = {},
-                       .version = kVersion,
-                       .length = length_,
-                       .key = engine_->state_key(),
-                       .payload_bytes = payload,
-                       .payload_hash = hash_bytes(bytes + sizeof(StateHeader), payload)};
-    std::memcpy(header.magic, kMagic, sizeof kMagic);
-    std::memcpy(bytes, &header, sizeof header);
-}
-
-void Session::restore(const uint8_t* bytes, size_t size) {
-    StateHeader header;
-    if (size < sizeof header) fail(FM_ENGINE, "saved state: ", size, " bytes are too few");
-    std::memcpy(&header, bytes, sizeof header);
-    if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0 || header.version != kVersion) {
-        fail(FM_ENGINE, "saved state: not of this version");
+void Session::restore(const std::string& path, const StateIdentity& identity, const StateProgress& progress) {
+    unpinned(0);
+    if (identity.count == 0) fail(FM_ENGINE, "a saved state has at least one token");
+    if (identity.count > max_tokens_) {
+        fail(FM_CONTEXT, "saved state: ", identity.count, " tokens exceed the session's context of ", max_tokens_);
     }
-    if (header.key != engine_->state_key()) fail(FM_ENGINE, "saved state: of another model, quantisation or top-k");
-    if (header.length > max_tokens_) {
-        fail(FM_CONTEXT, "saved state: ", header.length, " tokens exceed the session's context of ", max_tokens_);
+    std::vector<StatePart> parts;
+    for_each_part(identity.count, [&](std::byte* at, size_t bytes) { parts.push_back({at, bytes}); });
+    bool touched = false;
+    try {
+        read_state_file(path, identity, parts, [&] { touched = true; }, progress);
+    } catch (...) {
+        if (touched) reset();
+        throw;
     }
-    const size_t logit_bytes = header.length == 0 ? 0 : size_t{engine_->model().vocab} * sizeof(float);
-    size_t expected = logit_bytes;
-    for_each_part(header.length, [&](const std::byte*, size_t part) { expected += part; });
-    const uint8_t* payload = bytes + sizeof header;
-    if (header.payload_bytes != expected || size - sizeof header != expected ||
-        header.payload_hash != hash_bytes(payload, expected)) {
-        fail(FM_ENGINE, "saved state: damaged");
-    }
-    logits_.resize(logit_bytes / sizeof(float));
-    const auto take = [&](void* to, size_t part) {
-        if (part != 0) std::memcpy(to, payload, part);
-        payload += part;
-    };
-    take(logits_.data(), logit_bytes);
-    for_each_part(header.length, take);
-    length_ = header.length;
+    length_ = identity.count;
     valid_ = true;
+    logits_.clear();
+    marks_.clear();
+    mark();
+}
+
+Snapshot::Snapshot(std::shared_ptr<Session> session, uint32_t length) : session_(std::move(session)), length_(length) {
+    for (const auto& mark : session_->marks_) {
+        if (mark->length == length) mark_ = mark;
+    }
+    if (length == 0 || length > session_->length_ || (mark_ == nullptr && session_->fixed_bytes_ != 0)) {
+        fail(FM_ENGINE, "there is no mark at ", length, " tokens to save");
+    }
+    uint32_t none = 0;
+    if (!session_->pinned_.compare_exchange_strong(none, length)) fail(FM_ENGINE, "the state is being saved already");
+}
+
+uint64_t Snapshot::save(const std::string& path, const int32_t* tokens, uint64_t key,
+                        const StateProgress& progress) const {
+    std::vector<StatePart> parts;
+    session_->for_each_part(length_, [&](std::byte* at, size_t bytes) {
+        // Below the start it wraps around to far beyond the end.
+        const auto offset = reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(session_->fixed_.data());
+        parts.push_back({offset < session_->fixed_bytes_ ? mark_->fixed.data() + offset : at, bytes});
+    });
+    return write_state_file(path, {key, tokens, length_}, parts, progress);
 }
 
 } // namespace flashmoe

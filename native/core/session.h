@@ -1,14 +1,24 @@
 // One conversation's state: caches, recurrent state, logits after its last token, its random sequence.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "core/engine.h"
 #include "core/sampler.h"
+#include "core/state_file.h"
 
 namespace flashmoe {
+
+/// A length at which the state can be gone back to. Planes are cut back for nothing; what is fixed in size is a copy.
+struct Mark {
+    uint32_t length;
+    PageMemory fixed;
+    /// Empty where only the state is known.
+    std::vector<float> logits;
+};
 
 class Session {
   public:
@@ -21,6 +31,16 @@ class Session {
     const Engine& engine() const { return *engine_; }
     uint32_t length() const { return length_; }
 
+    /// Lengths at which later prefills leave a mark; replaces the ones asked for before.
+    void mark_at(std::vector<uint32_t> lengths);
+    /// A mark here, with logits.
+    void mark();
+    /// The largest length up to `limit` that rewind() takes.
+    uint32_t reachable(uint32_t limit) const;
+    /// Back to a mark, to the present length, to 0, or anywhere where no layer's state is fixed in size. Also after a
+    /// failure that left the state unusable.
+    void rewind(uint32_t length);
+
     fm_step_stats prefill(const int32_t* tokens, size_t count, const Progress& progress);
     fm_step_stats decode(int32_t token);
     void evaluate(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress);
@@ -31,18 +51,24 @@ class Session {
 
     void reset();
     std::unique_ptr<Session> fork() const;
-    size_t save_size() const;
-    void save(uint8_t* bytes, size_t size) const;
-    void restore(const uint8_t* bytes, size_t size);
+    /// Makes the state that of a file: leaves a mark at its length, forgets all others, has no logits. When it throws
+    /// the state is as before or, where the file's damage showed late, empty.
+    void restore(const std::string& path, const StateIdentity& identity, const StateProgress& progress);
 
   private:
+    friend class Snapshot;
     void check(const int32_t* tokens, size_t count) const;
     void usable() const;
     void run(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress);
-    void run_chunk(const int32_t* tokens, uint32_t count, const StepOutput& output,
+    /// can_fail: the state is as before when it throws.
+    void run_chunk(const int32_t* tokens, uint32_t count, bool can_fail, const StepOutput& output,
                    const std::function<bool(uint32_t)>& keep_going);
     /// Calls visit(pointer, bytes) for each part of the state that `length` tokens fill.
     template <typename Visit> void for_each_part(uint32_t length, Visit&& visit) const;
+    void keep(std::shared_ptr<const Mark> mark);
+    std::shared_ptr<Mark> new_mark(uint32_t length) const;
+    const Mark* mark_of(uint32_t length) const;
+    void unpinned(uint32_t length) const;
 
     std::shared_ptr<Engine> engine_;
     uint32_t max_tokens_, length_ = 0;
@@ -51,9 +77,33 @@ class Session {
     std::vector<LayerState> layers_;
     uint64_t fixed_bytes_ = 0;
     std::vector<float> logits_;
+    /// By length.
+    std::vector<std::shared_ptr<const Mark>> marks_;
+    std::vector<uint32_t> asked_marks_;
+    /// Tokens of the state that a snapshot reads; 0 = none does.
+    std::atomic<uint32_t> pinned_{0};
     Sampler sampler_;
     /// False after a failure that left recurrent state half advanced.
     bool valid_ = true;
+};
+
+/// The state at a length of a session, for writing it out while the session goes on: steps only append. Until it is
+/// gone the session can't go back below that length.
+class Snapshot {
+  public:
+    /// Throws FM_ENGINE where rewind() wouldn't take the length, or another snapshot is out.
+    Snapshot(std::shared_ptr<Session> session, uint32_t length);
+    ~Snapshot() { session_->pinned_.store(0); }
+    Snapshot(const Snapshot&) = delete;
+    Snapshot& operator=(const Snapshot&) = delete;
+
+    /// From any thread. `tokens` are as many as the length; see write_state_file.
+    uint64_t save(const std::string& path, const int32_t* tokens, uint64_t key, const StateProgress& progress) const;
+
+  private:
+    std::shared_ptr<Session> session_;
+    uint32_t length_;
+    std::shared_ptr<const Mark> mark_;
 };
 
 } // namespace flashmoe

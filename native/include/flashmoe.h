@@ -29,6 +29,7 @@ typedef struct fm_error {
 
 typedef struct fm_engine fm_engine;
 typedef struct fm_session fm_session;
+typedef struct fm_snapshot fm_snapshot;
 
 typedef struct fm_engine_options {
     const char *model_dir;   /* model_weights.{bin,json} */
@@ -92,7 +93,7 @@ void fm_session_close(fm_session *session);
 uint32_t fm_session_length(const fm_session *session);
 
 /* Appends tokens; leaves the last position's logits. On failure the session is as before the failing chunk when
- * its state can be rolled back, otherwise every further step says FM_ENGINE until reset or restore. */
+ * its state can be rolled back, otherwise every further step says FM_ENGINE until reset, rewind or restore. */
 fm_status fm_session_prefill(fm_session *session, const int32_t *tokens, size_t count, fm_progress progress,
                              void *user, fm_step_stats *stats, fm_error *error);
 fm_status fm_session_decode(fm_session *session, int32_t token, fm_step_stats *stats, fm_error *error);
@@ -107,13 +108,37 @@ fm_status fm_session_logits(const fm_session *session, float *logits, fm_error *
 void fm_session_seed(fm_session *session, uint64_t seed);
 fm_status fm_session_sample(fm_session *session, const fm_sampling *sampling, int32_t *token, fm_error *error);
 
-void fm_session_reset(fm_session *session);
+/* Back to empty; refused only while a snapshot is out. */
+fm_status fm_session_reset(fm_session *session, fm_error *error);
 fm_status fm_session_fork(const fm_session *session, fm_session **fork, fm_error *error);
 
-/* State as bytes: KV, recurrent state, logits. Not the seed. Bytes from another model or version are refused. */
-fm_status fm_session_save_size(const fm_session *session, size_t *bytes, fm_error *error);
-fm_status fm_session_save(const fm_session *session, uint8_t *bytes, size_t size, fm_error *error);
-fm_status fm_session_restore(fm_session *session, const uint8_t *bytes, size_t size, fm_error *error);
+/* Going back. A mark is a length that a state can be taken back to: KV is cut off, recurrent state is copied. */
+
+/* Lengths at which later prefills leave a mark, at no further reads; replaces those asked for before. */
+fm_status fm_session_mark_at(fm_session *session, const uint32_t *lengths, size_t count, fm_error *error);
+/* A mark at the present length, with logits. Where memory for marks is short, others go. */
+fm_status fm_session_mark(fm_session *session, fm_error *error);
+/* The largest length up to `limit` that fm_session_rewind takes: marks, the present length, 0; any where no state is
+ * recurrent. */
+uint32_t fm_session_reachable(const fm_session *session, uint32_t limit);
+/* Leaves logits only where the mark has them. Also mends a session whose state was lost. */
+fm_status fm_session_rewind(fm_session *session, uint32_t length, fm_error *error);
+
+/* States in files. `program` names what computed them: with model, quantisation and top-k it makes the key under
+ * which a file is written and taken back. */
+uint64_t fm_engine_state_key(const fm_engine *engine, const char *program);
+
+/* Reads the state at a mark while the session goes on; until it is freed the session can't go back below it. */
+fm_status fm_snapshot_take(fm_session *session, uint32_t length, fm_snapshot **snapshot, fm_error *error);
+/* From any thread. Creates `path` with the `length` tokens and their state; on failure it is taken away again. */
+fm_status fm_snapshot_save(const fm_snapshot *snapshot, const int32_t *tokens, const char *program, const char *path,
+                           fm_progress progress, void *user, uint64_t *bytes, fm_error *error);
+void fm_snapshot_free(fm_snapshot *snapshot);
+
+/* Makes the state that of a file, which must be of exactly these tokens; no logits. FM_ENGINE for a damaged or foreign
+ * file. On failure the state is as before or empty: fm_session_length tells. */
+fm_status fm_session_restore(fm_session *session, const int32_t *tokens, size_t count, const char *program,
+                             const char *path, fm_progress progress, void *user, fm_error *error);
 
 /* Every kernel of the chosen instruction set against a double-precision reference. Returns the number of checks;
  * fills at most `capacity` of them. */

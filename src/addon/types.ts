@@ -268,10 +268,14 @@ export interface SamplingParams {
 export interface NativeSession {
   /** Tokens in the state. */
   length(): number;
-  /** Appends tokens, layer-major in chunks; leaves the last position's logits. */
+  /**
+   * Appends tokens, layer-major in chunks; leaves the last position's logits. Where it passes one of the lengths
+   * `marks`, the state can be gone back to later; that costs no reads.
+   */
   prefill(
     tokens: Int32Array,
     onProgress: (done: number, total: number) => void,
+    marks?: Uint32Array,
   ): NativeJob<StepStats>;
   /** Appends one token. */
   decode(token: number): NativeJob<StepStats>;
@@ -289,9 +293,22 @@ export interface NativeSession {
   reset(): void;
   /** An independent copy of the state; both go on from here. */
   fork(): NativeSession;
-  /** The state as bytes, and back; for the prefix cache. */
-  save(): Uint8Array;
-  restore(bytes: Uint8Array): void;
+  /** A mark at the present length, with logits. Memory for marks is bounded: others may go for it. */
+  mark(): void;
+  /** The largest length up to `limit` that rewind takes: marks, the present length, 0; any where no state is recurrent. */
+  reachable(limit: number): number;
+  /** Back to that length. Logits are there only if the mark has them. */
+  rewind(length: number): void;
+  /**
+   * Writes the state at the mark of tokens.length to `path`, which must not exist, and returns its bytes. Runs beside
+   * later steps; until it is over the session can't go back below that length.
+   */
+  save(tokens: Int32Array, program: string, path: string): NativeJob<number>;
+  /**
+   * Makes the state that of a file, if it is of exactly these tokens, this model, top-k and `program`; leaves no logits.
+   * When it fails the state is as before or empty: length() tells.
+   */
+  restore(tokens: Int32Array, program: string, path: string): NativeJob<void>;
   close(): void;
 }
 
@@ -299,12 +316,14 @@ export interface NativeEngine {
   info(): EngineInfo;
   /** `maxTokens`: context to reserve address space for; ERR_CONTEXT when the memory isn't there. */
   createSession(maxTokens: number): NativeSession;
+  /** 16 hex digits: equal for engines whose saved states are exchangeable. */
+  stateKey(program: string): string;
   close(): void;
 }
 
 export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
-  readonly contract: 2;
+  readonly contract: 3;
   selfTest(): SelfTest;
   /**
    * Every operation of the Metal backend against double-precision references, on inputs drawn from `seed`.

@@ -8,7 +8,9 @@ export interface HomePaths {
   /** An addon built on this machine, and its build log. */
   engine: string;
   logs: string;
-  /** User settings: default model, port. */
+  /** States of prompts that were read, one folder a model; they hold what was asked, so 0700. */
+  prompts: string;
+  /** User settings: default model, port, room for states of prompts. */
   settings: string;
 }
 
@@ -36,6 +38,7 @@ export function homePaths(home: string): HomePaths {
     models: join(home, 'models'),
     engine: join(home, 'engine'),
     logs: join(home, 'logs'),
+    prompts: join(home, 'prompts'),
     settings: join(home, 'settings.json'),
   };
 }

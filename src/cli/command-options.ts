@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { FlashmoeError } from '../base/errors.js';
+import { isGigabytes } from './settings.js';
 
 type Example = readonly [command: string, what: string];
 
@@ -43,6 +44,14 @@ export function temperature(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !(value >= 0 && value <= 5)) {
     throw new InvalidArgumentError('It is not a number from 0 to 5');
+  }
+  return value;
+}
+
+export function gigabytes(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !isGigabytes(value)) {
+    throw new InvalidArgumentError('It is not a number of GB');
   }
   return value;
 }

@@ -2,13 +2,13 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import type { HomePaths } from '../base/paths.js';
-import { openEngine } from '../engine/open-engine.js';
+import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine } from '../engine/types.js';
 import type { Quant } from '../installer/events.js';
 import type { CliContext } from './context.js';
 import { nativeAddon } from './native.js';
 import { listInstallations, type Installation } from './installations.js';
-import { readSettings, type Settings } from './settings.js';
+import { DEFAULT_PROMPT_CACHE_GB, readSettings, type Settings } from './settings.js';
 
 export type Ready = Installation & { manifest: NonNullable<Installation['manifest']> };
 
@@ -82,15 +82,22 @@ function known(ready: readonly Ready[]): string {
   return ready.length === 0 ? '' : `; here are ${ready.map(({ id }) => id).join(', ')}`;
 }
 
+export interface OpenChoices {
+  expertsPerToken?: number | null;
+  /** States of prompts are kept below the home, as many GB as given or as the settings say. */
+  promptCache?: { gigabytes: number | null };
+}
+
 /** Throws what the engine has against the files. The caller closes it. */
-export function openEngineOf(
+export async function openEngineOf(
   context: CliContext,
   { id, paths, manifest }: Ready,
   signal: AbortSignal,
-  expertsPerToken: number | null = null,
+  { expertsPerToken = null, promptCache }: OpenChoices = {},
 ): Promise<Engine> {
   return openEngine({
     ...(expertsPerToken === null ? {} : { expertsPerToken }),
+    ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
     addon: nativeAddon(context),
     id,
     modelDir: paths.root,
@@ -99,4 +106,19 @@ export function openEngineOf(
     ioThreads: IO_THREADS,
     signal,
   });
+}
+
+async function promptStates(
+  context: CliContext,
+  gigabytes: number | null,
+): Promise<NonNullable<OpenEngineOptions['states']>> {
+  const { home, host, version } = context;
+  const { promptCacheGB = DEFAULT_PROMPT_CACHE_GB } = await readSettings(home.settings);
+  return {
+    root: home.prompts,
+    maxBytes: (gigabytes ?? promptCacheGB) * 1e9,
+    version,
+    now: () => host.now(),
+    notice: (error) => context.note(error.message),
+  };
 }

@@ -13,7 +13,12 @@ export interface Settings {
   /** The other server of two tiers, and its model. */
   fastUpstream?: string;
   fastModel?: string;
+  /** GB of disk for states of prompts; 0 = none are kept. */
+  promptCacheGB?: number;
 }
+
+/** Some ten long prompts of the largest model. */
+export const DEFAULT_PROMPT_CACHE_GB = 8;
 
 /** {} when there is no file; ERR_HOME when there is one that can't be understood. */
 export async function readSettings(path: string): Promise<Settings> {
@@ -36,7 +41,8 @@ export async function readSettings(path: string): Promise<Settings> {
     throw bad('not JSON');
   }
   if (typeof value !== 'object' || value === null) throw bad('not an object');
-  const { model, quant, port, fastUpstream, fastModel } = value as Record<string, unknown>;
+  const { model, quant, port, promptCacheGB } = value as Record<string, unknown>;
+  const { fastUpstream, fastModel } = value as Record<string, unknown>;
   if (model !== undefined && typeof model !== 'string') throw bad('`model` is not a text');
   if (quant !== undefined && quant !== '4bit' && quant !== '2bit') {
     throw bad('`quant` is neither 4bit nor 2bit');
@@ -45,12 +51,16 @@ export async function readSettings(path: string): Promise<Settings> {
   for (const [name, text] of Object.entries({ fastUpstream, fastModel })) {
     if (text !== undefined && typeof text !== 'string') throw bad(`\`${name}\` is not a text`);
   }
+  if (promptCacheGB !== undefined && !isGigabytes(promptCacheGB)) {
+    throw bad('`promptCacheGB` is not a number from 0 to 100000');
+  }
   return {
     ...(typeof fastUpstream === 'string' ? { fastUpstream } : {}),
     ...(typeof fastModel === 'string' ? { fastModel } : {}),
     ...(model === undefined ? {} : { model }),
     ...(quant === undefined ? {} : { quant }),
     ...(port === undefined ? {} : { port }),
+    ...(promptCacheGB === undefined ? {} : { promptCacheGB }),
   };
 }
 
@@ -62,4 +72,8 @@ export async function changeSettings(path: string, change: Settings): Promise<vo
 
 export function isPort(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 65_535;
+}
+
+export function isGigabytes(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value <= 100_000;
 }

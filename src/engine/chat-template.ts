@@ -18,6 +18,12 @@ export interface Prompt {
   ids: number[];
 }
 
+const EXAMPLE = [
+  { role: 'system', content: 'an instruction' },
+  { role: 'user', content: 'a question' },
+  { role: 'assistant', content: 'the answer, in full' },
+];
+
 export class ChatTemplate {
   readonly #template: ParsedTemplate;
   readonly #control: ControlText;
@@ -61,22 +67,40 @@ export class ChatTemplate {
     };
   }
 
+  /** As prompt(), but null where the template refuses. */
+  tryPrompt(request: Pick<ChatRequest, 'messages' | 'tools' | 'thinking'>): Prompt | null {
+    try {
+      return this.prompt(request);
+    } catch (thrown) {
+      if (thrown instanceof FlashmoeError && thrown.code === 'ERR_TEMPLATE') return null;
+      throw thrown;
+    }
+  }
+
   /** The control token the template writes behind an assistant's text: a model says it to end its turn. */
   endOfTurn(): number | null {
-    const said = 'the answer, in full';
-    const messages = [
-      { role: 'user', content: 'a question' },
-      { role: 'assistant', content: said },
-    ];
+    return this.#tokensBehind(EXAMPLE.slice(1)).at(-1) ?? null;
+  }
+
+  /** The control tokens the template writes behind the texts of messages, whoever's they are. */
+  turnEnds(): ReadonlySet<number> {
+    const behind = [...this.#tokensBehind(EXAMPLE), ...this.#tokensBehind(EXAMPLE.slice(1))];
+    return new Set(behind.filter((id) => id !== null));
+  }
+
+  /** Empty for a template that wants more than this for an example. */
+  #tokensBehind(messages: typeof EXAMPLE): (number | null)[] {
     let rendered: string;
     try {
       rendered = this.#render({ messages, add_generation_prompt: false });
-    } catch {
-      // A template that wants more than this for an example; the configs name the token, too.
-      return null;
+    } catch (thrown) {
+      if (thrown instanceof FlashmoeError) return [];
+      throw thrown;
     }
-    const at = rendered.lastIndexOf(said);
-    return at < 0 ? null : this.#control.tokenAt(rendered, at + said.length);
+    return messages.map(({ content }) => {
+      const at = rendered.lastIndexOf(content);
+      return at < 0 ? null : this.#control.tokenAt(rendered, at + content.length);
+    });
   }
 
   #render(items: Record<string, unknown>): string {

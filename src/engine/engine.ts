@@ -12,9 +12,11 @@ import { allBut, Constraint } from './grammar/constraint.js';
 import { GrammarHost } from './grammar/host.js';
 import { answerTag } from './grammar/tags.js';
 import { tokenLogprob } from './logprobs.js';
-import { Session, type PrefillEvent } from './session.js';
+import { Session, type MarksOf, type PrefillEvent } from './session.js';
+import type { StateStore } from './state-store.js';
 import { TokenBias } from './token-bias.js';
 import type { Tokenizer } from './tokenizer.js';
+import { turnMarks } from './turns.js';
 import type {
   AnswerRequest,
   ChatRequest,
@@ -35,6 +37,8 @@ export interface LocalEngineParts {
   tokenizer: Tokenizer;
   template: ChatTemplate;
   settings: GenerationSettings;
+  /** null: states live and go with the process. */
+  store: StateStore | null;
   model: LoadedModel;
 }
 
@@ -43,6 +47,7 @@ export class LocalEngine implements Engine {
   readonly #session: Session;
   readonly #format: OutputFormat;
   readonly #grammar: GrammarHost;
+  readonly #turnEnds: ReadonlySet<number>;
   /** A request is counted before it is answered; its prompt is made once. */
   readonly #prompts = new WeakMap<AnswerRequest, Prompt>();
   readonly #closing = new AbortController();
@@ -51,8 +56,9 @@ export class LocalEngine implements Engine {
 
   constructor(private readonly parts: LocalEngineParts) {
     this.model = parts.model;
-    this.#session = new Session(parts.session);
+    this.#session = new Session(parts.session, parts.store);
     this.#format = outputFormat(parts.template.source);
+    this.#turnEnds = parts.template.turnEnds();
     const { tokenizer, settings } = parts;
     const { markers } = this.#format;
     const hidden = tokenizer.controlTokens.filter(
@@ -104,6 +110,7 @@ export class LocalEngine implements Engine {
     const asked: Asked = {
       ...request,
       maxTokens: request.maxTokens ?? Infinity,
+      marksOf: (cached) => this.#marks(request, ids, cached),
       ...(constraint === null ? {} : { constraint, inReasoning: () => answer.inReasoning }),
     };
     for await (const event of this.#tokens(ids, asked, timings, signal)) {
@@ -142,7 +149,8 @@ export class LocalEngine implements Engine {
       reasoningTokens: 0,
     };
     const timings = noTime();
-    for await (const event of this.#tokens(tokens, request, timings, signal)) {
+    const asked: Asked = { ...request, marksOf: () => [] };
+    for await (const event of this.#tokens(tokens, asked, timings, signal)) {
       if (event.type === 'prefilled') usage.cachedTokens = event.cachedTokens;
       else if (event.type === 'prefill') yield event;
       else {
@@ -159,7 +167,7 @@ export class LocalEngine implements Engine {
     this.#closing.abort(new FlashmoeError('ERR_INTERRUPTED', 'the engine is closing'));
     await this.#running;
     await this.#grammar.close();
-    this.#session.close();
+    await this.#session.close();
     this.parts.native.close();
   }
 
@@ -176,7 +184,7 @@ export class LocalEngine implements Engine {
     try {
       throwIfAborted(signal);
       if (limit <= 0) return;
-      yield* this.#session.prefill(prompt, timings, signal);
+      yield* this.#session.prefill(prompt, asked.marksOf, timings, signal);
       if (asked.again === true) this.#session.keep();
       const sampling = { ...this.parts.settings.sampling, ...asked.sampling };
       const bias = new TokenBias(sampling);
@@ -196,6 +204,7 @@ export class LocalEngine implements Engine {
         await this.#session.decode(id, timings);
       }
     } finally {
+      this.#session.persist();
       leave();
     }
   }
@@ -228,6 +237,17 @@ export class LocalEngine implements Engine {
     const made = this.#prompts.get(request) ?? this.parts.template.prompt(request);
     this.#prompts.set(request, made);
     return made;
+  }
+
+  /** Of a prompt that is read from `cached` on. */
+  #marks(request: AnswerRequest, ids: readonly number[], cached: number): number[] {
+    if ('prompt' in request) return [];
+    return turnMarks(ids, this.#turnEnds, cached, () => {
+      const answer = { role: 'assistant' as const, content: 'answer' };
+      const question = { role: 'user' as const, content: 'question' };
+      const messages = [...request.messages, answer, question];
+      return this.parts.template.tryPrompt({ ...request, messages })?.ids ?? null;
+    });
   }
 
   #plainPrompt(prompt: string | number[]): Prompt {
@@ -280,6 +300,7 @@ export class LocalEngine implements Engine {
 /** What both kinds of generation ask of the loop. */
 type Asked = Pick<ChatRequest, 'sampling' | 'topLogprobs' | 'again'> & {
   maxTokens: number;
+  marksOf: MarksOf;
   constraint?: Constraint;
   inReasoning?: () => boolean;
 };

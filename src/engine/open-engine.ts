@@ -7,12 +7,15 @@ import { loadChatTemplate } from './chat-template.js';
 import { LocalEngine } from './engine.js';
 import { loadGenerationSettings } from './generation-settings.js';
 import { openNative, type OpenNativeOptions, readOrigin } from './open-native.js';
+import { StateStore, type StateStoreOptions } from './state-store.js';
 import { loadTokenizer } from './tokenizer.js';
 import type { Engine } from './types.js';
 
 export interface OpenEngineOptions extends Omit<OpenNativeOptions, 'tokenLimit'> {
   /** Tokens. ERR_CONTEXT when memory doesn't allow it; absent: the model's limit, or what memory allows of it. */
   contextLength?: number;
+  /** Where states of prompts are kept; absent: nowhere. */
+  states?: Omit<StateStoreOptions, 'id' | 'program'> & { version: string };
 }
 
 /** What an engine runs on where nobody chose: the GPU of a Mac with Apple silicon, else the CPU. */
@@ -37,6 +40,7 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
     return new LocalEngine({
       native,
       session,
+      store: await openStore(options, native),
       vocabSize: info.vocabSize,
       tokenizer,
       template,
@@ -57,6 +61,18 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
     native.close();
     throw error;
   }
+}
+
+async function openStore(
+  { states, id }: OpenEngineOptions,
+  native: NativeEngine,
+): Promise<StateStore | null> {
+  if (states === undefined || states.maxBytes <= 0) return null;
+  const { backend, stateBytes, kvBytesPerToken } = native.info();
+  // Another version may compute other values from the same tokens.
+  const program = `flashmoe ${states.version} ${backend}`;
+  const bytesOf = (tokens: number): number => stateBytes + tokens * (kvBytesPerToken + 4) + 4096;
+  return StateStore.open({ ...states, id, program }, native.stateKey(program), bytesOf);
 }
 
 /** Below this a chat with tools has no room to answer: better to say so than to start. */

@@ -196,8 +196,9 @@ test('wrong arguments are errors with a code, not crashes', async () => {
     () => session.prefill([1, 2] as unknown as Int32Array, noProgress),
     () => session.decode('x' as unknown as number),
     () => session.sample({ ...GREEDY, temperature: NaN }),
-    () => session.restore(new Uint8Array(100)),
-    () => session.restore('' as unknown as Uint8Array),
+    () => session.rewind(7),
+    () => session.save(Int32Array.of(1, 2, 3), 'test', '/nowhere/x'),
+    () => session.restore(Int32Array.of(1), 'test', ''),
     () => engine.createSession(1.5),
     () => engine.createSession(-1),
   ];

@@ -26,6 +26,12 @@ export class FakeSession implements NativeSession {
   /** Set to make the next step wait or fail. */
   beforeStep: ((cancelled: Promise<void>) => Promise<void>) | null = null;
 
+  /** Lengths that can be gone back to, and whether logits are there: a state that is recurrent. */
+  readonly #marks = new Map<number, boolean>();
+  #hasLogits = false;
+  /** A decode failed half way. */
+  #isLost = false;
+
   constructor(private readonly next: NextToken) {}
 
   length(): number {
@@ -35,17 +41,22 @@ export class FakeSession implements NativeSession {
   prefill(
     tokens: Int32Array,
     onProgress: (done: number, total: number) => void,
+    marks = new Uint32Array(),
   ): NativeJob<StepStats> {
     this.prefills.push([...tokens]);
     onProgress(1, tokens.length);
-    return this.#step([...tokens], 1);
+    this.#usable();
+    return this.#step([...tokens], 1, marks);
   }
 
   decode(token: number): NativeJob<StepStats> {
+    this.#usable();
     return this.#step([token], 0.25);
   }
 
   sample(params: SamplingParams): number {
+    this.#usable();
+    if (!this.#hasLogits) throw Object.assign(new Error('no logits'), { code: 'ERR_ENGINE' });
     this.sampled.push(params);
     const hash = createHash('sha256').update(this.state.join()).digest();
     return this.next(this.state) ?? hash.readUInt32LE(0) % 470;
@@ -58,6 +69,29 @@ export class FakeSession implements NativeSession {
   reset(): void {
     this.resets++;
     this.state = [];
+    this.#marks.clear();
+    this.#isLost = false;
+    this.#hasLogits = false;
+  }
+
+  mark(): void {
+    this.#marks.set(this.state.length, this.#hasLogits);
+  }
+
+  reachable(limit: number): number {
+    if (!this.#isLost && this.state.length <= limit) return this.state.length;
+    return Math.max(0, ...[...this.#marks.keys()].filter((length) => length <= limit));
+  }
+
+  rewind(length: number): void {
+    if (length === this.state.length && !this.#isLost) return;
+    if (length === 0) return this.reset();
+    const hasLogits = this.#marks.get(length);
+    if (hasLogits === undefined) throw new Error(`no mark at ${length}`);
+    this.state.length = length;
+    this.#hasLogits = hasLogits;
+    this.#isLost = false;
+    for (const mark of this.#marks.keys()) if (mark > length) this.#marks.delete(mark);
   }
 
   close(): void {
@@ -84,19 +118,35 @@ export class FakeSession implements NativeSession {
     throw new Error('not asked of this session');
   }
 
-  #step(tokens: number[], seconds: number): NativeJob<StepStats> {
+  #usable(): void {
+    if (this.#isLost) throw Object.assign(new Error('lost'), { code: 'ERR_ENGINE' });
+  }
+
+  #step(tokens: number[], seconds: number, marks = new Uint32Array()): NativeJob<StepStats> {
     let cancel = (): void => undefined;
     const cancelled = new Promise<void>((resolve) => (cancel = resolve));
     let isCancelled = false;
     void cancelled.then(() => (isCancelled = true));
     const run = async (): Promise<StepStats> => {
-      // Half a step: what a cancelled or failed one leaves behind is no state of any prompt.
-      this.state.push(...tokens.slice(0, 1), -1);
-      await this.beforeStep?.(cancelled);
-      await Promise.resolve();
-      if (isCancelled) throw Object.assign(new Error('cancelled'), { code: 'ERR_INTERRUPTED' });
-      this.state.splice(-2, 2, ...tokens);
+      const before = this.state;
+      // Half a step: nobody may look at it.
+      this.state = [...before, ...tokens.slice(0, 1), -1];
+      try {
+        await this.beforeStep?.(cancelled);
+        await Promise.resolve();
+        if (isCancelled) throw Object.assign(new Error('cancelled'), { code: 'ERR_INTERRUPTED' });
+      } catch (error) {
+        this.state = before;
+        // As the native session: a chunk of a prompt is rolled back, a single token can't be.
+        this.#isLost = seconds < 1;
+        throw error;
+      }
+      this.state = [...before, ...tokens];
+      this.#hasLogits = true;
       const { length } = tokens;
+      for (const mark of marks) {
+        if (mark > before.length && mark <= this.state.length) this.#marks.set(mark, false);
+      }
       return {
         tokens: length,
         seconds,
@@ -132,6 +182,7 @@ export function fakeAddon(
       addon.opened.push(options);
       const engine = {
         info: () => info,
+        stateKey: () => '0123456789abcdef',
         createSession: (maxTokens: number) => {
           if (maxTokens <= memoryFor) return session;
           throw Object.assign(new Error(`${maxTokens} tokens`), { code: 'ERR_CONTEXT' });

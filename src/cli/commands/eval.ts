@@ -27,7 +27,9 @@ const SUFFIX = '.jsonl';
 export async function evaluateModel(context: CliContext, args: EvalArgs): Promise<number> {
   const skills = await readSkills(args);
   const model = await chooseWidth(context, args.model, args.quant);
-  const engine = await openEngineOf(context, model, context.signal, args.experts);
+  const engine = await openEngineOf(context, model, context.signal, {
+    expertsPerToken: args.experts,
+  });
   const started = context.host.monotonic();
   try {
     const report = await evaluate({

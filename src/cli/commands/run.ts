@@ -27,7 +27,9 @@ export async function run(context: CliContext, args: RunArgs): Promise<number> {
     });
   }
   const model = await chooseInstalled(context, args.model);
-  const engine = await openEngineOf(context, model, context.signal);
+  const engine = await openEngineOf(context, model, context.signal, {
+    promptCache: { gigabytes: null },
+  });
   try {
     await answer(context, engine, requestOf(args, content));
   } finally {

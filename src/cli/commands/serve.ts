@@ -17,6 +17,8 @@ export interface ServeArgs {
   port: number | null;
   fastUpstream: string | null;
   fastModel: string | null;
+  /** GB. */
+  promptCache: number | null;
 }
 
 export async function serve(context: CliContext, args: ServeArgs): Promise<number> {
@@ -32,7 +34,10 @@ export async function serve(context: CliContext, args: ServeArgs): Promise<numbe
     modelId: installed?.id ?? null,
     fast: fastTier(context, args, settings),
     memory: () => ({ process: process.memoryUsage.rss(), machine: context.host.memoryBytes }),
-    load: async (signal) => openEngineOf(context, await choice, signal),
+    load: async (signal) =>
+      openEngineOf(context, await choice, signal, {
+        promptCache: { gigabytes: args.promptCache },
+      }),
     version: context.version,
     now: () => context.host.now(),
     emit: (event) => tell(context, event),

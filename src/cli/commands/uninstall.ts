@@ -1,7 +1,7 @@
 // flashmoe uninstall [MODEL]: shows what would go, with sizes; deletes only with --yes, only what is ours.
 
 import { lstat, rm, rmdir } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatBytesBoth } from '../../base/format.js';
 import { bytesBelow } from '../../installer/disk-budget.js';
@@ -75,13 +75,16 @@ async function whatGoes(context: CliContext, model: string | null): Promise<Goin
       return { installation, removal: await planRemoval(paths, manifest, plan) };
     }),
   );
-  if (model !== null) return { models, others: [], service: null };
+  if (model !== null) {
+    const prompts = installations.map(({ id }) => join(home.prompts, id));
+    return { models, others: await present(prompts), service: null };
+  }
   const manager = await detectServiceManager(host, signal);
   const service = manager === null ? null : await manager.status(SERVER_LABEL, signal);
   const path = service?.installed ? service.definitionPath : null;
   return {
     models,
-    others: await present([home.engine, home.logs, home.settings]),
+    others: await present([home.engine, home.logs, home.prompts, home.settings]),
     service: manager === null || path === null ? null : { manager, path },
   };
 }

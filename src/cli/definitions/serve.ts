@@ -1,13 +1,14 @@
 import { Option, type Command } from 'commander';
-import { examples, modelOption, portNumber } from '../command-options.js';
+import { examples, gigabytes, modelOption, portNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
-interface Flags {
+interface ServeFlags {
   model?: string;
   host?: string;
   port?: number;
   fastUpstream?: string;
   fastModel?: string;
+  promptCache?: number;
 }
 
 export function defineServe(program: Command, open: Open, done: Done): void {
@@ -19,11 +20,18 @@ export function defineServe(program: Command, open: Open, done: Done): void {
     .addOption(new Option('--port <port>', 'port, 0 for any free one').argParser(portNumber))
     .option('--fast-upstream <url>', 'an OpenAI endpoint for quick work, e.g. of Ollama')
     .option('--fast-model <name>', 'its model (default: the first it lists)')
-    .action(async (flags: Flags) => {
+    .addOption(
+      new Option(
+        '--prompt-cache <GB>',
+        'disk for prompts that were read, 0 for none (default: 8)',
+      ).argParser(gigabytes),
+    )
+    .action(async (flags: ServeFlags) => {
       const { serve } = await import('../commands/serve.js');
       const { model = null, host = null, port = null } = flags;
-      const { fastUpstream = null, fastModel = null } = flags;
-      done(await serve(await open(command), { model, host, port, fastUpstream, fastModel }));
+      const { fastUpstream = null, fastModel = null, promptCache = null } = flags;
+      const args = { model, host, port, fastUpstream, fastModel, promptCache };
+      done(await serve(await open(command), args));
     });
   examples(command, [
     ['flashmoe serve', 'on 127.0.0.1:11435'],
