@@ -44,6 +44,8 @@ const EXIT_OF = {
   ERR_HOME: 'disk',
   ERR_IO: 'failed',
   ERR_LOCKED: 'unavailable',
+  ERR_OWNER_GONE: 'resumable',
+  ERR_DEADLINE: 'unavailable',
   ERR_PORT_IN_USE: 'unavailable',
   ERR_TOOLCHAIN: 'unavailable',
   ERR_ENGINE: 'failed',

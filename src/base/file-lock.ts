@@ -10,7 +10,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { chmod, lstat, mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { FlashmoeError } from './errors.js';
 import { writeFileAtomic } from './atomic-file.js';
@@ -33,6 +33,8 @@ export interface FileLock {
 export interface LockOptions {
   /** What a second process is told about this one: any JSON value, asked for at each connection. */
   state?: () => unknown;
+  /** Commands that the owner takes on a connection after its greeting; without it the greeting is all. */
+  control?: { version: number; accept: (socket: Socket) => void };
   host?: Pick<Host, 'pid' | 'userId' | 'temporaryDirectory' | 'now'>;
 }
 
@@ -46,9 +48,17 @@ export async function acquireLock(lockPath: string, options: LockOptions = {}): 
   await mkdir(prepared, { mode: 0o700 });
   let server: Server | undefined;
   try {
-    const greeting = (): string =>
-      `${JSON.stringify({ pid: world.pid, since, state: options.state?.() ?? null })}\n`;
-    const listening = await listenFor(prepared, nonce, greeting, world);
+    const { control } = options;
+    const greet = (client: Socket): void => {
+      const about = { pid: world.pid, since, state: options.state?.() ?? null };
+      if (control === undefined) {
+        client.end(`${JSON.stringify(about)}\n`);
+        return;
+      }
+      client.write(`${JSON.stringify({ ...about, control: control.version })}\n`);
+      control.accept(client);
+    };
+    const listening = await listenFor(prepared, nonce, greet, world);
     server = listening.server;
     const entry = JSON.stringify({ pid: world.pid, since, socket: listening.named });
     await writeFileAtomic(join(prepared, `${nonce}.json`), entry, 0o600);
@@ -114,13 +124,13 @@ interface Listening {
 async function listenFor(
   prepared: string,
   nonce: string,
-  greeting: () => string,
+  greet: (client: Socket) => void,
   world: Pick<Host, 'userId' | 'temporaryDirectory'>,
 ): Promise<Listening> {
   const beside = join(prepared, `${nonce}.sock`);
   if (Buffer.byteLength(beside) <= SOCKET_PATH_LIMIT) {
     try {
-      return { server: await listen(beside, greeting), named: `${nonce}.sock`, outside: null };
+      return { server: await listen(beside, greet), named: `${nonce}.sock`, outside: null };
     } catch {
       // exFAT and some network volumes hold no sockets, each with its own code; the next place decides.
     }
@@ -136,7 +146,7 @@ async function listenFor(
       },
     );
   }
-  return { server: await listen(outside, greeting), named: outside, outside };
+  return { server: await listen(outside, greet), named: outside, outside };
 }
 
 async function runtimeFolder(world: Pick<Host, 'userId' | 'temporaryDirectory'>): Promise<string> {
@@ -153,18 +163,19 @@ async function runtimeFolder(world: Pick<Host, 'userId' | 'temporaryDirectory'>)
   return folder;
 }
 
-function listen(socket: string, greeting: () => string): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((client) => {
-      client.on('error', () => client.destroy());
-      client.end(greeting());
-    });
-    server.once('error', reject);
-    server.listen(socket, () => {
-      server.unref();
-      resolve(server);
-    });
+async function listen(socket: string, greet: (client: Socket) => void): Promise<Server> {
+  const server = createServer((client) => {
+    client.on('error', () => client.destroy());
+    greet(client);
   });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(socket, resolve);
+  });
+  server.unref();
+  // Its folder is the owner's alone already; the socket says so, too.
+  await chmod(socket, 0o600);
+  return server;
 }
 
 async function release(

@@ -14,14 +14,27 @@ export interface LockOwner {
   since: string | null;
   /** Whatever the owner says about itself. */
   state: unknown;
+  /** Version of the commands it takes on the same connection; null when it takes none. */
+  control: number | null;
 }
 
-const SILENT: LockOwner = { pid: null, since: null, state: null };
+export interface FoundOwner {
+  owner: LockOwner;
+  /** Where it listens; null when it can't be reached from here. */
+  socket: string | null;
+}
+
+const SILENT: LockOwner = { pid: null, since: null, state: null, control: null };
 const ANSWER_MS = 2_000;
 const ANSWER_LIMIT = 64 * 1024;
 
 /** The live owner of the lock at `path`, or null: free or stale. Changes nothing. */
 export async function probeLock(lockPath: string): Promise<LockOwner | null> {
+  return (await findOwner(lockPath))?.owner ?? null;
+}
+
+/** As probeLock, and where the owner can be spoken to. */
+export async function findOwner(lockPath: string): Promise<FoundOwner | null> {
   let path: string;
   let names: string[];
   try {
@@ -32,8 +45,8 @@ export async function probeLock(lockPath: string): Promise<LockOwner | null> {
     throw error;
   }
   for (const nonce of new Set(names.map((name) => name.replace(/\.(json|sock)$/, '')))) {
-    const owner = await probeEntry(path, nonce);
-    if (owner !== null) return owner;
+    const found = await findEntry(path, nonce);
+    if (found !== null) return found;
   }
   return null;
 }
@@ -46,14 +59,19 @@ export async function canonical(lockPath: string): Promise<string> {
 
 /** The owner of one entry of a lock folder, by its nonce; null when nobody listens any more. */
 export async function probeEntry(folder: string, nonce: string): Promise<LockOwner | null> {
+  return (await findEntry(folder, nonce))?.owner ?? null;
+}
+
+async function findEntry(folder: string, nonce: string): Promise<FoundOwner | null> {
   const named = (await readSocketName(join(folder, `${nonce}.json`))) ?? `${nonce}.sock`;
   const socket = named.startsWith('/') ? named : join(folder, named);
   // Seen through another mount, perhaps: it cannot be asked from here, so it counts as alive.
-  if (Buffer.byteLength(socket) > SOCKET_PATH_LIMIT) return SILENT;
+  if (Buffer.byteLength(socket) > SOCKET_PATH_LIMIT) return { owner: SILENT, socket: null };
   let answer = await askSocket(socket);
   // An owner that died in the middle of its answer refuses the second connection.
   if (answer === 'broken') answer = await askSocket(socket);
-  return answer === 'broken' ? SILENT : answer;
+  if (answer === null) return null;
+  return { owner: answer === 'broken' ? SILENT : answer, socket };
 }
 
 async function readSocketName(entry: string): Promise<string | null> {
@@ -86,7 +104,10 @@ function askSocket(socket: string): Promise<LockOwner | 'broken' | null> {
     });
     client.on('data', (chunk: string) => {
       text += chunk;
-      if (text.length > ANSWER_LIMIT) finish(SILENT);
+      const end = text.indexOf('\n');
+      // An owner that takes commands keeps the connection: its first line is the answer.
+      if (end >= 0) finish(parseAnswer(text.slice(0, end)) ?? 'broken');
+      else if (text.length > ANSWER_LIMIT) finish(SILENT);
     });
     client.on('end', () => {
       finish(parseAnswer(text) ?? 'broken');
@@ -106,9 +127,10 @@ function askSocket(socket: string): Promise<LockOwner | 'broken' | null> {
 
 function parseAnswer(text: string): LockOwner | null {
   try {
-    const { pid, since, state } = JSON.parse(text) as Record<string, unknown>;
+    const { pid, since, state, control } = JSON.parse(text) as Record<string, unknown>;
     if (typeof pid !== 'number' || typeof since !== 'string') return null;
-    return { pid, since, state: state ?? null };
+    const version = typeof control === 'number' ? control : null;
+    return { pid, since, state: state ?? null, control: version };
   } catch {
     return null;
   }

@@ -8,8 +8,10 @@ import type { ModelPaths } from '../base/paths.js';
 import { startBundledHub, type BundledHub } from '../hub/bundled-hub.js';
 import { HubClient } from '../hub/client.js';
 import { diskFinding } from '../machine/facts.js';
+import { CONTROL_VERSION } from './control/protocol.js';
+import { JobServer } from './control/server.js';
 import type { Emit, InstallEvent, Receipt } from './events.js';
-import { Limits, readLimits } from './limits/limits.js';
+import { Limits, readLimits, writeLimits, type LimitChange } from './limits/limits.js';
 import { installationPaths } from './model-files.js';
 import type { ProvisioningPlan } from './plan.js';
 import { provision } from './provision.js';
@@ -64,40 +66,69 @@ export async function openSetup(
 }
 
 async function runReporting(parts: PlannedSetup, task: RunTask): Promise<Receipt> {
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([task.signal, stopping.signal]);
+  const { host } = parts.world;
+  const job = new JobServer(
+    {
+      pause: () => task.controls.pause(),
+      resume: () => task.controls.resume(),
+      limits: (change) => changeLimits(parts, change),
+      stop: () => stopping.abort(new FlashmoeError('ERR_INTERRUPTED', 'stopped from elsewhere')),
+    },
+    () => host.now(),
+  );
+  const emit: Emit = (event) => {
+    job.publish(event);
+    task.emit(event);
+  };
   try {
-    const receipt = await runLocked(parts, task);
-    task.emit({ type: 'finished', receipt });
-    return receipt;
+    return await runLocked(parts, { ...task, emit, signal }, job);
   } catch (thrown) {
-    const error = interruptedOr(thrown, task.signal, parts.request);
-    const { code, message, hint, resumable } = error;
-    task.emit({
-      type: 'failed',
-      code,
-      message,
-      ...(hint === undefined ? {} : { hint }),
-      resumable,
-    });
+    const error = interruptedOr(thrown, signal, parts.request);
+    emit(failureEvent(error));
     throw error;
+  } finally {
+    await job.close();
   }
 }
 
-async function runLocked(parts: PlannedSetup, task: RunTask): Promise<Receipt> {
+async function runLocked(parts: PlannedSetup, task: RunTask, job: JobServer): Promise<Receipt> {
   const { paths, world } = parts;
   await mkdir(paths.root, { recursive: true });
-  let latest: InstallEvent | null = null;
-  const emit: Emit = (event) => {
-    latest = event;
-    task.emit(event);
-  };
-  const lock = await acquireLock(paths.lock, { state: () => latest, host: world.host });
+  const lock = await acquireLock(paths.lock, {
+    state: () => job.latest,
+    control: { version: CONTROL_VERSION, accept: (socket) => job.accept(socket) },
+    host: world.host,
+  });
   try {
-    return await provision(parts, { ...task, emit });
+    // For views that come later: what was told before there was a socket to come to.
+    for (const event of planEvents(parts.plan)) job.publish(event);
+    const receipt = await provision(parts, task);
+    task.emit({ type: 'finished', receipt });
+    return receipt;
   } finally {
     await lock.release();
     // Nothing was written, for lack of space perhaps: then no empty folder stays behind.
     await rmdir(paths.root).catch(() => undefined);
   }
+}
+
+async function changeLimits({ limits, paths }: PlannedSetup, change: LimitChange): Promise<void> {
+  limits.change(change);
+  await writeLimits(paths.limits, limits.values);
+}
+
+function planEvents({ summary }: ProvisioningPlan): InstallEvent[] {
+  return [
+    { type: 'step', step: 'machine', status: 'done' },
+    { type: 'plan', plan: summary },
+    { type: 'step', step: 'plan', status: 'done' },
+  ];
+}
+
+function failureEvent({ code, message, hint, resumable }: FlashmoeError): InstallEvent {
+  return { type: 'failed', code, message, ...(hint === undefined ? {} : { hint }), resumable };
 }
 
 /** Before anything is asked or written: the folder, or what it would be made in, can be written to. */
