@@ -7,6 +7,7 @@ import type { Done, Open } from './definition.js';
 import { defineDoctor } from './definitions/doctor.js';
 import { defineEval } from './definitions/eval.js';
 import { defineLogits } from './definitions/logits.js';
+import { defineJob } from './definitions/job.js';
 import { defineModels } from './definitions/models.js';
 import { definePlan } from './definitions/plan.js';
 import { defineRun } from './definitions/run.js';
@@ -29,6 +30,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   definePlan(program, open, done);
   defineModels(program, open, done);
   defineStatus(program, open, done);
+  defineJob(program, open, done);
   defineServe(program, open, done);
   defineRun(program, open, done);
   defineVerify(program, open, done);

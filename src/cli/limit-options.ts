@@ -1,9 +1,9 @@
 // Rate and hours as they are typed, for `setup`, `limit` and `hours`.
 
 import { InvalidArgumentError } from 'commander';
-import { formatHours, parseHours } from '../installer/limits/hours.js';
+import { formatHours, parseHours } from '../base/hours.js';
 import type { LimitChange } from '../installer/limits/limits.js';
-import { parseRate } from '../installer/limits/rate.js';
+import { parseRate } from '../base/rate.js';
 
 export type { LimitChange } from '../installer/limits/limits.js';
 

@@ -1,16 +1,27 @@
 // The wizard's interface to the installer: what the views ask for, done with the real parts.
 
+import { FlashmoeError } from '../base/errors.js';
+import { connectToJob } from '../installer/control/client.js';
 import { Controls } from '../installer/controls.js';
 import type { Emit, InstallEvent, Receipt } from '../installer/events.js';
+import { installationPaths } from '../installer/model-files.js';
 import { openSetup, type Setup } from '../installer/setup.js';
 import { checkMachine } from '../installer/steps/machine.js';
 import type { Finding } from '../ui/reduce.js';
-import type { ModelChoice, RunningSetup, SetupChoice, SetupRunner } from '../ui/setup-runner.js';
+import type {
+  ModelChoice,
+  RunningSetup,
+  SetupChoice,
+  SetupRunner,
+  StartTask,
+} from '../ui/setup-runner.js';
 import { startInBackground } from './background.js';
 import { commandLine } from './command-line.js';
 import type { CliContext } from './context.js';
+import { follow } from './job.js';
 import { modelChoices } from './model-choices.js';
 import { becomeDefault, setupRequest, setupWorld, type Surroundings } from './setup-parts.js';
+import { attachedRun } from './setup-view.js';
 import { requireTarget, setupWords, type SetupWords, type Target } from './target.js';
 
 interface Opened {
@@ -74,12 +85,16 @@ export function createRunner(
   const run = async (
     choice: SetupChoice,
     controls: Controls,
-    { emit, signal }: { emit: (event: InstallEvent) => void; signal: AbortSignal },
+    { emit: show, signal }: StartTask,
   ): Promise<Receipt> => {
+    // Somebody else's run is no failure of ours: it is shown instead, see `start`.
+    const emit: Emit = (event) => {
+      if (event.type !== 'failed' || event.code !== 'ERR_LOCKED') show(event);
+    };
     const same = opened?.choice.model === choice.model && opened.choice.quant === choice.quant;
     const { setup, target, events } = same && opened ? opened : await open(choice, signal);
     wantsService = choice.service;
-    events.forEach(emit);
+    for (const event of events) emit(event);
     try {
       const receipt = await setup.run({ emit, signal, controls });
       await becomeDefault(context, target, choice.quant);
@@ -114,10 +129,19 @@ export function createRunner(
     plan: async (choice, signal) => (await open(choice, signal)).setup.plan.summary,
     start(choice, task): RunningSetup {
       const controls = new Controls();
+      let other: RunningSetup | null = null;
+      const done = run(choice, controls, task).catch(async (error: unknown) => {
+        if (!(error instanceof FlashmoeError) || error.code !== 'ERR_LOCKED') throw error;
+        const { lock } = installationPaths(context.home, targetFor(choice).model, choice.quant);
+        const connection = await connectToJob(lock);
+        if (connection === null) throw error;
+        other = attachedRun(connection, follow(connection, task));
+        return await other.done;
+      });
       return {
-        done: run(choice, controls, task),
-        pause: () => controls.pause(),
-        resume: () => controls.resume(),
+        done,
+        pause: () => (other ?? controls).pause(),
+        resume: () => (other ?? controls).resume(),
       };
     },
     background: (choice) =>

@@ -5,7 +5,7 @@
 import { FlashmoeError } from '../base/errors.js';
 import type { Host } from '../base/host.js';
 import type { Holds } from './holds.js';
-import { formatHours, isOpen, nextChange } from './limits/hours.js';
+import { formatHours, isOpen, nextChange } from '../base/hours.js';
 import type { Limits } from './limits/limits.js';
 
 export class Controls {

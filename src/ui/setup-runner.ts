@@ -29,6 +29,17 @@ export interface SetupChoice {
   service: boolean;
 }
 
+/** Where the events of a run go. `at`: when it happened, for one of another process that is told later. */
+export type EmitAt = (event: InstallEvent, at?: number) => void;
+
+export interface StartTask {
+  emit: EmitAt;
+  /** An abort ends the run, or the view of it where it is another process's. */
+  signal: AbortSignal;
+  /** Told once when the run turns out to be another process's. */
+  attached: (pid: number | null) => void;
+}
+
 /** A provisioning under way. `done` rejects with a FlashmoeError, ERR_INTERRUPTED after an abort. */
 export interface RunningSetup {
   done: Promise<Receipt>;
@@ -41,10 +52,8 @@ export interface SetupRunner {
   models(signal: AbortSignal): Promise<ModelChoice[]>;
   /** Changes nothing. */
   plan(choice: SetupChoice, signal: AbortSignal): Promise<PlanSummary>;
-  start(
-    choice: SetupChoice,
-    task: { emit: (event: InstallEvent) => void; signal: AbortSignal },
-  ): RunningSetup;
+  /** Where the same setup is running already, in another process, that run is shown. */
+  start(choice: SetupChoice, task: StartTask): RunningSetup;
   /** The same run in a process that outlives this terminal; only after `done` of this one settled. */
   background(choice: SetupChoice): Promise<{ pid: number; log: string }>;
 }

@@ -1,6 +1,6 @@
 // What is on disk and what is going on, as lines.
 
-import { formatBytes, formatBytesBoth } from '../base/format.js';
+import { formatBytes, formatBytesBoth, formatDurationRange, formatRate } from '../base/format.js';
 import { percent } from './bar.js';
 import { clockOf } from './clock.js';
 import type { Style } from './style.js';
@@ -21,6 +21,11 @@ export interface ModelStatus {
   pid: number | null;
   /** ISO 8601. */
   since: string | null;
+  /** Of a running setup: over the last 10 s, what is left, why it waits, and ISO 8601 of its next try. */
+  bytesPerSecond: number | null;
+  secondsLeft: { low: number; high: number } | null;
+  waiting: string | null;
+  nextTry: string | null;
   detail: string | null;
 }
 
@@ -57,13 +62,20 @@ export function statusText(status: HomeStatus, style: Style, width: number): str
 function detailOf(model: ModelStatus): string {
   if (model.detail !== null) return model.detail;
   if (model.state === 'ready') return `${model.quant ?? ''} @ ${model.commit?.slice(0, 12) ?? ''}`;
-  const { doneBytes, totalBytes } = model;
+  const { doneBytes, totalBytes, waiting, nextTry, bytesPerSecond, secondsLeft } = model;
   const parts = [
+    // What it waits for matters more than how far it is.
+    ...(waiting === null ? [] : [`waiting: ${waiting}`]),
+    ...(nextTry === null ? [] : [`next try ${clockOf(nextTry)}`]),
     ...(doneBytes === null || totalBytes === null || totalBytes === 0
       ? []
       : [
           `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)} (${percent(doneBytes / totalBytes)})`,
         ]),
+    ...(bytesPerSecond === null || waiting !== null ? [] : [formatRate(bytesPerSecond)]),
+    ...(secondsLeft === null || waiting !== null
+      ? []
+      : [`${formatDurationRange(secondsLeft.low, secondsLeft.high)} left`]),
     ...(model.pid === null ? [] : [`process ${model.pid}`]),
     ...(model.since === null ? [] : [`since ${clockOf(model.since)}`]),
   ];

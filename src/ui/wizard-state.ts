@@ -26,7 +26,9 @@ export interface WizardState {
   plan: PlanSummary | null;
   run: RunView;
   paused: boolean;
-  /** Set once the run was told to stop. */
+  /** Set when the run is another process's: leaving this view doesn't end it. `pid` where it is known. */
+  attached: { pid: number | null } | null;
+  /** Set once the run was told to stop, or its view to close. */
   leaving: 'quit' | 'background' | null;
 }
 
@@ -45,6 +47,7 @@ export const FIRST_STATE: WizardState = {
   plan: null,
   run: EMPTY_RUN,
   paused: false,
+  attached: null,
   leaving: null,
 };
 

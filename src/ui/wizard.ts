@@ -4,7 +4,7 @@
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { Quant, Receipt } from '../installer/events.js';
 import { reduce } from './reduce.js';
-import type { SetupChoice, SetupRunner } from './setup-runner.js';
+import type { RunningSetup, SetupChoice, SetupRunner, StartTask } from './setup-runner.js';
 import { askQuestions, currentChoice } from './wizard-questions.js';
 import { FIRST_STATE, QUANTS, type WizardKey, type WizardState } from './wizard-state.js';
 import { createStore, type WizardStore } from './wizard-store.js';
@@ -12,9 +12,19 @@ import { createStore, type WizardStore } from './wizard-store.js';
 export type WizardOutcome =
   | { kind: 'finished'; receipt: Receipt }
   | { kind: 'quit'; begun: boolean; choice: SetupChoice | null }
-  | { kind: 'background'; pid: number; log: string };
+  | { kind: 'background'; pid: number; log: string }
+  /** The view was closed; the run of that process goes on. */
+  | { kind: 'left'; pid: number | null };
 
-export interface WizardOptions {
+export interface ViewOptions {
+  now: () => number;
+  /** Aborted by a signal from outside: the same as quitting. */
+  signal: AbortSignal;
+  /** Ctrl-C as a key. */
+  interrupt: () => void;
+}
+
+export interface WizardOptions extends ViewOptions {
   runner: SetupRunner;
   /** Given on the command line: that screen is skipped. */
   model: string | null;
@@ -25,11 +35,6 @@ export interface WizardOptions {
   service: boolean | null;
   /** Agreed beforehand: nothing is asked. */
   yes: boolean;
-  now: () => number;
-  /** Aborted by a signal from outside: the same as quitting. */
-  signal: AbortSignal;
-  /** Ctrl-C as a key. */
-  interrupt: () => void;
 }
 
 export interface Wizard {
@@ -44,26 +49,51 @@ export interface Wizard {
 const TICK_MS = 1000;
 
 export function createWizard(options: WizardOptions): Wizard {
-  const store = createStore(
-    {
-      ...FIRST_STATE,
-      now: options.now(),
-      // A frame is drawn before the first look-up begins: it must not offer to go on.
-      busy: 'starting',
-      service: options.service,
-      quantIndex: Math.max(0, QUANTS.indexOf(options.quant ?? '4bit')),
-    },
-    options.now,
+  const first = {
+    // A frame is drawn before the first look-up begins: it must not offer to go on.
+    busy: 'starting',
+    service: options.service,
+    quantIndex: Math.max(0, QUANTS.indexOf(options.quant ?? '4bit')),
+  };
+  return onStore(first, options, async (store) => {
+    const agreed = await askQuestions(store, options);
+    if (!agreed) return { kind: 'quit', begun: false, choice: null };
+    const choice = currentChoice(store, options);
+    const { runner } = options;
+    return await watch(store, options, {
+      choice,
+      start: (task) => runner.start(choice, task),
+      background: () => runner.background(choice),
+    });
+  });
+}
+
+/** The run screen alone, on a run of another process. */
+export function createAttachedView(
+  start: (task: StartTask) => RunningSetup,
+  options: ViewOptions,
+): Wizard {
+  const background = (): never => {
+    throw new RangeError('a run of another process is in the background already');
+  };
+  return onStore({ screen: 'run', attached: { pid: null } }, options, (store) =>
+    watch(store, options, { choice: null, start, background }),
   );
+}
+
+function onStore(
+  first: Partial<WizardState>,
+  { now }: ViewOptions,
+  course: (store: WizardStore) => Promise<WizardOutcome>,
+): Wizard {
+  const store = createStore({ ...FIRST_STATE, now: now(), ...first }, now);
   return {
     state: store.published,
     subscribe: store.subscribe,
     key: store.key,
     run: async () => {
       try {
-        const agreed = await askQuestions(store, options);
-        if (!agreed) return { kind: 'quit', begun: false, choice: null };
-        return await provision(store, options);
+        return await course(store);
       } finally {
         store.flush();
       }
@@ -71,9 +101,17 @@ export function createWizard(options: WizardOptions): Wizard {
   };
 }
 
-async function provision(store: WizardStore, options: WizardOptions): Promise<WizardOutcome> {
-  const { runner, now, signal } = options;
-  const choice = currentChoice(store, options);
+interface Watched {
+  choice: SetupChoice | null;
+  start: (task: StartTask) => RunningSetup;
+  background: () => Promise<{ pid: number; log: string }>;
+}
+
+async function watch(
+  store: WizardStore,
+  { now, signal, interrupt }: ViewOptions,
+  { choice, start, background }: Watched,
+): Promise<WizardOutcome> {
   const stop = new AbortController();
   const halt = (leaving: 'quit' | 'background'): void => {
     if (store.get().leaving !== null) return;
@@ -83,14 +121,20 @@ async function provision(store: WizardStore, options: WizardOptions): Promise<Wi
   const quit = (): void => halt('quit');
   signal.addEventListener('abort', quit, { once: true });
   store.set({ screen: 'run', busy: null, problem: null });
-  const running = runner.start(choice, {
-    emit: (event) => store.set({ run: reduce(store.get().run, event, now()) }),
+  const running = start({
+    emit: (event, at = now()) => {
+      // Another terminal may have paused it.
+      if (event.type === 'waiting' && event.code === 'paused') store.set({ paused: true });
+      if (event.type === 'resumed') store.set({ paused: false });
+      store.set({ run: reduce(store.get().run, event, at) });
+    },
     signal: stop.signal,
+    attached: (pid) => store.set({ attached: { pid } }),
   });
   store.onKey((key) => {
-    if (key === 'interrupt') options.interrupt();
+    if (key === 'interrupt') interrupt();
     if (key === 'q') quit();
-    if (key === 'b') halt('background');
+    if (key === 'b') halt(store.get().attached === null ? 'background' : 'quit');
     if (key === 'p' && store.get().leaving === null) {
       const paused = !store.get().paused;
       store.set({ paused });
@@ -104,10 +148,11 @@ async function provision(store: WizardStore, options: WizardOptions): Promise<Wi
     return { kind: 'finished', receipt: await running.done };
   } catch (thrown) {
     // A stop that was asked for is an outcome; anything else is a failure, also while stopping.
-    const { leaving } = store.get();
+    const { leaving, attached } = store.get();
     if (leaving === null || asFlashmoeError(thrown).code !== 'ERR_INTERRUPTED') throw thrown;
+    if (attached !== null) return { kind: 'left', pid: attached.pid };
     if (leaving === 'quit') return { kind: 'quit', begun: true, choice };
-    return { kind: 'background', ...(await runner.background(choice)) };
+    return { kind: 'background', ...(await background()) };
   } finally {
     clearInterval(ticker);
     signal.removeEventListener('abort', quit);

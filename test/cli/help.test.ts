@@ -29,6 +29,12 @@ describe('help', () => {
       'plan',
       'models',
       'status',
+      'attach',
+      'limit',
+      'hours',
+      'pause',
+      'resume',
+      'stop',
       'serve',
       'run',
       'verify',
@@ -66,7 +72,7 @@ describe('help', () => {
 
 describe('what was typed wrong exits 64 with one hint', () => {
   test.each([
-    [['stup'], "unknown command 'stup'", 'did you mean setup?'],
+    [['setpu'], "unknown command 'setpu'", 'did you mean setup?'],
     [['setup', 'tiny', '--quan', '2bit'], "unknown option '--quan'", 'did you mean --quant?'],
     [['service', 'instal'], "unknown command 'instal'", 'did you mean install?'],
     [['setup', 'tiny', '--quant', '3bit'], 'Allowed choices are 4bit, 2bit', 'COMMAND --help'],

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { formatHours, isOpen, nextChange, parseHours } from '../../src/installer/limits/hours.js';
+import { formatHours, isOpen, nextChange, parseHours } from '../../src/base/hours.js';
 import { NO_LIMITS, readLimits, writeLimits } from '../../src/installer/limits/limits.js';
-import { parseRate } from '../../src/installer/limits/rate.js';
+import { parseRate } from '../../src/base/rate.js';
 
 describe('a rate', () => {
   it.each([

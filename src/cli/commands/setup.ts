@@ -1,21 +1,22 @@
 // flashmoe setup: a wizard on a terminal, plain lines or NDJSON elsewhere; in the end a known answer.
 
-import { EXIT, FlashmoeError } from '../../base/errors.js';
-import type { Emit, Receipt } from '../../installer/events.js';
-import { ndjsonSink } from '../../ui/ndjson.js';
-import { plainSink } from '../../ui/plain.js';
-import { receiptText } from '../../ui/receipt-view.js';
-import type { SetupChoice } from '../../ui/setup-runner.js';
-import { createWizard, type WizardOutcome } from '../../ui/wizard.js';
+import { FlashmoeError } from '../../base/errors.js';
+import { connectToJob } from '../../installer/control/client.js';
+import { installationPaths } from '../../installer/model-files.js';
+import type { EmitAt, SetupChoice } from '../../ui/setup-runner.js';
+import { createWizard } from '../../ui/wizard.js';
 import { requireAgreement } from '../agreement.js';
 import type { CliContext } from '../context.js';
 import { recommend } from '../model-choices.js';
 import { lookAround, type Surroundings } from '../setup-parts.js';
 import { createRunner, type CliRunner } from '../setup-runner.js';
-import { targetOf, type SetupWords } from '../target.js';
+import { createSink, finish, onTerminal, outcome, showJob } from '../setup-view.js';
+import { targetOf, type SetupWords, type Target } from '../target.js';
 
 export async function setup(context: CliContext, words: SetupWords): Promise<number> {
   const target = targetOf(words);
+  const joined = target === null ? null : await join(context, target, words);
+  if (joined !== null) return joined;
   const around = await lookAround(context);
   const live = context.face === 'ink' ? null : createSink(context);
   const runner = createRunner(context, around, words, live);
@@ -43,7 +44,7 @@ export async function setup(context: CliContext, words: SetupWords): Promise<num
 
 async function withoutTerminal(
   context: CliContext,
-  live: Emit,
+  live: EmitAt,
   runner: CliRunner,
   words: SetupWords,
   choice: SetupChoice,
@@ -52,18 +53,23 @@ async function withoutTerminal(
   await runner.machine(signal);
   const plan = await runner.plan(choice, signal);
   if (!words.yes) requireAgreement(plan, words);
-  return finish(context, await runner.start(choice, { emit: live, signal }).done);
+  const attached = (pid: number | null): void =>
+    live({ type: 'notice', message: `process ${pid ?? ''} is at it already; this is its view` });
+  return finish(context, await runner.start(choice, { emit: live, signal, attached }).done);
 }
 
-/** Without result and failure: both are told last, when everything else is settled. */
-function createSink(context: CliContext): Emit {
-  const now = (): number => context.host.now();
-  const sink = context.json
-    ? ndjsonSink({ write: (line) => context.print(line), now })
-    : plainSink({ write: (line) => context.note(line), now, style: context.noteStyle });
-  return (event) => {
-    if (event.type !== 'finished' && event.type !== 'failed') sink(event);
-  };
+/** The view of the very same setup where it is running already; new limits are told to it. */
+async function join(
+  context: CliContext,
+  { model }: Target,
+  words: SetupWords,
+): Promise<number | null> {
+  const { lock } = installationPaths(context.home, model, words.quant ?? '4bit');
+  const connection = await connectToJob(lock);
+  if (connection === null) return null;
+  const change = words.limits;
+  if (Object.keys(change).length > 0) await connection.ask({ do: 'limits', change });
+  return showJob(context, { id: model, connection });
 }
 
 function noticesFor({ notices, manager }: Surroundings, words: SetupWords): string[] {
@@ -79,9 +85,6 @@ async function withWizard(
   runner: CliRunner,
   words: SetupWords,
 ): Promise<number> {
-  // chalk, below Ink, has its own idea of when to colour; ours was decided already.
-  process.env['FORCE_COLOR'] = context.color.stdout ? (process.env['FORCE_COLOR'] ?? '1') : '0';
-  const { runOnTerminal } = await import('../../ui/ink/mount.js');
   const target = targetOf(words);
   const wizard = createWizard({
     runner,
@@ -94,39 +97,5 @@ async function withWizard(
     signal: context.signal,
     interrupt: () => context.interruption.interrupt(),
   });
-  const { stdin, stdout, stderr } = context;
-  return outcome(context, await runOnTerminal(wizard, { stdin, stdout, stderr }, context.style));
-}
-
-function outcome(context: CliContext, result: WizardOutcome): number {
-  switch (result.kind) {
-    case 'finished':
-      return finish(context, result.receipt);
-    case 'background':
-      context.print(`going on in the background as process ${result.pid}, log ${result.log}`);
-      context.print('how far it is: flashmoe status');
-      return EXIT.done;
-    case 'quit': {
-      const how = context.interruption.status() ?? EXIT.interrupted;
-      context.note(
-        result.begun
-          ? `stopped; everything that was finished is kept\n\nhint: run \`${context.resumeCommand ?? 'flashmoe setup'}\` to go on`
-          : 'nothing was changed',
-      );
-      return how;
-    }
-  }
-}
-
-function finish(context: CliContext, receipt: Receipt): number {
-  if (context.json) {
-    context.emit('finished', { receipt });
-    return EXIT.done;
-  }
-  context.print(`${context.style.good(context.style.glyph.ok)} ${receipt.model} answers`);
-  context.print('');
-  context.print(receiptText(receipt));
-  context.note('');
-  context.note('next: flashmoe run "Why is the sky blue?", or flashmoe serve');
-  return EXIT.done;
+  return outcome(context, await onTerminal(context, wizard));
 }

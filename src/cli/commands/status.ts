@@ -2,11 +2,11 @@
 
 import { EXIT } from '../../base/errors.js';
 import { volumeOf } from '../../base/volume.js';
-import type { InstallEvent } from '../../installer/events.js';
 import { statusText, type HomeStatus, type ModelStatus } from '../../ui/status-view.js';
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../installations.js';
 import { choose, isReady } from '../installed.js';
+import { liveFigures } from '../live-job.js';
 import { readSettings, type Settings } from '../settings.js';
 
 export async function status(context: CliContext): Promise<number> {
@@ -16,7 +16,7 @@ export async function status(context: CliContext): Promise<number> {
   const found: HomeStatus = {
     home: home.home,
     freeBytes: (await volumeOf(home.models)).freeBytes,
-    models: installations.map(statusOf),
+    models: await Promise.all(installations.map((each) => statusOf(context, each))),
     defaultModel: defaultOf(installations, settings),
   };
   if (context.json) context.emit('status', found);
@@ -33,11 +33,15 @@ function defaultOf(installations: readonly Installation[], settings: Settings): 
   }
 }
 
-function statusOf({ id, manifest, plan, owner, problem }: Installation): ModelStatus {
+async function statusOf(
+  { host }: CliContext,
+  { id, manifest, plan, owner, problem, paths }: Installation,
+): Promise<ModelStatus> {
   const common = { id, pid: owner?.pid ?? null, since: owner?.since ?? null };
   if (problem !== null) return { ...UNKNOWN, ...common, state: 'unreadable', detail: problem };
   const state = owner !== null ? 'running' : manifest !== null ? 'ready' : 'unfinished';
   const about = manifest ?? plan;
+  const live = owner === null ? null : await liveFigures(paths.lock, () => host.now());
   return {
     ...UNKNOWN,
     ...common,
@@ -46,16 +50,13 @@ function statusOf({ id, manifest, plan, owner, problem }: Installation): ModelSt
     quant: about?.quant ?? null,
     commit: about?.commit ?? null,
     bytes: manifest?.finalBytes ?? null,
-    detail: waitingReason(owner?.state),
-    doneBytes: plan?.doneBytes ?? null,
-    totalBytes: plan?.downloadBytes ?? null,
+    doneBytes: live?.doneBytes ?? plan?.doneBytes ?? null,
+    totalBytes: live?.totalBytes ?? plan?.downloadBytes ?? null,
+    bytesPerSecond: live?.bytesPerSecond ?? null,
+    secondsLeft: live?.secondsLeft ?? null,
+    waiting: live?.waiting ?? null,
+    nextTry: live?.nextTry ?? null,
   };
-}
-
-/** A setup answers with its latest event; what it waits for matters more than how far it is. */
-function waitingReason(state: unknown): string | null {
-  const event = state as Partial<Extract<InstallEvent, { type: 'waiting' }>> | null | undefined;
-  return event?.type === 'waiting' ? `waiting: ${String(event.reason)}` : null;
 }
 
 const UNKNOWN: Omit<ModelStatus, 'id' | 'state'> = {
@@ -67,5 +68,9 @@ const UNKNOWN: Omit<ModelStatus, 'id' | 'state'> = {
   commit: null,
   pid: null,
   since: null,
+  bytesPerSecond: null,
+  secondsLeft: null,
+  waiting: null,
+  nextTry: null,
   detail: null,
 };

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from '../../base/atomic-file.js';
 import { FlashmoeError } from '../../base/errors.js';
 import { SharedPace } from '../../hub/pace.js';
-import type { Hours } from './hours.js';
+import type { Hours } from '../../base/hours.js';
 
 /** Null is "without". */
 export interface LimitValues {

@@ -38,15 +38,21 @@ export function RunScreen({ state, size, style }: ScreenProps) {
         <ShardList run={run} size={size} style={style} room={Math.min(spare, 8)} />
         {spare > 10 ? <LayerMap run={run} size={size} style={style} /> : null}
         <DiskLine run={run} />
-        <Text wrap="truncate">{statusText(state.leaving, run, now)}</Text>
+        <Text wrap="truncate">{statusText(state, run, now)}</Text>
       </Frame>
     </>
   );
 }
 
-function keysOf({ run, leaving, paused }: WizardState): [string, string][] {
+function keysOf({ run, leaving, paused, attached }: WizardState): [string, string][] {
   if (run.receipt !== null || run.failure !== null) return [];
   if (leaving !== null) return [['ctrl-c', 'stop at once']];
+  if (attached !== null) {
+    return [
+      ['p', paused ? 'go on' : 'pause'],
+      ['q', 'leave, the setup goes on'],
+    ];
+  }
   return [
     ['p', paused ? 'go on' : 'pause'],
     ['b', 'go on in the background'],
@@ -78,7 +84,8 @@ function DiskLine({ run }: { run: RunView }) {
 }
 
 /** Why nothing moves, when nothing moves; one line that is always there, so the frame never jumps. */
-function statusText(leaving: 'quit' | 'background' | null, run: RunView, now: number): string {
+function statusText({ leaving, attached }: WizardState, run: RunView, now: number): string {
+  if (leaving !== null && attached !== null) return 'leaving; the setup goes on';
   if (leaving === 'quit') return 'stopping: what is in hand is being written, nothing is lost';
   if (leaving === 'background') return 'handing over to the background';
   if (run.waiting !== null) {
