@@ -15,7 +15,8 @@ namespace {
 struct Lanes {
     using F = __m256;
     static constexpr uint32_t kLanes = 8;
-    static constexpr uint32_t kTile = 4;
+    /// Rows whose sums for four tokens stay in registers.
+    static constexpr uint32_t kTileRows = 3;
 
     FM_LANE __m256i mask(uint32_t count) {
         const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

@@ -18,7 +18,8 @@ namespace {
 struct Lanes {
     using F = __m512;
     static constexpr uint32_t kLanes = 16;
-    static constexpr uint32_t kTile = 8;
+    /// Rows whose sums for four tokens stay in registers.
+    static constexpr uint32_t kTileRows = 6;
 
     FM_LANE __mmask16 mask(uint32_t count) { return static_cast<__mmask16>(count >= 16 ? 0xFFFF : (1u << count) - 1); }
 

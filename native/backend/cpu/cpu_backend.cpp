@@ -15,8 +15,10 @@ constexpr size_t kLeastWork = 1 << 14;
 CpuBackend::CpuBackend(uint32_t threads, const Kernels& kernels) : kernels_(kernels), pool_(std::max(threads, 1u)) {}
 
 float* CpuBackend::room(std::vector<float>& storage, size_t floats) {
-    if (storage.size() < floats) storage.resize(floats);
-    return storage.data();
+    constexpr size_t kLine = 64 / sizeof(float);
+    if (storage.size() < floats + kLine) storage.resize(floats + kLine);
+    const auto address = reinterpret_cast<uintptr_t>(storage.data());
+    return reinterpret_cast<float*>((address + 63) / 64 * 64);
 }
 
 void CpuBackend::trim() {

@@ -51,7 +51,7 @@ class CpuBackend final : public Backend {
     void attend(const Attention& op);
     void attend_block(const Attention& op, uint32_t token, uint32_t head, uint32_t block, float* partial) const;
 
-    /// Room that grows to the largest request so far and stays.
+    /// Room that grows to the largest request so far and stays; on whole cache lines, as wide loads want it.
     float* room(std::vector<float>& storage, size_t floats);
 
     const Kernels& kernels_;

@@ -105,7 +105,13 @@ void CpuBackend::experts(const ExpertBatch& op) {
             }
         });
     };
+    // While decoding, all works are of one token: its x is prepared once.
+    bool one_token = true;
+    for (uint32_t w = 0; w < op.count; ++w) {
+        one_token &= op.works[w].count == 1 && op.tokens[op.works[w].first] == op.tokens[op.works[0].first];
+    }
     for_each_entry(8, [&](const ExpertWork& work, size_t i, uint32_t entry) {
+        if (one_token && i > 0) return;
         const float* x = op.x.as<float>() + size_t{op.tokens[entry]} * hidden;
         kernels_.prepare(work.gate, x, prepared + i * x_stride);
         if (!same) kernels_.prepare(work.up, x, prepared_up + i * x_stride);
@@ -123,8 +129,9 @@ void CpuBackend::experts(const ExpertBatch& op) {
         const size_t start = starts[w];
         float* gate = inner + start * intermediate + first;
         float* up = up_values + start * intermediate + first;
-        kernels_.rows(work.gate, first, last, prepared + start * x_stride, x_stride, work.count, gate, intermediate);
-        kernels_.rows(work.up, first, last, prepared_up + start * x_stride, x_stride, work.count, up, intermediate);
+        const size_t x = one_token ? 0 : start * x_stride;
+        kernels_.rows(work.gate, first, last, prepared + x, x_stride, work.count, gate, intermediate);
+        kernels_.rows(work.up, first, last, prepared_up + x, x_stride, work.count, up, intermediate);
         for (size_t t = 0; t < work.count; ++t) {
             kernels_.swiglu(gate + t * intermediate, up + t * intermediate, gate + t * intermediate, last - first);
         }

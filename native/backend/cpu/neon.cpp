@@ -15,7 +15,8 @@ namespace {
 struct Lanes {
     using F = float32x4_t;
     static constexpr uint32_t kLanes = 4;
-    static constexpr uint32_t kTile = 8;
+    /// Rows whose sums for four tokens stay in registers.
+    static constexpr uint32_t kTileRows = 4;
 
     FM_LANE F zero() { return vdupq_n_f32(0); }
     FM_LANE F set1(float value) { return vdupq_n_f32(value); }
