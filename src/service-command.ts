@@ -1,11 +1,14 @@
 // What the background service runs, as paths that survive upgrades. Pure, except that `exists` asks the disk.
 
 import { dirname, join } from 'node:path';
+import { externalMount } from './base/mounts.js';
 import type { HomePaths } from './base/paths.js';
 import type { ServiceSpec } from './service.js';
 
 /** The one server of a user. Stable: a changed label would leave the old job behind. */
 export const SERVER_LABEL = 'dev.flashmoe.server';
+/** Written and rotated by the server itself. */
+export const SERVER_LOG = 'server.log';
 
 /**
  * `<prefix>/Cellar/<formula>/<version>/…` as `<prefix>/opt/<formula>/…`, the link that Homebrew moves
@@ -21,16 +24,30 @@ export interface ServerServiceInput {
   /** Absolute path of dist/cli/main.js. */
   entry: string;
   home: HomePaths;
+  /** Folder of the logs; it must be there before any external volume is. Default: of the home. */
+  logs?: string;
+  start?: ServiceSpec['start'];
+}
+
+/**
+ * Where the service writes: the home's logs, or the user's own place for logs when the home lies on a volume that
+ * may be missing at login. Service managers start nothing whose log or working folder is missing.
+ */
+export function serviceLogs(home: HomePaths, homeDirectory: string, platform: string): string {
+  if (externalMount(home.home) === null) return home.logs;
+  const own = platform === 'darwin' ? 'Library/Logs' : '.local/state';
+  return join(homeDirectory, own, 'flashmoe');
 }
 
 /** `flashmoe serve` as a service. Port and model are settings that the server reads, so the file stays constant. */
-export function serverService({ node, entry, home }: ServerServiceInput): ServiceSpec {
+export function serverService(input: ServerServiceInput): ServiceSpec {
+  const { node, entry, home, logs = home.logs, start = 'login' } = input;
   const program = stablePath(node);
   return {
     label: SERVER_LABEL,
     description: 'flashmoe: OpenAI-compatible server for models larger than memory',
-    command: [program, stablePath(entry), 'serve'],
-    workingDirectory: home.home,
+    command: [program, stablePath(entry), 'serve', '--as-service'],
+    workingDirectory: logs,
     environment: {
       FLASHMOE_HOME: home.home,
       // No shell profile is read by a service manager.
@@ -39,9 +56,10 @@ export function serverService({ node, entry, home }: ServerServiceInput): Servic
       ].join(':'),
     },
     // Only what the server could not put into its own log: a crash while starting.
-    stdoutPath: join(home.logs, 'service.out.log'),
-    stderrPath: join(home.logs, 'service.err.log'),
+    stdoutPath: join(logs, 'service.out.log'),
+    stderrPath: join(logs, 'service.err.log'),
     restart: 'on-failure',
+    start,
     throttleSeconds: 30,
     stopSeconds: 30,
   };

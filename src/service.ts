@@ -15,6 +15,8 @@ export interface ServiceSpec {
   stdoutPath: string;
   stderrPath: string;
   restart: 'on-failure' | 'never';
+  /** login: by itself at every login. demand: only when it is told to. */
+  start: 'login' | 'demand';
   /** Seconds between restarts, and to a SIGKILL at stop. */
   throttleSeconds: number;
   stopSeconds: number;
@@ -37,6 +39,12 @@ export interface ServiceManager {
   definitionPath(label: string): string;
   install(spec: ServiceSpec, signal: AbortSignal): Promise<ServiceStatus>;
   uninstall(label: string, signal: AbortSignal): Promise<ServiceStatus>;
+  /** Nothing to do when it runs. ERR_SERVICE when it is not installed; so do the next two. */
+  start(label: string, signal: AbortSignal): Promise<ServiceStatus>;
+  /** Ends it and waits; it starts again at the next login where it was installed so. */
+  stop(label: string, signal: AbortSignal): Promise<ServiceStatus>;
+  /** A new process from the definition that the manager has read; starts it where it was stopped. */
+  restart(label: string, signal: AbortSignal): Promise<ServiceStatus>;
   status(label: string, signal: AbortSignal): Promise<ServiceStatus>;
 }
 
@@ -93,6 +101,14 @@ export function assertLabel(label: string): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(label)) {
     refuse('label', `may hold letters, digits, dots and hyphens, got ${JSON.stringify(label)}`);
   }
+}
+
+/** For managers: what start, stop and restart answer without a definition. */
+export function notInstalled(label: string): FlashmoeError {
+  return new FlashmoeError('ERR_SERVICE', `${label} is not installed as a service`, {
+    hint: 'flashmoe service install',
+    subject: label,
+  });
 }
 
 function refuse(field: string, why: string): never {

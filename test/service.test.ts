@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { homePaths } from '../src/base/paths.js';
 import { assertServiceSpec } from '../src/service.js';
-import { serverService, stablePath } from '../src/service-command.js';
+import { serverService, serviceLogs, stablePath } from '../src/service-command.js';
 import { detectServiceManager, noServiceManager } from '../src/service-manager.js';
 import { awkwardService } from './helpers/service-spec.js';
 
@@ -31,7 +31,22 @@ test('the server under Homebrew runs by paths that an upgrade keeps', () => {
   });
   expect(() => assertServiceSpec(spec)).not.toThrow();
   expect(JSON.stringify(spec)).not.toContain('Cellar');
-  expect(spec.command.at(-1)).toBe('serve');
+  expect(spec.command.slice(2)).toEqual(['serve', '--as-service']);
+});
+
+test('a service whose home may be unplugged logs and works where the user is', () => {
+  const home = homePaths('/Volumes/Big/flashmoe');
+  const logs = serviceLogs(home, '/Users/someone', 'darwin');
+  expect(logs).toBe('/Users/someone/Library/Logs/flashmoe');
+  const spec = serverService({ node: '/usr/bin/node', entry: '/usr/bin/main.js', home, logs });
+  const { workingDirectory, stdoutPath, stderrPath, environment } = spec;
+  for (const path of [workingDirectory, stdoutPath, stderrPath]) {
+    expect(path).not.toContain('/Volumes/');
+  }
+  expect(environment['FLASHMOE_HOME']).toBe('/Volumes/Big/flashmoe');
+  expect(serviceLogs(homePaths('/home/me/.flashmoe'), '/home/me', 'linux')).toBe(
+    '/home/me/.flashmoe/logs',
+  );
 });
 
 test.each([

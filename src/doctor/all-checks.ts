@@ -12,6 +12,7 @@ import { proxy } from './checks/proxy.js';
 import { readRate } from './checks/read-rate.js';
 import { server } from './checks/server.js';
 import { definition, state } from './checks/service.js';
+import { crashLog, twins } from './checks/service-twins.js';
 import { timeMachine } from './checks/time-machine.js';
 import { tokenValid } from './checks/token.js';
 import { toolchain } from './checks/toolchain.js';
@@ -35,6 +36,8 @@ export const CHECKS: readonly Check[] = [
   answers,
   definition,
   state,
+  twins,
+  crashLog,
   server,
   token,
   tokenValid,

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { exec } from '../base/exec.js';
 import type { ServiceManager, ServiceSpec, ServiceStatus } from '../service.js';
-import { assertLabel } from '../service.js';
+import { assertLabel, notInstalled } from '../service.js';
 import type { JobState, Pace, RunLaunchctl } from './launchctl.js';
 import { Launchctl } from './launchctl.js';
 import { renderPlist } from './plist.js';
@@ -42,8 +42,24 @@ export async function launchdManager(
     assertLabel(label);
     return join(host.homeDirectory, 'Library', 'LaunchAgents', `${label}.plist`);
   };
-  const status = async (label: string, at: AbortSignal): Promise<ServiceStatus> =>
-    describe(await launchctl.print(label, at), definitionPath(label), launchctl.domain);
+  const status = async (label: string, at: AbortSignal): Promise<ServiceStatus> => {
+    const job = await launchctl.print(label, at);
+    const disabled = !job.loaded && (await launchctl.isDisabled(label, at));
+    return describe(job, definitionPath(label), launchctl.domain, disabled);
+  };
+  const load = async (label: string, at: AbortSignal): Promise<void> => {
+    await launchctl.enable(label, at);
+    await launchctl.bootstrap(label, definitionPath(label), pace, at);
+  };
+  const start = async (label: string, at: AbortSignal): Promise<void> => {
+    if (!(await launchctl.print(label, at)).loaded) await load(label, at);
+    // A job that starts on demand is only loaded by now; one that runs already is left alone.
+    const { pid } = await launchctl.print(label, at);
+    if (pid === null) await launchctl.kickstart(label, false, at);
+  };
+  const requireInstalled = (label: string): void => {
+    if (!existsSync(definitionPath(label))) throw notInstalled(label);
+  };
 
   return {
     kind: 'launchd',
@@ -56,9 +72,25 @@ export async function launchdManager(
       await prepareFolders(spec, path);
       await launchctl.bootout(spec.label, pace, at);
       await writeFileAtomic(path, text, 0o644);
-      await launchctl.enable(spec.label, at);
-      await launchctl.bootstrap(spec.label, path, pace, at);
+      await load(spec.label, at);
       return status(spec.label, at);
+    },
+    async start(label, at) {
+      requireInstalled(label);
+      await start(label, at);
+      return status(label, at);
+    },
+    async stop(label, at) {
+      requireInstalled(label);
+      // Not a signal: a job that crashes over and over has no process to send one to.
+      await launchctl.bootout(label, pace, at);
+      return status(label, at);
+    },
+    async restart(label, at) {
+      requireInstalled(label);
+      if ((await launchctl.print(label, at)).loaded) await launchctl.kickstart(label, true, at);
+      else await start(label, at);
+      return status(label, at);
     },
     async uninstall(label, at) {
       const path = definitionPath(label);
@@ -77,7 +109,7 @@ async function prepareFolders(spec: ServiceSpec, definition: string): Promise<vo
   }
 }
 
-function describe(job: JobState, path: string, domain: string): ServiceStatus {
+function describe(job: JobState, path: string, domain: string, disabled: boolean): ServiceStatus {
   const installed = existsSync(path);
   return {
     manager: 'launchd',
@@ -86,9 +118,12 @@ function describe(job: JobState, path: string, domain: string): ServiceStatus {
     pid: job.pid,
     lastExitCode: job.lastExitCode,
     definitionPath: installed ? path : null,
-    detail: words(job, installed, domain),
+    detail: disabled ? SWITCHED_OFF : words(job, installed, domain),
   };
 }
+
+const SWITCHED_OFF =
+  'switched off in System Settings, General, Login Items; `flashmoe service start` switches it on';
 
 function words(job: JobState, installed: boolean, domain: string): string {
   if (!installed && !job.loaded) return 'not installed';

@@ -89,6 +89,21 @@ export class Launchctl {
     if (result.exitCode !== 0) throw failed('enable', label, result);
   }
 
+  /** Whether the user, or System Settings for him, has switched it off: then no file makes it start. */
+  async isDisabled(label: string, signal: AbortSignal): Promise<boolean> {
+    const result = await this.run(['print-disabled', this.domain], signal);
+    return result.exitCode === 0 && parseDisabled(result.stdout, label);
+  }
+
+  /** Starts a loaded job; `anew` ends a running one first. Does not read a changed file. */
+  async kickstart(label: string, anew: boolean, signal: AbortSignal): Promise<void> {
+    const flags = anew ? ['-k'] : [];
+    const result = await this.run(['kickstart', ...flags, `${this.domain}/${label}`], signal);
+    if (result.exitCode !== 0 && result.exitCode !== ALREADY) {
+      throw failed('kickstart', label, result);
+    }
+  }
+
   /**
    * Loads the file. Status 5 is also what an old job that is still dying causes, so it is tried again.
    * A job found loaded meanwhile has read this file: the caller unloaded the old one before writing it.
@@ -105,6 +120,13 @@ export class Launchctl {
       await pause(pace.intervalMs, signal);
     }
   }
+}
+
+/** `print-disabled`: `"label" => disabled`, before macOS 13 `=> true`. */
+export function parseDisabled(text: string, label: string): boolean {
+  return text
+    .split('\n')
+    .some((line) => line.includes(`"${label}"`) && /=> (disabled|true)\s*$/.test(line));
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

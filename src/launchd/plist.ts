@@ -7,6 +7,12 @@ import { assertServiceSpec } from '../service.js';
 /** Aqua: jobs of a graphical login. Background: of a user without one, e.g. over SSH. */
 export type SessionType = 'Aqua' | 'Background';
 
+/**
+ * Both restart a crash and respect a clean stop; `true` would restart both. SuccessfulExit implies a start at load
+ * (launchd.plist(5)), which a job that waits to be told must not do: it is restarted after a signal's crash only.
+ */
+const KEEP_ALIVE = { login: { SuccessfulExit: false }, demand: { Crashed: true } } as const;
+
 /** The exact text of the file, UTF-8, ending in a line break. Throws ERR_SERVICE for a spec that must not be written. */
 export function renderPlist(spec: ServiceSpec, session: SessionType = 'Aqua'): string {
   assertServiceSpec(spec);
@@ -17,9 +23,8 @@ export function renderPlist(spec: ServiceSpec, session: SessionType = 'Aqua'): s
     WorkingDirectory: spec.workingDirectory,
     StandardOutPath: spec.stdoutPath,
     StandardErrorPath: spec.stderrPath,
-    RunAtLoad: true,
-    // Restarts a crash, respects a clean stop. `true` would restart both.
-    KeepAlive: spec.restart === 'on-failure' ? { SuccessfulExit: false } : false,
+    RunAtLoad: spec.start === 'login',
+    KeepAlive: spec.restart === 'on-failure' ? KEEP_ALIVE[spec.start] : false,
     ThrottleInterval: spec.throttleSeconds,
     ExitTimeOut: spec.stopSeconds,
     // Anything less is throttled on CPU and disk, and disk reads are the product.

@@ -19,6 +19,8 @@ export class ModelHost {
   constructor(
     readonly id: string | null,
     load: (signal: AbortSignal) => Promise<Engine>,
+    /** What loading waits for; null when it goes on. */
+    private readonly waiting: () => string | null = () => null,
   ) {
     this.settled = load(this.#closing.signal).then(
       (engine) => (this.#state = { status: 'ready', engine }),
@@ -43,7 +45,9 @@ export class ModelHost {
 
   #why(state: Exclude<ModelState, { status: 'ready' }>): ApiError {
     if (state.status === 'loading') {
-      return unavailable(`the model ${this.id ?? ''} is loading`, 'model_loading');
+      const reason = this.waiting();
+      const why = reason === null ? '' : `: ${reason}`;
+      return unavailable(`the model ${this.id ?? ''} is loading${why}`, 'model_loading');
     }
     const { error } = state;
     const headers = { 'retry-after': '60' };

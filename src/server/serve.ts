@@ -26,6 +26,8 @@ export interface ServeOptions {
   modelId: string | null;
   /** Called once, when the port is bound. A rejection is what /health and all requests then report. */
   load: (signal: AbortSignal) => Promise<Engine>;
+  /** What loading waits for, in words for whoever asks meanwhile; null when it goes on. */
+  waiting?: () => string | null;
   version: string;
   /** Milliseconds since the epoch. */
   now: () => number;
@@ -66,8 +68,10 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const other = options.fast ?? null;
   const fast = other === null ? null : new Upstream({ ...other, now: options.now });
   const port = deferred<void>();
-  const host = new ModelHost(options.modelId, (signal) =>
-    port.promise.then(() => options.load(signal)),
+  const host = new ModelHost(
+    options.modelId,
+    (signal) => port.promise.then(() => options.load(signal)),
+    options.waiting,
   );
   const queue = new Queue(options.queueLimit ?? 16);
   const shutdown = new AbortController();

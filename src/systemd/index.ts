@@ -7,7 +7,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { exec } from '../base/exec.js';
 import type { ServiceManager, ServiceStatus } from '../service.js';
-import { assertLabel } from '../service.js';
+import { assertLabel, notInstalled } from '../service.js';
 import type { UnitState } from './systemctl.js';
 import { Systemctl } from './systemctl.js';
 import { renderUnit } from './unit.js';
@@ -36,6 +36,10 @@ export async function systemdManager(
   const status = async (label: string, at: AbortSignal): Promise<ServiceStatus> =>
     describe(await systemctl.show(unitName(label), at), definitionPath(label));
 
+  const requireInstalled = (label: string): void => {
+    if (!existsSync(definitionPath(label))) throw notInstalled(label);
+  };
+
   return {
     kind: 'systemd',
     render: renderUnit,
@@ -50,9 +54,30 @@ export async function systemdManager(
       await mkdir(spec.workingDirectory, { recursive: true });
       await writeFileAtomic(path, text, 0o644);
       await systemctl.daemonReload(at);
-      await systemctl.enable(unitName(spec.label), at);
-      await systemctl.restart(unitName(spec.label), at);
+      const unit = unitName(spec.label);
+      if (spec.start === 'login') {
+        await systemctl.enable(unit, at);
+        await systemctl.restart(unit, at);
+      } else {
+        await systemctl.disable(unit, at);
+        await systemctl.stop(unit, at);
+      }
       return status(spec.label, at);
+    },
+    async start(label, at) {
+      requireInstalled(label);
+      await systemctl.start(unitName(label), at);
+      return status(label, at);
+    },
+    async stop(label, at) {
+      requireInstalled(label);
+      await systemctl.stop(unitName(label), at);
+      return status(label, at);
+    },
+    async restart(label, at) {
+      requireInstalled(label);
+      await systemctl.restart(unitName(label), at);
+      return status(label, at);
     },
     async uninstall(label, at) {
       const path = definitionPath(label);

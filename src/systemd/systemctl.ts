@@ -76,6 +76,20 @@ export class Systemctl {
     await this.call(['restart', unit], signal);
   }
 
+  async start(unit: string, signal: AbortSignal): Promise<void> {
+    await this.call(['start', unit], signal);
+  }
+
+  /** Waits until it has ended. */
+  async stop(unit: string, signal: AbortSignal): Promise<void> {
+    await this.call(['stop', unit], signal);
+  }
+
+  /** No longer at login; what runs goes on. */
+  async disable(unit: string, signal: AbortSignal): Promise<void> {
+    await this.call(['disable', unit], signal);
+  }
+
   async disableNow(unit: string, signal: AbortSignal): Promise<void> {
     await this.call(['disable', '--now', unit], signal);
   }

@@ -140,21 +140,23 @@ async function worldWithService(): Promise<{ world: DoctorWorld; mac: StandIn; p
 }
 
 test('without a manager the service is skipped; without a definition it is news', async () => {
-  expect(await findings('service', testWorld())).toMatchObject([
-    { severity: 'skip' },
-    { severity: 'skip' },
-  ]);
+  const states = async (of: DoctorWorld): Promise<string[]> =>
+    (await findings('service', of)).map(({ severity }) => severity);
+  expect(await states(testWorld())).toEqual(['skip', 'skip', 'ok', 'ok']);
   const { world } = await worldWithService();
   expect(await findings('service', world)).toMatchObject([
     { severity: 'info', hint: 'flashmoe service install' },
     { severity: 'info' },
+    { severity: 'ok' },
+    { severity: 'ok' },
   ]);
 });
 
 test('a service that runs as this version would write it is ok', async () => {
   const { world } = await worldWithService();
   await (await world.serviceManager(signal))?.install(world.service, signal);
-  expect(await findings('service', world)).toMatchObject([{ severity: 'ok' }, { severity: 'ok' }]);
+  const found = await findings('service', world);
+  expect(found.map(({ severity }) => severity)).toEqual(['ok', 'ok', 'ok', 'ok']);
 });
 
 test('a definition that names a versioned Homebrew path fails, with the path', async () => {
@@ -187,7 +189,45 @@ test('a service that launchd could not start fails with its last status', async 
   expect(await findings('service', world)).toMatchObject([
     { id: 'service.program', severity: 'fail' },
     { severity: 'fail', title: expect.stringContaining('78') as string },
+    { severity: 'ok' },
+    { severity: 'ok' },
   ]);
+});
+
+test('a service on demand that waits is news; one for the login that was stopped can be started', async () => {
+  const { world } = await worldWithService();
+  const manager = await world.serviceManager(signal);
+  await manager?.install({ ...world.service, start: 'demand' }, signal);
+  expect((await findings('service', world)).slice(0, 2)).toMatchObject([
+    { severity: 'ok' },
+    { severity: 'info' },
+  ]);
+  await manager?.install(world.service, signal);
+  await manager?.stop(world.service.label, signal);
+  expect(await findings('service.state', world)).toMatchObject([
+    { severity: 'warn', fix: { command: ['flashmoe', 'service', 'start'], safe: true } },
+  ]);
+});
+
+test('a service of Homebrew beside our own fails, alone it is news', async () => {
+  const { world, mac } = await worldWithService();
+  const host = { ...world.host, platform: 'darwin' as const, homeDirectory: mac.home };
+  const plist = join(mac.home, 'Library/LaunchAgents/homebrew.mxcl.flashmoe.plist');
+  mkdirSync(dirname(plist), { recursive: true });
+  writeFileSync(plist, '<plist/>');
+  const there = { ...world, host };
+  expect(await findings('service.homebrew', there)).toMatchObject([{ severity: 'info' }]);
+  await (await world.serviceManager(signal))?.install(world.service, signal);
+  expect(await findings('service.homebrew', there)).toMatchObject([
+    { severity: 'fail', hint: 'brew services stop flashmoe' },
+  ]);
+});
+
+test('crash logs that grew long are a warning', async () => {
+  const world = testWorld();
+  mkdirSync(dirname(world.service.stderrPath), { recursive: true });
+  writeFileSync(world.service.stderrPath, Buffer.alloc(6e6));
+  expect(await findings('service.log', world)).toMatchObject([{ severity: 'warn' }]);
 });
 
 // --- server

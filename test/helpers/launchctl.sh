@@ -13,7 +13,9 @@ printf '%s\n' "$*" >>../calls
 read_state() { cat "$1" 2>/dev/null || echo "${2-0}"; }
 fail() { status=$1; shift; printf '%s\n' "$@" >&2; exit "$status"; }
 
-verb=$1 target=${2:-} path=${3:-}
+verb=$1; shift
+kill=; if [ "$verb" = kickstart ] && [ "$1" = -k ]; then kill=1; shift; fi
+target=${1:-} path=${2:-}
 kind=${target%%/*}; rest=${target#*/}; uid=${rest%%/*}
 label=; case $rest in */*) label=${rest#*/} ;; esac
 job=jobs/$label
@@ -49,6 +51,23 @@ case $verb in
     [ ! -f "$job/dying" ] || fail 36 'Boot-out failed: 36: Operation now in progress'
     pid=$(read_state "$job/pid" ''); is_alive "$pid" && kill "$pid"
     read_state dying >"$job/dying"
+    ;;
+  print-disabled)
+    printf 'disabled services = {\n'
+    off=$(read_state disabled '')
+    [ -z "$off" ] || printf '\t"%s" => disabled\n' "$off"
+    printf '\t"com.apple.other" => enabled\n}\n'
+    ;;
+  kickstart)
+    [ -d "$job" ] && [ ! -f "$job/dying" ] || not_found
+    pid=$(read_state "$job/pid" '')
+    if is_alive "$pid"; then
+      [ -n "$kill" ] || exit 0
+      kill "$pid"
+      left=500
+      while is_alive "$pid" && [ "$left" -gt 0 ]; do sleep 0.02; left=$((left - 1)); done
+    fi
+    exec node "$(dirname "$(readlink "$0")")/launchctl-start.mjs" "$rest" "$job"
     ;;
   enable)
     [ "$(read_state disabled '')" != "$label" ] || rm disabled

@@ -32,6 +32,7 @@ export function awkwardService(root: string, change: Partial<ServiceSpec> = {}):
     stdoutPath: join(root, 'logs 1%', 'out.log'),
     stderrPath: join(root, 'logs 1%', 'err.log'),
     restart: 'on-failure',
+    start: 'login',
     throttleSeconds: 30,
     stopSeconds: 30,
     ...change,

@@ -25,6 +25,17 @@ function words(line) {
 const values = (key) =>
   [...job.text.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map(([, value]) => value);
 
+/** Like the real one it waits until the process is gone. */
+function end() {
+  if (job.pid !== null && isAlive(job.pid)) process.kill(job.pid, 'SIGTERM');
+  const limit = Date.now() + 20_000;
+  while (job.pid !== null && isAlive(job.pid)) {
+    if (Date.now() > limit) process.kill(job.pid, 'SIGKILL');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+  }
+  job.pid = null;
+}
+
 /** @type {Record<string, () => void>} */
 const verbs = {
   show() {
@@ -63,9 +74,19 @@ const verbs = {
     job.pid = null;
     leave(0);
   },
+  stop() {
+    if (job.text === null) leave(5, { err: `Failed to stop ${unit}: Unit ${unit} not loaded.` });
+    end();
+    leave(0);
+  },
+  start() {
+    if (job.text === null) leave(5, { err: `Failed to start ${unit}: Unit ${unit} not found.` });
+    if (job.pid !== null && isAlive(job.pid)) leave(0);
+    verbs.restart();
+  },
   restart() {
     if (job.text === null) leave(5, { err: `Failed to restart ${unit}: Unit ${unit} not found.` });
-    if (job.pid !== null && isAlive(job.pid)) process.kill(job.pid, 'SIGTERM');
+    end();
     const [program, ...others] = words(values('ExecStart')[0]);
     const environment = values('Environment').map((line) =>
       words(line)[0].split(/=(.*)/s).slice(0, 2),

@@ -137,3 +137,55 @@ test('an interrupted wait ends at once as an interruption', async () => {
   abort.abort();
   await expect(uninstall).rejects.toMatchObject({ code: 'ERR_INTERRUPTED' });
 });
+
+// --- start, stop, restart
+
+const label = 'dev.flashmoe.test';
+
+test('stop unloads and waits, start loads again, and a second start leaves the process alone', async () => {
+  const service = await manager();
+  const first = await service.install(awkwardService(mac.root), signal);
+  mac.set({ dying: 2 });
+  expect(await service.stop(label, signal)).toMatchObject({ installed: true, running: false });
+  const started = await service.start(label, signal);
+  expect(started.running).toBe(true);
+  expect(started.pid).not.toBe(first.pid);
+  expect((await service.start(label, signal)).pid).toBe(started.pid);
+});
+
+test('restart is a kickstart with -k, which gives a new process', async () => {
+  const service = await manager();
+  const first = await service.install(awkwardService(mac.root), signal);
+  const second = await service.restart(label, signal);
+  expect(second.running).toBe(true);
+  expect(second.pid).not.toBe(first.pid);
+  expect(mac.calls()).toContain(`kickstart -k gui/501/${label}`);
+  await service.stop(label, signal);
+  expect((await service.restart(label, signal)).running).toBe(true);
+});
+
+test('a job on demand is loaded and waits until it is started', async () => {
+  const service = await manager();
+  const spec = awkwardService(mac.root, { start: 'demand' });
+  expect(await service.install(spec, signal)).toMatchObject({ installed: true, running: false });
+  expect((await service.start(label, signal)).running).toBe(true);
+});
+
+test('a job that System Settings switched off is named so, and start switches it on', async () => {
+  const service = await manager();
+  await service.install(awkwardService(mac.root), signal);
+  await service.stop(label, signal);
+  mac.set({ disabled: label });
+  expect((await service.status(label, signal)).detail).toContain('switched off in System Settings');
+  expect((await service.start(label, signal)).running).toBe(true);
+});
+
+test.each(['start', 'stop', 'restart'] as const)(
+  '%s without a definition says how to get one',
+  async (order) => {
+    await expect((await manager())[order](label, signal)).rejects.toMatchObject({
+      code: 'ERR_SERVICE',
+      hint: 'flashmoe service install',
+    });
+  },
+);

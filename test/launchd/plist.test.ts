@@ -56,3 +56,8 @@ test('markup in a value stays a value', () => {
   expect(text).toContain('&lt;a &amp; b');
   expect(text).not.toContain('<a & b>');
 });
+
+test('a job on demand has no key that would start it at load', () => {
+  const job = plist.parse(renderPlist(awkwardService('/tmp/x', { start: 'demand' })));
+  expect(job).toMatchObject({ RunAtLoad: false, KeepAlive: { Crashed: true } });
+});

@@ -59,6 +59,8 @@ test.skipIf(!isBuilt)(
     expect(findings.map(({ id, severity }) => `${id} ${severity}`)).toEqual([
       'service.definition ok',
       'service.state ok',
+      'service.homebrew ok',
+      'service.log ok',
       'server.health ok',
     ]);
 

@@ -86,3 +86,32 @@ test.each([
 ])('%j is read for pid and the last exit code', (text, pid, lastExitCode) => {
   expect(parseShow(text)).toMatchObject({ pid, lastExitCode });
 });
+
+test('stop, start and restart do what they say, and a second start leaves the process alone', async () => {
+  const service = await manager();
+  const first = await service.install(awkwardService(linux.root), signal);
+  expect(await service.stop(label, signal)).toMatchObject({ installed: true, running: false });
+  const started = await service.start(label, signal);
+  expect(started.pid).not.toBe(first.pid);
+  expect((await service.start(label, signal)).pid).toBe(started.pid);
+  expect((await service.restart(label, signal)).pid).not.toBe(started.pid);
+});
+
+test('a unit on demand does not start at login, and waits until it is started', async () => {
+  const service = await manager();
+  await service.install(awkwardService(linux.root), signal);
+  const waiting = await service.install(awkwardService(linux.root, { start: 'demand' }), signal);
+  expect(waiting).toMatchObject({ installed: true, running: false });
+  expect(waiting.detail).toContain('does not start at login');
+  expect((await service.start(label, signal)).running).toBe(true);
+});
+
+test.each(['start', 'stop', 'restart'] as const)(
+  '%s without a unit says how to get one',
+  async (order) => {
+    await expect((await manager())[order](label, signal)).rejects.toMatchObject({
+      code: 'ERR_SERVICE',
+      hint: 'flashmoe service install',
+    });
+  },
+);

@@ -1,14 +1,15 @@
 // flashmoe serve: the server in the foreground, until it is told to stop.
 
 import { once } from 'node:events';
-import { EXIT, FlashmoeError } from '../../base/errors.js';
+import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import type { ServerEvent } from '../../server/context.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
 import { clockWithSeconds } from '../../ui/clock.js';
+import { runAsService, type ServiceRun } from '../as-service.js';
 import type { CliContext } from '../context.js';
 import { decodeRate } from '../decode-rate.js';
-import { chooseInstalled, openEngineOf } from '../installed.js';
+import { chooseInstalled, openEngineOf, type Ready } from '../installed.js';
 import { readSettings, type Settings } from '../settings.js';
 
 export interface ServeArgs {
@@ -19,34 +20,58 @@ export interface ServeArgs {
   fastModel: string | null;
   /** GB. */
   promptCache: number | null;
+  /** Run by a service manager: see as-service.ts. */
+  asService: boolean;
 }
 
 export async function serve(context: CliContext, args: ServeArgs): Promise<number> {
+  const service = args.asService ? await runAsService(context) : null;
+  try {
+    return await serveUntilTold(context, args, service);
+  } catch (error) {
+    service?.log(asFlashmoeError(error).message);
+    throw error;
+  }
+}
+
+async function serveUntilTold(
+  context: CliContext,
+  args: ServeArgs,
+  service: ServiceRun | null,
+): Promise<number> {
   const settings = await readSettings(context.home.settings);
-  const choice = chooseInstalled(context, args.model);
+  const choose = (): Promise<Ready> => chooseInstalled(context, args.model);
   // Without a model the port answers all the same, and says why: a service must not start over and over.
-  const installed = args.model === null ? await choice.catch(() => null) : await choice;
+  const installed = await choose().catch((error: unknown) => {
+    if (args.model === null || service !== null) return null;
+    throw error;
+  });
   const server = await startServer({
     ...(args.host === null ? {} : { host: args.host }),
     port: args.port ?? settings.port ?? DEFAULT_PORT,
     // Not an option: arguments are readable by everybody on the machine.
     apiKey: context.host.env['FLASHMOE_API_KEY'] || null,
-    modelId: installed?.id ?? null,
+    modelId: installed?.id ?? settings.model ?? null,
     fast: fastTier(context, args, settings),
     memory: () => ({ process: process.memoryUsage.rss(), machine: context.host.memoryBytes }),
-    load: async (signal) =>
-      openEngineOf(context, await choice, signal, {
+    load: async (signal) => {
+      // The volume may have to come first: what is there is looked up again.
+      await service?.ready(signal);
+      return openEngineOf(context, await choose(), signal, {
         promptCache: { gigabytes: args.promptCache },
-      }),
+      });
+    },
+    waiting: () => service?.waiting() ?? null,
     version: context.version,
     now: () => context.host.now(),
-    emit: (event) => tell(context, event),
+    emit: (event) => tell(context, service, event),
   });
   try {
     if (!context.signal.aborted) await once(context.signal, 'abort');
     return stopped(context);
   } finally {
     await server.close();
+    await service?.stopped();
   }
 }
 
@@ -73,7 +98,11 @@ function stopped(context: CliContext): number {
   return status === EXIT.terminated ? EXIT.done : status;
 }
 
-function tell(context: CliContext, event: ServerEvent): void {
+function tell(context: CliContext, service: ServiceRun | null, event: ServerEvent): void {
+  if (service !== null) {
+    service.log(lineOf(event));
+    return;
+  }
   if (context.json) {
     const { type, ...fields } = event;
     context.emit(type, fields);

@@ -1,25 +1,31 @@
-// flashmoe service install | uninstall | status.
+// flashmoe service install | start | stop | restart | uninstall | status.
 
 import { fileURLToPath } from 'node:url';
 import { EXIT } from '../../base/errors.js';
-import { serverService, SERVER_LABEL } from '../../service-command.js';
+import { SERVER_LABEL, serverService, serviceLogs } from '../../service-command.js';
 import { detectServiceManager, noServiceManager } from '../../service-manager.js';
 import type { ServiceManager, ServiceSpec, ServiceStatus } from '../../service.js';
 import type { CliContext } from '../context.js';
 
 /** The server of this home as a service description. */
-export function serviceOf(context: CliContext): ServiceSpec {
+export function serviceOf(
+  { host, home }: CliContext,
+  start: ServiceSpec['start'] = 'login',
+): ServiceSpec {
   const entry = fileURLToPath(new URL('../main.js', import.meta.url));
-  return serverService({ node: context.host.execPath, entry, home: context.home });
+  const logs = serviceLogs(home, host.homeDirectory, host.platform);
+  return serverService({ node: host.execPath, entry, home, logs, start });
 }
 
-export async function installService(
-  context: CliContext,
-  options: { dryRun: boolean },
-): Promise<number> {
+export interface InstallArgs {
+  dryRun: boolean;
+  onDemand: boolean;
+}
+
+export async function installService(context: CliContext, args: InstallArgs): Promise<number> {
   const manager = await needManager(context);
-  const spec = serviceOf(context);
-  if (options.dryRun) {
+  const spec = serviceOf(context, args.onDemand ? 'demand' : 'login');
+  if (args.dryRun) {
     const path = manager.definitionPath(spec.label);
     const text = manager.render(spec);
     if (context.json) context.emit('service', { dryRun: true, path, text });
@@ -27,6 +33,13 @@ export async function installService(
     return EXIT.done;
   }
   return report(context, await manager.install(spec, context.signal));
+}
+
+export type Order = 'start' | 'stop' | 'restart';
+
+export async function orderService(context: CliContext, order: Order): Promise<number> {
+  const manager = await needManager(context);
+  return report(context, await manager[order](SERVER_LABEL, context.signal));
 }
 
 export async function uninstallService(context: CliContext): Promise<number> {

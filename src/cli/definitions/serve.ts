@@ -9,6 +9,7 @@ interface ServeFlags {
   fastUpstream?: string;
   fastModel?: string;
   promptCache?: number;
+  asService?: boolean;
 }
 
 export function defineServe(program: Command, open: Open, done: Done): void {
@@ -26,11 +27,13 @@ export function defineServe(program: Command, open: Open, done: Done): void {
         'disk for prompts that were read, 0 for none (default: 8)',
       ).argParser(gigabytes),
     )
+    // Written into service definitions only.
+    .addOption(new Option('--as-service').hideHelp())
     .action(async (flags: ServeFlags) => {
       const { serve } = await import('../commands/serve.js');
-      const { model = null, host = null, port = null } = flags;
+      const { model = null, host = null, port = null, asService = false } = flags;
       const { fastUpstream = null, fastModel = null, promptCache = null } = flags;
-      const args = { model, host, port, fastUpstream, fastModel, promptCache };
+      const args = { model, host, port, fastUpstream, fastModel, promptCache, asService };
       done(await serve(await open(command), args));
     });
   examples(command, [

@@ -6,6 +6,11 @@ import type { ServiceManager, ServiceStatus } from '../../service.js';
 import type { DoctorWorld } from '../world.js';
 
 const REINSTALL = 'flashmoe service install';
+const begin: Fix = {
+  what: 'start the service',
+  command: ['flashmoe', 'service', 'start'],
+  safe: true,
+};
 /** Writes the definition anew and restarts the server: answers that are under way end. */
 const rewrite: Fix = {
   what: 'write the definition of the service anew and restart it',
@@ -55,7 +60,10 @@ function judge(world: DoctorWorld, manager: ServiceManager, path: string, text: 
       fix: rewrite,
     };
   }
-  if (text !== manager.render(world.service)) {
+  const current = (['login', 'demand'] as const).map((start) =>
+    manager.render({ ...world.service, start }),
+  );
+  if (!current.includes(text)) {
     return {
       id: 'service.outdated',
       severity: 'warn',
@@ -77,23 +85,29 @@ export const state: Check = {
     const manager = await world.serviceManager(signal);
     // The definition's finding says what to do instead.
     if (!manager) return [{ id: 'service.state', severity: 'skip', title: NO_MANAGER }];
-    return [verdict(await manager.status(world.service.label, signal), world)];
+    const status = await manager.status(world.service.label, signal);
+    const text = await readFile(manager.definitionPath(world.service.label), 'utf8').catch(
+      () => '',
+    );
+    const isOnDemand = text === manager.render({ ...world.service, start: 'demand' });
+    return [verdict(status, world, isOnDemand)];
   },
 };
 
-function verdict(status: ServiceStatus, world: DoctorWorld): Finding {
+function verdict(status: ServiceStatus, world: DoctorWorld, isOnDemand: boolean): Finding {
   const id = 'service.state';
   if (!status.installed) return notInstalled(id);
   const title = `${status.manager}: ${status.detail}`;
   if (status.running) return { id, severity: 'ok', title };
   if (status.lastExitCode === null || status.lastExitCode === 0) {
-    return { id, severity: 'warn', title, hint: REINSTALL };
+    const hint = 'flashmoe service start';
+    return { id, severity: isOnDemand ? 'info' : 'warn', title, hint, fix: begin };
   }
   return {
     id,
     severity: 'fail',
     title: `${title}; it ended with status ${status.lastExitCode}`,
-    hint: `read ${world.service.stderrPath}`,
+    hint: `flashmoe service logs, and read ${world.service.stderrPath}`,
   };
 }
 
