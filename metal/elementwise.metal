@@ -75,6 +75,37 @@ kernel void fm_rms_norm(device const float* x [[buffer(0)]],
     for (uint i = index; i < args.width; i += size.x) y[block.x * args.width + i] = row[i] * factor * weight[i];
 }
 
+/// y += x, out = rms_norm(y): a residual and the norm after it. Grid: (tokens).
+kernel void fm_add_norm(device float* y [[buffer(0)]],
+                        device const float* x [[buffer(1)]],
+                        device const float* weight [[buffer(2)]],
+                        device float* out [[buffer(3)]],
+                        constant FmNormArgs& args [[buffer(4)]],
+                        uint3 block [[threadgroup_position_in_grid]],
+                        uint3 size [[threads_per_threadgroup]],
+                        uint index [[thread_index_in_threadgroup]],
+                        uint lane [[thread_index_in_simdgroup]],
+                        uint simd [[simdgroup_index_in_threadgroup]],
+                        uint simds [[simdgroups_per_threadgroup]])
+{
+    threadgroup float partial[FM_SIMD];
+    ulong row = ulong(block.x) * args.width;
+    float sum = 0.0f;
+    for (uint i = index; i < args.width; i += size.x) {
+        float value = y[row + i] + x[row + i];
+        y[row + i] = value;
+        sum = fma(value, value, sum);
+    }
+    sum = simd_sum(sum);
+    if (lane == 0) partial[simd] = sum;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    float total = 0.0f;
+    for (uint i = 0; i < simds; i++) total += partial[i];
+    float factor = 1.0f / sqrt(total / float(args.width) + args.eps);
+    // Each thread reads back what it wrote itself.
+    for (uint i = index; i < args.width; i += size.x) out[row + i] = y[row + i] * factor * weight[i];
+}
+
 /// y += x.
 kernel void fm_add(device float* y [[buffer(0)]],
                    device const float* x [[buffer(1)]],

@@ -1,4 +1,4 @@
-// selfTest and selfTestMetal of src/addon/types.ts.
+// selfTest, metalDevice and selfTestBackend of src/addon/types.ts.
 #include "addon/registers.h"
 #include "addon/values.h"
 
@@ -34,22 +34,41 @@ Napi::Value self_test(const Napi::CallbackInfo& info) {
     return self_test_value(info.Env(), backend, isa, checks, count);
 }
 
-/// selfTestMetal(kernelsDir, seed): runs to its end in this thread, which is a child's of its own.
-Napi::Value self_test_metal(const Napi::CallbackInfo& info) {
+Napi::Value metal_device(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    fm_device device;
+    fm_error error;
+    Napi::Object answer = Napi::Object::New(env);
+    const bool there = fm_metal_device(&device, &error) == FM_OK;
+    answer.Set("reason", there ? "" : error.message);
+    answer.Set("device", env.Null());
+    if (!there) return answer;
+    Napi::Object facts = Napi::Object::New(env);
+    facts.Set("name", device.name);
+    facts.Set("recommendedWorkingSetBytes", number(env, static_cast<double>(device.recommended_working_set)));
+    facts.Set("maxBufferBytes", number(env, static_cast<double>(device.max_buffer_bytes)));
+    facts.Set("lowPower", device.low_power != 0);
+    answer.Set("device", facts);
+    return answer;
+}
+
+/// selfTestBackend(backend, kernelsDir, seed): runs to its end in this thread, which is a child's of its own.
+Napi::Value self_test_backend(const Napi::CallbackInfo& info) {
     try {
-        const std::string kernels = path_of(info[0], "kernelsDir");
+        const std::string backend = path_of(info[0], "backend"), kernels = path_of(info[1], "kernelsDir");
         fm_kernel_check checks[128];
-        char device[256];
+        char isa[256];
         size_t count = 0;
         fm_error error;
-        check(fm_self_test_metal(kernels.c_str(), whole_of(info[1], "seed"), checks, 128, &count, device, sizeof device, &error),
+        check(fm_self_test_backend(backend.c_str(), kernels.c_str(), whole_of(info[2], "seed"), checks, 128, &count, isa,
+                                   sizeof isa, &error),
               error);
-        return self_test_value(info.Env(), "metal", device, checks, std::min<size_t>(count, 128));
+        return self_test_value(info.Env(), backend.c_str(), isa, checks, std::min<size_t>(count, 128));
     } catch (const Napi::Error&) {
         throw;
     } catch (...) {
         const auto [code, message] = caught();
-        Napi::Error thrown = Napi::Error::New(info.Env(), "selfTestMetal: " + message);
+        Napi::Error thrown = Napi::Error::New(info.Env(), "selfTestBackend: " + message);
         thrown.Set("code", code);
         throw thrown;
     }
@@ -59,7 +78,8 @@ Napi::Value self_test_metal(const Napi::CallbackInfo& info) {
 
 void register_self_test(Napi::Env env, Napi::Object exports) {
     exports.Set("selfTest", Napi::Function::New(env, self_test, "selfTest"));
-    exports.Set("selfTestMetal", Napi::Function::New(env, self_test_metal, "selfTestMetal"));
+    exports.Set("metalDevice", Napi::Function::New(env, metal_device, "metalDevice"));
+    exports.Set("selfTestBackend", Napi::Function::New(env, self_test_backend, "selfTestBackend"));
 }
 
 } // namespace flashmoe::addon

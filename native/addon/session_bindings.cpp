@@ -13,6 +13,9 @@ Napi::Value stats_value(Napi::Env env, fm_step_stats& stats) {
     object.Set("expertBytesRead", number(env, static_cast<double>(stats.expert_bytes_read)));
     object.Set("expertReads", number(env, static_cast<double>(stats.expert_reads)));
     object.Set("ioSeconds", number(env, stats.io_seconds));
+    object.Set("deviceWaits", number(env, static_cast<double>(stats.device_waits)));
+    object.Set("deviceWaitSeconds", number(env, stats.device_wait_seconds));
+    object.Set("deviceSeconds", number(env, stats.device_seconds));
     return object;
 }
 

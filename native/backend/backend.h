@@ -186,6 +186,14 @@ struct ExpertBatch {
 /// Most tokens that a linear, an attention, a delta net or a router takes at once.
 constexpr uint32_t kMaxBatchTokens = 64;
 
+/// What a backend with a device of its own has done so far; zero where the host computes.
+struct BackendCounters {
+    uint64_t dispatches = 0;
+    /// Times the host stood still for the device: in wait() and wait_for() alike.
+    uint64_t waits = 0;
+    double waited_seconds = 0, device_seconds = 0;
+};
+
 class Backend {
   public:
     virtual ~Backend() = default;
@@ -196,11 +204,18 @@ class Backend {
     /// Makes host memory usable in operations. `host` is page-aligned and outlives the buffer.
     virtual Buffer wrap(void* host, size_t bytes) = 0;
     virtual void unwrap(Buffer& buffer) = 0;
+    /// Bytes that may still be wrapped; the system's own limits apply beside it.
+    virtual uint64_t memory_left() const { return UINT64_MAX; }
 
     /// y[t] = row ids[t] of the table. ids: i32.
     virtual void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) = 0;
     /// y = x / sqrt(mean(x^2) + eps) * weight, row by row. x and y may be the same.
     virtual void rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) = 0;
+    /// y += x, then out = rms_norm(y): a residual and the norm after it. out is neither x nor y.
+    virtual void add_norm(Span y, Span x, Span weight, Span out, uint32_t width, float eps, uint32_t tokens) {
+        add(y, x, size_t{width} * tokens);
+        rms_norm(y, weight, out, width, eps, tokens);
+    }
     /// y[t] = W x[t].
     virtual void linear(const Matrix& matrix, Span x, Span y, uint32_t tokens) = 0;
     /// y += x.
@@ -216,10 +231,31 @@ class Backend {
     virtual void mla_attend(const MlaAttend& op) = 0;
     virtual void route(const Router& op) = 0;
     virtual void experts(const ExpertBatch& op) = 0;
+    /// Hands what was appended to the device, which begins with it while the host goes on. The ticket is for
+    /// wait_for(); 0: everything is done already.
+    virtual uint64_t submit() { return 0; }
+    /// Everything up to that submit() is done, and what it read may be overwritten.
+    virtual void wait_for(uint64_t ticket) { static_cast<void>(ticket); }
     /// Everything appended is done and visible to the host.
     virtual void wait() = 0;
+    /// Between begin and end, operations of one dispatch each (linear, swiglu, add) do not see each other's results,
+    /// so that a device may run them side by side. Not nested.
+    virtual void begin_side_by_side() {}
+    virtual void end_side_by_side() {}
+    virtual BackendCounters counters() const { return {}; }
     /// Gives back memory that only long batches need. Nothing may be under way.
     virtual void trim() = 0;
+};
+
+/// For the extent of a block: operations side by side.
+class SideBySide {
+  public:
+    explicit SideBySide(Backend& backend) : backend_(backend) { backend_.begin_side_by_side(); }
+    ~SideBySide() { backend_.end_side_by_side(); }
+    SideBySide(const SideBySide&) = delete;
+
+  private:
+    Backend& backend_;
 };
 
 } // namespace flashmoe

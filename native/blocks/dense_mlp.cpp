@@ -12,8 +12,11 @@ void DenseMlp::append(const Batch& batch, Span x, Span y) const {
     const size_t count = size_t{batch.tokens} * gate_.rows;
     const Span gate = scratch.take(count);
     const Span up = scratch.take(count);
-    batch.backend.linear(gate_, x, gate, batch.tokens);
-    batch.backend.linear(up_, x, up, batch.tokens);
+    {
+        const SideBySide two(batch.backend);
+        batch.backend.linear(gate_, x, gate, batch.tokens);
+        batch.backend.linear(up_, x, up, batch.tokens);
+    }
     batch.backend.swiglu(gate, up, gate, count);
     batch.backend.linear(down_, gate, y, batch.tokens);
 }

@@ -34,10 +34,13 @@ void GatedDeltaNet::append(const Batch& batch, Span x, Span y, const LayerState&
     const Span a = scratch.take(size_t{tokens} * value_heads_);
     const Span b = scratch.take(size_t{tokens} * value_heads_);
 
-    backend.linear(qkv_, x, qkv, tokens);
-    backend.linear(z_, x, z, tokens);
-    backend.linear(a_, x, a, tokens);
-    backend.linear(b_, x, b, tokens);
+    {
+        const SideBySide four(backend);
+        backend.linear(qkv_, x, qkv, tokens);
+        backend.linear(z_, x, z, tokens);
+        backend.linear(a_, x, a, tokens);
+        backend.linear(b_, x, b, tokens);
+    }
     backend.delta_net({.qkv = qkv,
                        .z = z,
                        .a = a,

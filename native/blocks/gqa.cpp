@@ -32,9 +32,12 @@ void Gqa::append(const Batch& batch, Span x, Span y, const LayerState& state) co
     const Span out = scratch.take(size_t{tokens} * heads_ * head_dim_);
     const KvCache k_cache{state.planes[0], state.planes[2]}, v_cache{state.planes[1], state.planes[3]};
 
-    backend.linear(q_, x, q, tokens);
-    backend.linear(k_, x, k, tokens);
-    backend.linear(v_, x, v, tokens);
+    {
+        const SideBySide three(backend);
+        backend.linear(q_, x, q, tokens);
+        backend.linear(k_, x, k, tokens);
+        backend.linear(v_, x, v, tokens);
+    }
     backend.gqa_append({.q = q,
                         .q_stride = q_stride_,
                         .k = k,

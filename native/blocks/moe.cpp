@@ -58,12 +58,16 @@ size_t Moe::scratch_floats() const {
 void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
                  RoutingRoom& room) const {
     route(batch, tokens, x, room);
+    // The only wait of a layer: its answer says which experts to read. Everything before it is done then, the last
+    // layer's experts included, so that all slots are free.
     batch.backend.wait();
     room.plan(tokens, top_k_, experts_);
     reader.begin(files, room.experts.data(), static_cast<uint32_t>(room.experts.size()));
     try {
         std::memset(y.as<float>(), 0, size_t{tokens} * hidden_ * sizeof(float));
         if (shared_) add_shared(batch, tokens, x, y);
+        // A device computes this while the first experts are read.
+        batch.backend.submit();
         add_routed(batch.backend, x, y, files, reader, room);
     } catch (...) {
         batch.backend.wait();
@@ -109,12 +113,52 @@ void Moe::add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const 
     }
 }
 
+/// Slots whose experts a device may still be reading, oldest first.
+class Moe::SlotsInUse {
+  public:
+    SlotsInUse(Backend& backend, ExpertReader& reader) : backend_(backend), reader_(reader) {}
+
+    void add(uint32_t slots) {
+        const uint64_t ticket = backend_.submit();
+        if (ticket == 0) return reader_.release(slots);
+        groups_[(first_ + count_++) % kMost] = {ticket, slots};
+        slots_ += slots;
+    }
+    /// Gives slots back until at most `slots` are held and another group has room.
+    void shrink_to(uint32_t slots) {
+        while (count_ > 0 && (slots_ > slots || count_ == kMost)) {
+            const Group& oldest = groups_[first_];
+            backend_.wait_for(oldest.ticket);
+            reader_.release(oldest.slots);
+            slots_ -= oldest.slots;
+            first_ = (first_ + 1) % kMost;
+            --count_;
+        }
+    }
+
+  private:
+    struct Group {
+        uint64_t ticket;
+        uint32_t slots;
+    };
+    static constexpr uint32_t kMost = 32;
+    Backend& backend_;
+    ExpertReader& reader_;
+    Group groups_[kMost] = {};
+    uint32_t first_ = 0, count_ = 0, slots_ = 0;
+};
+
 void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
                      const RoutingRoom& room) const {
     ExpertWork works[kMaxExpertWorks];
     const auto total = static_cast<uint32_t>(room.experts.size());
+    SlotsInUse in_use(backend, reader);
+    // What the last group holds is computed while the other half of the slots is read into. A token's experts fit
+    // all at once: then nothing waits here.
+    const uint32_t keep = total <= reader.slots() ? total : reader.slots() / 2;
     uint32_t done = 0;
     while (done < total) {
+        in_use.shrink_to(keep);
         // What is there is computed at once; only the first may have to be waited for.
         uint32_t taken = 0, count = 0, entries = 0;
         const auto flush = [&] {
@@ -139,8 +183,7 @@ void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files,
             }
         }
         flush();
-        backend.wait();
-        reader.release(taken);
+        in_use.add(taken);
         done += taken;
     }
 }

@@ -39,6 +39,8 @@ class Moe {
                 RoutingRoom& room) const;
 
   private:
+    class SlotsInUse;
+
     void route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const;
     void add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const;
     void add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,

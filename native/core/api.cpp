@@ -57,18 +57,19 @@ template <typename Work> fm_status guarded(fm_error* error, Work&& work) noexcep
     }
 }
 
-std::unique_ptr<flashmoe::metal::MetalBackend> open_metal(const char* kernels_dir) {
+std::unique_ptr<flashmoe::gpu::Device> open_device() {
     std::string reason;
     auto device = flashmoe::gpu::open_device(reason);
     if (device == nullptr) flashmoe::fail(FM_ENGINE, "no Metal: ", reason);
-    return std::make_unique<flashmoe::metal::MetalBackend>(std::move(device), flashmoe::metal::kernel_source(kernels_dir));
+    return device;
 }
 
-std::unique_ptr<flashmoe::Backend> open_backend(const fm_engine_options& options) {
-    const std::string name = options.backend;
-    if (name == "metal") return open_metal(options.kernels_dir);
+std::unique_ptr<flashmoe::Backend> open_backend(const std::string& name, const char* kernels_dir, uint32_t threads) {
+    if (name == "metal") {
+        return std::make_unique<flashmoe::metal::MetalBackend>(open_device(), flashmoe::metal::kernel_source(kernels_dir));
+    }
     if (name != "cpu") flashmoe::fail(FM_ENGINE, "there is no backend ", name);
-    return std::make_unique<flashmoe::cpu::CpuBackend>(options.threads, flashmoe::cpu::best_kernels());
+    return std::make_unique<flashmoe::cpu::CpuBackend>(threads, flashmoe::cpu::best_kernels());
 }
 
 Session::Progress wrap(fm_progress progress, void* user) {
@@ -103,9 +104,8 @@ fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, f
                                             .io_threads = std::clamp(options->io_threads, 1u, 256u),
                                             .token_limit = options->token_limit,
                                             .experts_per_token = options->experts_per_token};
-        fm_engine_options chosen = *options;
-        chosen.threads = plain.threads;
-        *engine = new fm_engine{std::make_shared<Engine>(plain, open_backend(chosen))};
+        auto backend = open_backend(options->backend, options->kernels_dir, plain.threads);
+        *engine = new fm_engine{std::make_shared<Engine>(plain, std::move(backend))};
     });
 }
 
@@ -202,12 +202,23 @@ size_t fm_self_test(fm_kernel_check* checks, size_t capacity, const char** backe
     return flashmoe::cpu::self_test(kernels, checks, capacity);
 }
 
-fm_status fm_self_test_metal(const char* kernels_dir, uint64_t seed, fm_kernel_check* checks, size_t capacity,
-                             size_t* count, char* device, size_t device_bytes, fm_error* error) {
+fm_status fm_metal_device(fm_device* device, fm_error* error) {
+    return guarded(error, [&] {
+        const flashmoe::gpu::DeviceFacts facts = open_device()->facts();
+        *device = {.name = {},
+                   .recommended_working_set = facts.recommended_working_set,
+                   .max_buffer_bytes = facts.max_buffer_bytes,
+                   .low_power = facts.low_power};
+        std::snprintf(device->name, sizeof device->name, "%s", facts.name.c_str());
+    });
+}
+
+fm_status fm_self_test_backend(const char* name, const char* kernels_dir, uint64_t seed, fm_kernel_check* checks,
+                               size_t capacity, size_t* count, char* isa, size_t isa_bytes, fm_error* error) {
     return guarded(error, [&] {
         static thread_local std::vector<flashmoe::checks::Check> results;
-        const auto backend = open_metal(kernels_dir);
-        std::snprintf(device, device_bytes, "%s", backend->isa());
+        const auto backend = open_backend(name, kernels_dir, 1);
+        std::snprintf(isa, isa_bytes, "%s", backend->isa());
         results = flashmoe::checks::check_backend(*backend, seed);
         *count = results.size();
         for (size_t i = 0; i < std::min(capacity, results.size()); ++i) {

@@ -13,8 +13,9 @@ namespace {
 constexpr uint64_t kSlotMemory = 96u << 20;
 constexpr uint32_t kMaxSlots = 32;
 
-uint32_t slot_count(uint64_t slot_bytes) {
-    return static_cast<uint32_t>(std::clamp<uint64_t>(kSlotMemory / slot_bytes, 2, kMaxSlots));
+uint32_t slot_count(uint64_t slot_bytes, uint32_t top_k) {
+    // A token's experts of one layer all fit, so that a GPU takes them in one go and nobody waits for a slot.
+    return static_cast<uint32_t>(std::clamp<uint64_t>(kSlotMemory / slot_bytes, std::clamp(top_k, 2u, kMaxSlots), kMaxSlots));
 }
 
 } // namespace
@@ -26,7 +27,7 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
       files_(std::make_unique<ExpertFiles>(options.experts_dir, manifest_.spec)),
       model_(std::make_unique<Model>(manifest_.spec, options.experts_per_token, *weights_)) {
     if (files_->slot_bytes() != 0) {
-        reader_ = std::make_unique<ExpertReader>(*backend_, files_->slot_bytes(), slot_count(files_->slot_bytes()),
+        reader_ = std::make_unique<ExpertReader>(*backend_, files_->slot_bytes(), slot_count(files_->slot_bytes(), model_->max_top_k),
                                                  std::max(options.io_threads, 1u));
     }
     tables_.resize(model_->ropes.all().size());
@@ -126,10 +127,35 @@ Batch Engine::batch_at(uint32_t first, uint32_t count, uint32_t position) {
 
 void Engine::step(const StepState& state, const int32_t* tokens, uint32_t count, const std::vector<StepMark>& marks,
                   const StepOutput& output, const std::function<bool(uint32_t)>& keep_going) {
+    try {
+        prepare(state, tokens, count, output);
+        run_step(state, count, marks, output, keep_going);
+        // The host writes this room, and reads the state, before the next step.
+        backend_->wait();
+    } catch (...) {
+        settle();
+        throw;
+    }
+}
+
+void Engine::settle() noexcept {
+    // What was under way ends before anyone puts the state back; that it failed is known already.
+    try {
+        backend_->wait();
+    } catch (const std::exception&) {
+        return;
+    }
+}
+
+void Engine::prepare(const StepState& state, const int32_t* tokens, uint32_t count, const StepOutput& output) {
     const uint32_t logit_rows = output.logits != nullptr ? std::min(count, 8u) : 1;
     if (count > room_.tokens || logit_rows > room_.logit_rows) reserve(count, logit_rows);
     std::memcpy(room_.ids.as<int32_t>(), tokens, count * sizeof(int32_t));
     tabulate_ropes(state.position, count);
+}
+
+void Engine::run_step(const StepState& state, uint32_t count, const std::vector<StepMark>& marks,
+                      const StepOutput& output, const std::function<bool(uint32_t)>& keep_going) {
     for (uint32_t first = 0; first < count; first += kMaxBatchTokens) {
         backend_->embed(model_->embed, room_.ids + first * sizeof(int32_t), row(room_.h, first),
                         std::min(kMaxBatchTokens, count - first));
@@ -140,15 +166,12 @@ void Engine::step(const StepState& state, const int32_t* tokens, uint32_t count,
         std::memcpy(output.hidden[index], from.as<float>(), size_t{count} * model_->hidden * sizeof(float));
     };
     const auto layers = static_cast<uint32_t>(model_->layers.size());
+    backend_->rms_norm(room_.h, model_->layers[0].input_norm, room_.m, model_->hidden, model_->norm_eps, count);
     for (uint32_t index = 0; index < layers; ++index) {
         if (!keep_going(index)) fail(FM_INTERRUPTED, "stopped on request");
         copy_hidden(index, room_.h);
         run_layer(state, index, count, marks);
     }
-    // Only the last row goes on, unless every position was asked for.
-    const uint32_t from = output.logits != nullptr || output.hidden != nullptr ? 0 : count - 1;
-    backend_->rms_norm(row(room_.h, from), model_->final_norm, row(room_.m, from), model_->hidden, model_->norm_eps,
-                       count - from);
     copy_hidden(layers, room_.m);
     write_logits(count, output);
 }
@@ -161,18 +184,19 @@ void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens, 
         const uint32_t end = mark == marks.end() ? tokens : mark->tokens;
         count = std::min(kMaxBatchTokens, end - first);
         const Span h = row(room_.h, first), m = row(room_.m, first), y = row(room_.y, first);
-        backend_->rms_norm(h, layer.input_norm, m, model_->hidden, model_->norm_eps, count);
         layer.mixer->append(batch_at(first, count, state.position), m, y, state.layers[index]);
-        backend_->add(h, y, size_t{count} * model_->hidden);
+        backend_->add_norm(h, y, layer.post_norm, m, model_->hidden, model_->norm_eps, count);
         if (mark == marks.end() || first + count != mark->tokens) continue;
         backend_->wait();
         const Span fixed = state.layers[index].fixed;
         std::memcpy(mark->fixed + fixed.offset, fixed.as<std::byte>(), fixed_bytes);
         ++mark;
     }
-    backend_->rms_norm(room_.h, layer.post_norm, room_.m, model_->hidden, model_->norm_eps, tokens);
     run_mlp(index, tokens);
-    backend_->add(room_.h, room_.y, size_t{tokens} * model_->hidden);
+    // What comes next begins with its norm: the next layer, or the output.
+    const bool last = index + 1 == model_->layers.size();
+    const Span norm = last ? model_->final_norm : model_->layers[index + 1].input_norm;
+    backend_->add_norm(room_.h, room_.y, norm, room_.m, model_->hidden, model_->norm_eps, tokens);
 }
 
 void Engine::run_mlp(uint32_t index, uint32_t tokens) {

@@ -56,6 +56,7 @@ class Engine {
     fm_engine_info info() const;
     /// Of weights, experts, top-k and `program`: states of engines with equal keys are exchangeable.
     uint64_t state_key(const std::string& program) const;
+    BackendCounters device_counters() const { return backend_->counters(); }
     ReadCounters read_counters() const { return reader_ ? reader_->counters() : ReadCounters{}; }
 
     /// Runs up to kChunkTokens tokens through the model, layer by layer; keep_going is asked before each layer with
@@ -83,7 +84,14 @@ class Engine {
         std::vector<Span> ropes;
     };
 
+    void run_step(const StepState& state, uint32_t count, const std::vector<StepMark>& marks, const StepOutput& output,
+                  const std::function<bool(uint32_t)>& keep_going);
+    /// Tokens and rotations into the room.
+    void prepare(const StepState& state, const int32_t* tokens, uint32_t count, const StepOutput& output);
+    /// Waits for whatever is under way, after a failure.
+    void settle() noexcept;
     void tabulate_ropes(uint32_t position, uint32_t tokens);
+    /// From the normed input in m to the next layer's.
     void run_layer(const StepState& state, uint32_t index, uint32_t tokens, const std::vector<StepMark>& marks);
     void run_mlp(uint32_t index, uint32_t tokens);
     void write_logits(uint32_t count, const StepOutput& output);

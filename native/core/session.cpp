@@ -10,14 +10,26 @@ namespace {
 /// What copies of fixed state may take, within 2 to 16 of them.
 constexpr uint64_t kMarkMemory = 512u << 20;
 
-fm_step_stats stats_since(const Engine& engine, const ReadCounters& before,
-                          std::chrono::steady_clock::time_point start, size_t tokens) {
+/// What the engine had done when a step began.
+struct Before {
+    explicit Before(const Engine& engine)
+        : reads(engine.read_counters()), device(engine.device_counters()), start(std::chrono::steady_clock::now()) {}
+    const ReadCounters reads;
+    const BackendCounters device;
+    const std::chrono::steady_clock::time_point start;
+};
+
+fm_step_stats stats_since(const Engine& engine, const Before& before, size_t tokens) {
     const ReadCounters now = engine.read_counters();
+    const BackendCounters device = engine.device_counters();
     return {.tokens = static_cast<uint32_t>(tokens),
-            .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-            .expert_bytes_read = now.bytes - before.bytes,
-            .expert_reads = now.reads - before.reads,
-            .io_seconds = now.waited_seconds - before.waited_seconds};
+            .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before.start).count(),
+            .expert_bytes_read = now.bytes - before.reads.bytes,
+            .expert_reads = now.reads - before.reads.reads,
+            .io_seconds = now.waited_seconds - before.reads.waited_seconds,
+            .device_waits = device.waits - before.device.waits,
+            .device_wait_seconds = device.waited_seconds - before.device.waited_seconds,
+            .device_seconds = device.device_seconds - before.device.device_seconds};
 }
 
 } // namespace
@@ -31,7 +43,7 @@ Session::Session(std::shared_ptr<Engine> engine, uint32_t max_tokens)
     }
     const fm_engine_info info = engine_->info();
     const uint64_t needed = info.state_bytes + info.kv_bytes_per_token * max_tokens;
-    if (const uint64_t available = available_memory(); needed > available) {
+    if (const uint64_t available = std::min(available_memory(), engine_->backend().memory_left()); needed > available) {
         fail(FM_CONTEXT, "a context of ", max_tokens, " tokens needs ", needed, " bytes of memory; ", available,
              " are available");
     }
@@ -80,20 +92,18 @@ void Session::check(const int32_t* tokens, size_t count) const {
 fm_step_stats Session::prefill(const int32_t* tokens, size_t count, const Progress& progress) {
     check(tokens, count);
     const std::lock_guard lock(engine_->step_mutex);
-    const ReadCounters before = engine_->read_counters();
-    const auto start = std::chrono::steady_clock::now();
+    const Before before(*engine_);
     run(tokens, count, nullptr, nullptr, progress);
-    return stats_since(*engine_, before, start, count);
+    return stats_since(*engine_, before, count);
 }
 
 fm_step_stats Session::decode(int32_t token) {
     check(&token, 1);
     const std::lock_guard lock(engine_->step_mutex);
-    const ReadCounters before = engine_->read_counters();
-    const auto start = std::chrono::steady_clock::now();
+    const Before before(*engine_);
     logits_.resize(engine_->model().vocab);
     run_chunk(&token, 1, false, {.last_logits = logits_.data()}, [](uint32_t) { return true; });
-    return stats_since(*engine_, before, start, 1);
+    return stats_since(*engine_, before, 1);
 }
 
 void Session::evaluate(const int32_t* tokens, size_t count, float* logits, float* const* hidden,

@@ -54,6 +54,8 @@ typedef struct fm_step_stats {
     double seconds;
     uint64_t expert_bytes_read, expert_reads;
     double io_seconds; /* of `seconds`, how long computing stood still for expert reads */
+    uint64_t device_waits; /* times the host waited for the GPU; 0 on the CPU, as the two below */
+    double device_wait_seconds, device_seconds; /* of `seconds`, spent so; and what the GPU itself was at work */
 } fm_step_stats;
 
 typedef struct fm_sampling {
@@ -144,12 +146,22 @@ fm_status fm_session_restore(fm_session *session, const int32_t *tokens, size_t 
  * fills at most `capacity` of them. */
 size_t fm_self_test(fm_kernel_check *checks, size_t capacity, const char **backend, const char **isa);
 
-/* Every operation of the Metal backend on this machine's GPU, through kernels compiled from `kernels_dir`, against
- * double-precision references on inputs drawn from `seed`. Sets *count to the number of checks and fills at most
- * `capacity`; names live until the next call from the same thread. FM_ENGINE: there is no Metal here, or the kernels
- * do not compile or run, and why. */
-fm_status fm_self_test_metal(const char *kernels_dir, uint64_t seed, fm_kernel_check *checks, size_t capacity,
-                             size_t *count, char *device, size_t device_bytes, fm_error *error);
+typedef struct fm_device {
+    char name[128];
+    uint64_t recommended_working_set, max_buffer_bytes;
+    int low_power; /* the system asks to save energy */
+} fm_device;
+
+/* The GPU that the backend "metal" would use. FM_ENGINE: there is none, and why. Compiles nothing. */
+fm_status fm_metal_device(fm_device *device, fm_error *error);
+
+/* Every operation of a backend, "cpu" or "metal" (its kernels compiled from `kernels_dir`), against double-precision
+ * references on inputs drawn from `seed`: equal seeds give all backends equal inputs. Sets *count to the number of
+ * checks and fills at most `capacity`; names live until the next call from the same thread. `isa` receives the
+ * instruction set or the device's name. FM_ENGINE: the backend is not available, or the kernels do not compile or
+ * run, and why. */
+fm_status fm_self_test_backend(const char *backend, const char *kernels_dir, uint64_t seed, fm_kernel_check *checks,
+                               size_t capacity, size_t *count, char *isa, size_t isa_bytes, fm_error *error);
 
 #ifdef __cplusplus
 }

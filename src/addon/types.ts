@@ -211,6 +211,15 @@ export interface SelfTest {
 
 export type BackendName = 'cpu' | 'metal';
 
+export interface MetalDevice {
+  name: string;
+  /** Bytes it can keep resident without paging others out, and bytes of its largest buffer. */
+  recommendedWorkingSetBytes: number;
+  maxBufferBytes: number;
+  /** The system asks to save energy. */
+  lowPower: boolean;
+}
+
 export interface EngineOptions {
   /** Folder with model_weights.{bin,json}. */
   modelDir: string;
@@ -250,6 +259,13 @@ export interface StepStats {
   expertReads: number;
   /** Of `seconds`, how long computing stood still for expert reads. */
   ioSeconds: number;
+  /**
+   * Waits for the GPU to answer (a layer's router, the logits) and for buffers to come free, and what they
+   * took; what the GPU itself was at work. 0 on the CPU.
+   */
+  deviceWaits: number;
+  deviceWaitSeconds: number;
+  deviceSeconds: number;
 }
 
 export interface SamplingParams {
@@ -325,11 +341,14 @@ export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
   readonly contract: 3;
   selfTest(): SelfTest;
+  /** The GPU that the backend metal would use, or why there is none. */
+  metalDevice(): { device: MetalDevice | null; reason: string };
   /**
-   * Every operation of the Metal backend against double-precision references, on inputs drawn from `seed`.
-   * `isa` is the device's name. Throws ERR_ENGINE where there is no Metal or the kernels do not compile.
+   * Every operation of a backend against double-precision references, on inputs drawn from `seed`: equal seeds
+   * give all backends equal inputs. `isa` is the instruction set or the device. Throws ERR_ENGINE where the
+   * backend is not available or its kernels, the files of `kernelsDir`, do not compile.
    */
-  selfTestMetal(kernelsDir: string, seed: number): SelfTest;
+  selfTestBackend(backend: BackendName, kernelsDir: string, seed: number): SelfTest;
   copyRanges(job: CopyJob, onProgress: Progress): NativeJob<{ bytes: number }>;
   /** sha256 in hex of bytes [0, size) of a file. `chain`: the hash's inner state in hex after each full 16 MiB and at the end. */
   hashFile(

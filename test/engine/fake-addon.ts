@@ -153,6 +153,9 @@ export class FakeSession implements NativeSession {
         expertBytesRead: 100 * length,
         expertReads: 1,
         ioSeconds: 0,
+        deviceWaits: 0,
+        deviceWaitSeconds: 0,
+        deviceSeconds: 0,
       };
     };
     return { done: run(), cancel };
@@ -162,7 +165,7 @@ export class FakeSession implements NativeSession {
 export function fakeAddon(
   session: FakeSession,
   { maxPositions = 4096, memoryFor = Infinity } = {},
-): Pick<NativeAddon, 'openEngine'> & { opened: EngineOptions[]; closed: number } {
+): Pick<NativeAddon, 'openEngine' | 'metalDevice'> & { opened: EngineOptions[]; closed: number } {
   const info: EngineInfo = {
     backend: 'fake',
     isa: 'none',
@@ -178,6 +181,7 @@ export function fakeAddon(
   const addon = {
     opened: [] as EngineOptions[],
     closed: 0,
+    metalDevice: () => ({ device: null, reason: 'a fake has none' }),
     openEngine(options: EngineOptions) {
       addon.opened.push(options);
       const engine = {

@@ -30,6 +30,24 @@ test('every kernel agrees with double-precision references under three schedules
   expect(exitCode).toBe(0);
 }, 300_000);
 
+test('every barrier is missed by something when it is left out', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'flashmoe-mutants-'));
+  try {
+    // Between them the two have every kind of block.
+    const families = ['qwen3_5_moe', 'deepseek_v3'] as const;
+    const models = families.map((family) => join(folder, family));
+    for (const family of families) await packFixture(addon, family, join(folder, family));
+    const { stdout } = await execa(join(programs, 'metal-mutants'), [kernels, ...models], {
+      reject: false,
+    });
+    console.log(stdout);
+    expect(stdout.match(/.*NOTHING.*/g) ?? []).toEqual([]);
+    expect(stdout).toMatch(/^[1-9]\d* caught, 0 missed$/m);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}, 600_000);
+
 describe.each(FAMILIES)('%s', (family) => {
   let folder: string;
   beforeAll(async () => {
@@ -49,6 +67,9 @@ describe.each(FAMILIES)('%s', (family) => {
       ...Array.from(tokens, String),
     ]);
     console.log(`${family}, ${tokens.length} tokens by ${piece}, ${schedule}: ${stdout}`);
+    const [, waits, expertLayers] = /waits for a token (\d+), layers \d+, of experts (\d+)/.exec(stdout) ?? [];
+    // Once a layer for the router's answer, once for the logits.
+    expect(Number(waits)).toBe(Number(expertLayers) + 1);
     const bytes = await readFile(out);
     return new Float32Array(new Uint8Array(bytes).buffer);
   };

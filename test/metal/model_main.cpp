@@ -11,6 +11,12 @@
 #include "core/session.h"
 #include "device/test_device.h"
 
+static unsigned expert_layers(const flashmoe::Model &model) {
+    unsigned count = 0;
+    for (const flashmoe::Layer &layer : model.layers) count += std::holds_alternative<flashmoe::Moe>(layer.mlp);
+    return count;
+}
+
 int main(int argc, char **argv) {
     using namespace flashmoe;
     if (argc < 9) return 64;
@@ -32,11 +38,14 @@ int main(int argc, char **argv) {
             const size_t count = std::min(piece, tokens.size() - at);
             session.evaluate(tokens.data() + at, count, logits.data() + at * vocab, nullptr, {});
         }
+        // Another token, as generation does it: what the host waits for.
+        const fm_step_stats step = session.decode(tokens.back());
         FILE *out = fopen(argv[4], "wb");
         if (out == nullptr || fwrite(logits.data(), sizeof(float), logits.size(), out) != logits.size()) return 1;
         fclose(out);
-        printf("dispatches %llu waits %llu\n", static_cast<unsigned long long>(metal.counters().dispatches),
-               static_cast<unsigned long long>(metal.counters().waits));
+        printf("dispatches %llu, waits for a token %llu, layers %u, of experts %u\n",
+               static_cast<unsigned long long>(metal.counters().dispatches), static_cast<unsigned long long>(step.device_waits),
+               engine->info().layers, expert_layers(engine->model()));
     } catch (const Error &error) {
         fprintf(stderr, "%s\n", error.what());
         return 1;

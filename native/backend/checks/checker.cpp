@@ -135,18 +135,22 @@ void Checker::record(const std::string& name, double tolerance, double error) {
     auto found = std::find_if(results_.begin(), results_.end(), [&](const Check& c) { return c.name == name; });
     if (found == results_.end()) found = results_.insert(found, {name, 0, tolerance});
     if (!(error <= found->max_error)) found->max_error = error;
+    if (watcher_) watcher_(*found);
 }
 
 void Checker::clear() { places_.clear(); }
 
+const std::vector<CheckGroup>& check_groups() {
+    static const std::vector<CheckGroup> groups = {
+        {"dense", check_dense},         {"router", check_router},
+        {"experts", check_experts},     {"attention", check_attention},
+        {"mla", check_latent_attention}, {"delta_net", check_delta_net}};
+    return groups;
+}
+
 std::vector<Check> check_backend(Backend& backend, uint64_t seed, Allocate allocate) {
     Checker checker(backend, seed, std::move(allocate));
-    check_dense(checker);
-    check_router(checker);
-    check_experts(checker);
-    check_attention(checker);
-    check_latent_attention(checker);
-    check_delta_net(checker);
+    for (const CheckGroup& group : check_groups()) group.run(checker);
     return checker.take_results();
 }
 

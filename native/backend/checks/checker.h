@@ -61,6 +61,8 @@ class Checker {
     RandomMatrix matrix_in(Span slot, size_t& at, uint32_t rows, uint32_t cols, uint32_t bits, uint32_t group, ElementType type);
     static size_t matrix_bytes(uint32_t rows, uint32_t cols, uint32_t bits, uint32_t group, ElementType type);
 
+    /// Called after each comparison; what it throws ends the checks.
+    void watch(std::function<void(const Check&)> watcher) { watcher_ = std::move(watcher); }
     void record(const std::string& name, double tolerance, double error);
     /// Gives back the tensors of the check that is done.
     void clear();
@@ -74,6 +76,7 @@ class Checker {
     Allocate allocate_;
     std::vector<std::unique_ptr<Place>> places_;
     std::vector<Check> results_;
+    std::function<void(const Check&)> watcher_;
 };
 
 /// sum_j a_j b_j, and sum_j |a_j b_j|: the size that a rounding error is measured by.
@@ -96,6 +99,13 @@ void check_experts(Checker& checker);
 void check_attention(Checker& checker);
 void check_latent_attention(Checker& checker);
 void check_delta_net(Checker& checker);
+
+/// The groups of checks, by name.
+struct CheckGroup {
+    const char* name;
+    void (*run)(Checker&);
+};
+const std::vector<CheckGroup>& check_groups();
 
 /// All of them. Throws what the backend throws.
 std::vector<Check> check_backend(Backend& backend, uint64_t seed, Allocate allocate = allocate_pages);

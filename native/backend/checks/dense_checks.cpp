@@ -87,6 +87,30 @@ void check_rms_norm(Checker& checker) {
     }
 }
 
+void check_add_norm(Checker& checker) {
+    for (const uint32_t width : {1u, 32u, 255u, 1000u, 4128u}) {
+        constexpr size_t tokens = 3;
+        const Span x = checker.floats(tokens * width), y = checker.floats(tokens * width), weight = checker.floats(width);
+        const std::vector<float> before(y.as<float>(), y.as<float>() + tokens * width);
+        const Span out = checker.poisoned(tokens * width * sizeof(float));
+        checker.backend().add_norm(y, x, weight, out, width, 1e-6f, tokens);
+        checker.backend().wait();
+        for (size_t t = 0; t < tokens; ++t) {
+            std::vector<double> sum(width);
+            for (size_t i = 0; i < width; ++i) {
+                sum[i] = double{before[t * width + i]} + x.as<float>()[t * width + i];
+                checker.record("add_norm: sum", 1e-6, std::fabs(y.as<float>()[t * width + i] - sum[i]));
+            }
+            const double factor = 1 / std::sqrt(dot(sum.data(), sum.data(), width).sum / width + 1e-6);
+            for (size_t i = 0; i < width; ++i) {
+                const double wanted = sum[i] * factor * weight.as<float>()[i];
+                checker.record("add_norm", 2e-6, std::fabs(out.as<float>()[t * width + i] - wanted) / (1 + std::fabs(wanted)));
+            }
+        }
+        checker.clear();
+    }
+}
+
 double silu(double x) { return x / (1 + std::exp(-x)); }
 
 void check_sums(Checker& checker) {
@@ -118,6 +142,7 @@ void check_sums(Checker& checker) {
 void check_dense(Checker& checker) {
     check_formats(checker);
     check_rms_norm(checker);
+    check_add_norm(checker);
     check_sums(checker);
 }
 

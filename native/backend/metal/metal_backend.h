@@ -1,20 +1,15 @@
-// The GPU implementation of the backend: operations become dispatches, in order, on one command buffer until wait().
-// Portable C++ over gpu::Device; what is Metal's own is in metal_device.mm.
+// The GPU implementation of the backend: operations become dispatches, in order. Portable C++ over gpu::Device; what
+// is Metal's own is in metal_device.mm. Operations are in metal_dense, _attention, _mla, _delta_net and _experts.cpp.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 
 #include "backend/backend.h"
 #include "backend/metal/device.h"
+#include "backend/metal/recorder.h"
 
 namespace flashmoe::metal {
-
-struct Counters {
-    uint64_t dispatches = 0, waits = 0;
-    double device_seconds = 0, waited_seconds = 0;
-};
 
 class MetalBackend final : public Backend {
   public:
@@ -23,12 +18,15 @@ class MetalBackend final : public Backend {
     ~MetalBackend() override;
 
     const char* name() const override { return "metal"; }
-    const char* isa() const override { return device_name_.c_str(); }
+    const char* isa() const override { return facts_.name.c_str(); }
+    /// Throws FM_ENGINE when the buffer is larger than the device takes, or more than its budget.
     Buffer wrap(void* host, size_t bytes) override;
     void unwrap(Buffer& buffer) override;
+    uint64_t memory_left() const override;
 
     void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) override;
     void rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) override;
+    void add_norm(Span y, Span x, Span weight, Span out, uint32_t width, float eps, uint32_t tokens) override;
     void linear(const Matrix& matrix, Span x, Span y, uint32_t tokens) override;
     void add(Span y, Span x, size_t count) override;
     void add_gated(Span y, Span x, Span gate, uint32_t width, uint32_t tokens) override;
@@ -40,43 +38,57 @@ class MetalBackend final : public Backend {
     void mla_attend(const MlaAttend& op) override;
     void route(const Router& op) override;
     void experts(const ExpertBatch& op) override;
-    void wait() override;
+    uint64_t submit() override { return recorder_.submit(); }
+    void wait_for(uint64_t ticket) override { recorder_.wait_for(ticket); }
+    void wait() override { recorder_.wait(); }
+    void begin_side_by_side() override { recorder_.begin_side_by_side(); }
+    void end_side_by_side() override { recorder_.end_side_by_side(); }
+    BackendCounters counters() const override { return recorder_.counters(); }
     void trim() override;
 
-    const Counters& counters() const { return counters_; }
-
   private:
-    /// Device memory of our own that grows to the largest request; given up only when nothing is in flight.
-    struct Room {
-        std::unique_ptr<gpu::Buffer> buffer;
+    /// Working memory on the device that grows to the largest request.
+    using Room = std::unique_ptr<gpu::Buffer>;
+
+    struct Kernels {
+        FormatKernels embed{"fm_embed"}, matvec{"fm_matvec"}, matmul{"fm_matmul"};
+        FormatKernels expert_gate_up{"fm_expert_gate_up"}, expert_down{"fm_expert_down"};
+        FormatKernels head_matvec{"fm_head_matvec"}, head_matvec_transposed{"fm_head_matvec_transposed"};
+        Kernel rms_norm{"fm_rms_norm"}, add_norm{"fm_add_norm"}, add{"fm_add"}, add_gated{"fm_add_gated"}, swiglu{"fm_swiglu"};
+        Kernel gqa_append{"fm_gqa_append"}, gqa_merge{"fm_gqa_merge"};
+        Kernel gqa_attend_64{"fm_gqa_attend_64"}, gqa_attend_128{"fm_gqa_attend_128"}, gqa_attend_256{"fm_gqa_attend_256"};
+        Kernel delta_conv{"fm_delta_conv"}, delta_unit{"fm_delta_unit"}, gated_norm{"fm_gated_norm"};
+        Kernel delta_step_32{"fm_delta_step_32"}, delta_step_64{"fm_delta_step_64"};
+        Kernel delta_step_128{"fm_delta_step_128"}, delta_step_256{"fm_delta_step_256"};
+        Kernel mla_append{"fm_mla_append"}, mla_attend_128{"fm_mla_attend_128"}, mla_attend_512{"fm_mla_attend_512"};
+        Kernel route{"fm_route"}, combine{"fm_combine"};
     };
 
-    gpu::Command& command();
-    /// Starts a dispatch of the named kernel; bind() and bytes() number its arguments.
-    void begin(const std::string& name);
-    void bind(uint32_t index, Span span);
-    void bind(uint32_t index, gpu::Buffer& buffer, size_t offset = 0);
-    template <typename T> void bytes(uint32_t index, const T& value) { raw_bytes(index, &value, sizeof value); }
-    void raw_bytes(uint32_t index, const void* value, size_t size);
-    void dispatch(gpu::Size3 groups, uint32_t threads);
     gpu::Buffer& room(Room& room, size_t bytes);
     void bind_matrix(const Matrix& matrix);
     /// Head-wise linears of latent attention.
-    void head_linear(const std::string& base, const Matrix& matrix, gpu::Buffer& x, size_t x_offset, gpu::Buffer& y,
+    void head_linear(FormatKernels& kernels, const Matrix& matrix, gpu::Buffer& x, size_t x_offset, gpu::Buffer& y,
                      size_t y_offset, uint32_t heads, uint32_t head_rows, uint32_t first_row, uint32_t rows, uint32_t x_stride,
                      uint32_t y_stride, uint32_t tokens);
     void merge(gpu::Buffer& parts, gpu::Buffer& stats, const Span* q, gpu::Buffer& out, size_t out_offset, uint32_t heads,
                uint32_t dim, uint32_t q_stride, bool gated, uint32_t splits, uint32_t tokens);
 
     std::unique_ptr<gpu::Device> device_;
-    std::string device_name_;
-    std::map<std::string, std::unique_ptr<gpu::Pipeline>> pipelines_;
-    std::unique_ptr<gpu::Command> command_;
-    /// Of the dispatch being encoded.
-    const std::string* kernel_ = nullptr;
-    uint32_t max_threads_ = 0;
-    Counters counters_;
+    const gpu::DeviceFacts facts_;
+    Kernels kernels_;
+    Recorder recorder_;
+    /// Bytes that the device may have to keep resident for us: wrapped and allocated ones.
+    uint64_t in_use_ = 0;
     Room parts_, stats_, queries_, latents_, inner_, results_;
 };
+
+/// What operations share.
+inline gpu::Buffer& device_buffer(const Span& span) { return *static_cast<gpu::Buffer*>(span.buffer->device); }
+
+/// Keys a threadgroup of attention walks through: short enough to fill the device at long contexts.
+constexpr uint32_t kSplitKeys = 256;
+
+/// Rows a simdgroup of fm_matvec and the expert kernels owns: their template argument.
+constexpr uint32_t rows_per_simd(uint32_t bits) { return bits == 0 ? 1 : bits == 8 ? 2 : 4; }
 
 } // namespace flashmoe::metal

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <regex>
 #include <set>
 #include <vector>
 
@@ -27,6 +28,17 @@ const size_t PAGE = static_cast<size_t>(sysconf(_SC_PAGESIZE));
 std::set<std::string> &used_kernels() {
     static std::set<std::string> names;
     return names;
+}
+
+std::set<std::string> &barriers() {
+    static std::set<std::string> names;
+    return names;
+}
+std::string left_out_after;
+
+std::string family_of(const std::string &kernel) {
+    static const std::regex variant("(_q[248])?_(bf16|f16|f32|[0-9]+)$");
+    return std::regex_replace(kernel, variant, "");
 }
 
 class ExecutedBuffer final : public gpu::Buffer {
@@ -58,7 +70,7 @@ class ExecutedPipeline final : public gpu::Pipeline {
 };
 
 struct Dispatch {
-    Entry entry;
+    const Kernel *kernel;
     Launch launch;
     /// Storage of inline bytes; launch.buffers point into it.
     std::vector<std::vector<unsigned char>> inline_bytes;
@@ -93,7 +105,7 @@ class ExecutedCommand final : public gpu::Command {
         if (kernel_ == nullptr) misuse("dispatch without a pipeline");
         if (groups.x == 0 || groups.y == 0 || groups.z == 0) misuse("dispatch of nothing");
         Dispatch &dispatch = pending_.emplace_back();
-        dispatch.entry = kernel_->entry;
+        dispatch.kernel = kernel_;
         dispatch.launch = bindings_;
         dispatch.launch.threadgroups = {groups.x, groups.y, groups.z};
         dispatch.launch.threads = {threads.x, threads.y, threads.z};
@@ -105,14 +117,14 @@ class ExecutedCommand final : public gpu::Command {
     }
     void barrier() override {
         open();
-        // Last to first: a forgotten barrier reads what has not been written yet.
-        for (size_t i = pending_.size(); i > 0 && error_.empty(); i--) {
-            error_ = run(pending_[i - 1].launch, pending_[i - 1].entry, options_.schedule, options_.os_threads, options_.seed);
-        }
-        pending_.clear();
+        if (pending_.empty()) return;
+        const std::string after = family_of(pending_.back().kernel->name);
+        barriers().insert(after);
+        if (after != left_out_after) run_pending();
     }
     void commit() override {
-        barrier();
+        open();
+        run_pending();
         committed_ = true;
     }
     std::string wait() override {
@@ -122,6 +134,13 @@ class ExecutedCommand final : public gpu::Command {
     double seconds() const override { return 0; }
 
   private:
+    void run_pending() {
+        // Last to first: a forgotten barrier reads what has not been written yet.
+        for (size_t i = pending_.size(); i > 0 && error_.empty(); i--) {
+            error_ = run(pending_[i - 1].launch, pending_[i - 1].kernel->entry, options_.schedule, options_.os_threads, options_.seed);
+        }
+        pending_.clear();
+    }
     /// Exactly what the kernel declares is bound, and structures have its size.
     void check_bindings(const Dispatch &dispatch) const {
         const auto complain = [&](size_t index, const char *what) {
@@ -190,6 +209,10 @@ std::unique_ptr<gpu::Device> open_executed_device(const ExecutedOptions &options
 }
 
 int live_objects() { return live; }
+
+std::vector<std::string> recorded_barriers() { return {barriers().begin(), barriers().end()}; }
+
+void leave_out_barriers_after(const std::string &kernel) { left_out_after = kernel; }
 
 std::vector<std::string> unused_kernels() {
     std::vector<std::string> names;

@@ -22,6 +22,11 @@ std::unique_ptr<flashmoe::gpu::Device> open_executed_device(const ExecutedOption
 /// Live buffers, pipelines and commands: zero when everything was given back.
 int live_objects();
 
+/// Barriers between dispatches, each named after the kernel before it without format and width.
+std::vector<std::string> recorded_barriers();
+/// Leaves out every recorded barrier after kernels of this name; empty: none.
+void leave_out_barriers_after(const std::string &kernel);
+
 /// Kernels that nothing in this process has dispatched.
 std::vector<std::string> unused_kernels();
 

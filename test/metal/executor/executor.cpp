@@ -188,6 +188,26 @@ std::string Worker::run_group(Size3 position, Schedule schedule, std::mt19937_64
     }
 }
 
+// Workers wait here between dispatches: making their fibers anew costs more than running them.
+std::mutex idle_mutex;
+std::vector<std::unique_ptr<Worker>> &idle_workers() {
+    static std::vector<std::unique_ptr<Worker>> workers;
+    return workers;
+}
+
+std::unique_ptr<Worker> borrow_worker() {
+    const std::lock_guard lock(idle_mutex);
+    if (idle_workers().empty()) return std::make_unique<Worker>();
+    auto lent = std::move(idle_workers().back());
+    idle_workers().pop_back();
+    return lent;
+}
+
+void give_back(std::unique_ptr<Worker> lent) {
+    const std::lock_guard lock(idle_mutex);
+    idle_workers().push_back(std::move(lent));
+}
+
 std::map<std::string, Kernel> &table() {
     static std::map<std::string, Kernel> kernels;
     return kernels;
@@ -223,7 +243,8 @@ std::string run(const Launch &launch, Entry entry, Schedule schedule, int os_thr
     char started = 0, ended = 0;
     __tsan_release(&started);
     auto work = [&](int id) {
-        Worker own;
+        std::unique_ptr<Worker> lent = borrow_worker();
+        Worker &own = *lent;
         own.launch = &launch;
         own.entry = entry;
         own.count = count;
@@ -243,6 +264,7 @@ std::string run(const Launch &launch, Entry entry, Schedule schedule, int os_thr
             next = groups;
         }
         worker = nullptr;
+        give_back(std::move(lent));
     };
     std::vector<std::thread> pool;
     for (int id = 1; id < os_threads; id++) pool.emplace_back(work, id);
@@ -281,7 +303,18 @@ void *dynamic_threadgroup(int index) {
     return found == worker->dynamics.end() ? nullptr : found->second.get();
 }
 
-void barrier(int line) {
+static const char *mutant_file = nullptr;
+static int mutant_line = 0;
+
+void leave_out_barrier(const char *file, int line) {
+    mutant_file = file;
+    mutant_line = line;
+}
+
+static bool is_left_out(int line, const char *file) { return line == mutant_line && strcmp(file, mutant_file) == 0; }
+
+void barrier(int line, const char *file) {
+    if (is_left_out(line, file)) return;
     Worker &w = *worker;
     char *sync = &w.sync[w.barriers % 2];
     __tsan_release(sync);
@@ -289,7 +322,8 @@ void barrier(int line) {
     __tsan_acquire(sync);
 }
 
-void simd_barrier(int line) {
+void simd_barrier(int line, const char *file) {
+    if (is_left_out(line, file)) return;
     Worker &w = *worker;
     SimdGroup &group = *w.simdgroups[w.current / SIMD_WIDTH];
     char *sync = &group.sync[group.barriers % 2];

@@ -58,6 +58,9 @@ std::vector<std::string> kernel_names();
 /// Runs every threadgroup. Returns an empty string, or what went wrong.
 std::string run(const Launch &launch, Entry entry, Schedule schedule, int os_threads, uint64_t seed);
 
+/// A barrier of a kernel that is left out, as if its line were deleted; null and 0: none is.
+void leave_out_barrier(const char *file, int line);
+
 // Called from kernels.
 Size3 threadgroup_position();
 Size3 threadgroups_per_grid();
@@ -67,8 +70,9 @@ uint32_t thread_index();
 uint32_t thread_count();
 void *static_threadgroup(int id, size_t bytes);
 void *dynamic_threadgroup(int index);
-void barrier(int line);
-void simd_barrier(int line);
+/// `file` and `line` are those of the .metal file.
+void barrier(int line, const char *file);
+void simd_barrier(int line, const char *file);
 /// Gives `value` to the simdgroup and returns what `lane` gave.
 Exchange simd_exchange(Exchange value, uint32_t lane, int line);
 

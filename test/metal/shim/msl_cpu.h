@@ -89,8 +89,12 @@ struct FmThread {
     }                                                                                                                  \
     static const fm_msl::Registration fm_registration_##host({#host, fm_entry_##host, bound});
 
-FM_FUNCTION void threadgroup_barrier(mem_flags, int line = __builtin_LINE()) { fm_msl::barrier(line); }
-FM_FUNCTION void simdgroup_barrier(mem_flags, int line = __builtin_LINE()) { fm_msl::simd_barrier(line); }
+FM_FUNCTION void threadgroup_barrier(mem_flags, int line = __builtin_LINE(), const char *file = __builtin_FILE()) {
+    fm_msl::barrier(line, file);
+}
+FM_FUNCTION void simdgroup_barrier(mem_flags, int line = __builtin_LINE(), const char *file = __builtin_FILE()) {
+    fm_msl::simd_barrier(line, file);
+}
 
 template <class T> FM_FUNCTION T fm_exchange(T value, uint lane, int line) {
     static_assert(sizeof(T) <= sizeof(fm_msl::Exchange));

@@ -1,0 +1,46 @@
+// The gated delta net as dispatches.
+#include "backend/metal/metal_backend.h"
+
+#include "../../../metal/args.h"
+#include "core/error.h"
+
+namespace flashmoe::metal {
+
+void MetalBackend::delta_net(const DeltaNet& op) {
+    const uint32_t channels = 2 * op.key_heads * op.key_dim + op.value_heads * op.value_dim;
+    if (op.conv_kernel < 2 || op.conv_kernel > 8) fail(FM_ENGINE, "a convolution over ", op.conv_kernel, " tokens");
+    if (op.key_dim > 256) fail(FM_ENGINE, "key_dim ", op.key_dim, ": the Metal delta net goes to 256");
+    const FmDeltaConvArgs conv{channels, op.conv_kernel, op.tokens, op.key_heads, op.key_dim, op.qk_norm_eps};
+    const FmDeltaStepArgs step{op.key_heads, op.value_heads, op.key_dim, op.value_dim, op.tokens, op.norm_eps};
+    recorder_.begin(kernels_.delta_conv);
+    recorder_.bind(0, op.qkv);
+    recorder_.bind(1, op.conv);
+    recorder_.bind(2, op.history);
+    recorder_.bytes(3, conv);
+    recorder_.dispatch({groups_of(channels, kThreads), 1, 1}, kThreads);
+    recorder_.begin(kernels_.delta_unit);
+    recorder_.bind(0, op.qkv);
+    recorder_.bytes(1, conv);
+    recorder_.dispatch({2 * op.key_heads, op.tokens, 1}, kSimd);
+    recorder_.begin(op.key_dim <= 32    ? kernels_.delta_step_32
+          : op.key_dim <= 64  ? kernels_.delta_step_64
+          : op.key_dim <= 128 ? kernels_.delta_step_128
+                              : kernels_.delta_step_256);
+    recorder_.bind(0, op.qkv);
+    recorder_.bind(1, op.a);
+    recorder_.bind(2, op.b);
+    recorder_.bind(3, op.a_log);
+    recorder_.bind(4, op.dt_bias);
+    recorder_.bind(5, op.state);
+    recorder_.bind(6, op.out);
+    recorder_.bytes(7, step);
+    recorder_.dispatch({groups_of(op.value_dim, 4 * 4), op.value_heads, 1}, 4 * kSimd);
+    recorder_.begin(kernels_.gated_norm);
+    recorder_.bind(0, op.out);
+    recorder_.bind(1, op.z);
+    recorder_.bind(2, op.norm);
+    recorder_.bytes(3, step);
+    recorder_.dispatch({op.value_heads, op.tokens, 1}, kSimd);
+}
+
+} // namespace flashmoe::metal

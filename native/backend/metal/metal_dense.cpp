@@ -1,0 +1,77 @@
+// Embedding, linear maps, norms and sums as dispatches.
+#include "backend/metal/metal_backend.h"
+
+#include "../../../metal/args.h"
+
+namespace flashmoe::metal {
+
+/// Below it a product reads its weights once a token; from it on, tiles of tokens share them.
+constexpr uint32_t kMatmulTokens = 8;
+
+void MetalBackend::embed(const Matrix& table, Span ids, Span y, uint32_t tokens) {
+    recorder_.begin(kernels_.embed.of(table));
+    bind_matrix(table);
+    recorder_.bind(3, ids);
+    recorder_.bind(4, y);
+    recorder_.bytes(5, FmEmbedArgs{table.cols, table.group});
+    recorder_.dispatch({groups_of(table.cols, kThreads), tokens, 1}, kThreads);
+}
+
+void MetalBackend::rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) {
+    recorder_.begin(kernels_.rms_norm);
+    recorder_.bind(0, x);
+    recorder_.bind(1, weight);
+    recorder_.bind(2, y);
+    recorder_.bytes(3, FmNormArgs{width, eps});
+    recorder_.dispatch({tokens, 1, 1}, kThreads);
+}
+
+void MetalBackend::add_norm(Span y, Span x, Span weight, Span out, uint32_t width, float eps, uint32_t tokens) {
+    recorder_.begin(kernels_.add_norm);
+    recorder_.bind(0, y);
+    recorder_.bind(1, x);
+    recorder_.bind(2, weight);
+    recorder_.bind(3, out);
+    recorder_.bytes(4, FmNormArgs{width, eps});
+    recorder_.dispatch({tokens, 1, 1}, kThreads);
+}
+
+void MetalBackend::linear(const Matrix& matrix, Span x, Span y, uint32_t tokens) {
+    const FmLinearArgs args{matrix.rows, matrix.cols, matrix.group, tokens, matrix.cols, matrix.rows};
+    const bool tiled = matrix.bits != 0 && tokens >= kMatmulTokens;
+    recorder_.begin((tiled ? kernels_.matmul : kernels_.matvec).of(matrix));
+    bind_matrix(matrix);
+    recorder_.bind(3, x);
+    recorder_.bind(4, y);
+    recorder_.bytes(5, args);
+    if (tiled) recorder_.dispatch({groups_of(matrix.rows, 64), groups_of(tokens, 32), 1}, kThreads);
+    else recorder_.dispatch({groups_of(matrix.rows, kSimds * rows_per_simd(matrix.bits)), tokens, 1}, kThreads);
+}
+
+void MetalBackend::add(Span y, Span x, size_t count) {
+    recorder_.begin(kernels_.add);
+    recorder_.bind(0, y);
+    recorder_.bind(1, x);
+    recorder_.bytes(2, FmCountArgs{static_cast<uint32_t>(count)});
+    recorder_.dispatch({groups_of(count, kThreads), 1, 1}, kThreads);
+}
+
+void MetalBackend::add_gated(Span y, Span x, Span gate, uint32_t width, uint32_t tokens) {
+    recorder_.begin(kernels_.add_gated);
+    recorder_.bind(0, y);
+    recorder_.bind(1, x);
+    recorder_.bind(2, gate ? gate : x);
+    recorder_.bytes(3, FmGatedAddArgs{width, gate ? 1u : 0u});
+    recorder_.dispatch({groups_of(width, kThreads), tokens, 1}, kThreads);
+}
+
+void MetalBackend::swiglu(Span gate, Span up, Span y, size_t count) {
+    recorder_.begin(kernels_.swiglu);
+    recorder_.bind(0, gate);
+    recorder_.bind(1, up);
+    recorder_.bind(2, y);
+    recorder_.bytes(3, FmCountArgs{static_cast<uint32_t>(count)});
+    recorder_.dispatch({groups_of(count, kThreads), 1, 1}, kThreads);
+}
+
+} // namespace flashmoe::metal

@@ -1,0 +1,81 @@
+// Routing and routed experts as dispatches.
+#include "backend/metal/metal_backend.h"
+
+#include <algorithm>
+
+#include "../../../metal/args.h"
+#include "core/error.h"
+
+namespace flashmoe::metal {
+
+void MetalBackend::route(const Router& op) {
+    if (op.experts > 1024 || op.top_k > kSimd || op.groups > 32) {
+        fail(FM_ENGINE, op.experts, " experts, ", op.top_k, " a token: the Metal router goes to 1024 and 32");
+    }
+    recorder_.begin(kernels_.route);
+    recorder_.bind(0, op.logits);
+    recorder_.bind(1, op.choice_bias ? op.choice_bias : op.logits);
+    recorder_.bind(2, op.ids);
+    recorder_.bind(3, op.weights);
+    recorder_.bytes(4, FmRouterArgs{op.experts, op.top_k, op.groups, op.top_groups, op.sigmoid ? 1u : 0u, op.normalise ? 1u : 0u,
+                          op.choice_bias ? 1u : 0u, op.scale});
+    recorder_.dispatch({op.tokens, 1, 1}, kSimd);
+}
+
+void MetalBackend::experts(const ExpertBatch& op) {
+    if (op.count == 0) return;
+    const Matrix& gate = op.works[0].gate;
+    const Matrix& down = op.works[0].down;
+    const Buffer* slots = gate.weight.buffer;
+    FmExpertWork works[kMaxExpertWorks];
+    uint32_t tokens[kMaxExpertEntries];
+    float weights[kMaxExpertEntries];
+    uint32_t entries = 0, last_token = 0;
+    const auto place = [&](const Span& span) {
+        if (!span) return 0u; // unquantised: no scales
+        // One buffer holds all slots; 32-bit byte offsets reach 4 GiB.
+        if (span.buffer != slots || span.offset > UINT32_MAX) fail(FM_ENGINE, "expert slots lie in more than one buffer");
+        return static_cast<uint32_t>(span.offset);
+    };
+    for (uint32_t w = 0; w < op.count; ++w) {
+        const ExpertWork& work = op.works[w];
+        works[w] = {place(work.gate.weight), place(work.gate.scales), place(work.gate.biases),
+                    place(work.up.weight),   place(work.up.scales),   place(work.up.biases),
+                    place(work.down.weight), place(work.down.scales), place(work.down.biases),
+                    entries,                 work.count};
+        for (uint32_t i = 0; i < work.count; ++i, ++entries) {
+            tokens[entries] = op.tokens[work.first + i];
+            weights[entries] = op.weights[work.first + i];
+            last_token = std::max(last_token, tokens[entries]);
+        }
+    }
+    gpu::Buffer& inner = room(inner_, size_t{entries} * gate.rows * sizeof(float));
+    gpu::Buffer& results = room(results_, size_t{entries} * down.rows * sizeof(float));
+
+    recorder_.begin(kernels_.expert_gate_up.of(gate));
+    recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
+    recorder_.bytes(1, works, op.count * sizeof *works);
+    recorder_.bytes(2, tokens, entries * sizeof *tokens);
+    recorder_.bind(3, op.x);
+    recorder_.bind(4, inner);
+    recorder_.bytes(5, FmExpertArgs{gate.cols, gate.rows, gate.group, op.count});
+    recorder_.dispatch({groups_of(gate.rows, kSimds * rows_per_simd(gate.bits)), entries, 1}, kThreads);
+
+    recorder_.begin(kernels_.expert_down.of(down));
+    recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
+    recorder_.bytes(1, works, op.count * sizeof *works);
+    recorder_.bytes(2, weights, entries * sizeof *weights);
+    recorder_.bind(3, inner);
+    recorder_.bind(4, results);
+    recorder_.bytes(5, FmExpertArgs{down.rows, down.cols, down.group, op.count});
+    recorder_.dispatch({groups_of(down.rows, kSimds * rows_per_simd(down.bits)), entries, 1}, kThreads);
+
+    recorder_.begin(kernels_.combine);
+    recorder_.bind(0, results);
+    recorder_.bytes(1, tokens, entries * sizeof *tokens);
+    recorder_.bind(2, op.y);
+    recorder_.bytes(3, FmCombineArgs{down.rows, entries});
+    recorder_.dispatch({groups_of(down.rows, kThreads), last_token + 1, 1}, kThreads);
+}
+
+} // namespace flashmoe::metal
