@@ -49,6 +49,7 @@ const EXIT_OF = {
   ERR_PORT_IN_USE: 'unavailable',
   ERR_TOOLCHAIN: 'unavailable',
   ERR_ENGINE: 'failed',
+  ERR_BACKEND: 'unavailable',
   ERR_SERVICE: 'failed',
   ERR_SERVER: 'unavailable',
   // the run

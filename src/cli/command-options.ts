@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { FlashmoeError } from '../base/errors.js';
+import { BACKENDS } from '../engine/backend.js';
 import { isGigabytes } from './settings.js';
 
 type Example = readonly [command: string, what: string];
@@ -27,6 +28,12 @@ export function oneModel(argument: string | undefined, option: string | undefine
 
 export function modelOption(): Option {
   return new Option('--model <name>', 'a name of `flashmoe status`');
+}
+
+export function backendOption(): Option {
+  return new Option('--backend <name>', 'compute on (default: metal on a Mac, else cpu)').choices([
+    ...BACKENDS,
+  ]);
 }
 
 export function wholeNumber(text: string): number {

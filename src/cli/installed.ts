@@ -1,6 +1,7 @@
 // From a name, or none, to the finished model that is meant, and to an engine that runs it.
 
 import { FlashmoeError } from '../base/errors.js';
+import type { BackendName } from '../addon/types.js';
 import type { HomePaths } from '../base/paths.js';
 import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine } from '../engine/types.js';
@@ -83,19 +84,24 @@ function known(ready: readonly Ready[]): string {
 }
 
 export interface OpenChoices {
+  /** null: what the settings say, else the machine decides. */
+  backend?: BackendName | null;
+  /** null: as the model says. */
   expertsPerToken?: number | null;
   /** States of prompts are kept below the home, as many GB as given or as the settings say. */
   promptCache?: { gigabytes: number | null };
 }
 
-/** Throws what the engine has against the files. The caller closes it. */
+/** Throws what the engine has against the files or the backend. The caller closes it. */
 export async function openEngineOf(
   context: CliContext,
   { id, paths, manifest }: Ready,
   signal: AbortSignal,
-  { expertsPerToken = null, promptCache }: OpenChoices = {},
+  { backend = null, expertsPerToken = null, promptCache }: OpenChoices = {},
 ): Promise<Engine> {
+  const settings = await readSettings(context.home.settings);
   return openEngine({
+    backend: backend ?? settings.backend ?? null,
     ...(expertsPerToken === null ? {} : { expertsPerToken }),
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
     addon: nativeAddon(context),

@@ -3,7 +3,9 @@
 
 import { readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../base/atomic-file.js';
+import type { BackendName } from '../addon/types.js';
 import { FlashmoeError } from '../base/errors.js';
+import { isBackend } from '../engine/backend.js';
 
 export interface Settings {
   /** Model that `serve` and `run` take when none is named. */
@@ -15,6 +17,8 @@ export interface Settings {
   fastModel?: string;
   /** GB of disk for states of prompts; 0 = none are kept. */
   promptCacheGB?: number;
+  /** What the engine computes on; absent: the machine decides. */
+  backend?: BackendName;
 }
 
 /** Some ten long prompts of the largest model. */
@@ -41,7 +45,7 @@ export async function readSettings(path: string): Promise<Settings> {
     throw bad('not JSON');
   }
   if (typeof value !== 'object' || value === null) throw bad('not an object');
-  const { model, quant, port, promptCacheGB } = value as Record<string, unknown>;
+  const { model, quant, port, backend, promptCacheGB } = value as Record<string, unknown>;
   const { fastUpstream, fastModel } = value as Record<string, unknown>;
   if (model !== undefined && typeof model !== 'string') throw bad('`model` is not a text');
   if (quant !== undefined && quant !== '4bit' && quant !== '2bit') {
@@ -54,6 +58,7 @@ export async function readSettings(path: string): Promise<Settings> {
   if (promptCacheGB !== undefined && !isGigabytes(promptCacheGB)) {
     throw bad('`promptCacheGB` is not a number from 0 to 100000');
   }
+  if (backend !== undefined && !isBackend(backend)) throw bad('`backend` is neither cpu nor metal');
   return {
     ...(typeof fastUpstream === 'string' ? { fastUpstream } : {}),
     ...(typeof fastModel === 'string' ? { fastModel } : {}),
@@ -61,6 +66,7 @@ export async function readSettings(path: string): Promise<Settings> {
     ...(quant === undefined ? {} : { quant }),
     ...(port === undefined ? {} : { port }),
     ...(promptCacheGB === undefined ? {} : { promptCacheGB }),
+    ...(backend === undefined ? {} : { backend }),
   };
 }
 

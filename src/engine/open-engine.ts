@@ -1,7 +1,7 @@
 // From a packed model's folders to an engine that chats: checks that what must be there is there, loads
 // tokenizer, template and settings from the checkpoint's own files, and opens the native engine.
 
-import type { BackendName, NativeEngine, NativeSession } from '../addon/types.js';
+import type { NativeEngine, NativeSession } from '../addon/types.js';
 import { asFlashmoeError } from '../base/errors.js';
 import { loadChatTemplate } from './chat-template.js';
 import { LocalEngine } from './engine.js';
@@ -16,11 +16,6 @@ export interface OpenEngineOptions extends Omit<OpenNativeOptions, 'tokenLimit'>
   contextLength?: number;
   /** Where states of prompts are kept; absent: nowhere. */
   states?: Omit<StateStoreOptions, 'id' | 'program'> & { version: string };
-}
-
-/** What an engine runs on where nobody chose: the GPU of a Mac with Apple silicon, else the CPU. */
-export function backendFor(machine: { platform: string; arch: string }): BackendName {
-  return machine.platform === 'darwin' && machine.arch === 'arm64' ? 'metal' : 'cpu';
 }
 
 /**

@@ -4,7 +4,8 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packageRoot, runJob } from '../addon/load.js';
 import type { BackendName, NativeAddon, NativeEngine } from '../addon/types.js';
-import { FlashmoeError } from '../base/errors.js';
+import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
+import { chooseBackend } from './backend.js';
 import { isObject, readJsonObject, type JsonObject } from './model-files.js';
 
 export interface OpenNativeOptions {
@@ -21,8 +22,8 @@ export interface OpenNativeOptions {
   tokenLimit: number;
   /** Fewer experts per token than the model's config says. */
   expertsPerToken?: number;
-  /** 'cpu' when absent; backendFor() knows what a machine is best at. */
-  backend?: BackendName;
+  /** Absent or null: the GPU where one answers, else the CPU. ERR_BACKEND for one that isn't there. */
+  backend?: BackendName | null;
   signal?: AbortSignal;
 }
 
@@ -49,22 +50,27 @@ export async function readOrigin(
   };
 }
 
-/** Checks every tensor and size against the manifests; the caller closes what it gets. */
-export function openNative(options: OpenNativeOptions): Promise<NativeEngine> {
+/**
+ * Checks every tensor and size against the manifests; the caller closes what it gets. A GPU that cannot run the
+ * kernels is a failure, not a slower engine: whoever chose it decides again.
+ */
+export async function openNative(options: OpenNativeOptions): Promise<NativeEngine> {
   const { addon, modelDir, expertsDir, threads, ioThreads, tokenLimit, signal } = options;
-  return runJob(
-    addon.openEngine({
-      modelDir,
-      expertsDir,
-      threads,
-      ioThreads,
-      tokenLimit,
-      expertsPerToken: options.expertsPerToken ?? 0,
-      backend: options.backend ?? 'cpu',
-      kernelsDir: join(packageRoot, 'metal'),
-    }),
-    signal,
-  );
+  const backend = chooseBackend(addon, options.backend ?? null);
+  const expertsPerToken = options.expertsPerToken ?? 0;
+  const kernelsDir = join(packageRoot, 'metal');
+  const places = { modelDir, expertsDir, kernelsDir };
+  const numbers = { threads, ioThreads, tokenLimit, expertsPerToken };
+  try {
+    return await runJob(addon.openEngine({ ...places, ...numbers, backend }), signal);
+  } catch (thrown) {
+    const error = asFlashmoeError(thrown);
+    if (backend !== 'metal' || error.code !== 'ERR_ENGINE') throw error;
+    throw new FlashmoeError(error.code, error.message, {
+      hint: 'run `flashmoe doctor --self-test`; `--backend cpu` computes without the GPU',
+      cause: error,
+    });
+  }
 }
 
 async function checkPresent(dir: string, id: string): Promise<void> {

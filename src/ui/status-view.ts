@@ -34,10 +34,14 @@ export interface HomeStatus {
   freeBytes: number;
   models: ModelStatus[];
   defaultModel: string | null;
+  /** What the engine computes on, and who decided: settings.json or the machine. */
+  backend: { name: string; by: 'settings' | 'machine' };
 }
 
 export function statusText(status: HomeStatus, style: Style, width: number): string {
-  const head = `${status.home}, ${formatBytesBoth(status.freeBytes)} free`;
+  const { name, by } = status.backend;
+  const chosen = by === 'settings' ? ' (settings.json)' : '';
+  const head = `${status.home}, ${formatBytesBoth(status.freeBytes)} free, backend ${name}${chosen}`;
   if (status.models.length === 0) return `${head}\n\nno model yet; begin with: flashmoe setup`;
   const [header = '', ...rows] = tableLines(
     [

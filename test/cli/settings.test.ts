@@ -19,7 +19,9 @@ describe('settings', () => {
     const path = join(folder, 'settings.json');
     await changeSettings(path, { port: 12000 });
     await changeSettings(path, { model: 'tiny', quant: '2bit' });
-    expect(await readSettings(path)).toEqual({ model: 'tiny', quant: '2bit', port: 12000 });
+    await changeSettings(path, { backend: 'cpu' });
+    const rest = { model: 'tiny', quant: '2bit', port: 12000 };
+    expect(await readSettings(path)).toEqual({ ...rest, backend: 'cpu' });
   });
 
   test.each([
@@ -29,6 +31,7 @@ describe('settings', () => {
     ['`port` is not a number from 1 to 65535', '{"port":"80"}'],
     ['`quant` is neither 4bit nor 2bit', '{"quant":"3bit"}'],
     ['`model` is not a text', '{"model":3}'],
+    ['`backend` is neither cpu nor metal', '{"backend":"cuda"}'],
   ])('a file that is wrong (%s) is named and left alone', async (what, text) => {
     const path = join(folder, 'wrong.json');
     await writeFile(path, text);

@@ -39,6 +39,8 @@ describe('a server', () => {
     expect(await (await get('/health')).json()).toEqual({
       status: 'ok',
       model: 'org/test-model',
+      backend: 'memory',
+      isa: 'none',
       queue: 0,
     });
     expect((await post(HELLO)).status).toBe(200);

@@ -2,6 +2,7 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { BackendName } from '../../addon/types.js';
 import { packageRoot } from '../../addon/load.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { parseRecords, type EvalRecord } from '../../eval/records.js';
@@ -13,6 +14,7 @@ import { chooseWidth, openEngineOf, type Ready } from '../installed.js';
 export interface EvalArgs {
   model: string | null;
   skills: string[];
+  backend: BackendName | null;
   experts: number | null;
   quant: Quant | null;
   limit: number | null;
@@ -28,6 +30,7 @@ export async function evaluateModel(context: CliContext, args: EvalArgs): Promis
   const skills = await readSkills(args);
   const model = await chooseWidth(context, args.model, args.quant);
   const engine = await openEngineOf(context, model, context.signal, {
+    backend: args.backend,
     expertsPerToken: args.experts,
   });
   const started = context.host.monotonic();

@@ -3,6 +3,7 @@
 
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { BackendName } from '../../addon/types.js';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import { writeLogits, type LogitsWritten } from '../../engine/logits.js';
@@ -12,6 +13,7 @@ import { packDirectory } from '../../repack/pack-directory.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS, readyInstallations } from '../installed.js';
 import { nativeAddon } from '../native.js';
+import { readSettings } from '../settings.js';
 
 export interface LogitsArgs {
   target: string;
@@ -19,6 +21,7 @@ export interface LogitsArgs {
   out: string;
   experts: number | null;
   quant: Quant | null;
+  backend: BackendName | null;
 }
 
 interface Store {
@@ -92,7 +95,7 @@ async function withPacked(
 
 async function compute(
   context: CliContext,
-  { experts }: LogitsArgs,
+  { experts, backend: wanted }: LogitsArgs,
   { id, modelDir, expertsDir }: Store,
   tokens: number[],
   target: string,
@@ -100,7 +103,9 @@ async function compute(
   const { host, signal } = context;
   const started = host.monotonic();
   const { repo, revision, quant } = await readOrigin({ id, modelDir, expertsDir });
+  const settings = await readSettings(context.home.settings);
   const native = await openNative({
+    backend: wanted ?? settings.backend ?? null,
     addon: nativeAddon(context),
     id,
     modelDir,

@@ -1,5 +1,6 @@
 // flashmoe run "PROMPT": one answer on stdout, as it is generated.
 
+import type { BackendName } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatDuration } from '../../base/format.js';
 import type { ChatRequest, Engine, GenerateEvent } from '../../engine/types.js';
@@ -11,6 +12,7 @@ export interface RunArgs {
   /** null or `-`: read from stdin. */
   prompt: string | null;
   model: string | null;
+  backend: BackendName | null;
   system: string | null;
   maxTokens: number | null;
   temperature: number | null;
@@ -28,6 +30,7 @@ export async function run(context: CliContext, args: RunArgs): Promise<number> {
   }
   const model = await chooseInstalled(context, args.model);
   const engine = await openEngineOf(context, model, context.signal, {
+    backend: args.backend,
     promptCache: { gigabytes: null },
   });
   try {

@@ -1,6 +1,7 @@
 // flashmoe serve: the server in the foreground, until it is told to stop.
 
 import { once } from 'node:events';
+import type { BackendName } from '../../addon/types.js';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import type { ServerEvent } from '../../server/context.js';
@@ -14,6 +15,7 @@ import { readSettings, type Settings } from '../settings.js';
 
 export interface ServeArgs {
   model: string | null;
+  backend: BackendName | null;
   host: string | null;
   port: number | null;
   fastUpstream: string | null;
@@ -58,6 +60,7 @@ async function serveUntilTold(
       // The volume may have to come first: what is there is looked up again.
       await service?.ready(signal);
       return openEngineOf(context, await choose(), signal, {
+        backend: args.backend,
         promptCache: { gigabytes: args.promptCache },
       });
     },

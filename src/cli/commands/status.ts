@@ -2,6 +2,7 @@
 
 import { EXIT } from '../../base/errors.js';
 import { volumeOf } from '../../base/volume.js';
+import { expectedBackend } from '../../engine/backend.js';
 import { statusText, type HomeStatus, type ModelStatus } from '../../ui/status-view.js';
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../installations.js';
@@ -18,6 +19,10 @@ export async function status(context: CliContext): Promise<number> {
     freeBytes: (await volumeOf(home.models)).freeBytes,
     models: await Promise.all(installations.map((each) => statusOf(context, each))),
     defaultModel: defaultOf(installations, settings),
+    backend:
+      settings.backend === undefined
+        ? { name: expectedBackend(context.host), by: 'machine' }
+        : { name: settings.backend, by: 'settings' },
   };
   if (context.json) context.emit('status', found);
   else context.print(statusText(found, context.style, Math.min(context.stdout.columns || 80, 120)));

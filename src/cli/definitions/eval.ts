@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
 import type { Quant } from '../../installer/events.js';
-import { examples, quantOption, wholeNumber } from '../command-options.js';
+import type { BackendName } from '../../addon/types.js';
+import { backendOption, examples, quantOption, wholeNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
 interface EvalFlags {
   skills?: string[];
+  backend?: BackendName;
   experts?: number;
   quant?: Quant;
   limit?: number;
@@ -23,6 +25,7 @@ export function defineEval(program: Command, open: Open, done: Done): void {
       wholeNumber,
     )
     .addOption(quantOption())
+    .addOption(backendOption())
     .option('--limit <count>', 'so many prompts of each skill', wholeNumber)
     .option('--prompts <folder>', 'other prompts: one JSON object a line, one file a skill')
     .action(async (model: string | undefined, flags: EvalFlags) => {
@@ -30,6 +33,7 @@ export function defineEval(program: Command, open: Open, done: Done): void {
       const args = {
         model: model ?? null,
         skills: flags.skills ?? [],
+        backend: flags.backend ?? null,
         experts: flags.experts ?? null,
         quant: flags.quant ?? null,
         limit: flags.limit ?? null,

@@ -1,11 +1,13 @@
 import { Option, type Command } from 'commander';
-import { examples, wholeNumber } from '../command-options.js';
+import type { BackendName } from '../../addon/types.js';
+import { backendOption, examples, wholeNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
 interface LogitsFlags {
   tokens: string;
   out: string;
   experts?: number;
+  backend?: BackendName;
   quant?: 'q4' | 'q2';
 }
 
@@ -27,11 +29,12 @@ export function defineLogits(program: Command, open: Open, done: Done): void {
         'q2',
       ]),
     )
+    .addOption(backendOption())
     .action(async (target: string, flags: LogitsFlags) => {
       const { logits } = await import('../commands/logits.js');
-      const { tokens, out, experts = null } = flags;
+      const { tokens, out, experts = null, backend = null } = flags;
       const quant = flags.quant === undefined ? null : WIDTHS[flags.quant];
-      done(await logits(await open(command), { target, tokens, out, experts, quant }));
+      done(await logits(await open(command), { target, tokens, out, experts, quant, backend }));
     });
   examples(command, [
     ['flashmoe logits tiny --tokens ids.json --out a.safetensors', 'to compare'],

@@ -1,9 +1,17 @@
 import { Option, type Command } from 'commander';
-import { examples, modelOption, temperature, wholeNumber } from '../command-options.js';
+import type { BackendName } from '../../addon/types.js';
+import {
+  backendOption,
+  examples,
+  modelOption,
+  temperature,
+  wholeNumber,
+} from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
 interface RunFlags {
   model?: string;
+  backend?: BackendName;
   system?: string;
   maxTokens?: number;
   temperature?: number;
@@ -17,6 +25,7 @@ export function defineRun(program: Command, open: Open, done: Done): void {
     .description('answer one prompt on stdout')
     .argument('[prompt]', 'the prompt; read from stdin without it or with -')
     .addOption(modelOption())
+    .addOption(backendOption())
     .option('--system <text>', 'a system message before the prompt')
     .addOption(new Option('--max-tokens <n>', 'end after so many tokens').argParser(wholeNumber))
     .addOption(new Option('--temperature <t>', '0 for greedy').argParser(temperature))
@@ -25,9 +34,9 @@ export function defineRun(program: Command, open: Open, done: Done): void {
     .option('--no-thinking', 'answer at once')
     .action(async (prompt: string | undefined, flags: RunFlags) => {
       const { run } = await import('../commands/run.js');
-      const { model = null, system = null, maxTokens = null } = flags;
+      const { model = null, backend = null, system = null, maxTokens = null } = flags;
       const { temperature = null, seed = null, thinking = null } = flags;
-      const args = { model, system, maxTokens, temperature, seed, thinking };
+      const args = { model, backend, system, maxTokens, temperature, seed, thinking };
       done(await run(await open(command), { prompt: prompt ?? null, ...args }));
     });
   examples(command, [

@@ -1,9 +1,11 @@
 import { Option, type Command } from 'commander';
-import { examples, gigabytes, modelOption, portNumber } from '../command-options.js';
+import type { BackendName } from '../../addon/types.js';
+import { backendOption, examples, gigabytes, modelOption, portNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
 interface ServeFlags {
   model?: string;
+  backend?: BackendName;
   host?: string;
   port?: number;
   fastUpstream?: string;
@@ -17,6 +19,7 @@ export function defineServe(program: Command, open: Open, done: Done): void {
     .command('serve')
     .description('serve a model in the OpenAI dialect, on loopback')
     .addOption(modelOption())
+    .addOption(backendOption())
     .option('--host <address>', 'address to listen on; any but loopback needs FLASHMOE_API_KEY')
     .addOption(new Option('--port <port>', 'port, 0 for any free one').argParser(portNumber))
     .option('--fast-upstream <url>', 'an OpenAI endpoint for quick work, e.g. of Ollama')
@@ -31,9 +34,9 @@ export function defineServe(program: Command, open: Open, done: Done): void {
     .addOption(new Option('--as-service').hideHelp())
     .action(async (flags: ServeFlags) => {
       const { serve } = await import('../commands/serve.js');
-      const { model = null, host = null, port = null, asService = false } = flags;
+      const { model = null, backend = null, host = null, port = null, asService = false } = flags;
       const { fastUpstream = null, fastModel = null, promptCache = null } = flags;
-      const args = { model, host, port, fastUpstream, fastModel, promptCache, asService };
+      const args = { model, backend, host, port, fastUpstream, fastModel, promptCache, asService };
       done(await serve(await open(command), args));
     });
   examples(command, [

@@ -4,7 +4,8 @@ import type { ServerContext } from '../context.js';
 export function health({ host, queue }: ServerContext): Response {
   const reason = host.unavailable();
   if (reason === null) {
-    return Response.json({ status: 'ok', model: host.engine().model.id, queue: queue.length });
+    const { id: model, backend, isa } = host.engine().model;
+    return Response.json({ status: 'ok', model, backend, isa, queue: queue.length });
   }
   const status = host.state.status === 'loading' ? 'loading' : 'error';
   return Response.json(
