@@ -86,7 +86,8 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
         uint winner = fm_best(best, index);
         if (lane == 0) chosen[k] = winner;
         // Its own lane takes it out: nobody else looks at that score.
-        if (winner % FM_SIMD == lane) choice[winner] = -INFINITY;
+        // Among scores that are no numbers there is no largest: the host refuses the id that is none.
+        if (winner < args.experts && winner % FM_SIMD == lane) choice[winner] = -INFINITY;
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
 
@@ -94,12 +95,12 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
     uint mine = 0xffffffffu;
     if (lane < args.top_k) {
         mine = chosen[lane];
-        weight = scores[mine];
+        weight = scores[min(mine, args.experts - 1)];
     }
     float total = simd_sum(weight);
     if (args.normalise != 0) weight = weight / (args.sigmoid != 0 ? total + 1e-20f : total);
     uint rank = 0;
-    for (uint k = 0; k < args.top_k; k++) rank += chosen[k] < mine ? 1 : 0;
+    for (uint k = 0; k < args.top_k; k++) rank += chosen[k] < mine || (chosen[k] == mine && k < lane) ? 1 : 0;
     if (lane < args.top_k) {
         ids[block.x * args.top_k + rank] = mine;
         weights[block.x * args.top_k + rank] = weight * args.scale;

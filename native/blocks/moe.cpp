@@ -19,7 +19,10 @@ void RoutingRoom::plan(uint32_t token_count, uint32_t top_k, uint32_t expert_cou
     const float* chosen_weights = weights.as<float>();
     // Counting sort: counts, then starts, then entries, token order kept within an expert.
     counts.assign(expert_count, 0);
-    for (size_t i = 0; i < size_t{token_count} * top_k; ++i) ++counts[chosen[i]];
+    for (size_t i = 0; i < size_t{token_count} * top_k; ++i) {
+        if (chosen[i] >= expert_count) fail(FM_ENGINE, "the router chose no expert: what it was given is not finite");
+        ++counts[chosen[i]];
+    }
     starts.assign(expert_count, 0);
     for (uint32_t e = 1; e < expert_count; ++e) starts[e] = starts[e - 1] + counts[e - 1];
     for (size_t i = 0; i < size_t{token_count} * top_k; ++i) {

@@ -79,6 +79,8 @@ class MetalBackend final : public Backend {
     Recorder recorder_;
     /// Bytes that the device may have to keep resident for us: wrapped and allocated ones.
     uint64_t in_use_ = 0;
+    /// Number of the last mla_append.
+    uint64_t appended_ = 0;
     Room parts_, stats_, queries_, latents_, inner_, results_;
 };
 

@@ -18,6 +18,7 @@ void MetalBackend::mla_append(const MlaAppend& op) {
     recorder_.bytes(6, FmMlaAppendArgs{op.heads, op.latent_dim, op.nope_dim, op.rope_dim, op.rope.interleaved ? 1u : 0u, op.position,
                              op.eps});
     recorder_.dispatch({op.heads + 1, op.tokens, 1}, kSimd);
+    appended_ = recorder_.counters().dispatches;
 }
 
 void MetalBackend::head_linear(FormatKernels& kernels, const Matrix& matrix, gpu::Buffer& x, size_t x_offset,
@@ -47,6 +48,8 @@ void MetalBackend::mla_attend(const MlaAttend& op) {
     gpu::Buffer& q = device_buffer(op.q);
     const bool whole = op.kv_b.rows != 0;
     const uint32_t head_rows = op.nope_dim + op.value_dim;
+    // The append before changed the cache and the rotated part of the queries; this reads the other part.
+    if (recorder_.counters().dispatches == appended_) recorder_.beside_last();
     if (whole) {
         head_linear(kernels_.head_matvec_transposed, op.kv_b, q, op.q.offset, query, 0, op.heads, head_rows, 0, op.nope_dim, q_stride,
                     op.latent_dim, op.tokens);

@@ -49,6 +49,8 @@ class Recorder {
     template <typename T> void bytes(uint32_t index, const T& value) { bytes(index, &value, sizeof value); }
     void bytes(uint32_t index, const void* value, size_t size);
     void dispatch(gpu::Size3 groups, uint32_t threads);
+    /// The next dispatch does not see what the last one does, and need not wait for it.
+    void beside_last() { barrier_due_ = false; }
     void begin_side_by_side();
     void end_side_by_side();
     /// Keeps a buffer until what has been recorded is done.

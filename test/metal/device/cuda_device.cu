@@ -60,6 +60,8 @@ class CudaBuffer final : public gpu::Buffer {
     }
 
     void *address = nullptr;
+    /// A command wrote it that nobody has waited for: what the host holds is older.
+    bool device_newer = false;
 
   private:
     std::byte *host_;
@@ -135,7 +137,10 @@ class CudaCommand final : public gpu::Command {
     // Launches of one stream follow each other anyway.
     void barrier() override {}
     void commit() override {
-        for (CudaBuffer *buffer : used_) buffer->upload(stream_);
+        for (CudaBuffer *buffer : used_) {
+            if (!buffer->device_newer) buffer->upload(stream_);
+        }
+        for (CudaBuffer *buffer : written_) buffer->device_newer = true;
         // One graph, built when everything is known: a launch by itself costs more than most of these kernels.
         cudaGraph_t graph;
         MUST(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
@@ -154,7 +159,11 @@ class CudaCommand final : public gpu::Command {
     std::string wait() override {
         const cudaError_t status = cudaStreamSynchronize(stream_);
         if (status != cudaSuccess) return cudaGetErrorString(status);
-        for (CudaBuffer *buffer : written_) buffer->download();
+        // The whole stream has come to its end, later commands included.
+        for (CudaBuffer *buffer : written_) {
+            buffer->download();
+            buffer->device_newer = false;
+        }
         float milliseconds = 0;
         MUST(cudaEventElapsedTime(&milliseconds, start_, end_));
         seconds_ = milliseconds / 1000;
