@@ -159,8 +159,8 @@ describe('the architecture', () => {
   });
 
   it('asks process, os and clocks in one place below the command line', () => {
-    // probe.ts holds the text of a program that another process runs.
-    const exempt = /^src\/(base\/host\.ts|addon\/probe\.ts|cli\/)/;
+    // The probes hold the text of programs that another process runs.
+    const exempt = /^src\/(base\/host\.ts|addon\/(backend-)?probe\.ts|cli\/)/;
     const wrong = matches(
       /(?<![\w.'"`-])process\.(?!exit\b)\w|\bDate\.now\b|new Date\(\)|performance\.now|console\./,
       exempt,

@@ -1,6 +1,8 @@
 // The machine and this installation as the doctor's checks see them.
 
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
+import { probeBackend } from '../addon/backend-probe.js';
+import { packageRoot } from '../addon/load.js';
 import { probeAddon } from '../addon/probe.js';
 import { measureReadRates } from '../addon/read-rate.js';
 import { exec } from '../base/exec.js';
@@ -20,8 +22,12 @@ import { chooseInstalled, openEngineOf } from './installed.js';
 import { addonPaths, nativeAddon } from './native.js';
 import { readSettings } from './settings.js';
 
+const KERNELS = join(packageRoot, 'metal');
+
 export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
   const { host, home, version } = context;
+  // One for all backends: their inputs are to be the same.
+  const seed = host.now() % 2 ** 32;
   // A damaged settings file is for `serve` to refuse; the doctor looks at the rest all the same.
   const settings = await readSettings(home.settings).catch(() => ({ port: DEFAULT_PORT }));
   return {
@@ -34,6 +40,8 @@ export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
     models: () => modelsOnDisk(context),
     addonPaths: addonPaths(context),
     probeAddon: (path, signal) => probeAddon(path, host.execPath, signal),
+    probeBackend: (path, backend, signal) =>
+      probeBackend({ path, backend, kernelsDir: KERNELS, seed, node: host.execPath }, signal),
     measureReads: ({ files, expertBytes }, signal) =>
       measureReadRates(nativeAddon(context), {
         ...{ files, expertBytes, signal },

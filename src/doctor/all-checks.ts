@@ -10,6 +10,7 @@ import { power } from './checks/power.js';
 import { pressure } from './checks/pressure.js';
 import { proxy } from './checks/proxy.js';
 import { readRate } from './checks/read-rate.js';
+import { selfTest } from './checks/self-test.js';
 import { server } from './checks/server.js';
 import { definition, state } from './checks/service.js';
 import { crashLog, twins } from './checks/service-twins.js';
@@ -44,3 +45,6 @@ export const CHECKS: readonly Check[] = [
   endpoint,
   proxy,
 ];
+
+/** What `--self-test` runs instead: the kernels' own test, then every operation. */
+export const SELF_TEST: readonly Check[] = [engine, selfTest];

@@ -24,6 +24,8 @@ export interface Finding {
   /** One action: a command, or a sentence without full stop. */
   hint?: string;
   fix?: Fix;
+  /** Figures behind it, a line each: for reports and --json, and shown where it failed. */
+  details?: readonly string[];
 }
 
 /** The JSON form of a whole examination. */

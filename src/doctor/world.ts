@@ -4,6 +4,8 @@
 import type { Exec } from '../base/exec.js';
 import type { Host } from '../base/host.js';
 import type { HomePaths } from '../base/paths.js';
+import type { BackendTest } from '../addon/backend-probe.js';
+import type { BackendName } from '../addon/types.js';
 import type { ProbeResult } from '../addon/probe.js';
 import type { DepthRate } from '../addon/read-rate.js';
 import type { TokenVerdict } from '../hub/whoami.js';
@@ -55,6 +57,8 @@ export interface DoctorWorld {
   askKnown(id: string, signal: AbortSignal): Promise<KnownAnswer[]>;
   /** Whether the hub takes the token: null without one. Sends it to the hub's own origin only. */
   tokenVerdict(signal: AbortSignal): Promise<TokenVerdict | null>;
+  /** Has one test every operation of a backend, in a child process. */
+  probeBackend(path: string, backend: BackendName, signal: AbortSignal): Promise<BackendTest>;
   /** null where there is none. */
   serviceManager(signal: AbortSignal): Promise<ServiceManager | null>;
   /** What `flashmoe service install` would write now. */

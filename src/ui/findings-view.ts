@@ -8,13 +8,15 @@ export interface FindingView {
   title: string;
   why?: string;
   hint?: string;
+  details?: readonly string[];
 }
 
 /** A line a finding, its meaning and remedy below it; then one line that sums up. */
 export function findingsText(findings: readonly FindingView[], style: Style): string {
-  const lines = findings.flatMap(({ id, severity, title, why, hint }) => [
+  const lines = findings.flatMap(({ id, severity, title, why, hint, details = [] }) => [
     `${mark(severity, style)} ${title}${severity === 'ok' ? '' : style.dim(`  ${id}`)}`,
     ...(why === undefined || severity === 'ok' ? [] : [`    ${why}`]),
+    ...(severity === 'fail' ? details.map((line) => `    ${line}`) : []),
     ...(hint === undefined ? [] : [`    hint: ${hint}`]),
   ]);
   return [...lines, '', summary(findings)].join('\n');

@@ -31,6 +31,7 @@ export function testWorld(change: Partial<DoctorWorld> = {}): DoctorWorld {
     models: () => Promise.resolve({ complete: [], unfinished: [], unreadable: [] }),
     addonPaths: [],
     probeAddon: () => Promise.resolve({ ok: false, reason: 'was not expected to be asked' }),
+    probeBackend: () => Promise.reject(new Error('no backend was expected to be tested')),
     measureReads: () => Promise.reject(new Error('was not expected to measure')),
     askKnown: () => Promise.reject(new Error('was not expected to ask')),
     tokenVerdict: () => Promise.reject(new Error('was not expected to send a token')),

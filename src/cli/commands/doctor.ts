@@ -1,7 +1,7 @@
 // flashmoe doctor: findings about machine and installation. Changes nothing, unless --fix is told to.
 
 import { EXIT } from '../../base/errors.js';
-import { CHECKS } from '../../doctor/all-checks.js';
+import { CHECKS, SELF_TEST } from '../../doctor/all-checks.js';
 import type { DoctorReport } from '../../doctor/finding.js';
 import { examine } from '../../doctor/run.js';
 import { findingsText } from '../../ui/findings-view.js';
@@ -11,6 +11,8 @@ import { doctorWorld } from '../doctor-world.js';
 
 export interface DoctorArgs {
   list: boolean;
+  /** Every operation of the engine against its reference, and nothing else. */
+  selfTest: boolean;
   /** Ids or groups of checks; empty for all. */
   only: string[];
   /** A warning is a failure, too. */
@@ -32,7 +34,7 @@ export async function doctor(context: CliContext, args: DoctorArgs): Promise<num
   const { signal } = context;
   const world = await doctorWorld(context);
   const only = args.only.length === 0 ? {} : { only: args.only };
-  const report = await examine(CHECKS, world, { signal, ...only });
+  const report = await examine(args.selfTest ? SELF_TEST : CHECKS, world, { signal, ...only });
   if (!context.json) context.print(findingsText(report.findings, context.style));
   if (args.report !== false) {
     const { writeReport } = await import('./doctor-report.js');

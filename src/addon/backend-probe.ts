@@ -1,0 +1,84 @@
+// Has a backend test every operation in a child process: a GPU driver that crashes takes the child along, and the
+// child only.
+
+import { execa } from 'execa';
+import { FlashmoeError } from '../base/errors.js';
+import type { BackendName, MetalDevice, SelfTest } from './types.js';
+
+/** Compiling all kernels takes a GPU some seconds, the references a processor some more. */
+const PROBE_TIMEOUT_MS = 300_000;
+
+/** Prints one JSON line. What the machine has no device for is no failure, and is told apart. */
+const PROBE = `
+const [path, backend, kernels, seed] = process.argv.slice(1);
+const addon = require(path);
+const { device, reason } = addon.metalDevice();
+const answer = { device, reason, selfTest: null, error: null };
+try {
+  if (backend === 'cpu' || device !== null) answer.selfTest = addon.selfTestBackend(backend, kernels, Number(seed));
+} catch (error) {
+  answer.error = error.message;
+}
+process.stdout.write('\\n' + JSON.stringify(answer) + '\\n');
+`;
+
+export type BackendTest =
+  | { state: 'tested'; selfTest: SelfTest; device: MetalDevice | null }
+  /** The machine has no such device; `reason` says so. */
+  | { state: 'absent'; reason: string }
+  /** It is there and could not be tested: kernels that do not compile, a crash. */
+  | { state: 'failed'; reason: string; device: MetalDevice | null };
+
+export interface BackendProbe {
+  /** The addon. */
+  path: string;
+  backend: BackendName;
+  kernelsDir: string;
+  /** Equal seeds give equal inputs. */
+  seed: number;
+  /** The node to run it in. */
+  node: string;
+}
+
+/** Never throws for what it tests; ERR_INTERRUPTED after an abort. */
+export async function probeBackend(
+  { path, backend, kernelsDir, seed, node }: BackendProbe,
+  signal: AbortSignal,
+): Promise<BackendTest> {
+  const child = await execa(node, ['-e', PROBE, path, backend, kernelsDir, String(seed)], {
+    reject: false,
+    stdin: 'ignore',
+    timeout: PROBE_TIMEOUT_MS,
+    cancelSignal: signal,
+    maxBuffer: 1024 * 1024,
+  });
+  if (child.isCanceled) {
+    throw new FlashmoeError('ERR_INTERRUPTED', 'the test of the backend was interrupted');
+  }
+  const failed = (reason: string): BackendTest => ({ state: 'failed', reason, device: null });
+  if (child.timedOut) return failed(`no answer within ${PROBE_TIMEOUT_MS / 1000} s`);
+  if (child.signal !== undefined) return failed(`its process crashed with ${child.signal}`);
+  if (child.exitCode !== 0)
+    return failed(child.stderr.trim().split('\n').at(-1) ?? 'no reason given');
+  return judge(child.stdout);
+}
+
+interface Answer {
+  device: MetalDevice | null;
+  reason: string;
+  selfTest: SelfTest | null;
+  error: string | null;
+}
+
+function judge(stdout: string): BackendTest {
+  let answer: Answer;
+  try {
+    answer = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Answer;
+  } catch {
+    return { state: 'failed', reason: 'no answer that can be read', device: null };
+  }
+  const { device, reason, selfTest, error } = answer;
+  if (error !== null) return { state: 'failed', reason: error, device };
+  if (selfTest === null) return { state: 'absent', reason };
+  return { state: 'tested', selfTest, device };
+}
