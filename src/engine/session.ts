@@ -53,7 +53,7 @@ export class Session {
           if (typeof step === 'number') yield { type: 'prefill', done: cachedTokens + step, total };
           else {
             timings.prefillSeconds += step.seconds;
-            timings.expertBytesRead += step.expertBytesRead;
+            addWork(timings, step);
             this.#hasLogits = true;
           }
         }
@@ -75,7 +75,7 @@ export class Session {
     this.#hasLogits = true;
     this.#tokens.push(token);
     timings.decodeSeconds += stats.seconds;
-    timings.expertBytesRead += stats.expertBytesRead;
+    addWork(timings, stats);
   }
 
   seed(seed: number): void {
@@ -212,4 +212,12 @@ export class Session {
       await settled;
     }
   }
+}
+
+function addWork(timings: Timings, step: StepStats): void {
+  timings.expertBytesRead += step.expertBytesRead;
+  if (step.deviceWaits === 0) return;
+  timings.device ??= { waits: 0, waitSeconds: 0 };
+  timings.device.waits += step.deviceWaits;
+  timings.device.waitSeconds += step.deviceWaitSeconds;
 }

@@ -104,6 +104,8 @@ export interface Timings {
   prefillSeconds: number;
   decodeSeconds: number;
   expertBytesRead: number;
+  /** Of an answer computed by a GPU: how often and how long its host waited for it. */
+  device?: { waits: number; waitSeconds: number };
   /** Of an answer held by a grammar. Masks are made beside decoding, so their time is not added to it. */
   grammar?: { compileSeconds: number; maskSeconds: number; masks: number };
 }

@@ -12,6 +12,8 @@ const HELP = {
     'Seconds spent generating, without the first token of each answer.',
   flashmoe_expert_bytes_read_total:
     'Bytes of experts read, whether or not the page cache had them.',
+  flashmoe_device_waits_total: 'Times the host waited for the GPU; none on the CPU.',
+  flashmoe_device_wait_seconds_total: 'Seconds it waited.',
   flashmoe_grammar_masks_total: 'Token masks made for answers held by a grammar.',
   flashmoe_grammar_mask_seconds_total: 'Seconds spent making them, beside decoding.',
   flashmoe_grammar_compile_seconds_total: 'Seconds spent compiling grammars.',
@@ -54,6 +56,8 @@ export class Metrics {
       flashmoe_prefill_seconds_total: timings.prefillSeconds,
       flashmoe_decode_seconds_total: timings.decodeSeconds,
       flashmoe_expert_bytes_read_total: timings.expertBytesRead,
+      flashmoe_device_waits_total: timings.device?.waits ?? 0,
+      flashmoe_device_wait_seconds_total: timings.device?.waitSeconds ?? 0,
       flashmoe_grammar_masks_total: timings.grammar?.masks ?? 0,
       flashmoe_grammar_mask_seconds_total: timings.grammar?.maskSeconds ?? 0,
       flashmoe_grammar_compile_seconds_total: timings.grammar?.compileSeconds ?? 0,
