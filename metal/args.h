@@ -49,7 +49,7 @@ struct FmGqaMergeArgs {
 };
 
 struct FmDeltaConvArgs {
-    uint32_t channels, kernel, tokens;
+    uint32_t channels, conv_kernel, tokens;
     uint32_t key_heads, key_dim;
     float qk_norm_eps;
 };

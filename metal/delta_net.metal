@@ -15,10 +15,10 @@ kernel void fm_delta_conv(device float* qkv [[buffer(0)]],
 {
     if (channel >= args.channels) return;
     float past[FM_MAX_CONV];
-    uint before = args.kernel - 1;
+    uint before = args.conv_kernel - 1;
     for (uint i = 0; i < before; i++) past[i] = history[i * args.channels + channel];
     float taps[FM_MAX_CONV];
-    for (uint i = 0; i < args.kernel; i++) taps[i] = weight[i * args.channels + channel];
+    for (uint i = 0; i < args.conv_kernel; i++) taps[i] = weight[i * args.channels + channel];
     for (uint t = 0; t < args.tokens; t++) {
         float now = qkv[t * args.channels + channel];
         float sum = taps[before] * now;

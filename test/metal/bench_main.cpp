@@ -73,12 +73,12 @@ class Bench {
         return seconds * 1e6;
     }
 
-    void linear(uint32_t rows, uint32_t cols, uint32_t bits, uint32_t tokens = 1) {
+    double linear(uint32_t rows, uint32_t cols, uint32_t bits, uint32_t tokens = 1) {
         const size_t bytes = size_t{rows} * cols * bits / 8;
         const Weights weights(rows, cols, bits, copies_of(bytes));
         const Memory x(size_t{tokens} * cols * 4), y(size_t{tokens} * rows * 4);
         const std::string name = std::to_string(bits) + "-bit " + std::to_string(rows) + "x" + std::to_string(cols) + (tokens > 1 ? ", " + std::to_string(tokens) + " tokens" : "");
-        time(name, static_cast<double>(weights.bytes) + tokens * 4.0 * (cols + rows), std::max(20u, weights.copies), [&](uint32_t i) { backend.linear(weights.at(i), x.span(), y.span(), tokens); });
+        return time(name, static_cast<double>(weights.bytes) + tokens * 4.0 * (cols + rows), std::max(20u, weights.copies), [&](uint32_t i) { backend.linear(weights.at(i), x.span(), y.span(), tokens); });
     }
 
     /// gate and up in one dispatch, down in another, joined by a third: their times come out together.
@@ -141,6 +141,62 @@ class Bench {
         });
     }
 
+    /// A layer of the 397B, operation after operation: its mixer, router, shared and routed experts, norms. The mixer is
+    /// a delta net, or attention over `keys` keys.
+    double layer(uint32_t keys) {
+        constexpr uint32_t hidden = 4096, width = 1024, experts = 10, copies = 6;
+        const bool attends = keys != 0;
+        const size_t matrix = size_t{hidden} * width / 2, scale = size_t{hidden} * width / 64 * 2, slot = 3 * matrix + 6 * scale;
+        const Memory slots(slot * experts * copies), x(hidden * 4), y(hidden * 4), m(hidden * 4), norm(hidden * 4), inner(32768 * 4), other(32768 * 4);
+        const Weights wide(attends ? 16384 : 12288, hidden, 4, copies), z(8192, hidden, 4, copies), small(64, hidden, 8, copies), kv(512, hidden, 4, copies);
+        const Weights out(hidden, 8192, 4, copies), router(512, hidden, 8, copies), up(width, hidden, 4, copies), down(hidden, width, 4, copies), one(1, hidden, 8, copies);
+        const Memory ab(65536), state(attends ? 64 : size_t{64} * 128 * 128 * 4), conv(12288 * 16), history(12288 * 12), gnorm(512);
+        const Memory k(size_t{keys} * 1024 + 64), v(size_t{keys} * 1024 + 64), ks(size_t{keys} * 8 + 64), vs(size_t{keys} * 8 + 64), ids(4096), weights(4096);
+        std::vector<uint32_t> rows(experts, 0);
+        std::vector<float> shares(experts, 0.1f);
+        double bytes = static_cast<double>(slot) * experts + wide.bytes + out.bytes + router.bytes + 2 * up.bytes + down.bytes;
+        bytes += attends ? 2.0 * kv.bytes + 2.0 * keys * 1032 : z.bytes + 2.0 * small.bytes + 2.0 * 64 * 128 * 128 * 4;
+        const std::string name = attends ? "attention layer, " + std::to_string(keys) + " keys" : "delta net layer";
+        return time(name + " of the 397B", bytes, 24, [&](uint32_t i) {
+            backend.begin_side_by_side();
+            backend.linear(wide.at(i), m.span(), inner.span(), 1);
+            backend.linear(attends ? kv.at(i) : z.at(i), m.span(), other.span(), 1);
+            backend.linear(attends ? kv.at(i) : small.at(i), m.span(), other.span(32768), 1);
+            if (!attends) backend.linear(small.at(i), m.span(), other.span(32768 + 1024), 1);
+            backend.end_side_by_side();
+            if (attends) {
+                backend.gqa_attend({.q = inner.span(), .q_stride = 512, .gated = true, .k_cache = {k.span(), ks.span()}, .v_cache = {v.span(), vs.span()}, .out = other.span(), .heads = 32, .kv_heads = 2, .head_dim = 256, .scale = 0.0625f, .position = keys - 1, .tokens = 1});
+            } else {
+                backend.delta_net({.qkv = inner.span(), .z = other.span(), .a = ab.span(), .b = ab.span(256), .conv = conv.span(), .a_log = ab.span(512), .dt_bias = ab.span(768), .norm = gnorm.span(), .history = history.span(), .state = state.span(), .out = other.span(65536), .key_heads = 16, .value_heads = 64, .key_dim = 128, .value_dim = 128, .conv_kernel = 4, .qk_norm_eps = 1e-6f, .norm_eps = 1e-6f, .tokens = 1});
+            }
+            backend.linear(out.at(i), other.span(), y.span(), 1);
+            backend.add_norm(x.span(), y.span(), norm.span(), m.span(), hidden, 1e-6f, 1);
+            backend.linear(router.at(i), m.span(), inner.span(), 1);
+            backend.route({.logits = inner.span(), .choice_bias = {}, .ids = ids.span(), .weights = weights.span(), .experts = 512, .top_k = experts, .groups = 1, .top_groups = 1, .sigmoid = false, .normalise = true, .scale = 1, .tokens = 1});
+            backend.begin_side_by_side();
+            backend.linear(one.at(i), m.span(), other.span(), 1);
+            backend.linear(up.at(i), m.span(), inner.span(), 1);
+            backend.linear(up.at(i + 1), m.span(), inner.span(4096), 1);
+            backend.end_side_by_side();
+            backend.swiglu(inner.span(), inner.span(4096), inner.span(), width);
+            backend.linear(down.at(i), inner.span(), inner.span(8192), 1);
+            backend.add_gated(y.span(), inner.span(8192), other.span(), hidden, 1);
+            std::vector<ExpertWork> works;
+            for (uint32_t e = 0; e < experts; e++) {
+                size_t at = (size_t{i % copies} * experts + e) * slot;
+                const auto take = [&](uint32_t r, uint32_t c) {
+                    Matrix part{.weight = slots.span(at), .scales = slots.span(at + matrix), .biases = slots.span(at + matrix + scale), .rows = r, .cols = c, .bits = 4, .group = 64, .type = ElementType::bf16};
+                    at += matrix + 2 * scale;
+                    return part;
+                };
+                const Matrix gate = take(width, hidden), second = take(width, hidden), third = take(hidden, width);
+                works.push_back({gate, second, third, e, 1});
+            }
+            backend.experts({works.data(), experts, rows.data(), shares.data(), m.span(), y.span()});
+            backend.add_norm(x.span(), y.span(), norm.span(), m.span(), hidden, 1e-6f, 1);
+        });
+    }
+
     metal::MetalBackend backend;
 };
 
@@ -152,11 +208,15 @@ int main(int count, char **arguments) {
     printf("device copy: %.0f GB/s\n\n| operation | MB | us | GB/s | %% of copy | spread %% |\n|---|---|---|---|---|---|\n", copy_rate / 1e9);
     try {
         Bench bench(arguments[1]);
+        const double head = bench.linear(248320, 4096, 4), delta = bench.layer(0), near = bench.layer(8192), far = bench.layer(32768);
+        for (const auto &[keys, attends] : {std::pair(8192, near), std::pair(32768, far)}) {
+            printf("\na token of the 397B at %d keys, all experts in memory: %.2f ms\n\n", keys, (45 * delta + 15 * attends + head) / 1000);
+        }
         for (const uint32_t bits : {4u, 2u, 8u}) {
             bench.linear(4096, 4096, bits);
             bench.linear(12288, 4096, bits);
             bench.linear(4096, 8192, bits);
-            if (bits != 8) bench.linear(248320, 4096, bits);
+            if (bits == 2) bench.linear(248320, 4096, bits);
         }
         bench.linear(512, 4096, 8);
         bench.linear(4096, 4096, 4, 64);

@@ -1,8 +1,12 @@
 // Runs a packed model through the Metal backend's host code and the executed kernels, and writes logits as raw f32.
-// Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE EXPERTS_PER_TOKEN TOKEN...
+// Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE EXPERTS_PER_TOKEN [TOKEN...]
+// Without tokens they come from MODEL_DIR/tokens.txt, and MODEL_DIR/reference.f32 is what the logits are held against.
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <vector>
 
@@ -17,9 +21,27 @@ static unsigned expert_layers(const flashmoe::Model &model) {
     return count;
 }
 
+/// Largest difference over the reference's spread; the CPU engine is held to the same.
+static bool agrees(const std::string &path, const std::vector<float> &logits) {
+    constexpr double tolerance = 5e-4;
+    std::vector<float> wanted(logits.size());
+    std::ifstream file(path, std::ios::binary);
+    file.read(reinterpret_cast<char *>(wanted.data()), static_cast<std::streamsize>(wanted.size() * sizeof(float)));
+    if (!file) return false;
+    double largest = 0;
+    for (size_t i = 0; i < logits.size(); i++) {
+        const double difference = std::fabs(double{logits[i]} - wanted[i]);
+        if (!(difference <= largest)) largest = difference;
+    }
+    const auto [low, high] = std::minmax_element(wanted.begin(), wanted.end());
+    const double share = largest / (double{*high} - *low);
+    printf("largest difference %.1e of the spread, tolerance %.0e\n", share, tolerance);
+    return share < tolerance;
+}
+
 int main(int argc, char **argv) {
     using namespace flashmoe;
-    if (argc < 9) return 64;
+    if (argc < 8) return 64;
     const EngineOptions options{argv[2], argv[3], 1, 2, 0, static_cast<uint32_t>(atoi(argv[7]))};
     const size_t piece = strtoull(argv[5], nullptr, 10);
     fm_msl::ExecutedOptions executed;
@@ -27,6 +49,10 @@ int main(int argc, char **argv) {
     if (strcmp(argv[6], "random") == 0) executed.schedule = fm_msl::Schedule::random;
     std::vector<int32_t> tokens;
     for (int i = 8; i < argc; i++) tokens.push_back(atoi(argv[i]));
+    if (argc == 8) {
+        std::ifstream file(std::string(argv[2]) + "/tokens.txt");
+        for (int32_t token; file >> token;) tokens.push_back(token);
+    }
     try {
         auto backend = std::make_unique<metal::MetalBackend>(open_test_device(executed), metal::kernel_source(argv[1]));
         const metal::MetalBackend &metal = *backend;
@@ -43,6 +69,7 @@ int main(int argc, char **argv) {
         FILE *out = fopen(argv[4], "wb");
         if (out == nullptr || fwrite(logits.data(), sizeof(float), logits.size(), out) != logits.size()) return 1;
         fclose(out);
+        if (argc == 8 && !agrees(std::string(argv[2]) + "/reference.f32", logits)) return 1;
         printf("dispatches %llu, waits for a token %llu, layers %u, of experts %u\n",
                static_cast<unsigned long long>(metal.counters().dispatches), static_cast<unsigned long long>(step.device_waits),
                engine->info().layers, expert_layers(engine->model()));

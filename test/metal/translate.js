@@ -115,6 +115,17 @@ export class Translator {
       const reason = token.kind === 'word' ? FORBIDDEN.get(token.text) : undefined;
       if (reason !== undefined) this.fail(token, `${token.text}: ${reason}`);
     }
+    this.checkKeywords();
+  }
+
+  /** `kernel` is a keyword, which a C++ compiler takes for any name. */
+  checkKeywords() {
+    const solid = this.tokens.filter((t) => !isBlank(t));
+    solid.forEach((token, i) => {
+      if (token.kind !== 'word' || token.text !== 'kernel') return;
+      if (solid[i + 1]?.text === 'void' || solid[i - 1]?.text === '[[') return;
+      this.fail(token, 'kernel is a keyword of Metal and no name');
+    });
   }
 
   /** A C-style pointer cast must name its address space: Metal refuses it otherwise, a C++ compiler does not. */
@@ -379,6 +390,8 @@ function main(source, target) {
   const read = (name) => ({ name, text: readFileSync(join(source, name), 'utf8') });
   const signatures = [];
   mkdirSync(target, { recursive: true });
+  // Included by host and kernels alike: it must be Metal, too.
+  new Translator('args.h', read('args.h').text).checkWords();
   for (const file of readdirSync(source).filter((name) => name.endsWith('.metal'))) {
     const made = translate([read('common.h'), read(file)]);
     signatures.push(...made.signatures);

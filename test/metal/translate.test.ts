@@ -1,5 +1,6 @@
 // The subset of the Metal Shading Language that the translator lets through: what it refuses, with the line.
 
+import { execa } from 'execa';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -28,6 +29,12 @@ describe('what the subset leaves out is an error that names the line', () => {
     ['two threadgroup variables at once', kernel(lane, 'threadgroup float a[1], b[2];'), 'one threadgroup'],
     ['a threadgroup matrix', kernel(lane, 'threadgroup float a[2][3];'), 'one dimension'],
     ['fast functions', kernel(lane, 'float x = fast::exp(1.0f);'), 'fast:: functions change results'],
+    ['a keyword as a name', 'struct Args { uint kernel; };', 'kernel is a keyword'],
+    ['textures', kernel(lane, 'texture2d<float> t;'), 'not in the subset'],
+    ['goto', kernel(lane, 'goto end;'), 'not in the subset'],
+    ['an attribute in a body', kernel(lane, 'float x [[buffer(0)]];'), 'attribute inside a body'],
+    ['another preprocessor line', '#error no\n', 'outside the subset'],
+    ['a brace that nobody closes', 'kernel void f(uint x [[thread_position_in_grid]]) {', 'unclosed'],
     ['matrix units', kernel(lane, 'simdgroup_matrix<float, 8, 8> m;'), 'not in the subset'],
     ['a macro that builds a kernel', '#define K kernel void\n', 'must not build a kernel signature'],
     ['a template kernel that nobody instantiates', `template <int N>\n${kernel(out)}`, 'no [[host_name]]'],
@@ -59,6 +66,18 @@ test('lines stay where they are, so that reports name those of the .metal file',
   const text = `// one\nusing namespace metal;\n${kernel(out, '\n\nout[0] = 1.0f;')}`;
   expect(one(text).code.split('\n').indexOf('out[0] = 1.0f;}')).toBe(text.split('\n').indexOf('out[0] = 1.0f;}') + 1);
 });
+
+test('pointers keep their address space, as clang sees it', async () => {
+  const { exitCode, all } = await execa('make', ['-s', '-C', join(packageRoot, 'test', 'metal'), 'spaces'], {
+    reject: false,
+    all: true,
+  });
+  if (/clang\S*: (command not found|No such file)/.test(all)) {
+    console.log('SKIP address spaces: there is no clang here');
+    return;
+  }
+  expect({ exitCode, all }).toEqual({ exitCode: 0, all: '' });
+}, 120_000);
 
 test('every kernel file of the engine is in the subset', () => {
   const folder = join(packageRoot, 'metal');
