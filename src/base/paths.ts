@@ -19,6 +19,8 @@ export interface ModelPaths {
   /** Owned files with sizes and hashes, plan summary, receipt. Present only when provisioning finished. */
   manifest: string;
   journal: string;
+  /** Hashes of the blocks of the packed files. */
+  blocks: string;
   /** What a setup will write and from which commit; its journal is bound to it. */
   plan: string;
   /** Rate and hours of a setup. */
@@ -49,14 +51,20 @@ export function modelPaths(home: HomePaths, modelId: string): ModelPaths {
     root,
     manifest: join(root, 'manifest.json'),
     journal: join(root, 'journal.ndjson'),
+    blocks: join(root, 'blocks.json'),
     plan: join(root, 'plan.json'),
     limits: join(root, 'limits.json'),
     lock: join(root, 'setup.lock'),
     download: join(root, 'download'),
     denseFile: join(root, 'model_weights.bin'),
     denseManifest: join(root, 'model_weights.json'),
-    experts: (quant) => join(root, quant === '4bit' ? 'packed_experts' : `packed_experts_${quant}`),
+    experts: (quant) => join(root, expertsFolder(quant)),
   };
+}
+
+/** Name of the folder of layer files. */
+export function expertsFolder(quant: string): string {
+  return quant === '4bit' ? 'packed_experts' : `packed_experts_${quant}`;
 }
 
 /** `packed_experts/layer_07.bin`: at least two digits, as flash-moe names them. */

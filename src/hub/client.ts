@@ -4,12 +4,13 @@
 import { FlashmoeError } from '../base/errors.js';
 import { ContentHash } from './content-hash.js';
 import { downloadFile, type DownloadResult } from './download.js';
+import { fetchRanges, type RangeSink, type WantedRange } from './fetch-ranges.js';
 import { FileSource } from './file-source.js';
 import { fetchCommit, fetchListing } from './listing.js';
 import { HubOrigin } from './origin.js';
 import { checkRepoId, checkRevision, isCommit } from './repo-path.js';
 import { withRetries, type RetryPolicy } from './retry.js';
-import type { HubSettings, HubTask, Pace, RepoFile, RepoListing } from './types.js';
+import type { ByteSource, HubSettings, HubTask, Pace, RepoFile, RepoListing } from './types.js';
 
 export interface HubClientOptions {
   /** For listings, small files and headers. */
@@ -125,6 +126,25 @@ export class HubClient {
     const source = this.#sourceOf(listing, file);
     const policy = this.#downloadRetry;
     return await downloadFile({ source, listing, file, destination, policy }, task);
+  }
+
+  /** A file of the listing as ranges. */
+  source(listing: RepoListing, path: string): ByteSource {
+    return this.#sourceOf(listing, fileOf(listing, path));
+  }
+
+  /** Many ranges of files of the listing at once; see fetchRanges. Patient as a download. */
+  async fetch(
+    listing: RepoListing,
+    ranges: Iterable<Omit<WantedRange, 'source'>>,
+    sink: RangeSink,
+    task: HubTask,
+  ): Promise<void> {
+    const source = (path: string) => this.source(listing, path);
+    function* wanted(): Generator<WantedRange, void, void> {
+      for (const range of ranges) yield { ...range, source: source(range.file) };
+    }
+    await fetchRanges(wanted(), sink, this.#downloadRetry, task);
   }
 
   /** Closes idle connections; call when done. */

@@ -11,16 +11,20 @@ import { judgeRangeAnswer } from './range-answer.js';
 import { rangeHeader, type ByteRange } from './range-plan.js';
 import { encodePath } from './repo-path.js';
 import { Transient } from './retry.js';
-import type { HubTask, RepoFile, RepoListing } from './types.js';
+import type { ByteSource, HubTask, RepoFile, RepoListing } from './types.js';
 
 /** The server sent the whole file where a range in its middle was asked for; nothing was read from it. */
 export class RangeIgnored extends Transient {}
 
-export class FileSource {
+const ignore = () => undefined;
+
+export class FileSource implements ByteSource {
   readonly #origin: HubOrigin;
   readonly #listing: RepoListing;
   readonly #file: RepoFile;
   #cdn: { url: URL; etag: string | null } | null = null;
+  /** The Hub is being asked where the bytes are; who comes meanwhile waits for that answer. */
+  #resolving: Promise<void> | null = null;
 
   constructor(origin: HubOrigin, listing: RepoListing, file: RepoFile) {
     this.#origin = origin;
@@ -52,6 +56,17 @@ export class FileSource {
   }
 
   async #request(range: ByteRange | null, task: HubTask): Promise<HttpAnswer> {
+    while (this.#cdn === null && this.#resolving !== null) await this.#resolving;
+    if (this.#cdn !== null) return await this.#ask(range, task);
+    const answer = this.#ask(range, task);
+    const settled = answer.then(ignore, ignore).then(() => {
+      if (this.#resolving === settled) this.#resolving = null;
+    });
+    this.#resolving = settled;
+    return await answer;
+  }
+
+  async #ask(range: ByteRange | null, task: HubTask): Promise<HttpAnswer> {
     const { path } = this.#file;
     const headers: Record<string, string> = range === null ? {} : { range: rangeHeader(range) };
     if (this.#cdn !== null) {
@@ -123,7 +138,8 @@ export class FileSource {
     const { status } = answer;
     if (status < 300 || status === 416) return;
     const host = answer.url.host;
-    this.forget();
+    // Another connection may have a newer address already.
+    if (this.#cdn?.url.href === answer.url.href) this.forget();
     if (status === 403) {
       // Not an auth failure: the signed address has had its time.
       throw this.#doubt('ERR_NETWORK', `the address at ${host} expired`, 3);

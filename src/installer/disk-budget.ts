@@ -71,6 +71,16 @@ export class DiskBudget {
     emit({ type: 'disk', usedBytes, freeBytes });
   }
 
+  /** Throws ERR_DISK_FULL when less than the reserve is free: a pause for `patiently`. */
+  async keepReserve(item: string): Promise<void> {
+    const { path, reserveBytes } = this.#options;
+    const { freeBytes } = await this.#volume(path);
+    if (freeBytes >= reserveBytes) return;
+    throw new FlashmoeError('ERR_DISK_FULL', `${item}: the disk is nearly full`, {
+      resumable: true,
+    });
+  }
+
   /** Waits until `bytes` and the reserve are free on the right volume. */
   async waitForRoom(bytes: number, item: string, signal: AbortSignal): Promise<void> {
     const { path, holds, reserveBytes, pollMs = POLL_MS } = this.#options;
@@ -130,15 +140,20 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Sum of the sizes of all files below a folder; 0 when there is none. */
+/** What all files below a folder take, holes left out; 0 when there is none. */
 export async function bytesBelow(folder: string): Promise<number> {
   let total = 0;
   for (const entry of await readdir(folder, { withFileTypes: true }).catch(ignoreMissing)) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) total += await bytesBelow(path);
-    else if (entry.isFile()) total += (await stat(path).catch(ignoreGone)).size;
+    else if (entry.isFile()) total += taken(await stat(path).catch(ignoreGone));
   }
   return total;
+}
+
+/** Half-written files have holes; the last page of a file is not counted beyond its end. */
+function taken({ size, blocks }: { size: number; blocks: number }): number {
+  return Math.min(size, blocks * 512);
 }
 
 function ignoreMissing(error: NodeJS.ErrnoException): [] {
@@ -146,8 +161,8 @@ function ignoreMissing(error: NodeJS.ErrnoException): [] {
   throw error;
 }
 
-function ignoreGone(error: NodeJS.ErrnoException): { size: number } {
+function ignoreGone(error: NodeJS.ErrnoException): { size: number; blocks: number } {
   // Renamed or released while we were counting.
-  if (error.code === 'ENOENT') return { size: 0 };
+  if (error.code === 'ENOENT') return { size: 0, blocks: 0 };
   throw error;
 }

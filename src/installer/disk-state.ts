@@ -18,9 +18,20 @@ export async function readDiskSizes(paths: ModelPaths, files: StoredFiles): Prom
     const size = sizes[index] ?? null;
     return size === null ? [] : [[name, size]];
   });
+  const layerSizes = async (suffix: string): Promise<Map<number, number>> => {
+    const found = new Map<number, number>();
+    for (const layer of files.pack.layers) {
+      const path = join(paths.root, layerPath(paths, files.pack.quant, layer));
+      const size = await fileSize(path + suffix);
+      if (size !== null) found.set(layer.layer, size);
+    }
+    return found;
+  };
   return {
     shards: await shardSizes(paths.download),
     files: new Map(found),
+    partials: await layerSizes(PARTIAL_SUFFIX),
+    named: await layerSizes(''),
     densePartial: await fileSize(join(paths.root, files.pack.dense.file + PARTIAL_SUFFIX)),
   };
 }

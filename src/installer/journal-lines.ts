@@ -5,6 +5,8 @@
 import { z } from 'zod';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+/** Of the blocks of a file; see NativeAddon.hashFile. */
+const chain = z.array(sha256).optional();
 const hashState = z.string().regex(/^[0-9a-f]{208}$/);
 const bytes = z.number().int().nonnegative();
 const name = z.string().min(1).max(1024);
@@ -40,11 +42,11 @@ export const journalEntry = z.discriminatedUnion('step', [
   /** The shard's dense tensors are in the partial dense file. */
   z.object({ step: z.literal('dense'), shard: name, bytes }),
   /** The layer file has its final name. */
-  z.object({ step: z.literal('packed'), layer: bytes, file: name, bytes, sha256 }),
+  z.object({ step: z.literal('packed'), layer: bytes, file: name, bytes, sha256, chain }),
   /** Nothing needs the shard any more; written before it is deleted. */
   z.object({ step: z.literal('released'), shard: name }),
   /** The dense file has its final name. */
-  z.object({ step: z.literal('dense-finished'), file: name, bytes, sha256 }),
+  z.object({ step: z.literal('dense-finished'), file: name, bytes, sha256, chain }),
   /** A tokenizer, template or config file, with its final name. */
   z.object({ step: z.literal('copied'), file: name, bytes, sha256 }),
   /** A later check found its content changed, so earlier lines about it no longer hold. */

@@ -1,7 +1,8 @@
 // Which files a plan makes in a model's folder, as paths relative to it. Pure.
 
 import { basename, join } from 'node:path';
-import { modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
+import { expertsFolder, modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
+import { blocksText, emptyChain } from '../repack/blocks.js';
 import type { LayerPlan, PackPlan } from '../repack/types.js';
 import type { Quant } from './events.js';
 import type { StoredPlan } from './stored-plan.js';
@@ -31,9 +32,25 @@ export function finalFiles(paths: ModelPaths, { pack, sideFiles }: StoredFiles):
     ...sideFiles.map(({ path }) => path),
     pack.dense.file,
     basename(paths.denseManifest),
+    basename(paths.blocks),
     layoutPath(paths, pack),
     ...pack.layers.map((layer) => layerPath(paths, pack.quant, layer)),
   ].sort();
+}
+
+/** What lies in download/ beside shards and side files, while a setup is under way. */
+export const SCRATCH_NAME = /^(spool|spool\.mark|CACHEDIR\.TAG|params-\d+-\d+-(scales|biases))$/;
+
+/** Length of blocks.json, exact because a hash always has 64 digits. */
+export function blocksBytes(pack: PackPlan): number {
+  const chains = new Map([
+    [pack.dense.file, emptyChain(pack.dense.size)],
+    ...pack.layers.map((layer): [string, string[]] => [
+      join(expertsFolder(pack.quant), layer.file),
+      emptyChain(layer.size),
+    ]),
+  ]);
+  return Buffer.byteLength(blocksText(chains));
 }
 
 export function layoutPath(paths: ModelPaths, { quant }: Pick<PackPlan, 'quant'>): string {

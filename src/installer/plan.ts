@@ -2,7 +2,9 @@
 
 import { journalLines } from './records.js';
 import type { PlanSummary } from './events.js';
+import { blocksBytes } from './model-files.js';
 import { remainingWork, type RemainingWork } from './remaining.js';
+import { peakAlong, roadOf, tapeWork, type TapeWork } from './road.js';
 import { doneBytes, type JournalState } from './state.js';
 import { storedPlanText, type StoredPlan } from './stored-plan.js';
 
@@ -10,7 +12,10 @@ import { storedPlanText, type StoredPlan } from './stored-plan.js';
 export interface ProvisioningPlan {
   stored: StoredPlan;
   state: JournalState;
+  /** Steps on the road of whole shards. */
   work: RemainingWork;
+  /** The way by ranges; null when whole shards are fetched. */
+  along: TapeWork | null;
   summary: PlanSummary;
   /** Most bytes in the model's folder at any moment from here on: the promise that disk checks use. */
   peakBytes: number;
@@ -37,25 +42,31 @@ export function makePlan(
 ): ProvisioningPlan {
   const { pack, sideFiles } = stored;
   const work = remainingWork(pack, state);
+  const along = roadOf(state) === 'ranges' ? tapeWork(pack, state) : null;
   const sideBytes = sideFiles.reduce((sum, { size }) => sum + size, 0);
-  const downloadBytes =
-    sideBytes +
-    pack.shards
-      .filter(({ path }) => pack.order.includes(path))
-      .reduce((sum, { size }) => sum + size, 0);
+  const shardBytes = pack.shards
+    .filter(({ path }) => pack.order.includes(path))
+    .reduce((sum, { size }) => sum + size, 0);
+  const doneOfShards =
+    along === null
+      ? doneBytes(pack, state)
+      : shardBytes - along.tape.length + (along.placed?.at ?? 0);
+  const downloadBytes = sideBytes + shardBytes;
   const done =
-    doneBytes(pack, state) +
+    doneOfShards +
     sideFiles.reduce((sum, { path, size }) => sum + (state.copied.has(path) ? size : 0), 0);
-  const finalBytes = pack.finalBytes + sideBytes;
+  const finalBytes = pack.finalBytes + sideBytes + blocksBytes(pack);
   const records =
     Buffer.byteLength(storedPlanText(stored)) +
     Buffer.byteLength(journalLines(stored)) +
     RECORDS_SLACK;
-  const peakBytes = Math.max(work.peakBytes + sideBytes, finalBytes) + records;
+  const roadPeak = along === null ? work.peakBytes : peakAlong(pack, along);
+  const peakBytes = Math.max(roadPeak + sideBytes, finalBytes) + records;
   return {
     stored,
     state,
     work,
+    along,
     peakBytes,
     summary: {
       model: stored.model,

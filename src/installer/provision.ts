@@ -3,6 +3,7 @@
 import { loadAddon } from '../addon/load.js';
 import { asFlashmoeError } from '../base/errors.js';
 import type { ModelPaths } from '../base/paths.js';
+import { RangesUnsupported } from '../hub/fetch-ranges.js';
 import { Gate } from './controls.js';
 import { DiskBudget, reserveFor } from './disk-budget.js';
 import type { Emit, Receipt } from './events.js';
@@ -25,6 +26,8 @@ import { currentState } from './steps/planning.js';
 import { proveAndReceipt } from './steps/receipt.js';
 import { fetchSideFiles } from './steps/side-files.js';
 import { listingOf, storedPlanText, writeStoredPlan, type StoredPlan } from './stored-plan.js';
+import { reduceJournal } from './state.js';
+import { transferAlong } from './tape-transfer.js';
 import { transfer, type TransferTask } from './transfer.js';
 
 /** Every step after the plan. The caller holds the folder's lock. */
@@ -63,7 +66,7 @@ export async function provision(
       now: () => world.host.now(),
     };
     const side = await fetchSideFiles(work);
-    const { downloadedBytes } = await transfer(work);
+    const { downloadedBytes } = await byEitherRoad(work, begun !== null);
     const manifest = await finish(work);
     await budget.sample();
     await serviceStep(world, emit, signal);
@@ -75,6 +78,30 @@ export async function provision(
     gate.close();
     await journal?.close();
   }
+}
+
+/** By ranges where the server knows them, else as whole shards, which is said and needs more room. */
+async function byEitherRoad(
+  task: TransferTask,
+  begun: boolean,
+): Promise<{ downloadedBytes: number }> {
+  const { plan, journal, budget, emit } = task;
+  if (plan.along === null) return await transfer(task);
+  try {
+    return await transferAlong(task, plan.along);
+  } catch (error) {
+    if (!(error instanceof RangesUnsupported)) throw error;
+    const message = `${error.message}; whole shards are fetched from here on, which needs more room`;
+    emit({ type: 'notice', message });
+  }
+  const { state, stored, summary } = plan;
+  await journal.append({ step: 'road', road: 'shards', tape: null });
+  for (const shard of state.sealed.keys()) state.dense.add(shard);
+  state.road = reduceJournal(journal.entries).road;
+  const { directory, freeBytes } = summary;
+  const whole = makePlan(stored, state, { directory, freeBytes, bytesPerSecond: null });
+  await budget.admit(whole.peakBytes, begun);
+  return await transfer({ ...task, plan: whole });
 }
 
 function headerOf({ pack, revision }: StoredPlan, now: number): JournalHeader {

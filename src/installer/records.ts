@@ -1,12 +1,25 @@
 // The journal that an undisturbed run writes, for its size. Pure.
 
+import { emptyChain } from '../repack/blocks.js';
+import type { PackPlan } from '../repack/types.js';
 import type { JournalEntry, JournalHeader } from './journal-lines.js';
 import type { StoredPlan } from './stored-plan.js';
+
+/** Fewer bytes than this make no line of their own, however long they took. */
+export const LINE_LEAST_BYTES = 8 << 20;
 
 const DIGITS = '0'.repeat(64);
 const TIME = '2000-01-01T00:00:00.000Z';
 /** `packed_experts_2bit/`, the longer of the two. */
 const FOLDER = 'packed_experts_2bit/';
+
+/** As many as a slow line makes: one for every 8 MiB, and one a shard. */
+function placedLines({ shards }: PackPlan): JournalEntry[] {
+  const bytes = shards.reduce((sum, { size }) => sum + size, 0);
+  const count = Math.ceil(bytes / LINE_LEAST_BYTES) + shards.length + 1;
+  const placed: JournalEntry = { step: 'placed', at: bytes, item: 1e6, hash: '0'.repeat(208) };
+  return Array<JournalEntry>(count).fill(placed);
+}
 
 export function journalLines({ pack, revision, sideFiles }: StoredPlan): string {
   const header: JournalHeader = {
@@ -24,6 +37,7 @@ export function journalLines({ pack, revision, sideFiles }: StoredPlan): string 
       { step: 'verified', shard, bytes, ...hash },
       { step: 'dense', shard, bytes },
       { step: 'released', shard },
+      { step: 'sealed', shard, bytes, ...hash },
     ]),
     ...pack.layers.map(({ layer, file, size }): JournalEntry => ({
       step: 'packed',
@@ -31,6 +45,7 @@ export function journalLines({ pack, revision, sideFiles }: StoredPlan): string 
       file: FOLDER + file,
       bytes: size,
       ...hash,
+      chain: emptyChain(size),
     })),
     ...sideFiles.map(({ path, size }): JournalEntry => ({
       step: 'copied',
@@ -38,7 +53,12 @@ export function journalLines({ pack, revision, sideFiles }: StoredPlan): string 
       bytes: size,
       ...hash,
     })),
-    { step: 'dense-finished', file: pack.dense.file, bytes: pack.dense.size, ...hash },
+    {
+      ...{ step: 'dense-finished', file: pack.dense.file, bytes: pack.dense.size, ...hash },
+      chain: emptyChain(pack.dense.size),
+    },
+    { step: 'road', road: 'ranges', tape: DIGITS },
+    ...placedLines(pack),
     { step: 'finished', at: TIME },
   ];
   return [header, ...entries].map((line) => `${JSON.stringify(line)}\n`).join('');

@@ -8,7 +8,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
 import type { ModelManifest } from './manifest.js';
-import { finalFiles } from './model-files.js';
+import { finalFiles, SCRATCH_NAME } from './model-files.js';
 import type { StoredPlan } from './stored-plan.js';
 
 export interface Removal {
@@ -88,9 +88,10 @@ function ownership(
     ...[...(plan?.pack.shards ?? []), ...(plan?.sideFiles ?? [])].map(
       ({ path }) => `${download}/${path}`,
     ),
-    `${download}/CACHEDIR.TAG`,
   ]);
-  return (path) => owned.has(path) || owned.has(withoutPartial(path));
+  const isScratch = (path: string): boolean =>
+    path.startsWith(`${download}/`) && SCRATCH_NAME.test(path.slice(download.length + 1));
+  return (path) => owned.has(path) || owned.has(withoutPartial(path)) || isScratch(path);
 }
 
 /** `a/.name.0123456789ab.partial`, `a/name.partial` and its `a/name.partial.json` become `a/name`. */

@@ -1,6 +1,7 @@
 // What is done, from what the journal says and what is on disk. Pure: lines and sizes in, work out.
 
 import type { PackPlan } from '../repack/types.js';
+import { roadStands } from './road.js';
 import type { TapeState } from '../addon/types.js';
 import type { JournalEntry } from './journal-lines.js';
 
@@ -8,6 +9,8 @@ export interface FileFact {
   file: string;
   bytes: number;
   sha256: string;
+  /** Of its blocks, where it was hashed with them; see NativeAddon.hashFile. */
+  chain?: string[];
 }
 
 export interface JournalState {
@@ -80,6 +83,9 @@ function apply(state: JournalState, entry: JournalEntry): void {
       state.copied.set(entry.file, fact(entry));
       break;
     case 'road':
+      // What was sealed has its dense tensors in their file, whoever goes on from here.
+      if (entry.road === 'shards') for (const shard of state.sealed.keys()) state.dense.add(shard);
+      else state.sealed.clear();
       state.road = {
         road: entry.road,
         tape: entry.tape,
@@ -112,15 +118,20 @@ function apply(state: JournalState, entry: JournalEntry): void {
 /** Claims about a file, and about what went into it. */
 function forget(state: JournalState, file: string): void {
   state.copied.delete(file);
-  for (const [layer, { file: of }] of state.layers) if (of === file) state.layers.delete(layer);
-  if (state.denseFile?.file === file) {
+  const isDense = state.denseFile?.file === file;
+  const layers = [...state.layers].filter(([, { file: of }]) => of === file);
+  for (const [layer] of layers) state.layers.delete(layer);
+  if (isDense) {
     state.denseFile = null;
     state.dense.clear();
   }
+  // A tape that made it must not take it for made.
+  if ((isDense || layers.length > 0) && state.road?.road === 'ranges') state.road = null;
 }
 
-function fact({ file, bytes, sha256 }: FileFact): FileFact {
-  return { file, bytes, sha256 };
+function fact(entry: Omit<FileFact, 'chain'> & { chain?: string[] | undefined }): FileFact {
+  const { file, bytes, sha256, chain } = entry;
+  return { file, bytes, sha256, ...(chain === undefined ? {} : { chain }) };
 }
 
 /** Sizes in bytes of what is on disk now; a missing name is a missing file. */
@@ -131,6 +142,9 @@ export interface DiskSizes {
   files: ReadonlyMap<string, number>;
   /** Of the dense file while it is being written. */
   densePartial: number | null;
+  /** Of layer files while they are being written, and under their final names. */
+  partials: ReadonlyMap<number, number>;
+  named: ReadonlyMap<number, number>;
 }
 
 /** Drops every claim whose file is missing or has another size: it will simply be done again. */
@@ -142,7 +156,7 @@ export function believe(claimed: JournalState, disk: DiskSizes, plan: PackPlan):
   const denseKept =
     disk.files.get(plan.dense.file) === plan.dense.size ||
     (disk.densePartial ?? -1) >= denseEnd(plan, claimed.dense);
-  return {
+  const believed: JournalState = {
     verified: new Map(
       [...claimed.verified].filter(([shard, { bytes }]) => disk.shards.get(shard) === bytes),
     ),
@@ -154,6 +168,8 @@ export function believe(claimed: JournalState, disk: DiskSizes, plan: PackPlan):
     road: claimed.road,
     finished: claimed.finished,
   };
+  if (!roadStands(plan, believed, disk)) believed.road = null;
+  return believed;
 }
 
 /** Length of the dense file once the tensors of `shards` are in it. */

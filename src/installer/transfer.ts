@@ -4,8 +4,10 @@
 
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { runJob } from '../addon/load.js';
 import type { NativeAddon } from '../addon/types.js';
 import { PARTIAL_SUFFIX } from '../base/atomic-file.js';
+import { FlashmoeError } from '../base/errors.js';
 import type { ModelPaths } from '../base/paths.js';
 import type { HubClient } from '../hub/client.js';
 import type { HubTask, RepoListing } from '../hub/types.js';
@@ -37,9 +39,10 @@ export interface TransferTask {
 }
 
 /** The line that tells backup and index programs to stay out, as bford.info/cachedir specifies it. */
-const CACHEDIR_TAG = 'Signature: 8a477f597d28d172789f06886806bc55\n# Scratch space of flashmoe.\n';
+export const CACHEDIR_TAG =
+  'Signature: 8a477f597d28d172789f06886806bc55\n# Scratch space of flashmoe.\n';
 /** A journal line and the block it may begin. */
-const LINE_BYTES = 8192;
+export const LINE_BYTES = 8192;
 
 /** Returns the bytes that this run added to what was there. On abort everything journalled is durable and nothing else counts. */
 export async function transfer(task: TransferTask): Promise<{ downloadedBytes: number }> {
@@ -224,7 +227,7 @@ class Transfer {
   }
 
   async #layer(index: number): Promise<void> {
-    const { plan, emit, paths, budget } = this.#task;
+    const { addon, plan, emit, paths, budget } = this.#task;
     const { pack } = plan.stored;
     const layer = pack.layers.find((candidate) => candidate.layer === index) as LayerPlan;
     const file = layerPath(paths, pack.quant, layer);
@@ -241,8 +244,15 @@ class Transfer {
     const { sha256 } = await budget.patiently(file, need, this.#signal, () =>
       packLayer(pack, index, { ...this.#target, onProgress }),
     );
-    await this.#append({ step: 'packed', layer: index, file, bytes: layer.size, sha256 });
-    plan.state.layers.set(index, { file, bytes: layer.size, sha256 });
+    const { chain } = await runJob(
+      addon.hashFile(join(paths.root, file), onProgress),
+      this.#signal,
+    );
+    if (chain.at(-1) !== sha256) {
+      throw new FlashmoeError('ERR_IO', `${file}: reads back other than it was written`);
+    }
+    await this.#append({ step: 'packed', layer: index, file, bytes: layer.size, sha256, chain });
+    plan.state.layers.set(index, { file, bytes: layer.size, sha256, chain });
     emit({ type: 'layer', layer: index, file, status: 'done' });
     await budget.sample();
   }

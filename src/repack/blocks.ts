@@ -14,6 +14,24 @@ export interface BlockHashes {
   files: Record<string, string[]>;
 }
 
+/** blocks.json as text; chains by path. */
+export function blocksText(chains: ReadonlyMap<string, readonly string[]>): string {
+  const hashes: BlockHashes = {
+    format: 'flashmoe-blocks',
+    version: 1,
+    blockBytes: BLOCK_BYTES,
+    files: Object.fromEntries(
+      [...chains].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, chain]) => [path, [...chain]]),
+    ),
+  };
+  return `${JSON.stringify(hashes, null, 1)}\n`;
+}
+
+/** A chain of the right length for a file of `size` bytes, to know its text's length beforehand. */
+export function emptyChain(size: number): string[] {
+  return Array<string>(Math.max(1, Math.ceil(size / BLOCK_BYTES))).fill('0'.repeat(64));
+}
+
 /** Bytes [start, end) of a shard. */
 export interface SourceRange {
   shard: string;

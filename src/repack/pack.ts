@@ -104,12 +104,15 @@ export async function packLayer(
  * After every extractDense: zeroes the gaps, hashes the file, renames it and writes model_weights.json.
  * Finds its own earlier work: a file that already has its final name is only hashed.
  */
-export async function finishDense(plan: PackPlan, target: PackTarget): Promise<{ sha256: string }> {
+export async function finishDense(
+  plan: PackPlan,
+  target: PackTarget,
+): Promise<{ sha256: string; chain: string[] }> {
   const path = join(target.root, plan.dense.file);
   const partial = densePartial(plan, target);
   if (await exists(partial)) await zeroGaps(plan, partial);
   const current = (await exists(partial)) ? partial : path;
-  const { sha256, bytes } = await runJob(
+  const { sha256, bytes, chain } = await runJob(
     target.addon.hashFile(current, target.onProgress ?? noProgress),
     target.signal,
   );
@@ -125,7 +128,7 @@ export async function finishDense(plan: PackPlan, target: PackTarget): Promise<{
     join(target.root, 'model_weights.json'),
     manifestText(denseManifest(plan, sha256)),
   );
-  return { sha256 };
+  return { sha256, chain };
 }
 
 /** Writes layout.json; `hashes` are layer → sha256 of every layer file of the plan. */

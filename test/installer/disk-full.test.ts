@@ -66,10 +66,10 @@ describe('a volume without enough room', { timeout: 60_000 }, () => {
     let filler: string | null = null;
     const { error, events } = await setUp(home, {
       onEvent: (event) => {
-        if (event.type === 'layer' && event.layer === 1 && event.status === 'started') {
+        if (event.type === 'shard' && event.step === 'fetch' && event.status === 'started') {
           filler ??= fill(join(home, 'models'), 100_000);
         }
-        if (event.type === 'waiting' && /layer_\d+\.bin needs/.test(event.reason)) {
+        if (event.type === 'waiting' && /^the model needs/.test(event.reason)) {
           if (filler !== null) rmSync(filler, { force: true });
         }
       },
@@ -78,9 +78,7 @@ describe('a volume without enough room', { timeout: 60_000 }, () => {
     const waits = only(events, 'waiting');
     expect(waits.every(({ code }) => code === 'ERR_DISK_FULL')).toBe(true);
     expect(waits.map(({ reason }) => reason)).toContainEqual(
-      expect.stringMatching(
-        /^packed_experts\/layer_\d+\.bin needs [\d.]+ kB more on the volume of /,
-      ),
+      expect.stringMatching(/^the model needs [\d.]+ [kM]B more on the volume of /),
     );
     expect(only(events, 'resumed').length).toBeGreaterThan(0);
     const other = await setUp(join(home, 'other'));
@@ -96,7 +94,7 @@ describe('a volume without enough room', { timeout: 60_000 }, () => {
     const fillers: string[] = [];
     const stopped = await setUp(home, {
       onEvent: (event, { abort }) => {
-        if (event.type === 'shard' && event.step === 'dense' && fillers.length === 0) {
+        if (event.type === 'shard' && event.status === 'started' && fillers.length === 0) {
           fillers.push(fill(join(home, 'models'), 4096));
         }
         if (event.type === 'waiting') abort.abort();
@@ -124,7 +122,7 @@ describe('a volume without enough room', { timeout: 60_000 }, () => {
     });
     expect(error).toBeNull();
     expect(only(events, 'waiting')).toMatchObject([
-      { code: 'ERR_DISK_FULL', reason: /model-00001.* needs .* more on the volume of/ },
+      { code: 'ERR_DISK_FULL', reason: /^the model needs .* more on the volume of/ },
       { code: 'ERR_HOME', reason: /is not mounted$/ },
       { code: 'ERR_DISK_FULL' },
     ]);

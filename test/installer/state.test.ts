@@ -59,6 +59,8 @@ function disk(shards: string[], layers: number[], densePartial: number | null = 
     shards: new Map(shards.map((shard) => [shard, 100])),
     files: new Map(layers.map((index) => [`packed_experts/layer_0${index}.bin`, 64])),
     densePartial,
+    partials: new Map(),
+    named: new Map(),
   };
 }
 

@@ -3,8 +3,9 @@
 
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { PARTIAL_SUFFIX } from '../../base/atomic-file.js';
+import { PARTIAL_SUFFIX, writeFileAtomic } from '../../base/atomic-file.js';
 import { FlashmoeError } from '../../base/errors.js';
+import { blocksText } from '../../repack/blocks.js';
 import { finishDense, writeLayout, type PackTarget } from '../../repack/pack.js';
 import { contentSha256 } from '../../repack/verify.js';
 import { fileSize } from '../disk-state.js';
@@ -37,6 +38,7 @@ async function writeLast(
   const dense = await finishedDense(task);
   const hashes = new Map([...plan.state.layers].map(([layer, { sha256 }]) => [layer, sha256]));
   await writeLayout(pack, hashes, { expertsDir: paths.experts(pack.quant) });
+  await writeBlocks(task);
   await sweep(task);
 
   const files = await ownedFiles(task, dense);
@@ -81,10 +83,21 @@ async function finishedDense(task: TransferTask): Promise<string> {
       emit({ type: 'progress', step: 'verify', item: file, done, total });
     },
   };
-  const { sha256 } = await finishDense(pack, target);
-  await journal.append({ step: 'dense-finished', file, bytes, sha256 });
-  plan.state.denseFile = { file, bytes, sha256 };
+  const { sha256, chain } = await finishDense(pack, target);
+  await journal.append({ step: 'dense-finished', file, bytes, sha256, chain });
+  plan.state.denseFile = { file, bytes, sha256, chain };
   return sha256;
+}
+
+/** Of every packed file, unless an older version hashed one without its blocks: verify makes up for it. */
+async function writeBlocks({ paths, plan }: TransferTask): Promise<void> {
+  const { layers, denseFile } = plan.state;
+  const chains = new Map<string, string[]>();
+  for (const { file, chain } of [...layers.values(), ...(denseFile === null ? [] : [denseFile])]) {
+    if (chain === undefined) return;
+    chains.set(file, chain);
+  }
+  await writeFileAtomic(paths.blocks, blocksText(chains));
 }
 
 /** Scratch, and partial files of a run that was killed: nothing is running but us, the lock says so. */
@@ -106,8 +119,12 @@ async function ownedFiles({ plan, paths }: TransferTask, dense: string): Promise
     const sha256 = plan.state.layers.get(layer.layer)?.sha256;
     if (sha256 !== undefined) known.set(layerPath(paths, pack.quant, layer), sha256);
   }
+  const hasBlocks = (await fileSize(paths.blocks)) !== null;
+  const present = finalFiles(paths, plan.stored).filter(
+    (path) => hasBlocks || path !== basename(paths.blocks),
+  );
   return Promise.all(
-    finalFiles(paths, plan.stored).map(async (path) => {
+    present.map(async (path) => {
       const absolute = join(paths.root, path);
       const size = await fileSize(absolute);
       if (size === null) {
