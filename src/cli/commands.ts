@@ -4,6 +4,7 @@
 import type { Command } from 'commander';
 import { examples } from './command-options.js';
 import type { Done, Open } from './definition.js';
+import { defineBench } from './definitions/bench.js';
 import { defineDoctor } from './definitions/doctor.js';
 import { defineEval } from './definitions/eval.js';
 import { defineLogits } from './definitions/logits.js';
@@ -36,6 +37,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineVerify(program, open, done);
   defineEval(program, open, done);
   defineLogits(program, open, done);
+  defineBench(program, open, done);
   defineDoctor(program, open, done);
   defineService(program, open, done);
   defineUninstall(program, open, done);

@@ -40,6 +40,7 @@ describe('help', () => {
       'verify',
       'eval',
       'logits',
+      'bench',
       'doctor',
       'service',
       'service install',

@@ -1,0 +1,45 @@
+import type { Command } from 'commander';
+import type { Quant } from '../../installer/events.js';
+import { examples, quantOption, wholeNumber } from '../command-options.js';
+import type { Done, Open } from '../definition.js';
+
+interface BenchFlags {
+  prompt?: number;
+  decode?: number;
+  threads?: number;
+  experts?: number;
+  quant?: Quant;
+}
+
+export function defineBench(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('bench')
+    .description('measure how fast a model reads and writes here, cold and warm')
+    .argument('[model]', 'a name of `flashmoe status`')
+    .option('--prompt <tokens>', 'length of the prompt (default: 512)', wholeNumber)
+    .option('--decode <tokens>', 'tokens after it (default: 64)', wholeNumber)
+    .option('--threads <count>', 'of arithmetic (default: all cores)', wholeNumber)
+    .option(
+      '--experts <count>',
+      'experts per token, fewer than the model was made for',
+      wholeNumber,
+    )
+    .addOption(quantOption())
+    .action(async (model: string | undefined, flags: BenchFlags) => {
+      const { bench } = await import('../commands/bench.js');
+      const args = {
+        model: model ?? null,
+        prompt: flags.prompt ?? null,
+        decode: flags.decode ?? null,
+        threads: flags.threads ?? null,
+        experts: flags.experts ?? null,
+        quant: flags.quant ?? null,
+      };
+      done(await bench(await open(command), args));
+    });
+  examples(command, [
+    ['flashmoe bench', 'the model that answers without a name'],
+    ['flashmoe bench tiny --threads 1', 'one core'],
+    ['flashmoe bench tiny --prompt 2048 --json', 'every figure'],
+  ]);
+}
