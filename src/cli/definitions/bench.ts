@@ -38,7 +38,7 @@ export function defineBench(program: Command, open: Open, done: Done): void {
       done(await bench(await open(command), args));
     });
   examples(command, [
-    ['flashmoe bench', 'the model that answers without a name'],
+    ['flashmoe bench', 'the one that answers by default'],
     ['flashmoe bench tiny --threads 1', 'one core'],
     ['flashmoe bench tiny --prompt 2048 --json', 'every figure'],
   ]);
