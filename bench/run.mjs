@@ -1,9 +1,10 @@
 // `make bench`: one table from one run. flashmoe and llama.cpp decode and prefill the same shape with random weights,
 // in memory and with memory limited to a third of the model, beside what the machine's memory and disk allow.
-// Usage: node run.mjs [--layers 12] [--prompt 512] [--decode 64] [--runs 3] [--folder DIR] [--json FILE]
+// Markdown on standard output, for docs/performance.md.
+// Usage: node run.mjs [--layers 12] [--prompt 512] [--decode 32] [--runs 3] [--folder DIR] [--json FILE]
 import { execFileSync } from 'node:child_process';
 import { statSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -15,18 +16,16 @@ const { values } = parseArgs({
   options: {
     layers: { type: 'string', default: '12' },
     prompt: { type: 'string', default: '512' },
-    decode: { type: 'string', default: '64' },
+    decode: { type: 'string', default: '32' },
     runs: { type: 'string', default: '3' },
     folder: { type: 'string', default: join(tmpdir(), 'flashmoe-bench') },
     json: { type: 'string' },
   },
 });
 const threads = availableParallelism();
-const work = JSON.stringify({
-  prompt: Number(values.prompt),
-  decode: Number(values.decode),
-  threads,
-});
+const decode = Number(values.decode);
+const work = (onThreads) =>
+  JSON.stringify({ prompt: Number(values.prompt), decode, threads: onThreads });
 const say = (text) => process.stderr.write(`${text}\n`);
 
 function median(numbers) {
@@ -35,9 +34,9 @@ function median(numbers) {
 }
 
 /** Median of each number over several runs of one command. */
-async function measured(run, args, before) {
+async function measured(run, args, runs, before) {
   const results = [];
-  for (let i = 0; i < Number(values.runs); i++) {
+  for (let i = 0; i < runs; i++) {
     before();
     results.push(await run(args));
   }
@@ -69,18 +68,18 @@ const gigabytes = (value) => number(value / 1e9, 2);
 
 const { packed, repacked, mapped } = await makeModel(values.folder, Number(values.layers));
 const modelBytes = statSync(repacked).size;
-const ours = { flashmoe: [process.execPath, join(here, 'ours.mjs'), packed, work] };
-const peer = (path) => [process.execPath, join(here, 'peer.mjs'), path, work];
+const ours = (onThreads) => [process.execPath, join(here, 'ours.mjs'), packed, work(onThreads)];
+const peer = (path) => [process.execPath, join(here, 'peer.mjs'), path, work(threads)];
 const expertBytes = 3 * 768 * 2048 * 0.5625;
 const machine = bandwidth(repacked, expertBytes);
 const rows = [];
 
-async function setting(name, engines, run, before) {
+async function setting(name, engines, run, runs, before) {
   const results = {};
   for (const [engine, args] of Object.entries(engines)) {
     say(`${name}: ${engine}`);
     try {
-      results[engine] = await measured(run, args, before);
+      results[engine] = await measured(run, args, runs, before);
     } catch (error) {
       say(`${name}: ${engine}: ${error.message}`);
     }
@@ -93,18 +92,25 @@ async function setting(name, engines, run, before) {
 // The first run of each engine warms the page cache; medians of three are of warm runs.
 const inMemory = await setting(
   'in memory',
-  { ...ours, 'llama.cpp': peer(repacked) },
+  {
+    flashmoe: ours(threads),
+    ...(threads > 1 ? { 'flashmoe, 1 thread': ours(1) } : {}),
+    'llama.cpp': peer(repacked),
+  },
   runJson,
+  Number(values.runs),
   () => undefined,
 );
 let limited = null;
 try {
   const limit = memoryLimit(Math.round(modelBytes / 3));
-  // Q4_0 would be copied into memory that isn't there; Q4_1 is read where it is mapped.
+  // Q4_0 would be copied into memory that isn't there; Q4_1 is read where it is mapped. One run: each begins with an
+  // empty cache, and the peer takes minutes.
   limited = await setting(
     'a third',
-    { ...ours, 'llama.cpp': peer(mapped) },
+    { flashmoe: ours(threads), 'llama.cpp': peer(mapped) },
     (args) => limit.run(args),
+    1,
     dropCaches,
   );
   limit.close();
@@ -114,10 +120,10 @@ try {
 
 const out = [];
 out.push(
-  `model ${gigabytes(modelBytes)} GB, ${values.layers} layers, prompt ${values.prompt}, decode ${values.decode}, ${threads} threads, median of ${values.runs}`,
+  `${cpus()[0].model.trim()}, ${threads} threads: memory ${gigabytes(machine.memory)} GB/s, uncached expert reads ${gigabytes(machine.disk)} GB/s`,
 );
 out.push(
-  `memory bandwidth ${gigabytes(machine.memory)} GB/s, uncached expert reads ${gigabytes(machine.disk)} GB/s`,
+  `model ${gigabytes(modelBytes)} GB, ${values.layers} layers; prompt ${values.prompt}, decode ${decode}; median of ${values.runs} in memory, one run in a third of it`,
 );
 out.push('');
 out.push(
@@ -126,28 +132,33 @@ out.push(
 out.push('|---|---|---|---|---|---|---|');
 for (const row of rows) {
   out.push(
-    `| ${row.setting} | ${row.engine} | ${number(row.prefillRate)} | ${number(row.decodeRate, 2)} | ${gigabytes(row.prefillDiskBytes)} | ${number(row.decodeDiskBytes / Number(values.decode) / 1e6)} | ${gigabytes(row.peakResident)} |`,
+    `| ${row.setting} | ${row.engine} | ${number(row.prefillRate)} | ${number(row.decodeRate, 2)} | ${gigabytes(row.prefillDiskBytes)} | ${number(row.decodeDiskBytes / decode / 1e6)} | ${gigabytes(row.peakResident)} |`,
   );
 }
 out.push('');
-for (const [name, results, resource] of [
-  ['in memory', inMemory, machine.memory],
-  ['a third', limited, machine.disk],
+for (const [name, results] of [
+  ['in memory', inMemory],
+  ['a third', limited],
 ]) {
   const mine = results?.flashmoe;
   const other = results?.['llama.cpp'];
   if (!mine) continue;
   if (other)
     out.push(
-      `${name}: prefill ${number(mine.prefillRate / other.prefillRate, 2)} x, decode ${number(mine.decodeRate / other.decodeRate, 2)} x the peer`,
+      `${name}: prefill ${number(mine.prefillRate / other.prefillRate, 2)} x, decode ${number(mine.decodeRate / other.decodeRate, 2)} x the peer  `,
     );
-  const bytes =
-    name === 'in memory'
-      ? mine.decodeExpertBytes + mine.info.denseBytes - embeddingBytes()
-      : mine.decodeDiskBytes / Number(values.decode);
-  out.push(
-    `${name}: decode at ${number((100 * mine.decodeRate * bytes) / resource)} % of what ${gigabytes(resource)} GB/s allow for ${number(bytes / 1e6)} MB a token`,
-  );
+  out.push(`${name}: ${boundLine(mine)}  `);
+}
+
+/** A token's weights pass through memory once, and what the page cache lacks comes from the disk meanwhile. */
+function boundLine(mine) {
+  const weights = mine.decodeExpertBytes + mine.info.denseBytes - embeddingBytes();
+  const fetched = mine.decodeDiskBytes / decode;
+  const [limit, seconds] = [
+    [`${number(weights / 1e6)} MB through memory`, weights / machine.memory],
+    [`${number(fetched / 1e6)} MB from the disk`, fetched / machine.disk],
+  ].reduce((slower, each) => (each[1] > slower[1] ? each : slower));
+  return `decode at ${number(100 * mine.decodeRate * seconds)} % of the bound, ${limit} a token; ${number(100 * mine.decodeWaitShare)} % of the time waits for experts`;
 }
 
 /** One row of the embedding table is read per token, not the table. */
