@@ -55,11 +55,13 @@ const MAY_IMPORT: Record<string, string[]> = {
   launchd: ['service'],
   systemd: ['service'],
   server: ['engine/types'],
+  connect: [],
   eval: ['engine/types'],
   doctor: ['addon', 'hub', 'installer', 'machine', 'models', 'repack', 'service', 'engine/types'],
   ui: ['installer/events', 'installer/state', 'models'],
   cli: [
     'addon',
+    'connect',
     'doctor',
     'eval',
     'engine',
@@ -90,6 +92,8 @@ const PACKAGE_HOMES: Record<string, string[]> = {
   '@huggingface/tokenizers': ['src/engine/'],
   commander: ['src/cli/'],
   plist: ['src/launchd/'],
+  'smol-toml': ['src/connect/'],
+  yaml: ['src/connect/'],
 };
 
 function offenders(accepts: (source: Source) => string[]): string[] {

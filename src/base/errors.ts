@@ -52,6 +52,7 @@ const EXIT_OF = {
   ERR_BACKEND: 'unavailable',
   ERR_SERVICE: 'failed',
   ERR_SERVER: 'unavailable',
+  ERR_CLIENT_CONFIG: 'failed',
   // the run
   ERR_KNOWN_ANSWER: 'failed',
   ERR_CONTEXT: 'failed',

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { examples } from './command-options.js';
 import type { Done, Open } from './definition.js';
 import { defineBench } from './definitions/bench.js';
+import { defineConnect } from './definitions/connect.js';
 import { defineDoctor } from './definitions/doctor.js';
 import { defineEval } from './definitions/eval.js';
 import { defineLogits } from './definitions/logits.js';
@@ -33,6 +34,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineStatus(program, open, done);
   defineJob(program, open, done);
   defineServe(program, open, done);
+  defineConnect(program, open, done);
   defineRun(program, open, done);
   defineVerify(program, open, done);
   defineEval(program, open, done);

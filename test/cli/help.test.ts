@@ -36,6 +36,7 @@ describe('help', () => {
       'resume',
       'stop',
       'serve',
+      'connect',
       'run',
       'verify',
       'eval',
