@@ -1,11 +1,13 @@
 // flashmoe service install | start | stop | restart | uninstall | status.
 
 import { fileURLToPath } from 'node:url';
+import type { BackendName } from '../../addon/types.js';
 import { EXIT } from '../../base/errors.js';
 import { SERVER_LABEL, serverService, serviceLogs } from '../../service-command.js';
 import { detectServiceManager, noServiceManager } from '../../service-manager.js';
 import type { ServiceManager, ServiceSpec, ServiceStatus } from '../../service.js';
 import type { CliContext } from '../context.js';
+import { changeSettings } from '../settings.js';
 
 /** The server of this home as a service description. */
 export function serviceOf(
@@ -20,6 +22,8 @@ export function serviceOf(
 export interface InstallArgs {
   dryRun: boolean;
   onDemand: boolean;
+  /** For the server and every other command from now on; null leaves the settings as they are. */
+  backend: BackendName | null;
 }
 
 export async function installService(context: CliContext, args: InstallArgs): Promise<number> {
@@ -32,6 +36,8 @@ export async function installService(context: CliContext, args: InstallArgs): Pr
     else context.print(text.trimEnd());
     return EXIT.done;
   }
+  // Not in the definition, which stays the same: the server reads the settings when it starts.
+  if (args.backend !== null) await changeSettings(context.home.settings, { backend: args.backend });
   return report(context, await manager.install(spec, context.signal));
 }
 

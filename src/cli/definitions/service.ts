@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
-import { examples, wholeNumber } from '../command-options.js';
+import type { BackendName } from '../../addon/types.js';
+import { backendOption, examples, wholeNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
 const ORDERS = [
@@ -7,6 +8,12 @@ const ORDERS = [
   ['stop', 'stop it until the next login, or until it is started', 'running answers may end first'],
   ['restart', 'end it and start it anew', 'after an upgrade'],
 ] as const;
+
+interface InstallFlags {
+  dryRun?: boolean;
+  onDemand?: boolean;
+  backend?: BackendName;
+}
 
 export function defineService(program: Command, open: Open, done: Done): void {
   const service = program
@@ -25,10 +32,11 @@ export function defineService(program: Command, open: Open, done: Done): void {
     .description('start the server now and at every login')
     .option('--dry-run', 'print the definition file, change nothing')
     .option('--on-demand', 'not at login: `flashmoe service start` starts it')
-    .action(async (flags: { dryRun?: boolean; onDemand?: boolean }) => {
+    .addOption(backendOption())
+    .action(async (flags: InstallFlags) => {
       const { installService } = await import('../commands/service.js');
-      const { dryRun = false, onDemand = false } = flags;
-      done(await installService(await open(install), { dryRun, onDemand }));
+      const { dryRun = false, onDemand = false, backend = null } = flags;
+      done(await installService(await open(install), { dryRun, onDemand, backend }));
     });
   examples(install, [['flashmoe service install --dry-run', 'print the definition first']]);
   for (const [order, what, example] of ORDERS) {
