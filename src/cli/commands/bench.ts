@@ -4,8 +4,8 @@ import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { BackendName } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
-import { backendFor } from '../../engine/open-engine.js';
 import { openNative, readOrigin } from '../../engine/open-native.js';
 import { measureSpeed, type Speed } from '../../engine/speed.js';
 import type { Quant } from '../../installer/events.js';
@@ -14,6 +14,7 @@ import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS } from '../installed.js';
 import { nativeAddon } from '../native.js';
 import { diskBytesRead, peakResidentBytes } from '../process-usage.js';
+import { readSettings } from '../settings.js';
 
 export interface BenchArgs {
   model: string | null;
@@ -22,6 +23,7 @@ export interface BenchArgs {
   threads: number | null;
   experts: number | null;
   quant: Quant | null;
+  backend: BackendName | null;
 }
 
 const PROMPT = 512;
@@ -40,6 +42,7 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
   // Before the engine maps the dense weights: what is mapped stays in the cache.
   const forgotten = await forget(context, [store.modelDir, store.expertsDir]);
   const threads = args.threads ?? host.cores;
+  const settings = await readSettings(context.home.settings);
   const native = await openNative({
     addon: nativeAddon(context),
     ...store,
@@ -48,7 +51,7 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
     // Padding rows may be sampled, too: nobody reads the text.
     tokenLimit: ALL_TOKENS,
     ...(args.experts === null ? {} : { expertsPerToken: args.experts }),
-    backend: backendFor(host),
+    backend: args.backend ?? settings.backend ?? null,
     signal,
   });
   try {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
+import type { BackendName } from '../../addon/types.js';
 import type { Quant } from '../../installer/events.js';
-import { examples, quantOption, wholeNumber } from '../command-options.js';
+import { backendOption, examples, quantOption, wholeNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
 interface BenchFlags {
@@ -9,6 +10,7 @@ interface BenchFlags {
   threads?: number;
   experts?: number;
   quant?: Quant;
+  backend?: BackendName;
 }
 
 export function defineBench(program: Command, open: Open, done: Done): void {
@@ -25,6 +27,7 @@ export function defineBench(program: Command, open: Open, done: Done): void {
       wholeNumber,
     )
     .addOption(quantOption())
+    .addOption(backendOption())
     .action(async (model: string | undefined, flags: BenchFlags) => {
       const { bench } = await import('../commands/bench.js');
       const args = {
@@ -34,6 +37,7 @@ export function defineBench(program: Command, open: Open, done: Done): void {
         threads: flags.threads ?? null,
         experts: flags.experts ?? null,
         quant: flags.quant ?? null,
+        backend: flags.backend ?? null,
       };
       done(await bench(await open(command), args));
     });
