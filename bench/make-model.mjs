@@ -13,7 +13,7 @@ export async function makeModel(folder, layers) {
   const packed = join(folder, `packed-${layers}`);
   const repacked = join(folder, `model-${layers}-q4_0.gguf`);
   const mapped = join(folder, `model-${layers}-q4_1.gguf`);
-  const done = join(folder, `done-${layers}`);
+  const done = join(folder, `made-${layers}`);
   if (!existsSync(done)) {
     mkdirSync(folder, { recursive: true });
     const shape = benchShape({ layers });
