@@ -32,6 +32,7 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
     }
     tables_.resize(model_->ropes.all().size());
     reserve(1, 1);
+    weights_->require_intact();
 }
 
 Engine::~Engine() { backend_->unwrap(room_.buffer); }
@@ -174,6 +175,9 @@ void Engine::run_step(const StepState& state, uint32_t count, const std::vector<
     }
     copy_hidden(layers, room_.m);
     write_logits(count, output);
+    // Operations may still be under way where no logits were asked for.
+    backend_->wait();
+    weights_->require_intact();
 }
 
 void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens, const std::vector<StepMark>& marks) {

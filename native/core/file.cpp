@@ -12,6 +12,19 @@
 #include "core/memory.h"
 
 namespace flashmoe {
+namespace {
+
+/// Of the content, in nanoseconds since the epoch.
+int64_t change_time(const struct stat& status) {
+#ifdef __APPLE__
+    const timespec& time = status.st_mtimespec;
+#else
+    const timespec& time = status.st_mtim;
+#endif
+    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+} // namespace
 
 File::File(const std::string& path) : path_(path) {
     // O_NONBLOCK: a pipe by that name must not hang the open; it is refused below.
@@ -26,6 +39,7 @@ File::File(const std::string& path) : path_(path) {
         fail(FM_MODEL_DAMAGED, path, ": not a regular file");
     }
     size_ = static_cast<uint64_t>(status.st_size);
+    changed_ns_ = change_time(status);
 }
 
 File::~File() {
@@ -33,7 +47,14 @@ File::~File() {
 }
 
 File::File(File&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_) {}
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_),
+      changed_ns_(other.changed_ns_) {}
+
+bool File::is_unchanged() const {
+    struct stat status {};
+    return fstat(descriptor_, &status) == 0 && static_cast<uint64_t>(status.st_size) == size_ &&
+           change_time(status) == changed_ns_;
+}
 
 MappedFile::MappedFile(const File& file) {
     if (file.size() == 0) fail(FM_MODEL_DAMAGED, file.path(), ": empty");

@@ -18,12 +18,15 @@ class File {
 
     int descriptor() const { return descriptor_; }
     uint64_t size() const { return size_; }
+    /// Size and time of change are still those of opening.
+    bool is_unchanged() const;
     const std::string& path() const { return path_; }
 
   private:
     std::string path_;
     int descriptor_ = -1;
     uint64_t size_ = 0;
+    int64_t changed_ns_ = 0;
 };
 
 /// A whole file, mapped read-only.

@@ -66,11 +66,18 @@ Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::
 }
 
 DenseWeights::DenseWeights(Backend& backend, const std::string& model_dir, const DenseManifest& manifest)
-    : backend_(backend), manifest_(manifest), file_(model_dir + "/model_weights.bin"), mapping_(file_) {
+    : backend_(backend), manifest_(manifest), file_(model_dir + "/model_weights.bin"), mapping_(file_),
+      guard_(mapping_.data(), mapping_.size()) {
     if (file_.size() != manifest.file_size) {
         fail(FM_MODEL_DAMAGED, file_.path(), ": ", file_.size(), " bytes, its manifest says ", manifest.file_size);
     }
     buffer_ = backend_.wrap(mapping_.data(), mapping_.size());
+}
+
+void DenseWeights::require_intact() const {
+    if (file_.is_unchanged() && !guard_.damaged()) return;
+    fail(FM_IO, file_.path(), guard_.damaged() ? ": can't be read any more" : ": was changed while in use",
+         "; what was computed is dropped, the model must be loaded anew");
 }
 
 DenseWeights::~DenseWeights() {

@@ -8,6 +8,7 @@
 #include "backend/backend.h"
 #include "core/file.h"
 #include "core/manifest.h"
+#include "core/mapped_guard.h"
 #include "core/memory.h"
 
 namespace flashmoe {
@@ -36,6 +37,10 @@ class DenseWeights {
     /// Call once, after the last lookup: throws when a tensor of the manifest was not asked for.
     void finish();
 
+    /// After a computation, before its results are used: throws FM_IO when the file was changed or cut
+    /// short, or a part of it could not be read.
+    void require_intact() const;
+
     uint64_t mapped_bytes() const { return mapping_.size(); }
 
   private:
@@ -43,6 +48,7 @@ class DenseWeights {
     const DenseManifest& manifest_;
     File file_;
     MappedFile mapping_;
+    MappedGuard guard_;
     Buffer buffer_;
     std::set<std::string> used_;
     std::vector<float> widened_;

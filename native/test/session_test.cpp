@@ -188,6 +188,45 @@ TEST("a truncated layer file fails the step by name, and the engine goes on when
     expect_same(session.logits(), before);
 }
 
+TEST("a dense file that is cut short or rewritten while it is mapped fails the step by name, and the process lives") {
+    for (const uint64_t size : {uint64_t{0}, uint64_t{4096}, uint64_t{10000}}) {
+        const TinyModel model;
+        const OpenEngine engine(model);
+        OpenSession session(engine, 256);
+        session.prefill(some_tokens(10));
+        const std::string bytes = model.read("model_weights.bin");
+        truncate_file(model, "model_weights.bin", size);
+        fm_step_stats stats;
+        fm_error error;
+        const std::vector<int32_t> rest = some_tokens(30);
+        EXPECT_EQ(fm_session_prefill(session.get(), rest.data(), rest.size(), nullptr, nullptr, &stats, &error), FM_IO);
+        EXPECT(std::string(error.message).find("model_weights.bin") != std::string::npos);
+        EXPECT_EQ(fm_session_length(session.get()), 10u);
+        EXPECT_EQ(fm_session_decode(session.get(), 1, &stats, &error), FM_IO);
+        int32_t token = -7;
+        const fm_sampling greedy{};
+        EXPECT_EQ(fm_session_sample(session.get(), &greedy, &token, &error), FM_ENGINE);
+        EXPECT_EQ(token, -7);
+        // Pages that were lost stay lost to this engine; another one has them.
+        model.write("model_weights.bin", bytes);
+        EXPECT_EQ(fm_session_reset(session.get(), &error), FM_OK);
+        EXPECT_EQ(fm_session_prefill(session.get(), rest.data(), rest.size(), nullptr, nullptr, &stats, &error), FM_IO);
+        const OpenEngine again(model);
+        OpenSession fresh(again, 256);
+        fresh.prefill(rest);
+    }
+}
+
+TEST("files that are deleted while in use are read on") {
+    const TinyModel model;
+    const OpenEngine engine(model);
+    OpenSession session(engine, 256);
+    session.prefill(some_tokens(10));
+    for (const char* name : {"model_weights.bin", "layer_02.bin"}) std::filesystem::remove(model.path(name));
+    session.decode(1);
+    EXPECT_EQ(fm_session_length(session.get()), 11u);
+}
+
 TEST("logits that are not finite never become a token") {
     const TinyModel model;
     // NaN as the first norm's first weight.
