@@ -113,7 +113,14 @@ bool is_plain_file_name(const std::string& name) {
 } // namespace
 
 DenseManifest read_dense_manifest(const std::string& path) {
-    const std::string text = read_text(path, kMaxManifestBytes);
+    return parse_dense_manifest(read_text(path, kMaxManifestBytes), path);
+}
+
+ExpertsManifest read_experts_manifest(const std::string& path) {
+    return parse_experts_manifest(read_text(path, kMaxManifestBytes), path);
+}
+
+DenseManifest parse_dense_manifest(const std::string& text, const std::string& path) {
     const Json json = parse_json(text, path);
     const Field root(json, path + ":");
     check_format(root, "flashmoe-dense");
@@ -132,8 +139,7 @@ DenseManifest read_dense_manifest(const std::string& path) {
     return manifest;
 }
 
-ExpertsManifest read_experts_manifest(const std::string& path) {
-    const std::string text = read_text(path, kMaxManifestBytes);
+ExpertsManifest parse_experts_manifest(const std::string& text, const std::string& path) {
     const Json json = parse_json(text, path);
     const Field root(json, path + ":");
     check_format(root, "flashmoe-experts");

@@ -50,4 +50,8 @@ struct ExpertsManifest {
 DenseManifest read_dense_manifest(const std::string& path);
 ExpertsManifest read_experts_manifest(const std::string& path);
 
+/// The same from text; `path` is for messages only.
+DenseManifest parse_dense_manifest(const std::string& text, const std::string& path);
+ExpertsManifest parse_experts_manifest(const std::string& text, const std::string& path);
+
 } // namespace flashmoe

@@ -64,7 +64,7 @@ TEST("a state gone back to in the middle of a batch goes on with the bits of a f
     const TinyModel model;
     const OpenEngine engine(model);
     const std::vector<int32_t> tokens = some_tokens(1100);
-    for (const uint32_t mark : {1u, 63u, 64u, 65u, 500u, 1023u, 1024u, 1025u, 1099u}) {
+    for (const uint32_t mark : {1u, 64u, 500u, 1023u, 1025u}) {
         OpenSession session(engine, 1200), fresh(engine, 1200);
         ask_marks(session, {mark});
         session.prefill(tokens);

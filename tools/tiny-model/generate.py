@@ -4,6 +4,7 @@ A sample is {skill, messages, tools?, thinking, answer}: `messages` ends with th
 is the assistant message expected next (reasoning_content, content, tool_calls).
 
   python generate.py eval ../../models/tiny-eval    writes the held-back prompts, one JSONL file a skill
+  python generate.py eval FOLDER SEED               others, which no choice of the recipe has seen
   python generate.py show 12 [skill]                prints samples
 """
 
@@ -108,9 +109,9 @@ def training_samples(seed: int, n: int, stage: int = 1):
         yield sample(source, skill)
 
 
-def eval_samples(skill: str, n: int = EVAL_PROMPTS) -> list[dict]:
+def eval_samples(skill: str, n: int = EVAL_PROMPTS, seed: int = EVAL_SEED) -> list[dict]:
     """`n` different prompts of the test split."""
-    source = Source(Random(f"{EVAL_SEED} {skill}"), test=True)
+    source = Source(Random(f"{seed} {skill}"), test=True)
     found: dict[str, dict] = {}
     while len(found) < n:
         drawn = sample(source, skill)
@@ -133,10 +134,11 @@ def eval_record(number: int, drawn: dict) -> dict:
     return record
 
 
-def write_eval(folder: Path) -> None:
+def write_eval(folder: Path, seed: int = EVAL_SEED) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for skill in SKILLS:
-        lines = (json.dumps(eval_record(i, s), ensure_ascii=False) for i, s in enumerate(eval_samples(skill)))
+        samples = eval_samples(skill, seed=seed)
+        lines = (json.dumps(eval_record(i, s), ensure_ascii=False) for i, s in enumerate(samples))
         (folder / f"{skill}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -144,6 +146,8 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["eval", folder]:
             write_eval(Path(folder))
+        case ["eval", folder, seed]:
+            write_eval(Path(folder), int(seed))
         case ["show", n, *only]:
             samples = training_samples(1, int(n) * (len(SKILLS) if only else 1))
             for s in samples:
