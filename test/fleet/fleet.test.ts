@@ -1,0 +1,92 @@
+// templates/haproxy.cfg in front of three servers: only addresses are changed.
+
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { start as startProgram, type Program } from '../helpers/child.js';
+
+const TEMPLATE = new URL('../../templates/haproxy.cfg', import.meta.url);
+const hasHaproxy = spawnSync('haproxy', ['-v']).status === 0;
+if (!hasHaproxy)
+  console.log('SKIP the fleet behind HAProxy: no haproxy here (apt install haproxy)');
+
+interface Fleet {
+  url: string;
+  machines: Program[];
+}
+
+let folder = '';
+let balancer: ChildProcess | null = null;
+let machines: Program[] = [];
+
+afterEach(async () => {
+  balancer?.kill('SIGKILL');
+  for (const { process: child } of machines.splice(0)) child.kill('SIGKILL');
+  if (folder !== '') await rm(folder, { recursive: true });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function fleet(): Promise<Fleet> {
+  folder = await mkdtemp(join(tmpdir(), 'flashmoe-fleet-'));
+  machines = ['one', 'two', 'three'].map((name) =>
+    startProgram(new URL('./machine.ts', import.meta.url), [name]),
+  );
+  const ports = await Promise.all(machines.map((machine) => machine.line()));
+  const port = await freePort();
+  let text = await readFile(TEMPLATE, 'utf8');
+  for (const [i, own] of ports.entries()) text = text.replace(`:${11435 + i}\n`, `:${own}\n`);
+  const config = join(folder, 'haproxy.cfg');
+  await writeFile(config, text.replace(':11400\n', `:${port}\n`));
+  balancer = spawn('haproxy', ['-f', config, '-db'], { stdio: 'ignore' });
+  const url = `http://127.0.0.1:${port}`;
+  const isUp = (): Promise<boolean> =>
+    fetch(`${url}/health`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  await expect.poll(isUp, { timeout: 60_000 }).toBe(true);
+  return { url, machines };
+}
+
+async function ask({ url }: Fleet, session: string | null): Promise<string> {
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: session === null ? {} : { 'x-session-id': session },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'who?' }] }),
+  });
+  if (!response.ok) return `${response.status} ${await response.text()}`;
+  const body = (await response.json()) as { choices: { message: { content: string } }[] };
+  return body.choices[0]?.message.content ?? '';
+}
+
+describe.skipIf(!hasHaproxy)('three machines behind one address', () => {
+  it('share the work, and keep a conversation', { timeout: 180_000 }, async () => {
+    const all = await fleet();
+    const answers = await Promise.all(Array.from({ length: 9 }, () => ask(all, null)));
+    expect([...new Set(answers)].sort()).toEqual(['one', 'three', 'two']);
+    const first = await ask(all, 'a conversation');
+    for (let turn = 0; turn < 4; turn++) expect(await ask(all, 'a conversation')).toBe(first);
+  });
+
+  it('lose no request that had not begun, when one is killed', { timeout: 180_000 }, async () => {
+    const all = await fleet();
+    // Behind the running one, others wait on the same machine; all of them move.
+    const asked = Array.from({ length: 24 }, () => ask(all, null));
+    await Promise.race(asked);
+    all.machines[1]?.process.kill('SIGKILL');
+    const answers = await Promise.all(asked);
+    const after = await Promise.all(Array.from({ length: 6 }, () => ask(all, null)));
+    expect([...answers, ...after].filter((text) => !/^(one|two|three)$/.test(text))).toEqual([]);
+    expect(after).not.toContain('two');
+  });
+});
