@@ -2,7 +2,7 @@
 # named by tools/need.sh with the command that installs it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build lint clean need-node dependencies typescript addon
+.PHONY: help demo test bench build release lint clean need-node dependencies typescript addon
 .DELETE_ON_ERROR:
 
 # npm writes its own record of what it installed: newer than the lock means nothing to do.
@@ -23,6 +23,7 @@ help:
 	@echo 'make test    install, build, then typecheck, lint, unit, integration and native tests'
 	@echo 'make bench   one table of this engine beside llama.cpp, in memory and in a third of it (root, 14 GB of disk)'
 	@echo 'make build   install, then compile TypeScript to dist/ and the native addon to build/'
+	@echo 'make release  the npm tarball and a formula with its version and hash, in build/release'
 	@echo 'make lint    eslint and prettier'
 	@echo 'make clean   remove what was built, and the home of make demo (.demo/)'
 
@@ -37,6 +38,9 @@ bench: build
 	@node bench/run.mjs
 
 build: dependencies typescript addon
+
+release: dependencies typescript
+	@node tools/release.mjs
 
 lint: dependencies
 	@npm run --silent lint

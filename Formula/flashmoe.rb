@@ -7,6 +7,11 @@ class Flashmoe < Formula
   sha256 "0000000000000000000000000000000000000000000000000000000000000000"
   license "MIT"
 
+  livecheck do
+    url :stable
+    strategy :github_latest
+  end
+
   # node-gyp runs on it.
   depends_on "python" => :build
   depends_on arch: :arm64
@@ -20,16 +25,19 @@ class Flashmoe < Formula
       system Formula["node"].opt_bin/"node", "native/build.mjs"
     end
     bin.install_symlink libexec.glob("bin/*")
+    generate_completions_from_executable(bin/"flashmoe", "completions")
+    (man1/"flashmoe.1").write Utils.safe_popen_read(bin/"flashmoe", "man")
   end
 
   service do
-    run [opt_bin/"flashmoe", "serve"]
+    run [opt_bin/"flashmoe", "serve", "--as-service"]
     keep_alive successful_exit: false
     environment_variables PATH: std_service_path_env
     log_path var/"log/flashmoe.log"
     error_log_path var/"log/flashmoe.log"
     process_type :interactive
     throttle_interval 30
+    stop_timeout 30
   end
 
   def caveats
@@ -51,5 +59,9 @@ class Flashmoe < Formula
     report = JSON.parse(shell_output("#{bin}/flashmoe doctor --only engine --json").lines.last)
     engine = report["findings"].find { |finding| finding["id"] == "engine.addon" }
     assert_equal "ok", engine["severity"]
+
+    # The bundled model, provisioned offline: setup ends with answers that are known beforehand.
+    system bin/"flashmoe", "setup", "tiny", "--yes", "--no-service"
+    assert_match "632", shell_output("#{bin}/flashmoe run 'What is 347 + 285?'")
   end
 end

@@ -63,8 +63,16 @@ export function gigabytes(text: string): number {
   return value;
 }
 
+const EXAMPLES = new WeakMap<Command, readonly Example[]>();
+
+/** Those that `examples` was given. */
+export function examplesOf(command: Command): readonly Example[] {
+  return EXAMPLES.get(command) ?? [];
+}
+
 /** House rule: examples come before options. */
 export function examples(command: Command, lines: readonly Example[]): void {
+  EXAMPLES.set(command, lines);
   const width = Math.max(...lines.map(([text]) => text.length));
   const text = lines.map(([example, what]) => `  ${example.padEnd(width)}  ${what}`).join('\n');
   command.addHelpText('before', `Examples:\n${text}\n`);

@@ -6,6 +6,7 @@ import { examples } from './command-options.js';
 import type { Done, Open } from './definition.js';
 import { defineBench } from './definitions/bench.js';
 import { defineConnect } from './definitions/connect.js';
+import { defineCompletions } from './definitions/completions.js';
 import { defineDoctor } from './definitions/doctor.js';
 import { defineEval } from './definitions/eval.js';
 import { defineLogits } from './definitions/logits.js';
@@ -43,4 +44,5 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineDoctor(program, open, done);
   defineService(program, open, done);
   defineUninstall(program, open, done);
+  defineCompletions(program, open, done);
 }

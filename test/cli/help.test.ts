@@ -52,6 +52,8 @@ describe('help', () => {
       'service uninstall',
       'service status',
       'uninstall',
+      'completions',
+      'man',
     ]);
   });
 

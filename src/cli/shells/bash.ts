@@ -1,0 +1,39 @@
+import type { CommandFacts } from '../command-tree.js';
+import { places } from './words.js';
+
+/** For bash 3.2, which macOS has, and newer. Words of ours hold nothing that a shell expands. */
+export function bashCompletion(root: CommandFacts): string {
+  const all = places(root);
+  const routes = all.filter(({ route }) => route !== '').map(({ route }) => `" ${route}"`);
+  const values = all.flatMap(({ route, values: options }) =>
+    options.map(({ names, choices }) => {
+      const patterns = names.map((name) => `"${prefixed(route)}/${name}"`).join('|');
+      const answer = choices.length > 0 ? `-W "${choices.join(' ')}"` : '-f';
+      return `    ${patterns}) COMPREPLY=($(compgen ${answer} -- "$cur")); return ;;`;
+    }),
+  );
+  const words = all.map(
+    ({ route, candidates }) =>
+      `    "${prefixed(route)}") words="${candidates.map(({ word }) => word).join(' ')}" ;;`,
+  );
+  return `# bash completion of flashmoe; \`flashmoe completions bash\` prints it.
+_flashmoe() {
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} route="" words="" word index
+  for ((index = 1; index < COMP_CWORD; index++)); do
+    word=\${COMP_WORDS[index]}
+    case "$route $word" in
+    ${routes.join(' | \\\n      ')}) route="$route $word" ;;
+    esac
+  done
+  case "$route/$prev" in
+${values.join('\n')}
+  esac
+  case "$route" in
+${words.join('\n')}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -o default -F _flashmoe flashmoe`;
+}
+
+const prefixed = (route: string): string => (route === '' ? '' : ` ${route}`);
