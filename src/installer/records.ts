@@ -5,6 +5,8 @@ import type { PackPlan } from '../repack/types.js';
 import type { JournalEntry, JournalHeader } from './journal-lines.js';
 import type { StoredPlan } from './stored-plan.js';
 
+/** A journal line follows this many bytes, or fewer when they took long: what a power cut may cost. */
+export const LINE_EVERY_BYTES = 64 << 20;
 /** Fewer bytes than this make no line of their own, however long they took. */
 export const LINE_LEAST_BYTES = 8 << 20;
 

@@ -9,6 +9,7 @@ import { buildTape, type Tape, type TapeFile } from '../repack/tape.js';
 import { tapePeak } from '../repack/tape-peak.js';
 import { windowFor } from '../repack/tape-ranges.js';
 import type { PackPlan } from '../repack/types.js';
+import { LINE_EVERY_BYTES } from './records.js';
 import type { DiskSizes, JournalState } from './state.js';
 
 /** The tape of a run, and how far earlier runs came on it. */
@@ -52,7 +53,9 @@ export function peakAlong(plan: PackPlan, { tape, placed, window }: TapeWork): n
   const before = plan.layers
     .filter(({ layer }) => !ofTape.has(layer))
     .reduce((sum, { size }) => sum + size, dense);
-  return before + tapePeak(tape, placed?.item ?? 0) + window + MARK_BYTES;
+  return (
+    before + tapePeak(tape, LINE_EVERY_BYTES + window, placed?.item ?? 0) + window + MARK_BYTES
+  );
 }
 
 /** Number of passes whose seal lies before item `item`. */
@@ -88,7 +91,7 @@ export function roadStands(plan: PackPlan, state: JournalState, disk: DiskSizes)
   if (placed === null) return [...road.begun.layers].every((layer) => state.layers.has(layer));
   if (placed.item > tape.items.length) return false;
   const gone = new Set(
-    tape.passes.slice(0, sealedBefore(tape, placed.item)).flatMap(({ releases }) => releases),
+    tape.releases.filter(({ item }) => item <= placed.item).map(({ file }) => file),
   );
   const touched = new Set(
     tape.items

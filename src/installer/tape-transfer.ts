@@ -17,13 +17,11 @@ import { bytesBelow } from './disk-budget.js';
 import { fileSize } from './disk-state.js';
 import type { JournalEntry } from './journal.js';
 import { layerPath } from './model-files.js';
-import { LINE_LEAST_BYTES } from './records.js';
+import { LINE_EVERY_BYTES, LINE_LEAST_BYTES } from './records.js';
 import { sealedBefore, tapeFileName, type TapeWork } from './road.js';
 import { forwardHubEvent } from './steps/planning.js';
 import { CACHEDIR_TAG, LINE_BYTES, type TransferTask } from './transfer.js';
 
-/** A journal line follows this many bytes, or fewer when they took long: what a power cut may cost. */
-const LINE_EVERY_BYTES = 64 << 20;
 const LINE_EVERY_MS = 5_000;
 const LOOK_MS = 100;
 const DISK_MS = 2_000;
@@ -45,6 +43,7 @@ class TapeTransfer {
   readonly #todo: Set<LayerPlan>;
   #placed: TapeState;
   #sealed = 0;
+  readonly #dropped = new Set<number>();
   #downloadedBytes = 0;
   /** Layers being read back and named, one after the other. */
   #finishing: Promise<void> = Promise.resolve();
@@ -225,6 +224,7 @@ class TapeTransfer {
       const [now, bytes] = [monotonic(), placed - this.#placed.at];
       const isDue =
         sealed > this.#sealed ||
+        (this.#tape.releases.length > 0 && bytes >= this.#work.window) ||
         bytes >= LINE_EVERY_BYTES ||
         (bytes >= LINE_LEAST_BYTES && now - lineAt >= LINE_EVERY_MS);
       if (isDue) {
@@ -251,7 +251,8 @@ class TapeTransfer {
     if (at === this.#placed.at && item === this.#placed.item) return;
     await this.#append({ step: 'placed', at, item, hash });
     this.#stand({ at, item, hash });
-    await this.#noteSeals(sealed, writer);
+    await this.#dropScratch(writer);
+    await this.#noteSeals(sealed);
   }
 
   #stand(placed: TapeState): void {
@@ -267,17 +268,24 @@ class TapeTransfer {
     throw error;
   }
 
-  /** Shards up to `sealed` are whole: told, written down, and what only they needed goes. */
-  async #noteSeals(sealed: number, writer?: TapeWriter): Promise<void> {
+  /** What no item behind the journalled point can need goes. */
+  async #dropScratch(writer: TapeWriter): Promise<void> {
+    for (const { file: index, item } of this.#tape.releases) {
+      if (item > this.#placed.item) break;
+      const file = this.#tape.files[index];
+      if (file === undefined || this.#dropped.has(index)) continue;
+      writer.release(index);
+      await rm(this.#pathOf(file), { force: true });
+      this.#dropped.add(index);
+    }
+  }
+
+  /** Shards up to `sealed` are whole: told and written down. */
+  async #noteSeals(sealed: number): Promise<void> {
     const { emit, plan, budget } = this.#task;
     for (; this.#sealed < sealed; this.#sealed += 1) {
       const pass = this.#tape.passes[this.#sealed];
       if (pass === undefined) break;
-      for (const index of pass.releases) {
-        writer?.release(index);
-        const file = this.#tape.files[index];
-        if (file !== undefined) await rm(this.#pathOf(file), { force: true });
-      }
       if (plan.state.sealed.has(pass.shard)) continue;
       const { size: bytes, sha256 } = this.#shard(pass.shard);
       await this.#append({ step: 'sealed', shard: pass.shard, bytes, sha256 });
@@ -340,6 +348,7 @@ class TapeTransfer {
     await this.#append({ step: 'placed', ...to });
     this.#stand(to);
     this.#sealed = Math.min(this.#sealed, pass.rewindTo);
+    this.#dropped.clear();
     client.source(listing, shard).forget();
     const said = `${shard}: sha256 is ${sha256}, where the listing says ${listed}`;
     if (earlier === undefined) {

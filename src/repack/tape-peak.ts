@@ -6,11 +6,15 @@ import type { Tape } from './tape.js';
 /** What file systems allocate at once. */
 const PAGE = 4096;
 
-/** Most bytes that the tape's files hold together, holes left out, from item `from` on when everything before it is done. */
-export function tapePeak(tape: Tape, from = 0): number {
+/**
+ * Most bytes that the tape's files hold together, holes left out, from item `from` on when everything before it
+ * is done. Scratch goes `lag` bytes after its last use, when the journal has a line behind it.
+ */
+export function tapePeak(tape: Tape, lag: number, from = 0): number {
   const held = new Map<number, number>();
-  const passes = [...tape.passes];
-  let [total, peak] = [0, 0];
+  const releases = [...tape.releases];
+  const due: { file: number; at: number }[] = [];
+  let [total, peak, at] = [0, 0, 0];
   tape.items.forEach((item, index) => {
     for (const [file, bytes] of written(item)) {
       const before = held.get(file) ?? 0;
@@ -19,8 +23,13 @@ export function tapePeak(tape: Tape, from = 0): number {
       total += after - before;
     }
     if (index >= from) peak = Math.max(peak, total);
-    if (item.type !== 'seal') return;
-    for (const file of passes.shift()?.releases ?? []) {
+    if (item.type === 'bytes') at += item.size;
+    while ((releases[0]?.item ?? Infinity) <= index + 1) {
+      const release = releases.shift();
+      if (release !== undefined) due.push({ file: release.file, at: at + lag });
+    }
+    while ((due[0]?.at ?? Infinity) <= at) {
+      const file = due.shift()?.file ?? -1;
       total -= held.get(file) ?? 0;
       held.delete(file);
     }

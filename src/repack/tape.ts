@@ -37,8 +37,12 @@ export interface TapePass {
   end: number;
   /** The pass in which the first bytes of this shard are fetched: where a wrong digest leads back to. */
   rewindTo: number;
-  /** Scratch files that nothing can need any more once this pass is sealed. */
-  releases: number[];
+}
+
+/** Nothing can need a scratch file any more once every item before `item` is done. */
+export interface Release {
+  file: number;
+  item: number;
 }
 
 export interface Tape {
@@ -47,6 +51,8 @@ export interface Tape {
   files: TapeFile[];
   runs: TapeRun[];
   passes: TapePass[];
+  /** In the order of their items. */
+  releases: Release[];
   length: number;
   /** sha256 in hex over all of it: positions mean the same on tapes with the same one. */
   fingerprint: string;
@@ -95,8 +101,8 @@ class Builder {
   readonly #items: TapeItem[] = [];
   readonly #files: TapeFile[] = [];
   readonly #runs: TapeRun[] = [];
-  /** Scratch file → last pass that reads it. */
-  readonly #lastUse = new Map<number, number>();
+  /** Scratch file → the passes that fetch and last read it, and the item behind its last use. */
+  readonly #uses = new Map<number, { fetched: number; lastUse: number; item: number }>();
   /** Pass → earliest pass that fetches bytes of its shard. */
   readonly #rewind: number[];
   #denseFile: number | null = null;
@@ -155,17 +161,20 @@ class Builder {
       }
       this.#drop(shard, reached, size);
       this.#items.push({ type: 'seal', sha256 });
-      return { shard, at, item, end: this.#length, rewindTo: index, releases: [] };
+      return { shard, at, item, end: this.#length, rewindTo: index };
     });
     for (const [index, pass] of passes.entries()) pass.rewindTo = this.#rewind[index] ?? index;
-    for (const [file, lastUse] of this.#lastUse) {
-      const last = passes.findLastIndex(({ rewindTo }) => rewindTo <= lastUse);
-      passes[last]?.releases.push(file);
-    }
+    const releases = [...this.#uses].map(([file, use]): Release => {
+      // A repeated pass fetches what it fetched before; only what came earlier must still be there.
+      if (use.fetched === use.lastUse) return { file, item: use.item };
+      const last = passes.findLastIndex(({ rewindTo }) => rewindTo <= use.lastUse);
+      return { file, item: passes[last + 1]?.item ?? this.#items.length };
+    });
+    releases.sort((a, b) => a.item - b.item);
     const [items, files, runs, length] = [this.#items, this.#files, this.#runs, this.#length];
     const text = JSON.stringify([items, files, runs]);
     const fingerprint = createHash('sha256').update(text).digest('hex');
-    return { items, files, runs, passes, length, fingerprint };
+    return { items, files, runs, passes, releases, length, fingerprint };
   }
 
   /** Codes that become narrower need their scales and biases first, wherever these lie. */
@@ -193,6 +202,7 @@ class Builder {
     this.#segment(weight.source, weight.offset, weight.size, () => {
       for (const fetch of ahead) fetch();
       this.#bytes(weight.source, weight.offset, weight.size, true, place);
+      for (const used of scratch) this.#used(used);
     });
   }
 
@@ -207,8 +217,10 @@ class Builder {
     const file = this.#file({ kind: 'scratch', name, size });
     const place: TapePlace = { kind: 'copy', file, offset: 0 };
     const [own, codesPass] = [this.#pass(source), this.#pass(codes.source)];
-    this.#lastUse.set(file, Math.max(own, codesPass));
-    if (own < codesPass || (own === codesPass && offset < codes.offset)) {
+    const isBehind = own > codesPass || (own === codesPass && offset > codes.offset);
+    const fetched = isBehind ? codesPass : own;
+    this.#uses.set(file, { fetched, lastUse: Math.max(own, codesPass), item: 0 });
+    if (!isBehind) {
       this.#segment(source, offset, size, () => {
         this.#bytes(source, offset, size, true, place);
       });
@@ -220,8 +232,14 @@ class Builder {
     this.#rewind[own] = Math.min(this.#rewind[own] ?? own, codesPass);
     this.#segment(source, offset, size, () => {
       this.#items.push({ type: 'recall', file, offset: 0, size });
+      this.#used(file);
     });
     return file;
+  }
+
+  #used(file: number): void {
+    const use = this.#uses.get(file);
+    if (use !== undefined) use.item = this.#items.length;
   }
 
   #segment(shard: string, start: number, size: number, emit: () => void): void {
