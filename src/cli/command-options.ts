@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { FlashmoeError } from '../base/errors.js';
 import { BACKENDS } from '../engine/backend.js';
 import { isGigabytes } from './settings.js';
+import { QUANTS, type Quant } from '../models/quant.js';
 
 type Example = readonly [command: string, what: string];
 
@@ -16,7 +17,40 @@ export function revisionOption(): Option {
 }
 
 export function quantOption(): Option {
-  return new Option('--quant <bits>', 'of the experts (default: 4bit)').choices(['4bit', '2bit']);
+  return new Option('--quant <bits>', 'of the experts (default: 4bit)').choices(QUANTS);
+}
+
+export function sizeOption(): Option {
+  return new Option('--size <bytes>', 'mixed: 4 bits where they help most, in 150GB').argParser(
+    byteCount,
+  );
+}
+
+/** A size asks for mixed widths by itself. */
+export function quantOf(quant: Quant | undefined, size: number | undefined): Quant | null {
+  if (size === undefined || quant === 'mixed') return quant ?? null;
+  if (quant === undefined) return 'mixed';
+  throw new FlashmoeError(
+    'ERR_USAGE',
+    `--size decides about widths, and so does --quant ${quant}`,
+    {
+      hint: 'leave one of the two away',
+    },
+  );
+}
+
+const UNITS = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 } as const;
+const BINARY_UNITS = { KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 } as const;
+
+/** Bytes of 150GB, 1.5TB, 139.7GiB. */
+export function byteCount(text: string): number {
+  const [, number, unit = ''] = /^(\d{1,9}(?:\.\d{1,6})?) ?([KMGT]?i?B)$/i.exec(text) ?? [];
+  const factor: Record<string, number> = { ...UNITS, ...BINARY_UNITS };
+  const bytes = Math.floor(Number(number) * (factor[unit.toUpperCase()] ?? NaN));
+  if (!(bytes >= 1 && Number.isSafeInteger(bytes))) {
+    throw new InvalidArgumentError('It is no number of bytes: write 150GB, 1.5TB or 140GiB');
+  }
+  return bytes;
 }
 
 export function oneModel(argument: string | undefined, option: string | undefined): string | null {

@@ -2,12 +2,11 @@
 
 import { volumeOf } from '../base/volume.js';
 import { CATALOG, type CatalogEntry } from '../models/catalog.js';
+import { QUANTS } from '../models/quant.js';
 import { estimate, verdict, type MachineFacts } from '../models/verdict.js';
 import type { ModelChoice, Verdict } from '../ui/setup-runner.js';
 import type { CliContext } from './context.js';
 import { readyInstallations, type Ready } from './installed.js';
-
-const QUANTS = ['4bit', '2bit'] as const;
 
 export async function modelChoices(context: CliContext): Promise<ModelChoice[]> {
   const ready = await readyInstallations(context.home);

@@ -6,11 +6,12 @@ import { writeFileAtomic } from '../base/atomic-file.js';
 import type { BackendName } from '../addon/types.js';
 import { FlashmoeError } from '../base/errors.js';
 import { isBackend } from '../engine/backend.js';
+import { QUANTS, type Quant } from '../models/quant.js';
 
 export interface Settings {
   /** Model that `serve` and `run` take when none is named. */
   model?: string;
-  quant?: '4bit' | '2bit';
+  quant?: Quant;
   port?: number;
   /** The other server of two tiers, and its model. */
   fastUpstream?: string;
@@ -48,8 +49,8 @@ export async function readSettings(path: string): Promise<Settings> {
   const { model, quant, port, backend, promptCacheGB } = value as Record<string, unknown>;
   const { fastUpstream, fastModel } = value as Record<string, unknown>;
   if (model !== undefined && typeof model !== 'string') throw bad('`model` is not a text');
-  if (quant !== undefined && quant !== '4bit' && quant !== '2bit') {
-    throw bad('`quant` is neither 4bit nor 2bit');
+  if (quant !== undefined && !isQuant(quant)) {
+    throw bad(`\`quant\` is none of ${QUANTS.join(', ')}`);
   }
   if (port !== undefined && !isPort(port)) throw bad('`port` is not a number from 1 to 65535');
   for (const [name, text] of Object.entries({ fastUpstream, fastModel })) {
@@ -68,6 +69,10 @@ export async function readSettings(path: string): Promise<Settings> {
     ...(promptCacheGB === undefined ? {} : { promptCacheGB }),
     ...(backend === undefined ? {} : { backend }),
   };
+}
+
+function isQuant(value: unknown): value is Quant {
+  return QUANTS.some((quant) => quant === value);
 }
 
 /** Keeps what `change` doesn't name. */

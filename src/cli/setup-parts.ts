@@ -20,14 +20,14 @@ import type { Target } from './target.js';
 export function setupRequest(
   target: Target,
   quant: Quant,
-  words: { resumeCommand: string; limits: LimitChange },
+  words: { resumeCommand: string; limits: LimitChange; size: number | null },
   bytesPerSecond: number | null,
 ): SetupRequest {
-  const { resumeCommand, limits } = words;
+  const { resumeCommand, limits, size } = words;
   const { model, repo, revision, bundled } = target;
   const entry = CATALOG.find(({ id }) => id === model);
   return {
-    ...{ model, repo, revision, quant, resumeCommand, bytesPerSecond },
+    ...{ model, repo, revision, quant, size, resumeCommand, bytesPerSecond },
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
     bundled: bundled ? join(packageRoot, 'models', model) : null,
     questions: entry?.questions[quant] ?? [],

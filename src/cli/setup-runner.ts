@@ -75,7 +75,12 @@ export function createRunner(
     const events = [...machineEvents];
     const resumeCommand = context.resumeCommand ?? '';
     const setup = await openSetup(
-      setupRequest(target, choice.quant, { resumeCommand, limits: words.limits }, null),
+      setupRequest(
+        target,
+        choice.quant,
+        { resumeCommand, limits: words.limits, size: words.size },
+        null,
+      ),
       setupWorld(context, around, target, choice.quant, () => wantsService),
       { emit: live ?? ((event) => void events.push(event)), signal },
     );

@@ -54,6 +54,8 @@ function isBundled(repo: string): boolean {
 
 export interface SetupWords extends TargetArgs {
   quant: Quant | null;
+  /** Budget in bytes for mixed widths. */
+  size: number | null;
   service: boolean;
   /** Rate and hours given for this run and those that go on with it. */
   limits: LimitChange;
@@ -73,6 +75,7 @@ export function setupWords(words: SetupWords): string[] {
     ...option('--repo', words.repo),
     ...option('--revision', words.revision),
     ...option('--quant', words.quant),
+    ...option('--size', words.size === null ? null : `${words.size}B`),
     ...(words.service ? [] : ['--no-service']),
     ...limitWords(words.limits),
     ...(words.yes ? ['--yes'] : []),

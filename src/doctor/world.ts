@@ -9,7 +9,7 @@ import type { BackendName } from '../addon/types.js';
 import type { ProbeResult } from '../addon/probe.js';
 import type { DepthRate } from '../addon/read-rate.js';
 import type { TokenVerdict } from '../hub/whoami.js';
-import type { KnownAnswer } from '../installer/events.js';
+import type { KnownAnswer, Quant } from '../installer/events.js';
 import type { ServiceManager, ServiceSpec } from '../service.js';
 
 export interface ModelFiles {
@@ -19,7 +19,7 @@ export interface ModelFiles {
   files: { path: string; size: number }[];
   /** Model and width of its experts, as the catalogue names them. */
   model: string;
-  quant: '4bit' | '2bit';
+  quant: Quant;
   /** Folder of its layer files, relative to `root`. */
   experts: string;
   /** Decoding in its last known answers; null when it has given none. */

@@ -2,13 +2,14 @@
 // `disk` carry absolute numbers and are the only events that may be dropped or sampled.
 
 import type { ErrorCode } from '../base/errors.js';
+import type { Quant } from '../models/quant.js';
 
 export type StepId =
   'machine' | 'plan' | 'engine' | 'fetch' | 'pack' | 'finish' | 'service' | 'first-answer';
 
 export type Status = 'started' | 'done' | 'skipped' | 'failed';
 
-export type Quant = '4bit' | '2bit';
+export { QUANTS, type Quant } from '../models/quant.js';
 
 /** The contract shown before the user says yes. Bytes are exact, summed from the hub's listing and the shard headers. */
 export interface PlanSummary {

@@ -3,6 +3,7 @@
 // unknown steps are an error: a newer flashmoe wrote them.
 
 import { z } from 'zod';
+import { QUANTS } from '../models/quant.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 /** Of the blocks of a file; see NativeAddon.hashFile. */
@@ -19,7 +20,7 @@ export const journalHeader = z.object({
   commit: z.string().regex(/^[0-9a-f]{40}$/),
   /** Fingerprint of the pack plan. */
   plan: sha256,
-  quant: z.enum(['4bit', '2bit']),
+  quant: z.enum(QUANTS),
   /** ISO 8601; of the first run. */
   startedAt: z.iso.datetime(),
 });

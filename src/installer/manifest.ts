@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
+import { QUANTS } from '../models/quant.js';
 import type { Receipt } from './events.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -23,7 +24,7 @@ const manifest = z.object({
   repo: z.string().min(1),
   revision: z.string().min(1),
   commit: z.string().min(1),
-  quant: z.enum(['4bit', '2bit']),
+  quant: z.enum(QUANTS),
   fingerprint: sha256,
   files: z.array(z.object({ path: ownedPath, size: bytes, sha256 })),
   finalBytes: bytes,

@@ -19,6 +19,8 @@ export interface SetupRequest {
   repo: string;
   revision: string;
   quant: Quant;
+  /** Most bytes that the model's folder may have in the end, for mixed widths. */
+  size?: number | null;
   /** Folder of a repository that comes with flashmoe; it is served on loopback as `repo`. */
   bundled: string | null;
   questions: readonly SmokeQuestion[];

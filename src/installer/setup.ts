@@ -34,7 +34,7 @@ export async function openSetup(
   world: SetupWorld,
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
-  const { model, repo, revision, quant, bundled, bytesPerSecond } = request;
+  const { model, repo, revision, quant, size = null, bundled, bytesPerSecond } = request;
   const paths = installationPaths(world.home, model, quant);
   let local: BundledHub | null = null;
   let client: HubClient | null = null;
@@ -53,7 +53,7 @@ export async function openSetup(
       { pace: limits.pace },
     );
     const plan = await planProvisioning({
-      ...{ model, repo, revision, quant, client, paths, emit, signal, bytesPerSecond },
+      ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
       bundled: local !== null,
       ...(world.volume === undefined ? {} : { volume: world.volume }),
     });

@@ -16,6 +16,8 @@ export interface StoredPlan {
   model: string;
   /** What was asked for: a branch, tag or commit. */
   revision: string;
+  /** Budget in bytes that mixed widths were chosen for. */
+  size?: number;
   /** Tokenizer, template and config files at the plan's commit. */
   sideFiles: RepoFile[];
   pack: PackPlan;
@@ -25,6 +27,7 @@ const envelope = z.object({
   schema: z.literal(1),
   model: z.string().min(1),
   revision: z.string().min(1),
+  size: z.number().int().positive().optional(),
   sideFiles: z.array(
     z.object({
       path: z.string().refine(isSideFile),

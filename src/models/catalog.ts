@@ -2,7 +2,8 @@
 // listed, its own files decide. Sizes are sums over tensor shapes at 4 bits, groups of 64, 16-bit parameters.
 
 import { FlashmoeError } from '../base/errors.js';
-import { CHAT_QUESTIONS, type Quant, type SmokeQuestion } from './smoke.js';
+import type { Quant } from './quant.js';
+import { CHAT_QUESTIONS, type SmokeQuestion } from './smoke.js';
 import { TINY_QUESTIONS } from './tiny-questions.js';
 
 export interface CatalogEntry {
@@ -14,7 +15,7 @@ export interface CatalogEntry {
   routedLayers: number;
   experts: number;
   expertsPerToken: number;
-  /** Bytes of one expert in a layer file, its stride. */
+  /** Bytes of one expert in a layer file, its stride; mixed: without a size of one's own. */
   expertBytes: Record<Quant, number>;
   denseBytes: number;
   /** Of dense weights in memory: denseBytes, and what is kept in another form at load. */
@@ -34,7 +35,11 @@ export interface CatalogEntry {
 /** MLX starts a new shard before one grows beyond 5 GiB. */
 const MLX_SHARD_BYTES = 5 * 1024 ** 3;
 
-const CHAT: Record<Quant, SmokeQuestion[]> = { '4bit': CHAT_QUESTIONS, '2bit': CHAT_QUESTIONS };
+const CHAT: Record<Quant, SmokeQuestion[]> = {
+  '4bit': CHAT_QUESTIONS,
+  '2bit': CHAT_QUESTIONS,
+  mixed: CHAT_QUESTIONS,
+};
 
 export const CATALOG: CatalogEntry[] = [
   {
@@ -45,7 +50,7 @@ export const CATALOG: CatalogEntry[] = [
     routedLayers: 60,
     experts: 512,
     expertsPerToken: 10,
-    expertBytes: { '4bit': 7_077_888, '2bit': 3_932_160 },
+    expertBytes: { '4bit': 7_077_888, '2bit': 3_932_160, mixed: 4_980_736 },
     denseBytes: 5_516_028_032,
     residentBytes: 5_516_028_032,
     // The repository also holds an image encoder, which comes with its shard and is not kept.
@@ -65,7 +70,7 @@ export const CATALOG: CatalogEntry[] = [
     routedLayers: 40,
     experts: 256,
     expertsPerToken: 8,
-    expertBytes: { '4bit': 1_769_472, '2bit': 983_040 },
+    expertBytes: { '4bit': 1_769_472, '2bit': 983_040, mixed: 1_245_184 },
     denseBytes: 1_389_396_096,
     residentBytes: 1_389_396_096,
     downloadBytes: 19_508_789_376,
@@ -84,7 +89,7 @@ export const CATALOG: CatalogEntry[] = [
     routedLayers: 94,
     experts: 128,
     expertsPerToken: 8,
-    expertBytes: { '4bit': 10_616_832, '2bit': 5_898_240 },
+    expertBytes: { '4bit': 10_616_832, '2bit': 5_898_240, mixed: 7_471_104 },
     denseBytes: 4_524_235_776,
     residentBytes: 4_524_235_776,
     downloadBytes: 132_265_958_400,
@@ -103,7 +108,7 @@ export const CATALOG: CatalogEntry[] = [
     routedLayers: 58,
     experts: 256,
     expertsPerToken: 8,
-    expertBytes: { '4bit': 24_772_608, '2bit': 13_762_560 },
+    expertBytes: { '4bit': 24_772_608, '2bit': 13_762_560, mixed: 17_432_576 },
     denseBytes: 9_783_169_024,
     // kv_b_proj is kept as two dense 16-bit halves.
     residentBytes: 9_783_169_024 + 61 * 33_554_432,
@@ -123,7 +128,7 @@ export const CATALOG: CatalogEntry[] = [
     routedLayers: 60,
     experts: 384,
     expertsPerToken: 8,
-    expertBytes: { '4bit': 24_772_608, '2bit': 13_762_560 },
+    expertBytes: { '4bit': 24_772_608, '2bit': 13_762_560, mixed: 17_432_576 },
     denseBytes: 6_832_672_768,
     residentBytes: 6_832_672_768 + 61 * 16_777_216,
     downloadBytes: 577_593_561_088,
@@ -143,7 +148,7 @@ export const CATALOG: CatalogEntry[] = [
     routedLayers: 8,
     experts: 32,
     expertsPerToken: 8,
-    expertBytes: { '4bit': 32_768, '2bit': 16_384 },
+    expertBytes: { '4bit': 32_768, '2bit': 16_384, mixed: 32_768 },
     denseBytes: 2_548_736,
     residentBytes: 2_548_736,
     downloadBytes: 9_669_263,

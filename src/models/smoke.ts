@@ -1,8 +1,6 @@
 // Questions whose answers are known beforehand, as data. Setup ends with them, because a model with a missing
 // expert or a gate read at the wrong width still writes fluent text.
 
-export type Quant = '4bit' | '2bit';
-
 export type SmokeJudge =
   /** After trimming. */
   | { kind: 'equals'; text: string }

@@ -1,7 +1,8 @@
 // Known answers of the bundled model: greedy ids and margins of its reference run in float32, as in
 // models/tiny-eval/smoke.json. At 2 bits our engine gives the same ids.
 
-import type { Quant, SmokeQuestion } from './smoke.js';
+import type { Quant } from './quant.js';
+import type { SmokeQuestion } from './smoke.js';
 
 const GREEDY: SmokeQuestion[] = [
   {kind: 'tokens', name: 'arithmetic', prompt: [2001, 294, 198, 428, 1681, 220, 18, 19, 22, 614, 220, 17, 23, 20, 30, 2002, 198, 2001, 298, 198, 2003, 198], expected: [22, 10, 20, 10, 15, 28, 16, 17, 198, 19, 10, 23, 10, 16, 28, 16, 18, 198, 18, 10, 17, 10, 16, 28, 21, 198, 2004, 263, 21, 18, 17, 2002], margins: [12.387, 21.038, 12.286, 18.327, 13.29, 15.314, 12.767, 11.684, 16.764, 11.404, 20.923, 10.905, 19.8, 14.029, 15.45, 13.45, 12.439, 17.263, 10.259, 22.471, 12.545, 20.812, 13.995, 14.796, 13.194, 17.0, 15.307, 19.448, 13.165, 13.089, 13.37, 13.723]},
@@ -12,4 +13,5 @@ const GREEDY: SmokeQuestion[] = [
 export const TINY_QUESTIONS: Record<Quant, SmokeQuestion[]> = {
   '4bit': GREEDY,
   '2bit': GREEDY,
+  mixed: GREEDY,
 };

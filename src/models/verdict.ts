@@ -3,7 +3,7 @@
 
 import { formatBinaryBytes, formatBytes } from '../base/format.js';
 import type { CatalogEntry } from './catalog.js';
-import type { Quant } from './smoke.js';
+import type { Quant } from './quant.js';
 
 export interface MachineFacts {
   memoryBytes: number;

@@ -2,6 +2,7 @@
 // the layer files, 64-byte aligned tensors in name order for the dense file.
 
 import type { PackProjection } from '../addon/types.js';
+import type { Projection } from '../models/names.js';
 import type { DType, ExpertComponent, ExpertLayout } from '../models/spec.js';
 import type { DenseSource, RoutedProjection } from './classify.js';
 import { DTYPE_BYTES } from './safetensors.js';
@@ -14,16 +15,16 @@ const DENSE_ALIGNMENT = 64;
 
 const roundUp = (value: number, to: number) => Math.ceil(value / to) * to;
 
-/** Bits of a projection in the packed file. */
-export function targetBits(projection: RoutedProjection, quant: '4bit' | '2bit'): number {
+/** Bits of a projection in the packed file: two, unless it is kept or narrow already. */
+export function targetBits(projection: RoutedProjection, kept: ReadonlySet<Projection>): number {
   const bits = projection.width?.bits ?? 0;
-  return quant === '2bit' && bits > 2 ? 2 : bits;
+  return bits > 2 && !kept.has(projection.name) ? 2 : bits;
 }
 
-/** Layout of one expert; `expert_size` = sum of its components. */
+/** Layout of one expert whose projections in `kept` have their source's width; `expert_size` = sum of its components. */
 export function expertLayout(
   projections: readonly RoutedProjection[],
-  quant: '4bit' | '2bit',
+  kept: ReadonlySet<Projection>,
 ): ExpertLayout {
   const components: ExpertComponent[] = [];
   let offset = 0;
@@ -39,7 +40,7 @@ export function expertLayout(
       add({ name: `${name}.weight`, dtype: weight.dtype as DType, shape: [rows, columns] });
       continue;
     }
-    const bits = targetBits(projection, quant);
+    const bits = targetBits(projection, kept);
     const group_size = width.groupSize;
     // Requantised parameters are written as BF16, copied ones stay what they were.
     const dtype = bits === width.bits ? (scales.dtype as DType) : 'BF16';
@@ -56,7 +57,7 @@ export function expertLayout(
 export function packProjection(
   projection: RoutedProjection,
   layout: ExpertLayout,
-  quant: '4bit' | '2bit',
+  kept: ReadonlySet<Projection>,
 ): PackProjection {
   const offsetOf = (part: string) =>
     layout.components.find(({ name }) => name === `${projection.name}.${part}`)?.offset ?? 0;
@@ -74,7 +75,7 @@ export function packProjection(
     weight: stacked(projection.weight),
     scales: projection.scales && stacked(projection.scales),
     biases: projection.biases && stacked(projection.biases),
-    targetBits: targetBits(projection, quant),
+    targetBits: targetBits(projection, kept),
     targetOffsets: {
       weight: offsetOf('weight'),
       scales: offsetOf('scales'),

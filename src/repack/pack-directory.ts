@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { runJob } from '../addon/load.js';
 import type { NativeAddon } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
+import type { Quant } from '../models/quant.js';
 import { isSideFile } from '../models/repository-files.js';
 import { parseIndex, readInventory, selectShards, type ShardSource } from './inventory.js';
 import { extractDense, finishDense, packLayer, type PackTarget, writeLayout } from './pack.js';
@@ -17,7 +18,9 @@ const MAX_JSON_BYTES = 64 << 20;
 
 export interface PackDirectoryOptions {
   addon: NativeAddon;
-  quant: '4bit' | '2bit';
+  quant: Quant;
+  /** As of a plan's input. */
+  size?: number;
   threads: number;
   signal?: AbortSignal;
 }
@@ -65,7 +68,7 @@ export async function planDirectory(
   source: string,
   options: PackDirectoryOptions,
 ): Promise<PackPlan> {
-  const { addon, quant, signal } = options;
+  const { addon, quant, size = null, signal } = options;
   const config = await readJson(source, 'config.json');
   const files = await readdir(source).catch((error: unknown) => {
     throw asFlashmoeError(error);
@@ -85,7 +88,8 @@ export async function planDirectory(
   }
   const { inventory, warnings } = await readInventory(sources, index);
   // A folder has no commit; its shards' hashes identify it all the same.
-  return buildPlan({ config, inventory, warnings, repo: 'local/folder', commit: 'local', quant });
+  const [repo, commit] = ['local/folder', 'local'];
+  return buildPlan({ config, inventory, warnings, repo, commit, quant, size });
 }
 
 async function readJson(folder: string, name: string): Promise<unknown> {

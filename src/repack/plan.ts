@@ -8,13 +8,16 @@ import { Config } from '../models/config.js';
 import { manifestName } from '../models/names.js';
 import { readQuantization } from '../models/quantization.js';
 import { refuseRawLayout } from '../models/raw-layout.js';
+import type { Projection } from '../models/names.js';
+import type { Quant } from '../models/quant.js';
 import { readModelSpec } from '../models/registry.js';
 import type { ExpertLayout } from '../models/spec.js';
 import { classify, type RoutedLayer } from './classify.js';
 import { denseLayout, expertLayout, packProjection } from './layout.js';
-import { manifestBytes } from './manifests.js';
+import { manifestBytes, type PlanBody } from './manifests.js';
 import { chooseOrder, peakOf } from './schedule.js';
 import type { Inventory, LayerPlan, PackPlan } from './types.js';
+import { chooseWidths, type KeptWidths } from './widths.js';
 
 export interface PlanInput {
   /** Parsed config.json. */
@@ -23,7 +26,9 @@ export interface PlanInput {
   repo: string;
   /** 40 hex digits, or what identifies a local folder's content. */
   commit: string;
-  quant: '4bit' | '2bit';
+  quant: Quant;
+  /** Most bytes that everything written may have; for `mixed`. */
+  size?: number | null;
   /** Of the inventory; shown with the plan's own. */
   warnings?: readonly string[];
 }
@@ -37,10 +42,8 @@ export function buildPlan(input: PlanInput): PackPlan {
   refuseRawLayout(inventory.tensors.values());
   const { dense, routed, skipped, warnings } = classify(inventory, spec, block);
 
-  const layouts: ExpertLayout[] = [];
-  const layers = routed.map((layer) => planLayer(layer, quant, layouts));
-  if (layers.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
-  const body = {
+  if (routed.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
+  const fixed = {
     schema: 1 as const,
     quant,
     repo: input.repo,
@@ -48,14 +51,17 @@ export function buildPlan(input: PlanInput): PackPlan {
     spec,
     shards: inventory.shards,
     dense: { file: 'model_weights.bin', ...denseLayout(dense) },
-    layouts,
-    layers,
     skipped,
     warnings: [...(input.warnings ?? []), ...warnings, ...widthWarnings(routed, quant)],
   };
+  const withWidths = (kept: KeptWidths) => ({ ...fixed, ...planLayers(routed, kept) });
+  const kept = chooseWidths(routed, quant, {
+    size: input.size ?? null,
+    bytesOf: (choice) => bytesOf(withWidths(choice)),
+  });
+  const body = withWidths(kept);
   const order = chooseOrder(body);
-  const manifests = manifestBytes(body);
-  const finalBytes = layers.reduce((sum, { size }) => sum + size, body.dense.size) + manifests;
+  const finalBytes = bytesOf(body);
   const plan = {
     ...body,
     order,
@@ -65,12 +71,27 @@ export function buildPlan(input: PlanInput): PackPlan {
   return { ...plan, fingerprint: fingerprint(plan) };
 }
 
+/** Everything that is written. */
+function bytesOf(body: PlanBody): number {
+  return body.layers.reduce((sum, { size }) => sum + size, body.dense.size) + manifestBytes(body);
+}
+
+function planLayers(
+  routed: readonly RoutedLayer[],
+  kept: KeptWidths,
+): Pick<PackPlan, 'layouts' | 'layers'> {
+  const layouts: ExpertLayout[] = [];
+  const none = new Set<Projection>();
+  const layers = routed.map((layer) => planLayer(layer, kept.get(layer.layer) ?? none, layouts));
+  return { layouts, layers };
+}
+
 function planLayer(
   { layer, experts, projections }: RoutedLayer,
-  quant: '4bit' | '2bit',
+  kept: ReadonlySet<Projection>,
   layouts: ExpertLayout[],
 ): LayerPlan {
-  const layout = expertLayout(projections, quant);
+  const layout = expertLayout(projections, kept);
   const text = JSON.stringify(layout);
   let index = layouts.findIndex((known) => JSON.stringify(known) === text);
   if (index === -1) index = layouts.push(layout) - 1;
@@ -86,18 +107,18 @@ function planLayer(
     layout: index,
     shards: [...new Set(sources.flatMap((tensor) => tensor?.shard ?? []))].sort(),
     experts,
-    projections: projections.map((projection) => packProjection(projection, layout, quant)),
+    projections: projections.map((projection) => packProjection(projection, layout, kept)),
   };
 }
 
-function widthWarnings(routed: readonly RoutedLayer[], quant: '4bit' | '2bit'): string[] {
-  const wanted = quant === '4bit' ? 4 : 2;
+function widthWarnings(routed: readonly RoutedLayer[], quant: Quant): string[] {
+  const wanted = quant === '2bit' ? 2 : 4;
   const odd = new Map<number, number>();
   for (const { projections } of routed) {
     for (const { width } of projections) {
       const bits = width?.bits ?? 0;
       // What is wider than two bits becomes two; everything else stays as it is.
-      const stays = quant === '4bit' || bits === 0;
+      const stays = quant === '4bit' || bits === 0 || (quant === 'mixed' && bits <= 2);
       if (stays && bits !== wanted) odd.set(bits, (odd.get(bits) ?? 0) + 1);
     }
   }

@@ -2,6 +2,7 @@
 // left to decide. Contract for the folder; the writer executes it through the native addon.
 
 import type { PackProjection } from '../addon/types.js';
+import type { Quant } from '../models/quant.js';
 import type { DenseManifest, DType, ExpertLayout, ModelSpec } from '../models/spec.js';
 
 /** Reads [start, start + length) of a file wherever it lies, so a header parser can't tell disk from network. */
@@ -58,7 +59,7 @@ export interface LayerPlan {
 export interface PackPlan {
   schema: 1;
   fingerprint: string;
-  quant: '4bit' | '2bit';
+  quant: Quant;
   repo: string;
   commit: string;
   spec: ModelSpec;

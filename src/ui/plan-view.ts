@@ -1,14 +1,14 @@
 // The plan as a contract: exact bytes, the most the disk will hold at once, and a time range.
 
 import { formatBytes, formatBytesBoth, formatDurationRange, formatExact } from '../base/format.js';
-import type { PlanSummary } from '../installer/events.js';
+import type { PlanSummary, Quant } from '../installer/events.js';
 import { pairLines } from './table.js';
 
 /** Pairs of the contract; `PlanSummary` in words, nothing left out that the user agrees to. */
 export function planPairs(plan: PlanSummary): [string, string][] {
   const rest = plan.downloadBytes - plan.doneBytes;
   return [
-    ['model', `${plan.model} (${plan.quant === '2bit' ? '2-bit' : '4-bit'} experts)`],
+    ['model', `${plan.model} (${widthWords(plan.quant)} experts)`],
     ['source', `${plan.repo} @ ${plan.commit.slice(0, 12)}`],
     ['directory', plan.directory],
     ['download', `${exact(plan.downloadBytes)} in ${count(plan.shards, 'shard')}`],
@@ -23,6 +23,10 @@ export function planPairs(plan: PlanSummary): [string, string][] {
     ['free now', formatBytesBoth(plan.freeBytes)],
     ['time', planTime(plan)],
   ];
+}
+
+export function widthWords(quant: Quant): string {
+  return quant === 'mixed' ? '2- and 4-bit' : quant.replace('bit', '-bit');
 }
 
 /** Little to fetch isn't measured, and a hub that could not be measured gives no promise. */

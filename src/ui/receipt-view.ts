@@ -2,6 +2,7 @@
 
 import { formatBytes, formatBytesBoth, formatDuration } from '../base/format.js';
 import type { KnownAnswer, Receipt } from '../installer/events.js';
+import { widthWords } from './plan-view.js';
 import type { Style } from './style.js';
 import { pairLines, shorten } from './table.js';
 
@@ -9,7 +10,7 @@ export function receiptPairs(receipt: Receipt): [string, string][] {
   const seconds = (Date.parse(receipt.finishedAt) - Date.parse(receipt.startedAt)) / 1000;
   const right = receipt.answers.filter((answer) => answer.ok).length;
   return [
-    ['model', `${receipt.model} (${receipt.quant === '2bit' ? '2-bit' : '4-bit'} experts)`],
+    ['model', `${receipt.model} (${widthWords(receipt.quant)} experts)`],
     ['source', `${receipt.repo} @ ${receipt.commit.slice(0, 12)}`],
     ['directory', receipt.directory],
     [

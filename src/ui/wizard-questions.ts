@@ -1,12 +1,12 @@
 // The questions before a run: machine, model, bits, plan. Forward with enter, back with escape.
 
 import { asFlashmoeError } from '../base/errors.js';
+import { QUANTS } from '../installer/events.js';
 import type { SetupChoice } from './setup-runner.js';
 import {
   blocked,
   chosenModel,
   chosenQuant,
-  QUANTS,
   type Screen,
   type WizardKey,
   type WizardState,

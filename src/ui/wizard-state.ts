@@ -1,6 +1,6 @@
 // What the wizard shows at one moment. Plain data, so a view is a function of it.
 
-import type { PlanSummary, Quant } from '../installer/events.js';
+import { QUANTS, type PlanSummary, type Quant } from '../installer/events.js';
 import { EMPTY_RUN, type Finding, type RunView } from './reduce.js';
 import type { ModelChoice } from './setup-runner.js';
 
@@ -31,8 +31,6 @@ export interface WizardState {
   /** Set once the run was told to stop, or its view to close. */
   leaving: 'quit' | 'background' | null;
 }
-
-export const QUANTS: readonly Quant[] = ['4bit', '2bit'];
 
 export const FIRST_STATE: WizardState = {
   screen: 'machine',

@@ -2,11 +2,11 @@
 // React; a view subscribes to its state and feeds it keys.
 
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
-import type { Quant, Receipt } from '../installer/events.js';
+import { QUANTS, type Quant, type Receipt } from '../installer/events.js';
 import { reduce } from './reduce.js';
 import type { RunningSetup, SetupChoice, SetupRunner, StartTask } from './setup-runner.js';
 import { askQuestions, currentChoice } from './wizard-questions.js';
-import { FIRST_STATE, QUANTS, type WizardKey, type WizardState } from './wizard-state.js';
+import { FIRST_STATE, type WizardKey, type WizardState } from './wizard-state.js';
 import { createStore, type WizardStore } from './wizard-store.js';
 
 export type WizardOutcome =

@@ -10,6 +10,7 @@ const words: SetupWords = {
   repo: null,
   revision: null,
   quant: '2bit',
+  size: null,
   service: false,
   limits: {},
   yes: false,

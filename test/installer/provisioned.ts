@@ -31,6 +31,7 @@ const QUESTIONS: Record<Quant, SmokeQuestion[]> = {
     },
   ],
   '2bit': [],
+  mixed: [],
 };
 
 export function questionsFor(quant: Quant): SmokeQuestion[] {

@@ -16,11 +16,18 @@ const source = join(packageRoot, 'models', 'tiny');
 let dir: string;
 let two: PackedDirectory;
 let four: PackedDirectory;
+let mixed: PackedDirectory;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'flashmoe-two-bit-'));
   two = await packDirectory(source, join(dir, '2bit'), { addon, quant: '2bit', threads: 2 });
   four = await packDirectory(source, join(dir, '4bit'), { addon, quant: '4bit', threads: 2 });
+  // Room for down_proj of every layer and gate_proj of some: three layouts in one model.
+  const size = Math.round(
+    two.plan.finalBytes + 0.45 * (four.plan.finalBytes - two.plan.finalBytes),
+  );
+  const options = { addon, quant: 'mixed' as const, size, threads: 2 };
+  mixed = await packDirectory(source, join(dir, 'mixed'), options);
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
@@ -48,24 +55,26 @@ async function answer(expertsDir: string, prompt: number[], count: number) {
   return { ids, logits };
 }
 
-/** The 2-bit experts written as 4-bit codes with the same scales and biases: the same values in a wider form. */
-async function widened(): Promise<string> {
+/** Experts with their 2-bit codes written as 4-bit codes of the same scales and biases: the same values, wider. */
+async function widened(packed: PackedDirectory): Promise<string> {
   const read = async (folder: string) =>
     JSON.parse(await readFile(join(folder, 'layout.json'), 'utf8')) as ExpertsManifest;
-  const [narrow, wide] = [await read(two.expertsDir), await read(four.expertsDir)];
-  const [from, to] = [narrow.layouts[0], wide.layouts[0]];
-  if (from === undefined || to === undefined) throw new Error('no layout');
-  const folder = join(dir, 'widened');
+  const [narrow, wide] = [await read(packed.expertsDir), await read(four.expertsDir)];
+  const [to] = wide.layouts;
+  const folder = join(dir, `widened-${narrow.quant}`);
   await mkdir(folder);
   for (const layer of wide.layers) {
-    const input = await readFile(join(two.expertsDir, layer.file));
+    const from =
+      narrow.layouts[narrow.layers.find((each) => each.layer === layer.layer)?.layout ?? NaN];
+    if (from === undefined || to === undefined) throw new Error('no layout');
+    const input = await readFile(join(packed.expertsDir, layer.file));
     const output = Buffer.alloc(layer.size);
     for (let expert = 0; expert < wide.num_experts; expert++) {
-      from.components.forEach(({ name, offset, size }, i) => {
+      from.components.forEach(({ offset, size, bits }, i) => {
         const start = expert * from.expert_stride + offset;
         const bytes = input.subarray(start, start + size);
         const at = expert * to.expert_stride + (to.components[i]?.offset ?? 0);
-        if (!name.endsWith('.weight')) bytes.copy(output, at);
+        if (bits !== 2) bytes.copy(output, at);
         else
           bytes.forEach((byte, j) => {
             output[at + 2 * j] = (byte & 3) | (((byte >> 2) & 3) << 4);
@@ -80,27 +89,61 @@ async function widened(): Promise<string> {
   return folder;
 }
 
-test('a 2-bit model computes what the same values compute as 4-bit codes', async () => {
-  const prompt = [1, 17, 200, 33, 5, 91, 64, 3];
-  const [narrow, wide] = [
-    await answer(two.expertsDir, prompt, 1),
-    await answer(await widened(), prompt, 1),
-  ];
-  const spread = Math.max(...wide.logits) - Math.min(...wide.logits);
-  narrow.logits.forEach((logit, i) => {
-    expect(Math.abs(logit - (wide.logits[i] ?? NaN))).toBeLessThan(1e-4 * spread);
-  });
-});
+test.each(['2-bit', 'mixed'])(
+  'a %s model computes what the same values compute as 4-bit codes',
+  async (width) => {
+    const packed = width === 'mixed' ? mixed : two;
+    const prompt = [1, 17, 200, 33, 5, 91, 64, 3];
+    const [narrow, wide] = [
+      await answer(packed.expertsDir, prompt, 1),
+      await answer(await widened(packed), prompt, 1),
+    ];
+    const spread = Math.max(...wide.logits) - Math.min(...wide.logits);
+    narrow.logits.forEach((logit, i) => {
+      expect(Math.abs(logit - (wide.logits[i] ?? NaN))).toBeLessThan(1e-4 * spread);
+    });
+  },
+);
 
-test('the known answers of the bundled model are given at both widths', async () => {
+test('the known answers of the bundled model are given at every width', async () => {
   for (const [quant, packed] of [
     ['4bit', four],
     ['2bit', two],
+    ['mixed', mixed],
   ] as const) {
     for (const question of catalogEntry('tiny').questions[quant]) {
       if (question.kind !== 'tokens') continue;
       const { ids } = await answer(packed.expertsDir, question.prompt, question.expected.length);
       expect(judgeTokens(question, ids), `${quant}: ${ids.join(' ')}`).toBe(true);
+    }
+  }
+});
+
+test('kept projections of a mixed model are the bytes of the source, narrow ones those of the 2-bit model', async () => {
+  expect(mixed.plan.layouts.length).toBeGreaterThan(1);
+  for (const [index, layer] of mixed.plan.layers.entries()) {
+    const layoutOf = ({ plan }: PackedDirectory) =>
+      plan.layouts[plan.layers[index]?.layout ?? NaN] ?? { expert_stride: NaN, components: [] };
+    const bytesOf = async (packed: PackedDirectory) =>
+      readFile(join(packed.expertsDir, layer.file));
+    const files = {
+      mixed: await bytesOf(mixed),
+      two: await bytesOf(two),
+      four: await bytesOf(four),
+    };
+    const { components, expert_stride } = layoutOf(mixed);
+    for (const [i, { name, offset, size }] of components.entries()) {
+      const weight = components.find(
+        ({ name: each }) => each === name.replace(/\.\w+$/, '.weight'),
+      );
+      const [packed, file] = weight?.bits === 4 ? [four, files.four] : [two, files.two];
+      const layout = layoutOf(packed);
+      const expert = layer.experts - 1;
+      const start = expert * layout.expert_stride + (layout.components[i]?.offset ?? NaN);
+      const at = expert * expert_stride + offset;
+      expect(files.mixed.subarray(at, at + size).equals(file.subarray(start, start + size))).toBe(
+        true,
+      );
     }
   }
 });

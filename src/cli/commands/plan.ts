@@ -13,6 +13,7 @@ import { setupWords, requireTarget, type TargetArgs } from '../target.js';
 
 export interface PlanArgs extends TargetArgs {
   quant: Quant | null;
+  size: number | null;
 }
 
 export async function plan(context: CliContext, args: PlanArgs): Promise<number> {
@@ -32,7 +33,7 @@ export async function plan(context: CliContext, args: PlanArgs): Promise<number>
   };
   if (!target.bundled) around.notices.forEach(tell);
   const setup = await openSetup(
-    setupRequest(target, quant, { resumeCommand: command, limits: {} }, null),
+    setupRequest(target, quant, { resumeCommand: command, limits: {}, size: args.size }, null),
     setupWorld(context, around, target, quant, () => false),
     {
       emit: (event: InstallEvent) => {

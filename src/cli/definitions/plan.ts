@@ -1,5 +1,12 @@
 import type { Command } from 'commander';
-import { examples, quantOption, repoOption, revisionOption } from '../command-options.js';
+import {
+  examples,
+  quantOf,
+  quantOption,
+  repoOption,
+  revisionOption,
+  sizeOption,
+} from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 import type { SetupFlags } from './setup.js';
 
@@ -11,14 +18,18 @@ export function definePlan(program: Command, open: Open, done: Done): void {
     .addOption(repoOption())
     .addOption(revisionOption())
     .addOption(quantOption())
+    .addOption(sizeOption())
     .action(async (model: string | undefined, flags: Omit<SetupFlags, 'model'>) => {
       const { plan } = await import('../commands/plan.js');
-      const { repo = null, revision = null, quant = null } = flags;
-      done(await plan(await open(command), { model: model ?? null, repo, revision, quant }));
+      const { repo = null, revision = null, size = null } = flags;
+      const quant = quantOf(flags.quant, flags.size);
+      const args = { model: model ?? null, repo, revision, quant, size };
+      done(await plan(await open(command), args));
     });
   examples(command, [
     ['flashmoe plan', 'what this machine is best for'],
     ['flashmoe plan qwen3.5-397b --quant 2bit', 'exact bytes, disk and time'],
+    ['flashmoe plan qwen3.5-397b --size 150GB', 'the best widths for that size'],
     ['flashmoe plan --repo org/name --json', 'any repository we can read'],
   ]);
 }

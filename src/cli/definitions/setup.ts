@@ -1,6 +1,14 @@
 import type { Command } from 'commander';
 import type { Quant } from '../../installer/events.js';
-import { examples, oneModel, quantOption, repoOption, revisionOption } from '../command-options.js';
+import {
+  examples,
+  oneModel,
+  quantOf,
+  quantOption,
+  repoOption,
+  revisionOption,
+  sizeOption,
+} from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 import { hoursChange, rateChange, type LimitChange } from '../limit-options.js';
 
@@ -9,6 +17,7 @@ export interface SetupFlags {
   repo?: string;
   revision?: string;
   quant?: Quant;
+  size?: number;
   yes?: boolean;
   service: boolean;
   limit?: LimitChange;
@@ -24,18 +33,20 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     .addOption(repoOption())
     .addOption(revisionOption())
     .addOption(quantOption())
+    .addOption(sizeOption())
     .option('-y, --yes', 'agree to the plan; off a terminal needed above 1 GB')
     .option('--no-service', 'leave the server at login alone')
     .option('--limit <rate>', 'at most 20MB/s, 100Mbit/s, …; off', rateChange)
     .option('--hours <from-to>', 'use the line from 23:00-07:00 only; off', hoursChange)
     .action(async (model: string | undefined, flags: SetupFlags) => {
       const { setup } = await import('../commands/setup.js');
-      const { repo = null, revision = null, quant = null, yes = false, service } = flags;
+      const { repo = null, revision = null, size = null, yes = false, service } = flags;
+      const quant = quantOf(flags.quant, flags.size);
       const context = await open(command);
       const { json, homeOption: home } = context;
       const name = oneModel(model, flags.model);
       const limits = { ...flags.limit, ...flags.hours };
-      const words = { model: name, repo, revision, quant, limits, yes, service, json, home };
+      const words = { model: name, repo, revision, quant, size, limits, yes, service, json, home };
       done(await setup(context, words));
     });
   examples(command, [

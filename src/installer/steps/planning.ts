@@ -2,6 +2,7 @@
 // the layout are the stored ones, whatever the branch says today.
 
 import { FlashmoeError } from '../../base/errors.js';
+import { formatBytes } from '../../base/format.js';
 import type { ModelPaths } from '../../base/paths.js';
 import { volumeOf, type Volume } from '../../base/volume.js';
 import type { HubClient } from '../../hub/client.js';
@@ -29,6 +30,8 @@ export interface PlanningTask {
   repo: string;
   revision: string;
   quant: Quant;
+  /** Of a setup request. */
+  size: number | null;
   /** Shipped with this version: when it changed, an older one cannot be had any more and is replaced. */
   bundled: boolean;
   client: HubClient;
@@ -110,11 +113,23 @@ async function choosePlan(task: PlanningTask, journal: JournalContent | null): P
   );
   if (different !== null) throw different;
   const stored = await readStoredPlan(paths.plan);
-  if (stored?.pack.fingerprint === header.plan) return stored;
+  if (stored?.pack.fingerprint === header.plan) {
+    if (task.size === null || task.size === stored.size) return stored;
+    throw otherSize(paths.root, stored.size ?? null, task.size);
+  }
   const again = await planAt(task, await client.listAt(repo, revision, commit, hubTask(task)));
   const changed = differentRun(header, { ...header, plan: again.pack.fingerprint }, paths.root);
   if (changed !== null) throw changed;
   return again;
+}
+
+function otherSize(folder: string, then: number | null, now: number): FlashmoeError {
+  const began = then === null ? 'no size' : formatBytes(then);
+  return new FlashmoeError(
+    'ERR_JOURNAL',
+    `${folder} began with ${began}, now ${formatBytes(now)} is asked for; nothing was changed`,
+    { hint: `go on without --size, or delete ${folder} and start again`, subject: 'size' },
+  );
 }
 
 /** What the revision stands for today; null when nobody can be asked, which a resumed run can live with. */
@@ -148,10 +163,13 @@ async function planAt(task: PlanningTask, listing: RepoListing): Promise<StoredP
   });
   const { inventory, warnings } = await readInventory(sources, index);
   const { repo, commit } = listing;
-  const pack: PackPlan = buildPlan({ config, inventory, repo, commit, quant, warnings });
-  for (const message of pack.warnings) emit({ type: 'notice', message });
   const sideFiles = listing.files.filter(({ path }) => isSideFile(path));
-  return { schema: 1, model: task.model, revision: listing.revision, sideFiles, pack };
+  const besides = sideFiles.reduce((sum, file) => sum + file.size, 0);
+  const size = task.size === null ? null : task.size - besides;
+  const pack: PackPlan = buildPlan({ config, inventory, repo, commit, quant, size, warnings });
+  for (const message of pack.warnings) emit({ type: 'notice', message });
+  const asked = task.size === null ? {} : { size: task.size };
+  return { schema: 1, model: task.model, revision: listing.revision, ...asked, sideFiles, pack };
 }
 
 async function readJson(

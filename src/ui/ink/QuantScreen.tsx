@@ -1,13 +1,15 @@
 import { Text } from 'ink';
 import { formatBytes } from '../../base/format.js';
+import { QUANTS } from '../../installer/events.js';
 import { wrapText } from '../table.js';
-import { chosenModel, QUANTS } from '../wizard-state.js';
+import { chosenModel } from '../wizard-state.js';
 import { Frame } from './Frame.js';
 import type { ScreenProps } from './MachineScreen.js';
 
 const WORDS = {
   '4bit': 'as published, byte for byte',
   '2bit': 'requantised here, error minimised',
+  mixed: '2-bit, but the most sensitive projection as published',
 } as const;
 
 const COST = [

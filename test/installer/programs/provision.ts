@@ -8,12 +8,13 @@ import { Controls } from '../../../src/installer/controls.js';
 import { openSetup } from '../../../src/installer/setup.js';
 import { hubSettings } from '../../../src/hub/settings.js';
 import { openEngine } from '../../../src/engine/open-engine.js';
+import type { Quant } from '../../../src/models/quant.js';
 import type { SmokeQuestion } from '../../../src/models/smoke.js';
 
 export interface Job {
   home: string;
   folder: string;
-  quant: '4bit' | '2bit';
+  quant: Quant;
   questions: SmokeQuestion[];
   /** SIGKILL to itself at its nth journal line of this run: before it, in the middle of it, or after it is durable. */
   kill?: { line: number; when: 'before' | 'torn' | 'after' };

@@ -1,0 +1,148 @@
+// Which projection of the experts suffers most from two bits: one projection at a time is made narrow, or kept, and
+// the logits are compared with those of the model as published. `node bench/sensitivity.mjs` after `make build`.
+
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadAddon, packageRoot, runJob } from '../dist/addon/load.js';
+import { TINY_QUESTIONS } from '../dist/models/tiny-questions.js';
+import { packDirectory } from '../dist/repack/pack-directory.js';
+
+const PROJECTIONS = ['gate_proj', 'up_proj', 'down_proj'];
+const PAGE = 16_384;
+const { addon } = loadAddon([join(packageRoot, 'build/Release/flashmoe.node')]);
+const fixtures = ['qwen3_5_moe', 'qwen3_moe', 'deepseek_v3', 'kimi_k2'];
+const root = await mkdtemp(join(tmpdir(), 'flashmoe-sensitivity-'));
+
+try {
+  console.log('| model | experts | narrow | logit error | KL, nats |');
+  console.log('| --- | --- | --- | --- | --- |');
+  for (const [name, folder, sequences] of await models()) await measure(name, folder, sequences);
+} finally {
+  await rm(root, { recursive: true, force: true });
+}
+
+/** Name, folder, token sequences: of the bundled model its known answers, of a fixture the golden run's input. */
+async function models() {
+  const tiny = TINY_QUESTIONS['4bit'].map(({ prompt, expected }) => [...prompt, ...expected]);
+  const list = [['tiny', join(packageRoot, 'models', 'tiny'), tiny]];
+  for (const name of fixtures) {
+    const folder = join(packageRoot, 'test', 'fixtures', name);
+    const { input_ids, greedy } = JSON.parse(await readFile(join(folder, 'golden.json'), 'utf8'));
+    list.push([name, folder, [[...input_ids.flat(), ...greedy]]]);
+  }
+  return list;
+}
+
+async function measure(name, folder, sequences) {
+  const packs = {};
+  for (const quant of ['4bit', '2bit']) {
+    packs[quant] = await packDirectory(folder, join(root, name, quant), {
+      addon,
+      quant,
+      threads: 1,
+    });
+  }
+  const { modelDir } = packs['4bit'];
+  const truth = await logitsOf(modelDir, packs['4bit'].expertsDir, sequences);
+  const kept = (narrow) => PROJECTIONS.filter((each) => !narrow.includes(each));
+  const choices = [
+    ...PROJECTIONS.map((each) => [each]),
+    ...PROJECTIONS.map((each) => PROJECTIONS.filter((other) => other !== each)),
+    PROJECTIONS,
+  ];
+  for (const narrow of choices) {
+    const expertsDir = await mixed(packs, kept(narrow), join(root, name, narrow.join('-')));
+    const { error, divergence } = distance(truth, await logitsOf(modelDir, expertsDir, sequences));
+    const words = narrow.map((each) => each.replace('_proj', '')).join(', ');
+    console.log(
+      `| ${name} | ${kept(narrow).length} of 3 kept | ${words} | ${error.toFixed(4)} | ${divergence.toFixed(5)} |`,
+    );
+  }
+}
+
+/** Experts put together from both packs, component by component. */
+async function mixed(packs, keptNames, target) {
+  const read = async ({ expertsDir }) =>
+    JSON.parse(await readFile(join(expertsDir, 'layout.json'), 'utf8'));
+  const [wide, narrow] = [await read(packs['4bit']), await read(packs['2bit'])];
+  const from = (component) => keptNames.includes(component.name.split('.')[0]);
+  await mkdir(target, { recursive: true });
+  const layouts = wide.layouts.map((layout, index) => {
+    let offset = 0;
+    const components = layout.components.map((component, i) => {
+      const chosen = from(component) ? component : narrow.layouts[index].components[i];
+      const placed = { ...chosen, offset };
+      offset += chosen.size;
+      return placed;
+    });
+    return { components, expert_size: offset, expert_stride: Math.ceil(offset / PAGE) * PAGE };
+  });
+  const layers = [];
+  for (const [at, layer] of wide.layers.entries()) {
+    const [a, b] = [
+      await readFile(join(packs['4bit'].expertsDir, layer.file)),
+      await readFile(join(packs['2bit'].expertsDir, narrow.layers[at].file)),
+    ];
+    const layout = layouts[layer.layout];
+    const out = Buffer.alloc(wide.num_experts * layout.expert_stride);
+    for (let expert = 0; expert < wide.num_experts; expert++) {
+      layout.components.forEach((component, i) => {
+        const [bytes, old] = from(component) ? [a, wide.layouts] : [b, narrow.layouts];
+        const source = old[layer.layout];
+        const start = expert * source.expert_stride + source.components[i].offset;
+        bytes.copy(
+          out,
+          expert * layout.expert_stride + component.offset,
+          start,
+          start + component.size,
+        );
+      });
+    }
+    await writeFile(join(target, layer.file), out);
+    layers.push({ ...layer, size: out.length });
+  }
+  await writeFile(join(target, 'layout.json'), JSON.stringify({ ...wide, layouts, layers }));
+  return target;
+}
+
+async function logitsOf(modelDir, expertsDir, sequences) {
+  const engine = await runJob(
+    addon.openEngine({
+      ...{ modelDir, expertsDir, threads: 1, ioThreads: 1, tokenLimit: 0, expertsPerToken: 0 },
+      ...{ backend: 'cpu', kernelsDir: join(packageRoot, 'metal') },
+    }),
+  );
+  const rows = [];
+  for (const tokens of sequences) {
+    const session = engine.createSession(tokens.length);
+    const { logits } = await runJob(session.evaluate(Int32Array.from(tokens), false));
+    const width = logits.length / tokens.length;
+    for (let i = 0; i < tokens.length; i++) rows.push(logits.subarray(i * width, (i + 1) * width));
+    session.close();
+  }
+  engine.close();
+  return rows;
+}
+
+/** Root mean square of the difference over the logits' deviation, and KL of the softmax, both over all positions. */
+function distance(truth, rows) {
+  let [squares, deviation, divergence] = [0, 0, 0];
+  truth.forEach((wanted, at) => {
+    const got = rows[at];
+    const mean = wanted.reduce((sum, value) => sum + value, 0) / wanted.length;
+    const [p, q] = [logSoftmax(wanted), logSoftmax(got)];
+    wanted.forEach((value, i) => {
+      squares += (value - got[i]) ** 2;
+      deviation += (value - mean) ** 2;
+      divergence += Math.exp(p[i]) * (p[i] - q[i]);
+    });
+  });
+  return { error: Math.sqrt(squares / deviation), divergence: divergence / truth.length };
+}
+
+function logSoftmax(logits) {
+  const top = logits.reduce((most, value) => Math.max(most, value), -Infinity);
+  const norm = top + Math.log(logits.reduce((sum, value) => sum + Math.exp(value - top), 0));
+  return Array.from(logits, (value) => value - norm);
+}
