@@ -29,7 +29,7 @@ describe('settings', () => {
     ['not an object', '1'],
     ['`port` is not a number from 1 to 65535', '{"port":0}'],
     ['`port` is not a number from 1 to 65535', '{"port":"80"}'],
-    ['`quant` is neither 4bit nor 2bit', '{"quant":"3bit"}'],
+    ['`quant` is none of 4bit, 2bit, mixed', '{"quant":"3bit"}'],
     ['`model` is not a text', '{"model":3}'],
     ['`backend` is neither cpu nor metal', '{"backend":"cuda"}'],
   ])('a file that is wrong (%s) is named and left alone', async (what, text) => {
