@@ -94,7 +94,8 @@ inline Ints first_over(const Floats& point, const Ints& or_at) {
     const Ints whole = __builtin_convertvector(x, Ints); // towards zero
     const Floats back = to_floats(whole);
     const Ints over = whole + 1 + (x < back), at = whole - (x > back);
-    const Ints first = or_at ? at : over;
+    Ints first = or_at ? at : over;
+    first = first > 0 ? first : Ints{}; // a point below all levels: the first at or over it is -1
     return first > kLevels ? Ints{} + kLevels : first;
 }
 
