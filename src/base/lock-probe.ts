@@ -41,7 +41,7 @@ export async function findOwner(lockPath: string): Promise<FoundOwner | null> {
     path = await canonical(lockPath);
     names = await readdir(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
     throw error;
   }
   for (const nonce of new Set(names.map((name) => name.replace(/\.(json|sock)$/, '')))) {

@@ -85,13 +85,15 @@ function text(line: string): string {
 
 /** Backslashes, hyphens that are to be pasted, and anything beyond ASCII. */
 function escaped(line: string): string {
-  return line
-    .replaceAll('\\', '\\e')
-    .replaceAll('-', '\\-')
-    .replaceAll('"', '\\(dq')
-    // Terminals without it show nothing at all.
-    .replaceAll('…', '...')
-    .replace(/[^\x20-\x7e]/gu, (sign) => `\\[u${codeOf(sign)}]`);
+  return (
+    line
+      .replaceAll('\\', '\\e')
+      .replaceAll('-', '\\-')
+      .replaceAll('"', '\\(dq')
+      // Terminals without it show nothing at all.
+      .replaceAll('…', '...')
+      .replace(/[^\x20-\x7e]/gu, (sign) => `\\[u${codeOf(sign)}]`)
+  );
 }
 
 const codeOf = (sign: string): string =>

@@ -19,7 +19,7 @@ export interface Budget {
   /** Of everything that is written; null: the most sensitive projection of each layer is kept. */
   size: number | null;
   /** Bytes that a choice comes to. */
-  bytesOf(kept: KeptWidths): number;
+  bytesOf: (kept: KeptWidths) => number;
 }
 
 /** Throws ERR_USAGE when not even two bits everywhere are within the budget. */

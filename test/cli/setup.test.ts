@@ -206,23 +206,6 @@ describe('a setup that is interrupted', () => {
     expect(Buffer.concat(errors).toString()).toBe('');
     expect(status).toBe(130);
   });
-
-  test('two setups of one model: the second says who is at work and exits 69', async () => {
-    const home = join(folder, 'twice');
-    const first = start(home);
-    const lines = createInterface({ input: first.stderr });
-    for await (const line of lines) if (line.includes('safetensors started')) break;
-    first.stderr.resume();
-    const env = { FLASHMOE_HOME: home, HF_ENDPOINT: hub.endpoint };
-    const second = await flashmoe(words, { env });
-    expect(second.status).toBe(69);
-    expect(second.stderr).toContain(String(first.pid));
-    const status = linesOf((await flashmoe(['status', '--json'], { env })).stdout);
-    expect(status).toMatchObject([{ models: [{ state: 'running', pid: first.pid }] }]);
-    const ended = once(first, 'exit');
-    first.kill('SIGKILL');
-    await ended;
-  });
 });
 
 describe('what a setup refuses', () => {
