@@ -9,6 +9,8 @@ import type { ServiceSpec } from './service.js';
 export const SERVER_LABEL = 'dev.flashmoe.server';
 /** Written and rotated by the server itself. */
 export const SERVER_LOG = 'server.log';
+/** The one setup of a user that goes on without a terminal. */
+export const PROVISION_LABEL = 'dev.flashmoe.provision';
 
 /**
  * `<prefix>/Cellar/<formula>/<version>/…` as `<prefix>/opt/<formula>/…`, the link that Homebrew moves
@@ -62,5 +64,31 @@ export function serverService(input: ServerServiceInput): ServiceSpec {
     start,
     throttleSeconds: 30,
     stopSeconds: 30,
+  };
+}
+
+/** One setup as a job: not restarted when it ends, but begun again at login until it is done. */
+export function provisionService({
+  node,
+  entry,
+  home,
+  args,
+  environment,
+}: ServerServiceInput & {
+  /** Arguments of `flashmoe`. */
+  args: string[];
+  environment: Record<string, string>;
+}): ServiceSpec {
+  const server = serverService({ node, entry, home });
+  const [program = '', script = ''] = server.command;
+  return {
+    ...server,
+    label: PROVISION_LABEL,
+    description: 'flashmoe: provisioning a model',
+    command: [program, script, ...args],
+    environment: { ...environment, ...server.environment, FLASHMOE_JOB: PROVISION_LABEL },
+    stdoutPath: join(home.logs, 'provision.ndjson'),
+    stderrPath: join(home.logs, 'provision.err.log'),
+    restart: 'never',
   };
 }

@@ -45,6 +45,8 @@ export interface ServiceManager {
   stop(label: string, signal: AbortSignal): Promise<ServiceStatus>;
   /** A new process from the definition that the manager has read; starts it where it was stopped. */
   restart(label: string, signal: AbortSignal): Promise<ServiceStatus>;
+  /** Takes the definition away and stops nothing: for a job that is about to end by itself. */
+  forget(label: string): Promise<void>;
   status(label: string, signal: AbortSignal): Promise<ServiceStatus>;
 }
 

@@ -10,6 +10,7 @@ import {
   release,
   tmpdir,
   totalmem,
+  uptime,
 } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -38,6 +39,8 @@ export interface Host {
   now(): number;
   /** Milliseconds from an arbitrary start; never goes back, may stand still while the machine sleeps. */
   monotonic(): number;
+  /** Milliseconds since the machine started, the time it slept included; can't be set. */
+  uptime(): number;
 }
 
 export function currentHost(): Host {
@@ -58,6 +61,7 @@ export function currentHost(): Host {
     pid: process.pid,
     now: Date.now,
     monotonic,
+    uptime: () => uptime() * 1000,
   };
 }
 

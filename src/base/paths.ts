@@ -23,6 +23,8 @@ export interface ModelPaths {
   blocks: string;
   /** What a setup will write and from which commit; its journal is bound to it. */
   plan: string;
+  /** How the setup went: rates, waits, sleeps. */
+  record: string;
   /** Rate and hours of a setup. */
   limits: string;
   lock: string;
@@ -53,6 +55,7 @@ export function modelPaths(home: HomePaths, modelId: string): ModelPaths {
     journal: join(root, 'journal.ndjson'),
     blocks: join(root, 'blocks.json'),
     plan: join(root, 'plan.json'),
+    record: join(root, 'record.ndjson'),
     limits: join(root, 'limits.json'),
     lock: join(root, 'setup.lock'),
     download: join(root, 'download'),

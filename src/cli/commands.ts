@@ -13,6 +13,7 @@ import { defineLogits } from './definitions/logits.js';
 import { defineJob } from './definitions/job.js';
 import { defineModels } from './definitions/models.js';
 import { definePlan } from './definitions/plan.js';
+import { defineReport } from './definitions/report.js';
 import { defineRun } from './definitions/run.js';
 import { defineServe } from './definitions/serve.js';
 import { defineService } from './definitions/service.js';
@@ -34,6 +35,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineModels(program, open, done);
   defineStatus(program, open, done);
   defineJob(program, open, done);
+  defineReport(program, open, done);
   defineServe(program, open, done);
   defineConnect(program, open, done);
   defineRun(program, open, done);

@@ -1,6 +1,7 @@
 // Rate and hours as they are typed, for `setup`, `limit` and `hours`.
 
 import { InvalidArgumentError } from 'commander';
+import { parseDeadline } from '../base/deadline.js';
 import { formatHours, parseHours } from '../base/hours.js';
 import type { LimitChange } from '../installer/limits/limits.js';
 import { parseRate } from '../base/rate.js';
@@ -27,6 +28,12 @@ export function hoursChange(text: string): { hours: LimitChange['hours'] } {
     throw new InvalidArgumentError('It is no range of hours: write 23:00-07:00, 1-6, or off');
   }
   return { hours };
+}
+
+export function deadline(text: string): number {
+  const at = parseDeadline(text, Date.now());
+  if (at === null) throw new InvalidArgumentError('It is no time: write 07:00, 8h, 90min or 2d');
+  return at;
 }
 
 /** Options of `setup` that say the same again. */

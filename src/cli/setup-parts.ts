@@ -6,7 +6,6 @@ import { openEngine } from '../engine/open-engine.js';
 import { hubSettings } from '../hub/settings.js';
 import type { HubSettings } from '../hub/types.js';
 import type { Quant } from '../installer/events.js';
-import type { LimitChange } from '../installer/limits/limits.js';
 import type { SetupRequest, SetupWorld } from '../installer/setup.js';
 import { CATALOG } from '../models/catalog.js';
 import { detectServiceManager } from '../service-manager.js';
@@ -15,19 +14,20 @@ import { serviceOf } from './commands/service.js';
 import type { CliContext } from './context.js';
 import { readyInstallations } from './installed.js';
 import { changeSettings, readSettings } from './settings.js';
-import type { Target } from './target.js';
+import type { SetupWords, Target } from './target.js';
 
 export function setupRequest(
   target: Target,
   quant: Quant,
-  words: { resumeCommand: string; limits: LimitChange; size: number | null },
+  words: Pick<SetupWords, 'limits' | 'deadline' | 'size' | 'yes'> & { resumeCommand: string },
   bytesPerSecond: number | null,
 ): SetupRequest {
-  const { resumeCommand, limits, size } = words;
+  const { resumeCommand, limits, size, deadline, yes: patient } = words;
   const { model, repo, revision, bundled } = target;
   const entry = CATALOG.find(({ id }) => id === model);
   return {
-    ...{ model, repo, revision, quant, size, resumeCommand, bytesPerSecond },
+    ...{ model, repo, revision, quant, size, resumeCommand, bytesPerSecond, patient },
+    ...(deadline === null ? {} : { deadline }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
     bundled: bundled ? join(packageRoot, 'models', model) : null,
     questions: entry?.questions[quant] ?? [],

@@ -3,7 +3,7 @@
 import { FlashmoeError } from '../base/errors.js';
 import { connectToJob } from '../installer/control/client.js';
 import { Controls } from '../installer/controls.js';
-import type { Emit, InstallEvent, Receipt } from '../installer/events.js';
+import type { Emit, InstallEvent, PlanSummary, Receipt } from '../installer/events.js';
 import { installationPaths } from '../installer/model-files.js';
 import { openSetup, type Setup } from '../installer/setup.js';
 import { checkMachine } from '../installer/steps/machine.js';
@@ -15,6 +15,7 @@ import type {
   SetupRunner,
   StartTask,
 } from '../ui/setup-runner.js';
+import { keepAwake } from './awake.js';
 import { startInBackground } from './background.js';
 import { commandLine } from './command-line.js';
 import type { CliContext } from './context.js';
@@ -23,6 +24,8 @@ import { modelChoices } from './model-choices.js';
 import { becomeDefault, setupRequest, setupWorld, type Surroundings } from './setup-parts.js';
 import { attachedRun } from './setup-view.js';
 import { requireTarget, setupWords, type SetupWords, type Target } from './target.js';
+
+const WORTH_WAKING = 1e9;
 
 interface Opened {
   choice: SetupChoice;
@@ -75,12 +78,7 @@ export function createRunner(
     const events = [...machineEvents];
     const resumeCommand = context.resumeCommand ?? '';
     const setup = await openSetup(
-      setupRequest(
-        target,
-        choice.quant,
-        { resumeCommand, limits: words.limits, size: words.size },
-        null,
-      ),
+      setupRequest(target, choice.quant, { ...words, resumeCommand }, null),
       setupWorld(context, around, target, choice.quant, () => wantsService),
       { emit: live ?? ((event) => void events.push(event)), signal },
     );
@@ -100,11 +98,13 @@ export function createRunner(
     const { setup, target, events } = same && opened ? opened : await open(choice, signal);
     wantsService = choice.service;
     for (const event of events) emit(event);
+    const awake = isLong(setup.plan.summary) ? await keepAwake(context.host) : null;
     try {
       const receipt = await setup.run({ emit, signal, controls });
       await becomeDefault(context, target, choice.quant);
       return receipt;
     } finally {
+      awake?.release();
       await close();
     }
   };
@@ -152,4 +152,9 @@ export function createRunner(
     background: (choice) =>
       startInBackground(context, setupWords({ ...wordsOf(choice), yes: true, json: true })),
   };
+}
+
+/** Shorter ones are over before a machine falls asleep. */
+function isLong({ downloadBytes, doneBytes }: PlanSummary): boolean {
+  return downloadBytes - doneBytes > WORTH_WAKING;
 }

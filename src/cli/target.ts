@@ -59,6 +59,10 @@ export interface SetupWords extends TargetArgs {
   service: boolean;
   /** Rate and hours given for this run and those that go on with it. */
   limits: LimitChange;
+  /** Milliseconds since the epoch; null: none. */
+  deadline: number | null;
+  /** Handed to launchd or systemd, where this terminal ends. */
+  overnight: boolean;
   yes: boolean;
   json: boolean;
   /** --home, when it was given as an option. */
@@ -78,6 +82,8 @@ export function setupWords(words: SetupWords): string[] {
     ...option('--size', words.size === null ? null : `${words.size}B`),
     ...(words.service ? [] : ['--no-service']),
     ...limitWords(words.limits),
+    ...(words.deadline === null ? [] : ['--deadline', new Date(words.deadline).toISOString()]),
+    ...(words.overnight ? ['--overnight'] : []),
     ...(words.yes ? ['--yes'] : []),
     ...(words.json ? ['--json'] : []),
     ...option('--home', words.home),

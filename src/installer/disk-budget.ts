@@ -22,11 +22,11 @@ export interface DiskBudgetOptions {
 }
 
 const POLL_MS = 2_000;
-const MOST_RESERVE = 1_000_000_000;
+const MOST_RESERVE = 10_000_000_000;
 
-/** One hundredth of what is to be written, at most 1 GB. */
+/** A twentieth of what is to be written, at most 10 GB: below that a machine stops working well. */
 export function reserveFor(peakBytes: number): number {
-  return Math.min(MOST_RESERVE, Math.ceil(peakBytes / 100));
+  return Math.min(MOST_RESERVE, Math.ceil(peakBytes / 20));
 }
 
 export class DiskBudget {

@@ -52,7 +52,11 @@ export interface Receipt {
   finalBytes: number;
   /** sha256 over the sorted "path sha256" lines of all packed files: equal on two machines iff the models are. */
   contentSha256: string;
+  /** By all runs of this setup, what came twice included. */
   downloadedBytes: number;
+  /** What the model is made of, as the hub holds it; absent in receipts of old. */
+  neededBytes?: number;
+  /** Most bytes in its folder in any run. */
   peakBytes: number;
   /** ISO 8601. */
   startedAt: string;
@@ -95,6 +99,8 @@ export type InstallEvent =
   /** The run holds still: disk full, offline, paused by the user, outside its hours. `until` is ISO 8601 when a time is known. */
   | { type: 'waiting'; code: ErrorCode | 'paused' | 'hours'; reason: string; until?: string }
   | { type: 'resumed' }
+  /** Nothing ran for a while: the machine slept. ISO 8601. */
+  | { type: 'slept'; from: string; until: string }
   | { type: 'answer'; answer: KnownAnswer }
   | { type: 'notice'; message: string }
   | { type: 'finished'; receipt: Receipt }

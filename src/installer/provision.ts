@@ -4,6 +4,7 @@ import { loadAddon } from '../addon/load.js';
 import { asFlashmoeError } from '../base/errors.js';
 import type { ModelPaths } from '../base/paths.js';
 import { RangesUnsupported } from '../hub/fetch-ranges.js';
+import { watchClock } from './clock-watch.js';
 import { Gate } from './controls.js';
 import { DiskBudget, reserveFor } from './disk-budget.js';
 import type { Emit, Receipt } from './events.js';
@@ -17,6 +18,7 @@ import {
   type JournalHeader,
 } from './journal.js';
 import { writeLimits } from './limits/limits.js';
+import { Recorder } from './record/recorder.js';
 import { removeOutdated } from './outdated.js';
 import { makePlan, type ProvisioningPlan } from './plan.js';
 import type { PlannedSetup, RunTask, SetupWorld } from './setup-world.js';
@@ -33,13 +35,20 @@ import { transfer, type TransferTask } from './transfer.js';
 /** Every step after the plan. The caller holds the folder's lock. */
 export async function provision(
   parts: PlannedSetup,
-  { emit, signal, controls }: RunTask,
+  { emit: tell, signal, controls }: RunTask,
 ): Promise<Receipt> {
   const { request, world, paths, client, limits } = parts;
   const { stored } = parts.plan;
+  let journal: Journal | null = null;
+  let recorder: Recorder | null = null;
+  const emit: Emit = (event) => {
+    recorder?.see(event);
+    tell(event);
+  };
   const holds = new Holds(emit);
   const gate = new Gate(controls, holds, limits, world.host);
-  let journal: Journal | null = null;
+  const clock = watchClock(world.host, emit, () => gate.reconnect('the machine slept'));
+  let outcome = 'finished';
   try {
     if (request.bundled !== null) await removeOutdated(paths, stored);
     const header = headerOf(stored, world.host.now());
@@ -59,6 +68,12 @@ export async function provision(
 
     journal = await beginJournal(paths, stored, budget, header, signal);
     if (request.limits !== undefined) await writeLimits(paths.limits, limits.values);
+    recorder = await Recorder.begin(
+      paths.record,
+      world.host.pid,
+      () => world.host.now(),
+      () => ({ received: limits.pace.received, peak: budget.peakBytes }),
+    );
     const work: TransferTask = {
       ...{ plan, client, addon, paths, journal, budget, gate, emit, signal },
       listing: listingOf(stored),
@@ -72,10 +87,20 @@ export async function provision(
     await serviceStep(world, emit, signal);
     return await proveAndReceipt(parts, work, manifest, {
       startedAt: journal.header.startedAt,
-      downloadedBytes: side.downloadedBytes + downloadedBytes,
+      downloadedBytes:
+        (recorder.earlier?.receivedBytes ?? 0) + side.downloadedBytes + downloadedBytes,
+      neededBytes:
+        plan.summary.downloadBytes + stored.sideFiles.reduce((sum, { size }) => sum + size, 0),
+      peakBytes: Math.max(recorder.earlier?.peakBytes ?? 0, budget.peakBytes),
     });
+  } catch (error) {
+    const reason: unknown = signal.aborted ? signal.reason : error;
+    outcome = asFlashmoeError(reason).code;
+    throw error;
   } finally {
     gate.close();
+    clock.close();
+    await recorder?.end(outcome);
     await journal?.close();
   }
 }

@@ -82,7 +82,7 @@ function ownership(
   const below = (path: string): string => relative(paths.root, path).split(sep).join('/');
   const download = below(paths.download);
   const owned = new Set([
-    ...[paths.manifest, paths.journal, paths.plan, paths.limits].map(below),
+    ...[paths.manifest, paths.journal, paths.plan, paths.limits, paths.record].map(below),
     ...(manifest?.files ?? []).map(({ path }) => path),
     ...(plan === null ? [] : finalFiles(paths, plan)),
     ...[...(plan?.pack.shards ?? []), ...(plan?.sideFiles ?? [])].map(

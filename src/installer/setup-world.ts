@@ -28,6 +28,10 @@ export interface SetupRequest {
   bytesPerSecond: number | null;
   /** Over those that an earlier run of this setup was given. */
   limits?: LimitChange;
+  /** Milliseconds since the epoch after which it is given up for now. */
+  deadline?: number;
+  /** Nobody is there to look: a plan that the network keeps from being made is tried again, without end. */
+  patient?: boolean;
   /** What a person types to go on after an interruption. */
   resumeCommand: string;
 }

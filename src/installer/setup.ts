@@ -16,7 +16,10 @@ import { installationPaths } from './model-files.js';
 import type { ProvisioningPlan } from './plan.js';
 import { provision } from './provision.js';
 import type { PlannedSetup, RunTask, SetupRequest, SetupWorld } from './setup-world.js';
-import { planProvisioning } from './steps/planning.js';
+import { planPatiently } from './steps/patient-planning.js';
+import type { PlanningTask } from './steps/planning.js';
+
+const DEADLINE_LOOK_MS = 1_000;
 
 export type { ModelToOpen, RunTask, SetupRequest, SetupWorld } from './setup-world.js';
 
@@ -52,11 +55,12 @@ export async function openSetup(
         : { ...world.hub, endpoint: local.endpoint, token: null, proxy: null },
       { pace: limits.pace },
     );
-    const plan = await planProvisioning({
+    const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
       bundled: local !== null,
       ...(world.volume === undefined ? {} : { volume: world.volume }),
-    });
+    };
+    const plan = await planPatiently(asking, request.patient ?? false);
     const parts = { request, world, paths, client, limits, plan };
     return { plan, run: (task) => runReporting(parts, task), close };
   } catch (error) {
@@ -82,6 +86,7 @@ async function runReporting(parts: PlannedSetup, task: RunTask): Promise<Receipt
     job.publish(event);
     task.emit(event);
   };
+  const ends = endAt(parts, stopping);
   try {
     return await runLocked(parts, { ...task, emit, signal }, job);
   } catch (thrown) {
@@ -89,8 +94,18 @@ async function runReporting(parts: PlannedSetup, task: RunTask): Promise<Receipt
     emit(failureEvent(error));
     throw error;
   } finally {
+    clearInterval(ends);
     await job.close();
   }
+}
+
+/** Looked at every so often: a single timer would not count the time that the machine sleeps. */
+function endAt({ request, world }: PlannedSetup, stopping: AbortController): NodeJS.Timeout {
+  const look = (): void => {
+    if (request.deadline === undefined || world.host.now() < request.deadline) return;
+    stopping.abort(new FlashmoeError('ERR_DEADLINE', 'the deadline has come', { resumable: true }));
+  };
+  return setInterval(look, DEADLINE_LOOK_MS).unref();
 }
 
 async function runLocked(parts: PlannedSetup, task: RunTask, job: JobServer): Promise<Receipt> {
@@ -150,7 +165,11 @@ function interruptedOr(
   if (!signal.aborted) return asFlashmoeError(thrown);
   const reason: unknown = signal.reason;
   const said = reason instanceof FlashmoeError ? reason.message : 'interrupted';
-  return new FlashmoeError('ERR_INTERRUPTED', `${said}; everything that was finished is kept`, {
+  const code =
+    reason instanceof FlashmoeError && reason.code === 'ERR_DEADLINE'
+      ? reason.code
+      : 'ERR_INTERRUPTED';
+  return new FlashmoeError(code, `${said}; everything that was finished is kept`, {
     hint: `run \`${resumeCommand}\` to go on`,
     resumable: true,
     cause: thrown,

@@ -92,6 +92,8 @@ export async function launchdManager(
       else await start(label, at);
       return status(label, at);
     },
+    // Loaded until logout, but neither kept alive nor found at the next login.
+    forget: (label) => rm(definitionPath(label), { force: true }),
     async uninstall(label, at) {
       const path = definitionPath(label);
       await launchctl.bootout(label, pace, at);

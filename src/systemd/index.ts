@@ -79,6 +79,12 @@ export async function systemdManager(
       await systemctl.restart(unitName(label), at);
       return status(label, at);
     },
+    async forget(label) {
+      const path = definitionPath(label);
+      // What `enable` made; asking systemctl to disable would ask it to wait for ourselves.
+      await rm(join(dirname(path), 'default.target.wants', unitName(label)), { force: true });
+      await rm(path, { force: true });
+    },
     async uninstall(label, at) {
       const path = definitionPath(label);
       if (existsSync(path)) {

@@ -4,7 +4,7 @@
 import { formatBytes, formatDuration, formatDurationRange, formatRate } from '../base/format.js';
 import type { InstallEvent } from '../installer/events.js';
 import { percent } from './bar.js';
-import { clockOf, clockWithSeconds } from './clock.js';
+import { clockOf, clockWithSeconds, sleptText } from './clock.js';
 import { planText } from './plan-view.js';
 import { fetchFigures, packFigures, retryText, shardsFetched } from './progress.js';
 import { EMPTY_RUN, reduce, type RunView } from './reduce.js';
@@ -113,6 +113,8 @@ function linesOf(
       return [`waiting: ${event.reason}${event.until ? `, next try ${clockOf(event.until)}` : ''}`];
     case 'resumed':
       return ['going on'];
+    case 'slept':
+      return [sleptText(event)];
     case 'answer':
       return [`answer: ${answerLine(event.answer, style, 200)}`];
     case 'notice':

@@ -8,6 +8,7 @@ import type {
   Status,
   StepId,
 } from '../installer/events.js';
+import { sleptText } from './clock.js';
 import { advance, EMPTY_METER, type Meter } from './meter.js';
 
 type EventOf<T extends InstallEvent['type']> = Extract<InstallEvent, { type: T }>;
@@ -153,6 +154,8 @@ function apply(view: RunView, event: InstallEvent, at: number): RunView {
     }
     case 'resumed':
       return { ...view, waiting: null, retry: null };
+    case 'slept':
+      return log(view, 'warn', sleptText(event));
     case 'answer':
       return { ...view, answers: [...view.answers, event.answer] };
     case 'notice':

@@ -13,6 +13,8 @@ const words: SetupWords = {
   size: null,
   service: false,
   limits: {},
+  deadline: null,
+  overnight: false,
   yes: false,
   json: true,
   home: '/Volumes/Big Disk/flashmoe',

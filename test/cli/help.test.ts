@@ -35,6 +35,7 @@ describe('help', () => {
       'pause',
       'resume',
       'stop',
+      'report',
       'serve',
       'connect',
       'run',

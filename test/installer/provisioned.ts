@@ -72,7 +72,7 @@ export async function provision(job: Job, env: Record<string, string> = {}): Pro
 
 /** Path → sha256 of every file below a folder, without the records that hold times of their own. */
 export async function hashesBelow(root: string): Promise<Record<string, string>> {
-  const own = ['journal.ndjson', 'manifest.json'];
+  const own = ['journal.ndjson', 'manifest.json', 'record.ndjson'];
   const entries = await readdir(root, { recursive: true, withFileTypes: true });
   const hashes: Record<string, string> = {};
   for (const entry of entries.filter((each) => each.isFile())) {

@@ -24,7 +24,15 @@ export async function plan(context: CliContext, args: PlanArgs): Promise<number>
   const words = setupWords({
     ...args,
     model: target.model,
-    ...{ service: true, limits: {}, yes: false, json: false, home: context.homeOption },
+    ...{
+      service: true,
+      limits: {},
+      deadline: null,
+      overnight: false,
+      yes: false,
+      json: false,
+      home: context.homeOption,
+    },
   });
   const command = commandLine(words);
   const tell = (message: string): void => {
@@ -33,7 +41,12 @@ export async function plan(context: CliContext, args: PlanArgs): Promise<number>
   };
   if (!target.bundled) around.notices.forEach(tell);
   const setup = await openSetup(
-    setupRequest(target, quant, { resumeCommand: command, limits: {}, size: args.size }, null),
+    setupRequest(
+      target,
+      quant,
+      { resumeCommand: command, limits: {}, deadline: null, yes: false, size: args.size },
+      null,
+    ),
     setupWorld(context, around, target, quant, () => false),
     {
       emit: (event: InstallEvent) => {

@@ -8,6 +8,7 @@ import { createWizard } from '../../ui/wizard.js';
 import { requireAgreement } from '../agreement.js';
 import type { CliContext } from '../context.js';
 import { recommend } from '../model-choices.js';
+import { handOver, leaveNoJob } from '../overnight.js';
 import { lookAround, type Surroundings } from '../setup-parts.js';
 import { createRunner, type CliRunner } from '../setup-runner.js';
 import { createSink, finish, onTerminal, outcome, showJob } from '../setup-view.js';
@@ -18,7 +19,7 @@ export async function setup(context: CliContext, words: SetupWords): Promise<num
   const joined = target === null ? null : await join(context, target, words);
   if (joined !== null) return joined;
   const around = await lookAround(context);
-  const live = context.face === 'ink' ? null : createSink(context);
+  const live = context.face === 'ink' && !words.overnight ? null : createSink(context);
   const runner = createRunner(context, around, words, live);
   try {
     if (live === null) return await withWizard(context, around, runner, words);
@@ -36,9 +37,11 @@ export async function setup(context: CliContext, words: SetupWords): Promise<num
     const service = words.service && !bundled;
     const choice: SetupChoice = { model, quant: words.quant ?? '4bit', service };
     for (const message of noticesFor(around, words)) live({ type: 'notice', message });
+    if (words.overnight) return await handOver(context, around, runner, words, choice);
     return await withoutTerminal(context, live, runner, words, choice);
   } finally {
     await runner.close();
+    await leaveNoJob(context, around);
   }
 }
 

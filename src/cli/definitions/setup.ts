@@ -10,7 +10,7 @@ import {
   sizeOption,
 } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
-import { hoursChange, rateChange, type LimitChange } from '../limit-options.js';
+import { deadline, hoursChange, rateChange, type LimitChange } from '../limit-options.js';
 
 export interface SetupFlags {
   model?: string;
@@ -22,6 +22,8 @@ export interface SetupFlags {
   service: boolean;
   limit?: LimitChange;
   hours?: LimitChange;
+  deadline?: number;
+  overnight?: boolean;
 }
 
 export function defineSetup(program: Command, open: Open, done: Done): void {
@@ -38,6 +40,8 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     .option('--no-service', 'leave the server at login alone')
     .option('--limit <rate>', 'at most 20MB/s, 100Mbit/s, …; off', rateChange)
     .option('--hours <from-to>', 'use the line from 23:00-07:00 only; off', hoursChange)
+    .option('--deadline <when>', 'give up for now at 07:00, or after 8h', deadline)
+    .option('--overnight', 'hand it to launchd or systemd, and end here')
     .action(async (model: string | undefined, flags: SetupFlags) => {
       const { setup } = await import('../commands/setup.js');
       const { repo = null, revision = null, size = null, yes = false, service } = flags;
@@ -46,12 +50,26 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
       const { json, homeOption: home } = context;
       const name = oneModel(model, flags.model);
       const limits = { ...flags.limit, ...flags.hours };
-      const words = { model: name, repo, revision, quant, size, limits, yes, service, json, home };
+      const { deadline: at = null, overnight = false } = flags;
+      const night = { limits, deadline: at, overnight };
+      const words = {
+        model: name,
+        repo,
+        revision,
+        quant,
+        size,
+        ...night,
+        yes,
+        service,
+        json,
+        home,
+      };
       done(await setup(context, words));
     });
   examples(command, [
     ['flashmoe setup', 'on a terminal: a wizard'],
     ['flashmoe setup qwen3.5-397b --quant 2bit --yes', 'nothing is asked'],
+    ['flashmoe setup qwen3.5-397b --yes --overnight', 'then: flashmoe report'],
     ['flashmoe setup --repo org/name --json --yes', 'events as NDJSON'],
   ]);
 }

@@ -30,6 +30,7 @@ const KNOWN: Readonly<Record<InstallEvent['type'], true>> = {
   retry: true,
   waiting: true,
   resumed: true,
+  slept: true,
   answer: true,
   notice: true,
   finished: true,

@@ -90,6 +90,8 @@ function keyOf(event: Keyed): string {
     case 'waiting':
     case 'resumed':
       return 'hold';
+    case 'slept':
+      return `slept ${event.from}`;
     case 'answer':
       return `answer ${event.answer.name}`;
     case 'plan':

@@ -14,9 +14,9 @@ const IO_THREADS = 8;
 /** Known answers, then the receipt into the manifest; a model that fails them has none. */
 export async function proveAndReceipt(
   { request, world, paths }: PlannedSetup,
-  { emit, signal, addon, threads, budget, now }: TransferTask,
+  { emit, signal, addon, threads, now }: TransferTask,
   manifest: ModelManifest,
-  run: Pick<Receipt, 'startedAt' | 'downloadedBytes'>,
+  run: Pick<Receipt, 'startedAt' | 'downloadedBytes' | 'neededBytes' | 'peakBytes'>,
 ): Promise<Receipt> {
   const { model, repo, commit, quant, fingerprint, finalBytes, contentSha256 } = manifest;
   const expertsDir = paths.experts(quant);
@@ -42,7 +42,7 @@ export async function proveAndReceipt(
   if (manifest.receipt !== null) return { ...manifest.receipt, ...proven };
   const receipt: Receipt = {
     ...{ schema: 1, model, repo, commit, quant, fingerprint, directory: paths.root },
-    ...{ finalBytes, contentSha256, peakBytes: budget.peakBytes },
+    ...{ finalBytes, contentSha256 },
     ...run,
     finishedAt: new Date(now()).toISOString(),
     ...proven,

@@ -1,0 +1,95 @@
+// flashmoe setup --overnight: everything that can fail at once is tried here, then the work goes to launchd,
+// systemd or a process of its own, and this command ends.
+
+import { fileURLToPath } from 'node:url';
+import { EXIT, FlashmoeError } from '../base/errors.js';
+import { powerWarnings } from '../machine/power.js';
+import { PROVISION_LABEL, provisionService } from '../service-command.js';
+import type { SetupChoice } from '../ui/setup-runner.js';
+import { requireAgreement } from './agreement.js';
+import { startInBackground } from './background.js';
+import type { CliContext } from './context.js';
+import type { Surroundings } from './setup-parts.js';
+import type { CliRunner } from './setup-runner.js';
+import { setupWords, type SetupWords } from './target.js';
+
+/** What the job must be told of this shell's environment; secrets stay out, the definition is readable by all. */
+const HANDED_ON = [
+  ...['HF_ENDPOINT', 'HF_HOME', 'HF_HUB_CACHE', 'XDG_CACHE_HOME', 'HF_HUB_DOWNLOAD_TIMEOUT'],
+  ...['HF_HUB_ETAG_TIMEOUT', 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'NO_PROXY', 'no_proxy'],
+  ...['NODE_EXTRA_CA_CERTS', 'TZ'],
+];
+const TOKENS = ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_TOKEN_PATH'];
+
+export async function handOver(
+  context: CliContext,
+  around: Surroundings,
+  runner: CliRunner,
+  words: SetupWords,
+  choice: SetupChoice,
+): Promise<number> {
+  const { host, signal, home } = context;
+  const running = await around.manager?.status(PROVISION_LABEL, signal);
+  if (running?.running) {
+    throw new FlashmoeError('ERR_LOCKED', 'a setup is at work overnight already', {
+      hint: '`flashmoe attach` shows it, `flashmoe stop` ends it',
+    });
+  }
+  await runner.machine(signal);
+  const plan = await runner.plan(choice, signal);
+  if (!words.yes) requireAgreement(plan, words);
+  await runner.close();
+  for (const warning of await powerWarnings(host, signal)) context.note(`warning: ${warning}`);
+
+  const args = setupWords({ ...words, overnight: false, yes: true, json: true });
+  const { manager } = around;
+  if (manager === null) {
+    const { pid, log } = await startInBackground(context, args);
+    context.note(
+      'no launchd or systemd user manager here: it will not go on by itself after a restart',
+    );
+    return said(context, { by: 'process', pid, log });
+  }
+  const lost = TOKENS.filter((name) => host.env[name] !== undefined);
+  if (lost.length > 0) {
+    context.note(
+      `${lost.join(', ')} is not handed on, as others could read it; a token file is found`,
+    );
+  }
+  const spec = provisionService({
+    node: host.execPath,
+    entry: fileURLToPath(new URL('./main.js', import.meta.url)),
+    home,
+    args,
+    environment: Object.fromEntries(
+      HANDED_ON.flatMap((name) => {
+        const value = host.env[name];
+        return value === undefined ? [] : [[name, value]];
+      }),
+    ),
+  });
+  const { pid } = await manager.install(spec, signal);
+  return said(context, { by: manager.kind, pid, log: spec.stdoutPath });
+}
+
+/** What an overnight job does last: it ends itself, so its definition goes and nobody is told to stop it. */
+export async function leaveNoJob(context: CliContext, around: Surroundings): Promise<void> {
+  const ended = context.interruption.status() === null;
+  if (context.host.env['FLASHMOE_JOB'] !== PROVISION_LABEL || !ended) return;
+  await around.manager?.forget(PROVISION_LABEL);
+}
+
+function said(context: CliContext, job: { by: string; pid: number | null; log: string }): number {
+  if (context.json) {
+    context.emit('overnight', job);
+    return EXIT.done;
+  }
+  const who = job.by === 'process' ? 'a process of its own' : job.by;
+  context.print(`handed to ${who}${job.pid === null ? '' : ` (process ${job.pid})`}; good night`);
+  context.print('');
+  context.print('  flashmoe status    how far it is');
+  context.print('  flashmoe attach    watch it; leaving does not stop it');
+  context.print('  flashmoe report    in the morning: what happened');
+  context.print(`  log                ${job.log}`);
+  return EXIT.done;
+}
