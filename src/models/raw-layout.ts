@@ -38,9 +38,10 @@ const MARKERS: Marker[] = [
 
 /** Throws ERR_UNSUPPORTED_MODEL naming the first tensor that gives the layout away. */
 export function refuseRawLayout(tensors: Iterable<NamedTensor>): void {
-  let hasScales = false;
+  let isConverted = false;
   for (const tensor of tensors) {
-    if (tensor.name.endsWith('.scales')) hasScales = true;
+    // Nobody else stacks experts under this name, so that a conversion without any quantisation is known by it.
+    if (tensor.name.endsWith('.scales') || tensor.name.includes('.switch_mlp.')) isConverted = true;
     // The prediction head is left out anyway and may stand there in its original form.
     if (tensor.name.includes('mtp.')) continue;
     const marker = MARKERS.find(({ test }) => test(tensor));
@@ -48,13 +49,15 @@ export function refuseRawLayout(tensors: Iterable<NamedTensor>): void {
       throw refusal(`${JSON.stringify(tensor.name)} (${tensor.dtype} [${tensor.shape.join(', ')}])`, marker.meaning);
     }
   }
-  if (!hasScales) throw refusal('no tensor named *.scales', 'an unquantised checkpoint');
+  if (!isConverted) {
+    throw refusal('no tensor named *.scales or *.switch_mlp.*', 'an unquantised checkpoint');
+  }
 }
 
 function refusal(found: string, meaning: string): FlashmoeError {
   return new FlashmoeError(
     'ERR_UNSUPPORTED_MODEL',
-    `the repository is not an MLX affine conversion: ${found} means ${meaning}; supported: MLX conversions with 2, 4 or 8 bits`,
+    `the repository is not an MLX affine conversion: ${found} means ${meaning}; supported: MLX conversions with 2, 4 or 8 bits or unquantised`,
     { subject: found, hint: 'choose an MLX conversion of the model, for example from mlx-community' },
   );
 }
