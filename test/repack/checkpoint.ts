@@ -121,29 +121,25 @@ function roundHalfEven(value: number): number {
 
 /** Codes of a quantised weight, one a value, row by row. */
 export function codesOf(weight: Stored, bits: number): Uint8Array {
-  const perWord = 32 / bits;
-  const packed = words(weight.bytes);
-  const mask = 2 ** bits - 1;
-  return Uint8Array.from(
-    { length: packed.length * perWord },
-    (_, i) => ((packed[Math.floor(i / perWord)] ?? 0) >>> (bits * (i % perWord))) & mask,
-  );
+  const [perByte, mask] = [8 / bits, 2 ** bits - 1];
+  const codes = new Uint8Array(weight.bytes.length * perByte);
+  // The first code of a little-endian word is in the lowest bits of its first byte.
+  for (let i = 0; i < codes.length; i++) {
+    codes[i] = ((weight.bytes[Math.floor(i / perByte)] ?? 0) >> (bits * (i % perByte))) & mask;
+  }
+  return codes;
 }
 
 /** The weight of `[...lead, columns]` codes. */
 export function packedCodes(codes: Uint8Array, shape: readonly number[], bits: number): Stored {
-  const perWord = 32 / bits;
-  const packed = new Uint32Array(codes.length / perWord);
-  codes.forEach((code, i) => {
-    const word = Math.floor(i / perWord);
-    packed[word] = ((packed[word] ?? 0) | (code << (bits * (i % perWord)))) >>> 0;
-  });
-  const columns = (shape.at(-1) ?? 0) / perWord;
-  return {
-    dtype: 'U32',
-    shape: [...shape.slice(0, -1), columns],
-    bytes: new Uint8Array(packed.buffer),
-  };
+  const perByte = 8 / bits;
+  const bytes = new Uint8Array(codes.length / perByte);
+  for (let i = 0; i < codes.length; i++) {
+    const at = Math.floor(i / perByte);
+    bytes[at] = (bytes[at] ?? 0) | ((codes[i] ?? 0) << (bits * (i % perByte)));
+  }
+  const columns = ((shape.at(-1) ?? 0) * bits) / 32;
+  return { dtype: 'U32', shape: [...shape.slice(0, -1), columns], bytes };
 }
 
 /** A module's weight, scales and biases, and what its shapes say of them. */
@@ -186,9 +182,11 @@ export function quantisedModules(tensors: Checkpoint): string[] {
 /** scale · code + bias, in float32. */
 export function dequantised({ bits, groupSize, shape, weight, scales, biases }: Triple): Matrix {
   const [scale, bias] = [floats(scales).values, floats(biases).values];
-  const values = Float32Array.from(codesOf(weight, bits), (code, i) => {
+  const codes = codesOf(weight, bits);
+  const values = new Float32Array(codes.length);
+  for (let i = 0; i < codes.length; i++) {
     const group = Math.floor(i / groupSize);
-    return Math.fround((scale[group] ?? NaN) * code) + (bias[group] ?? NaN);
-  });
+    values[i] = Math.fround((scale[group] ?? NaN) * (codes[i] ?? NaN)) + (bias[group] ?? NaN);
+  }
   return { shape, values };
 }
