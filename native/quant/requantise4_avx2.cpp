@@ -68,21 +68,20 @@ inline void tail_counts(const std::uint8_t* codes, std::int32_t* tail) {
     }
 }
 
-/// The 2-bit code of each of the 16 levels: minus the sum of three masks.
-inline __m128i code_of_level(const int* threshold, int flip) {
+/// The 2-bit code of each of the 16 levels: three less the thresholds over it. Inverted, it is the number of those.
+inline __m128i code_of_level(const std::int32_t* choice) {
     const __m128i levels = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m128i invert = _mm_set1_epi8(static_cast<char>(flip));
-    __m128i sum = _mm_setzero_si128();
-    for (int j = 0; j < 3; ++j) {
-        const __m128i below = _mm_set1_epi8(static_cast<char>(threshold[j] - 1));
-        sum = _mm_add_epi8(sum, _mm_xor_si128(_mm_cmpgt_epi8(levels, below), invert));
-    }
-    return _mm_sub_epi8(_mm_setzero_si128(), sum);
+    // The lowest byte of each number, straight from memory.
+    const auto all = [choice](int j) { return _mm_set1_epi8(*reinterpret_cast<const char*>(choice + j * FM_LANES)); };
+    const __m128i three = _mm_set1_epi8(3);
+    __m128i code = three;
+    for (int j = 0; j < 3; ++j) code = _mm_add_epi8(code, _mm_cmpgt_epi8(all(j), levels));
+    return _mm_xor_si128(code, _mm_and_si128(all(3), three));
 }
 
 template <std::size_t kBytes>
-inline void encode(const std::uint8_t* codes, const int* threshold, int flip, std::uint8_t* to) {
-    const __m128i map = code_of_level(threshold, flip);
+inline void encode(const std::uint8_t* codes, const std::int32_t* choice, std::uint8_t* to) {
+    const __m128i map = code_of_level(choice);
     const __m256i even = _mm256_broadcastsi128_si256(map), odd = _mm256_slli_epi16(even, 2);
     const __m256i nibble = _mm256_set1_epi8(15);
     for (std::size_t i = 0; i < kBytes; i += 32) {
@@ -109,6 +108,14 @@ inline Ints gather(const std::int32_t* from, const Ints& index) {
     Ints value;
     std::memcpy(&value, &found, sizeof value);
     return value;
+}
+
+/// Whether a comparison is true in any lane.
+template <typename Ints>
+inline bool any(const Ints& mask) {
+    __m256i bits;
+    std::memcpy(&bits, &mask, sizeof bits);
+    return _mm256_movemask_epi8(bits) != 0;
 }
 
 #include "quant/requantise4_body.h"

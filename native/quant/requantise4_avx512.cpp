@@ -62,10 +62,11 @@ inline void tail_counts(const std::uint8_t* codes, std::int32_t* tail) {
     }
 }
 
-inline void encode64(__m512i codes, const int* threshold, std::uint64_t flip, std::uint64_t* to) {
+inline void encode64(__m512i codes, const std::int32_t* choice, std::uint64_t* to) {
+    const auto flip = static_cast<std::uint64_t>(std::int64_t{choice[3 * FM_LANES]});
     std::uint64_t over[3];
     for (int j = 0; j < 3; ++j) {
-        over[j] = flip ^ _mm512_cmpge_epu8_mask(codes, _mm512_set1_epi8(static_cast<char>(threshold[j])));
+        over[j] = flip ^ _mm512_cmpge_epu8_mask(codes, _mm512_set1_epi8(static_cast<char>(choice[j * FM_LANES])));
     }
     // Codes count upwards: 01 over the first midpoint, 10 over the second, 11 over the third.
     const std::uint64_t high = over[1];
@@ -75,13 +76,11 @@ inline void encode64(__m512i codes, const int* threshold, std::uint64_t flip, st
     to[1] = _pdep_u64(low >> 32, kEven) | _pdep_u64(high >> 32, ~kEven);
 }
 
-/// `flip` is 0, or -1 to invert.
 template <std::size_t kBytes>
-inline void encode(const std::uint8_t* codes, const int* threshold, int flip, std::uint8_t* to) {
-    const auto invert = static_cast<std::uint64_t>(std::int64_t{flip});
+inline void encode(const std::uint8_t* codes, const std::int32_t* choice, std::uint8_t* to) {
     std::uint64_t words[4];
-    encode64(unpack<kBytes>(codes), threshold, invert, words);
-    if (kBytes == 64) encode64(unpack64(codes + kBytes - 32), threshold, invert, words + 2);
+    encode64(unpack<kBytes>(codes), choice, words);
+    if (kBytes == 64) encode64(unpack64(codes + kBytes - 32), choice, words + 2);
     std::memcpy(to, words, kBytes / 2);
 }
 
@@ -93,6 +92,14 @@ inline Ints gather(const std::int32_t* from, const Ints& index) {
     Ints value;
     std::memcpy(&value, &found, sizeof value);
     return value;
+}
+
+/// Whether a comparison is true in any lane.
+template <typename Ints>
+inline bool any(const Ints& mask) {
+    __m512i bits;
+    std::memcpy(&bits, &mask, sizeof bits);
+    return _mm512_test_epi32_mask(bits, bits) != 0;
 }
 
 #include "quant/requantise4_body.h"

@@ -1,5 +1,5 @@
 // 4-bit groups to 2 bits, kLanes groups side by side. Included once by each instruction set's file, inside its
-// namespace, with FM_LANES, tail_counts, gather and encode defined there; so no include guard. Every operation on floats
+// namespace, with FM_LANES, tail_counts, gather, any and encode defined there; so no include guard. Every operation on floats
 // is elementwise and rounds on its own (no contraction), so all instruction sets write the same bytes.
 //
 // A group has at most 16 distinct values, so everything is decided on counts of the 16 levels k, value s*k + b.
@@ -7,7 +7,7 @@
 //   A(t) = number of codes >= t,  B(t) = their sum,  K = sum of all codes,  D(t) = n B(t) - K A(t),
 // the best affine fit of k to q leaves  sum (k - mean)^2 - (D1 + D2 + D3)^2 / (n (n (A1 + 3 A2 + 5 A3) - (A1 + A2 + A3)^2)).
 // The best fit of all assigns every level to its nearest point of a uniform grid, so its thresholds are t1 + d and
-// t2 + d - 1 … d + 1 apart, or lie past the last level: 211 triples, all tried. All sums are integers below 2^24.
+// t2 + d - 1 … d + 1 apart, or lie past the last level: 211 triples. All sums are integers below 2^24.
 
 // All of it is inlined, so that no calling convention is concerned.
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -26,14 +26,23 @@ struct Counts {
     alignas(64) std::int32_t tail[kLevels + 1][kLanes];
     /// [t]: sum of the codes >= t.
     alignas(64) std::int32_t sum[kLevels + 1][kLanes];
+    /// [t]: both, sum * kSum + tail, so that one look-up fetches both. Nine of them don't overflow.
+    alignas(64) std::int32_t both[kLevels + 1][kLanes];
     /// Sum of all squared codes.
     Ints squares;
+
+    static constexpr std::int32_t kSum = 1 << 16;
 
     Ints tails(int t) const { return load(tail[t]); }
     Ints sums(int t) const { return load(sum[t]); }
     void add_up();
 
   private:
+    void store(int t, const Ints& total) {
+        const Ints pair = total * kSum + tails(t);
+        std::memcpy(sum[t], &total, sizeof total);
+        std::memcpy(both[t], &pair, sizeof pair);
+    }
     static Ints load(const std::int32_t* row) {
         Ints value;
         std::memcpy(&value, row, sizeof value);
@@ -47,10 +56,9 @@ inline void Counts::add_up() {
     for (int t = kLevels; t > 0; --t) {
         codes += tails(t);
         weighted += codes; // sum over u >= t of (u - t + 1) tail(u)
-        const Ints total = codes + tails(t) * (t - 1);
-        std::memcpy(sum[t], &total, sizeof total);
+        store(t, codes + tails(t) * (t - 1));
     }
-    std::memcpy(sum[0], &codes, sizeof codes);
+    store(0, codes);
     squares = weighted + weighted - codes;
 }
 
@@ -88,15 +96,13 @@ inline Floats round_to_bf16(const Floats& value) {
 
 /// First level over a point of the line of levels, from 0 to 16; or the first at or over it.
 inline Ints first_over(const Floats& point, const Ints& or_at) {
-    const Floats most = splat(kLevels), least = splat(-1.0f);
+    const Floats most = splat(kLevels - 0.5f), least = splat(-0.5f);
     Floats x = point < most ? point : most;
     x = x > least ? x : least;
     const Ints whole = __builtin_convertvector(x, Ints); // towards zero
     const Floats back = to_floats(whole);
     const Ints over = whole + 1 + (x < back), at = whole - (x > back);
-    Ints first = or_at ? at : over;
-    first = first > 0 ? first : Ints{}; // a point below all levels: the first at or over it is -1
-    return first > kLevels ? Ints{} + kLevels : first;
+    return or_at ? at : over;
 }
 
 /// The grid of 2-bit values as stored: every level goes to its nearest point, in between to the lower one. The error
@@ -107,19 +113,20 @@ inline Fit evaluate(const Counts& counts, const Params& source, const Params& pa
     const Ints falling = source.scale < 0.0f;
     const Ints is_point = params.scale == 0.0f; // all codes are 0, also where the source has one value only
     const Floats divisor = is_point ? splat(1.0f) : source.scale;
-    const Ints n = counts.tails(0), k = counts.sums(0);
-    Ints q{}, q2{}, kq{};
+    const Ints n = counts.tails(0), k = counts.sums(0), all = k * Counts::kSum + n;
+    const Ints first_of_point = falling ? Ints{} : Ints{} + kLevels;
+    // Products of levels and codes, and codes; the latter with squares of codes, too.
+    Ints products{}, squares{};
     for (int j = 0; j < 3; ++j) {
         const Floats middle = params.bias + params.scale * splat(0.5f + static_cast<float>(j));
         const Ints first = first_over((middle - source.bias) / divisor, falling);
-        fit.threshold[j] = is_point ? (falling ? Ints{} : Ints{} + kLevels) : first;
-        const Ints own = fit.threshold[j] * kLanes + lane_numbers();
-        const Ints over = gather(&counts.tail[0][0], own), sum = gather(&counts.sum[0][0], own);
-        const Ints count = falling ? n - over : over;
-        q += count;
-        q2 += j == 0 ? count : j == 1 ? count + count + count : count + 4 * count;
-        kq += falling ? k - sum : sum;
+        fit.threshold[j] = is_point ? first_of_point : first;
+        const Ints over = gather(&counts.both[0][0], fit.threshold[j] * kLanes + lane_numbers());
+        const Ints own = falling ? all - over : over;
+        products += own;
+        squares += j == 0 ? own : j == 1 ? own + own + own : own + 4 * own;
     }
+    const Ints q = products & (Counts::kSum - 1), kq = products >> 16, q2 = squares & (Counts::kSum - 1);
     const Doubles s = to_doubles(source.scale), point = to_doubles(params.scale);
     const Doubles shift = to_doubles(source.bias) - to_doubles(params.bias);
     const Doubles sum = s * (s * to_doubles(counts.squares) + 2.0 * (shift * to_doubles(k) - point * to_doubles(kq))) +
@@ -144,18 +151,35 @@ inline Params minmax_params(const Counts& counts, const Params& source) {
     return {round_to_bf16((most - least) / splat(3.0f)), round_to_bf16(least)};
 }
 
-/// The best partition so far, per lane: what it explains of the deviation is square / spread.
-struct Best {
-    Floats rise, sum, spread, square;
+/// A partition, per lane: what it explains of the deviation is rise * rise / spread.
+struct Partition {
+    Floats rise, sum, spread;
+};
 
-    void offer(const Floats& other_rise, const Floats& other_sum, const Floats& other_spread) {
-        const Floats other_square = other_rise * other_rise;
-        const Ints better = other_square * spread > square * other_spread;
-        rise = better ? other_rise : rise;
-        sum = better ? other_sum : sum;
-        spread = better ? other_spread : spread;
+/// The best partition so far.
+struct Best : Partition {
+    Floats square;
+
+    /// Nothing with a spread explains less.
+    Best() : Partition{Floats{}, Floats{}, splat(1.0f)}, square{} {}
+    void offer(const Partition& other) {
+        const Floats other_square = other.rise * other.rise;
+        const Ints better = other_square * spread > square * other.spread;
+        rise = better ? other.rise : rise;
+        sum = better ? other.sum : sum;
+        spread = better ? other.spread : spread;
         square = better ? other_square : square;
     }
+};
+
+/// Whether anything offered could be better than the best so far: half the work of taking it. Over by more than rounding
+/// can do, so what it turns away Best would turn away, and lanes that share an offer don't change each other's result.
+struct Screen {
+    Floats ratio;
+    Ints passed;
+
+    explicit Screen(const Best& best) : ratio(best.spread / best.square * splat(1.0001f)), passed{} {}
+    void offer(const Partition& other) { passed |= other.rise * other.rise * ratio > other.spread; }
 };
 
 /// Per threshold t what it adds: to the sum of codes as any threshold (tail), to D (lift), and to n times the sum of
@@ -172,42 +196,60 @@ struct Pair {
         : lift(rows.lift[t1] + rows.lift[t2]), tail(rows.tail[t1] + rows.tail[t2]),
           weight(rows.first[t1] + rows.second[t2]) {}
 
-    void offer(Best& best, const Rows& rows, int t3) const {
+    Partition with(const Rows& rows, int t3) const {
         const Floats sum = tail + rows.tail[t3];
-        best.offer(lift + rows.lift[t3], sum, (weight + rows.third[t3]) - sum * sum);
+        return {lift + rows.lift[t3], sum, (weight + rows.third[t3]) - sum * sum};
     }
     /// The third threshold past the last level, where it adds nothing.
-    void offer(Best& best) const { best.offer(lift, tail, weight - tail * tail); }
+    Partition alone() const { return {lift, tail, weight - tail * tail}; }
 };
 
-/// Tries all 211 partitions. Three chains of comparisons, because each has to wait for the one before it.
-inline Best best_partition(const Rows& rows) {
-    const Best none{Floats{}, Floats{}, splat(1.0f), Floats{}};
-    Best narrow = none, even = none, wide = none;
-    for (int d = 1; d < kLevels / 2; ++d) {
-        int t1 = 1;
-        for (; t1 + 2 * d + 1 < kLevels; ++t1) {
-            const Pair pair(rows, t1, t1 + d);
-            if (d > 1) pair.offer(narrow, rows, t1 + 2 * d - 1);
-            pair.offer(even, rows, t1 + 2 * d);
-            pair.offer(wide, rows, t1 + 2 * d + 1);
-        }
-        const Pair last(rows, t1, t1 + d);
-        if (d > 1) last.offer(narrow, rows, t1 + 2 * d - 1);
-        last.offer(even, rows, t1 + 2 * d);
-        if (d > 1) Pair(rows, t1 + 1, t1 + 1 + d).offer(narrow, rows, t1 + 2 * d);
-    }
-    // The third threshold, or the second too, past the last level.
+/// Thresholds `step` apart from t1 on, the last one a level more or less.
+template <int step, typename To> inline void offer_steps(const Rows& rows, int t1, To& to) {
+    const int t3 = t1 + 2 * step;
+    if (t3 > kLevels) return;
+    const Pair pair(rows, t1, t1 + step);
+    if (step > 1) to.offer(pair.with(rows, t3 - 1));
+    if (t3 < kLevels) to.offer(pair.with(rows, t3));
+    if (t3 + 1 < kLevels) to.offer(pair.with(rows, t3 + 1));
+}
+
+template <int step, typename To> inline void offer_spaced(const Rows& rows, To& to) {
+    for (int t1 = 1; t1 + 2 * step <= kLevels; ++t1) offer_steps<step>(rows, t1, to);
+}
+
+/// The third threshold, or the second too, past the last level.
+template <typename To> inline void offer_open(const Rows& rows, To& to) {
     for (int t1 = 1; t1 < kLevels; ++t1) {
-        for (int t2 = (kLevels + t1) / 2; t2 <= kLevels; t2 += 3) {
-            Pair(rows, t1, t2).offer(narrow);
-            if (t2 + 1 <= kLevels) Pair(rows, t1, t2 + 1).offer(even);
-            if (t2 + 2 <= kLevels) Pair(rows, t1, t2 + 2).offer(wide);
-        }
+        for (int t2 = (kLevels + t1) / 2; t2 <= kLevels; ++t2) to.offer(Pair(rows, t1, t2).alone());
     }
-    even.offer(narrow.rise, narrow.sum, narrow.spread);
-    even.offer(wide.rise, wide.sum, wide.spread);
-    return even;
+}
+
+/// Takes the partitions that `offer` offers, but only if one of them may be better.
+template <typename Offer> inline void offer_rarely(Best& best, const Offer& offer) {
+    Screen screen(best);
+    offer(screen);
+    if (any(screen.passed)) offer(best);
+}
+
+/// The best of all 211 partitions. Nearly always its steps are three or four levels wide.
+inline Best best_partition(const Rows& rows) {
+    // Two, because each comparison has to wait for the one before it.
+    Best best, other;
+    for (int t1 = 1; t1 + 2 * 3 <= kLevels; ++t1) {
+        offer_steps<3>(rows, t1, best);
+        offer_steps<4>(rows, t1, other);
+    }
+    best.offer(other);
+    offer_rarely(best, [&](auto& to) { offer_spaced<2>(rows, to); });
+    offer_rarely(best, [&](auto& to) { offer_spaced<1>(rows, to); });
+    offer_rarely(best, [&](auto& to) {
+        offer_spaced<5>(rows, to);
+        offer_spaced<6>(rows, to);
+        offer_spaced<7>(rows, to);
+    });
+    offer_rarely(best, [&](auto& to) { offer_open(rows, to); });
+    return best;
 }
 
 inline Params search_params(const Counts& counts, const Params& source, float n) {
@@ -294,14 +336,14 @@ inline void requantise_lanes(const Codes& source, const TwoBitTarget& target, Me
 
     store_bf16(fit.params.scale, target.scales + 2 * first);
     store_bf16(fit.params.bias, target.biases + 2 * first);
-    alignas(64) std::int32_t threshold[3][kLanes], flip[kLanes];
+    // Three thresholds, then -1 where codes count what is below them.
+    alignas(64) std::int32_t choice[4][kLanes];
     const Ints falling = params.scale < 0.0f;
-    std::memcpy(threshold, fit.threshold, sizeof threshold);
-    std::memcpy(flip, &falling, sizeof falling);
+    std::memcpy(choice, fit.threshold, sizeof fit.threshold);
+    std::memcpy(choice[3], &falling, sizeof falling);
     for (int lane = 0; lane < kLanes; ++lane) {
-        const int thresholds[] = {threshold[0][lane], threshold[1][lane], threshold[2][lane]};
         const auto at = static_cast<std::size_t>(lane);
-        encode<kBytes>(codes + at * kBytes, thresholds, flip[lane], target.codes + (first + at) * kBytes / 2);
+        encode<kBytes>(codes + at * kBytes, &choice[0][lane], target.codes + (first + at) * kBytes / 2);
     }
 
     const Doubles s = to_doubles(params.scale), b = to_doubles(params.bias);

@@ -38,10 +38,10 @@ inline uint8x16_t map(uint8x16_t levels, const uint8x16_t* from, uint8x16_t flip
 }
 
 template <std::size_t kBytes>
-inline void encode(const std::uint8_t* codes, const int* threshold, int flip, std::uint8_t* to) {
-    const uint8x16_t invert = vdupq_n_u8(static_cast<std::uint8_t>(flip));
+inline void encode(const std::uint8_t* codes, const std::int32_t* choice, std::uint8_t* to) {
+    const uint8x16_t invert = vdupq_n_u8(static_cast<std::uint8_t>(choice[3 * FM_LANES]));
     uint8x16_t from[3];
-    for (int j = 0; j < 3; ++j) from[j] = vdupq_n_u8(static_cast<std::uint8_t>(threshold[j]));
+    for (int j = 0; j < 3; ++j) from[j] = vdupq_n_u8(static_cast<std::uint8_t>(choice[j * FM_LANES]));
     for (std::size_t i = 0; i < kBytes; i += 16) {
         const uint8x16_t packed = vld1q_u8(codes + i);
         const uint8x16_t even = map(vandq_u8(packed, vdupq_n_u8(15)), from, invert);
@@ -58,6 +58,14 @@ inline Ints gather(const std::int32_t* from, const Ints& index) {
     Ints value{};
     for (int lane = 0; lane < FM_LANES; ++lane) value[lane] = from[index[lane]];
     return value;
+}
+
+/// Whether a comparison is true in any lane.
+template <typename Ints>
+inline bool any(const Ints& mask) {
+    uint32x4_t bits;
+    std::memcpy(&bits, &mask, sizeof bits);
+    return vmaxvq_u32(bits) != 0;
 }
 
 #include "quant/requantise4_body.h"

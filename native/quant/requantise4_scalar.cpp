@@ -25,11 +25,11 @@ inline void tail_counts(const std::uint8_t* codes, std::int32_t* tail) {
 }
 
 template <std::size_t kBytes>
-inline void encode(const std::uint8_t* codes, const int* threshold, int flip, std::uint8_t* to) {
+inline void encode(const std::uint8_t* codes, const std::int32_t* choice, std::uint8_t* to) {
     std::uint8_t map[16];
     for (int k = 0; k < 16; ++k) {
         map[k] = 0;
-        for (int j = 0; j < 3; ++j) map[k] += (k >= threshold[j]) != (flip != 0);
+        for (int j = 0; j < 3; ++j) map[k] += (k >= choice[j * FM_LANES]) != (choice[3 * FM_LANES] != 0);
     }
     for (std::size_t i = 0; i < kBytes; i += 2) {
         to[i / 2] = static_cast<std::uint8_t>(map[codes[i] & 15] | map[codes[i] >> 4] << 2 |
@@ -42,6 +42,12 @@ inline Ints gather(const std::int32_t* from, const Ints& index) {
     Ints value{};
     for (int lane = 0; lane < FM_LANES; ++lane) value[lane] = from[index[lane]];
     return value;
+}
+
+/// Whether a comparison is true in any lane.
+template <typename Ints>
+inline bool any(const Ints& mask) {
+    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
 }
 
 #include "quant/requantise4_body.h"
