@@ -11,7 +11,7 @@ export { HubClient } from './hub/client.js';
 export { Controls } from './installer/controls.js';
 export type { InstallEvent, PlanSummary, Quant, Receipt } from './installer/events.js';
 export { openSetup, type Setup, type SetupRequest, type SetupWorld } from './installer/setup.js';
-export { verifyModel, type VerifiedFile } from './repack/verify.js';
+export { verifyFiles, type VerifiedFile } from './repack/verify.js';
 export { openEngine, type OpenEngineOptions } from './engine/open-engine.js';
 export type { ChatRequest, Engine, GenerateEvent, LoadedModel } from './engine/types.js';
 export { serve, type RunningServer, type ServeOptions } from './server/serve.js';

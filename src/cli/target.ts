@@ -48,7 +48,7 @@ export function requireTarget(args: TargetArgs): Target {
   return target;
 }
 
-function isBundled(repo: string): boolean {
+export function isBundled(repo: string): boolean {
   return repo.startsWith(BUNDLED_OWNER);
 }
 

@@ -38,8 +38,9 @@ export function finalFiles(paths: ModelPaths, { pack, sideFiles }: StoredFiles):
   ].sort();
 }
 
-/** What lies in download/ beside shards and side files, while a setup is under way. */
-export const SCRATCH_NAME = /^(spool|spool\.mark|CACHEDIR\.TAG|params-\d+-\d+-(scales|biases))$/;
+/** What lies in download/ beside shards and side files, while a setup or a repair is under way. */
+export const SCRATCH_NAME =
+  /^(spool|spool\.mark|CACHEDIR\.TAG|params-\d+-\d+-(scales|biases)|repair\.(source|target))$/;
 
 /** Length of blocks.json, exact because a hash always has 64 digits. */
 export function blocksBytes(pack: PackPlan): number {

@@ -5,12 +5,11 @@ import { mkdir, rmdir } from 'node:fs/promises';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
-import { startBundledHub, type BundledHub } from '../hub/bundled-hub.js';
-import { HubClient } from '../hub/client.js';
 import { diskFinding } from '../machine/facts.js';
 import { CONTROL_VERSION } from './control/protocol.js';
 import { JobServer } from './control/server.js';
 import type { Emit, InstallEvent, Receipt } from './events.js';
+import { openHubSource, type HubSource } from './hub-source.js';
 import { Limits, readLimits, writeLimits, type LimitChange } from './limits/limits.js';
 import { installationPaths } from './model-files.js';
 import type { ProvisioningPlan } from './plan.js';
@@ -39,25 +38,18 @@ export async function openSetup(
 ): Promise<Setup> {
   const { model, repo, revision, quant, size = null, bundled, bytesPerSecond } = request;
   const paths = installationPaths(world.home, model, quant);
-  let local: BundledHub | null = null;
-  let client: HubClient | null = null;
+  let source: HubSource | null = null;
   const close = async (): Promise<void> => {
-    client?.close();
-    await local?.close();
+    await source?.close();
   };
   try {
     await requireUsable(paths, world.volume);
     const limits = new Limits({ ...(await readLimits(paths.limits)), ...request.limits });
-    local = bundled === null ? null : await startBundledHub(bundled, repo);
-    client = new HubClient(
-      local === null
-        ? world.hub
-        : { ...world.hub, endpoint: local.endpoint, token: null, proxy: null },
-      { pace: limits.pace },
-    );
+    source = await openHubSource(world.hub, request, { pace: limits.pace });
+    const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
-      bundled: local !== null,
+      bundled: bundled !== null,
       ...(world.volume === undefined ? {} : { volume: world.volume }),
     };
     const plan = await planPatiently(asking, request.patient ?? false);

@@ -1,6 +1,6 @@
 // Blocks of finished files: what they hash to, and which bytes of which shards they were made of. Pure.
 
-import type { StackedTensor } from '../addon/types.js';
+import type { PackProjection, StackedTensor } from '../addon/types.js';
 import type { LayerPlan, PackPlan } from './types.js';
 
 /** Of a finished file; the last one is shorter. A multiple of sha256's own 64. */
@@ -39,56 +39,90 @@ export interface SourceRange {
   end: number;
 }
 
-/** What bytes [start, end) of the dense file were copied from; gaps between tensors come from nowhere. */
-export function denseSources(
+/** How some bytes of a finished file came to be. `target` and `offset` are places in that file. */
+export type BlockPiece =
+  | { kind: 'copy'; source: SourceRange; target: number }
+  /** One projection of one expert; `sources` and `targets` are its weight, scales and biases. */
+  | {
+      kind: 'requantise';
+      projection: PackProjection;
+      sources: SourceRange[];
+      targets: { offset: number; size: number }[];
+    };
+
+/** What bytes [start, end) of the dense file were copied from; gaps between tensors are zeros. */
+export function densePieces(
   plan: Pick<PackPlan, 'dense'>,
   start: number,
   end: number,
-): SourceRange[] {
-  return plan.dense.entries.flatMap(({ shard, sourceOffset, targetOffset, size }) => {
+): BlockPiece[] {
+  return plan.dense.entries.flatMap(({ shard, sourceOffset, targetOffset, size }): BlockPiece[] => {
     const [from, to] = [Math.max(start, targetOffset), Math.min(end, targetOffset + size)];
+    if (from >= to) return [];
     const source = sourceOffset + from - targetOffset;
-    return from < to ? [{ shard, start: source, end: source + to - from }] : [];
+    return [
+      { kind: 'copy', source: { shard, start: source, end: source + to - from }, target: from },
+    ];
   });
 }
 
 /**
- * What bytes [start, end) of a layer file were made of. A projection that was copied answers byte by byte;
- * one that was requantised with the codes, scales and biases of every expert that it touches.
+ * What bytes [start, end) of a layer file were made of; the rest is zeros. A projection that was copied
+ * answers byte by byte; one that was requantised with all of it, for every expert that it touches.
  */
-export function layerSources(
+export function layerPieces(
   plan: Pick<PackPlan, 'layouts'>,
   layer: LayerPlan,
   start: number,
   end: number,
-): SourceRange[] {
+): BlockPiece[] {
   const stride = plan.layouts[layer.layout]?.expert_stride ?? 0;
-  const ranges: SourceRange[] = [];
+  const pieces: BlockPiece[] = [];
   for (let expert = Math.floor(start / stride); expert * stride < end; expert += 1) {
-    const [from, to] = [start - expert * stride, end - expert * stride];
+    const base = expert * stride;
     for (const projection of layer.projections) {
       const { weight, scales, biases, targetOffsets, sourceBits, targetBits } = projection;
       const parts = [
-        { tensor: weight, offset: targetOffsets.weight },
-        { tensor: scales, offset: targetOffsets.scales },
-        { tensor: biases, offset: targetOffsets.biases },
-      ].flatMap(({ tensor, offset }) => (tensor === null ? [] : [{ tensor, offset }]));
-      const copied = sourceBits === targetBits;
-      const touched = parts.filter(({ tensor, offset }) => {
-        const size = targetSize(tensor, layer.experts, projection);
-        return offset < to && offset + size > from;
+        { tensor: weight, offset: base + targetOffsets.weight },
+        { tensor: scales, offset: base + targetOffsets.scales },
+        { tensor: biases, offset: base + targetOffsets.biases },
+      ].flatMap(({ tensor, offset }) => {
+        if (tensor === null) return [];
+        const bytes = tensor.size / layer.experts;
+        const at = tensor.offset + expert * bytes;
+        const source: SourceRange = { shard: tensor.source, start: at, end: at + bytes };
+        return [
+          { source, target: { offset, size: targetSize(tensor, layer.experts, projection) } },
+        ];
       });
+      const touched = parts.filter(
+        ({ target: { offset, size } }) => offset < end && offset + size > start,
+      );
       if (touched.length === 0) continue;
-      for (const { tensor, offset } of copied ? touched : parts) {
-        const size = tensor.size / layer.experts;
-        const first = copied ? Math.max(0, from - offset) : 0;
-        const last = copied ? Math.min(size, to - offset) : size;
-        const at = tensor.offset + expert * size;
-        ranges.push({ shard: tensor.source, start: at + first, end: at + last });
+      if (sourceBits !== targetBits) {
+        const [sources, targets] = [parts.map((p) => p.source), parts.map((p) => p.target)];
+        pieces.push({ kind: 'requantise', projection, sources, targets });
+        continue;
+      }
+      for (const { source, target } of touched) {
+        const [from, to] = [
+          Math.max(start, target.offset),
+          Math.min(end, target.offset + target.size),
+        ];
+        const first = source.start + from - target.offset;
+        pieces.push({
+          kind: 'copy',
+          source: { shard: source.shard, start: first, end: first + to - from },
+          target: from,
+        });
       }
     }
   }
-  return ranges;
+  return pieces;
+}
+
+export function sourcesOf(pieces: readonly BlockPiece[]): SourceRange[] {
+  return pieces.flatMap((piece) => (piece.kind === 'copy' ? [piece.source] : piece.sources));
 }
 
 /** Bytes that a part of one expert takes in the layer file. */

@@ -38,25 +38,35 @@ export interface PackedFile {
 export interface VerifiedFile extends PackedFile {
   /** null when the file is as it should be. */
   problem: string | null;
+  /** Blocks of 16 MiB that are not what they were; null where the whole file is in question. */
+  blocks: number[] | null;
+  /** Of a file that was hashed whole and is right: see NativeAddon.hashFile. */
+  chain?: string[];
 }
 
 export interface VerifyOptions {
   addon: NativeAddon;
+  /** By path, each leading to its file's sha256: they name the block that changed. */
+  chains?: ReadonlyMap<string, readonly string[]>;
   signal?: AbortSignal;
   /** Bytes hashed so far, of all files' declared sizes. */
   onProgress?: (file: string, done: number, total: number) => void;
 }
 
-/** Hashes every packed file of the model in `root`. Throws ERR_MODEL_MISSING or ERR_MODEL_DAMAGED for a manifest. */
-export async function verifyModel(root: string, options: VerifyOptions): Promise<VerifiedFile[]> {
-  const { addon, signal, onProgress } = options;
-  const files = await packedFiles(root);
+/** Hashes `files` of the model in `root`, in their order. */
+export async function verifyFiles(
+  root: string,
+  files: readonly PackedFile[],
+  options: VerifyOptions,
+): Promise<VerifiedFile[]> {
+  const { onProgress } = options;
   const total = files.reduce((sum, file) => sum + file.size, 0);
   const verified: VerifiedFile[] = [];
   let before = 0;
   for (const file of files) {
     const report = (done: number) => onProgress?.(file.path, before + done, total);
-    verified.push({ ...file, problem: await problemOf(root, file, addon, report, signal) });
+    const { path, size, sha256 } = file;
+    verified.push({ path, size, sha256, ...(await findingOf(root, file, options, report)) });
     before += file.size;
     onProgress?.(file.path, before, total);
   }
@@ -86,27 +96,44 @@ export function contentSha256(files: readonly PackedFile[]): string {
   return createHash('sha256').update(lines.join('')).digest('hex');
 }
 
-async function problemOf(
+type Finding = Pick<VerifiedFile, 'problem' | 'blocks' | 'chain'>;
+
+async function findingOf(
   root: string,
   file: PackedFile,
-  addon: NativeAddon,
+  { addon, chains, signal }: VerifyOptions,
   onProgress: (done: number) => void,
-  signal: AbortSignal | undefined,
-): Promise<string | null> {
+): Promise<Finding> {
   const path = join(root, file.path);
+  const whole = (problem: string): Finding => ({ problem, blocks: null });
   try {
     const found = await lstat(path);
-    if (!found.isFile()) return 'is not a regular file';
-    if (found.size !== file.size) return `is ${found.size} bytes, should be ${file.size}`;
-    const { sha256 } = await runJob(addon.hashFile(path, onProgress), signal);
-    return sha256 === file.sha256 ? null : 'its content changed (sha256 differs)';
+    if (!found.isFile()) return whole('is not a regular file');
+    if (found.size !== file.size) return whole(`is ${found.size} bytes, should be ${file.size}`);
+    const known = chains?.get(file.path);
+    if (known !== undefined) {
+      const { bad } = await runJob(addon.checkBlocks(path, known, onProgress), signal);
+      return bad.length === 0 ? RIGHT : { problem: changed(bad, known.length), blocks: bad };
+    }
+    const { sha256, chain } = await runJob(addon.hashFile(path, onProgress), signal);
+    if (sha256 === file.sha256) return { ...RIGHT, chain };
+    return whole('its content changed (sha256 differs)');
   } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return 'is missing';
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return whole('is missing');
     const error = asFlashmoeError(thrown);
     // A stop is no finding; a file that can't be read is.
     if (error.code !== 'ERR_IO') throw error;
-    return `can't be read (${error.message})`;
+    return whole(`can't be read (${error.message})`);
   }
+}
+
+const RIGHT: Finding = { problem: null, blocks: [] };
+
+/** Blocks are counted from 0, as their offset in 16 MiB is. */
+function changed(bad: readonly number[], count: number): string {
+  const named = bad.slice(0, 8).join(', ') + (bad.length > 8 ? ', …' : '');
+  const which = bad.length === 1 ? `block ${named}` : `${bad.length} blocks (${named})`;
+  return `its content changed in ${which} of ${count}, counted from 0, of 16 MiB each`;
 }
 
 async function readManifest<T>(path: string, schema: z.ZodType<T>): Promise<T> {

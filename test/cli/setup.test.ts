@@ -115,7 +115,7 @@ describe('setup off a terminal', () => {
     const { status, stdout, stderr } = await at(['verify', 'tiny']);
     expect(status).toBe(1);
     expect(stdout).toContain('layer_02.bin its content changed');
-    expect(stderr).toContain('hint: `flashmoe setup tiny`');
+    expect(stderr).toContain('hint: `flashmoe verify tiny --repair`');
     expect((await at(['setup', 'tiny', '--yes'])).status).toBe(0);
     expect(readFileSync(path).equals(whole)).toBe(true);
     expect((await at(['verify', 'tiny'])).status).toBe(0);

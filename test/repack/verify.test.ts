@@ -13,7 +13,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { packDirectory } from '../../src/repack/pack-directory.js';
-import { contentSha256, packedFiles, verifyModel } from '../../src/repack/verify.js';
+import {
+  contentSha256,
+  packedFiles,
+  verifyFiles,
+  type VerifyOptions,
+} from '../../src/repack/verify.js';
 import { fixture, testAddon } from './fixtures.js';
 
 let dir: string;
@@ -33,8 +38,10 @@ beforeEach(async () => {
 });
 
 const layer = 'packed_experts/layer_01.bin';
-const damage = async () =>
-  (await verifyModel(model, options)).filter((file) => file.problem !== null);
+const verify = async (more: Partial<VerifyOptions> = {}) =>
+  verifyFiles(model, await packedFiles(model), { ...options, ...more });
+const damage = async (more: Partial<VerifyOptions> = {}) =>
+  (await verify(more)).filter((file) => file.problem !== null);
 
 test('a model as it was packed has no findings, and equal content has an equal hash', async () => {
   expect(await damage()).toEqual([]);
@@ -50,10 +57,7 @@ test('a model as it was packed has no findings, and equal content has an equal h
 
 test('progress ends with every byte of every file', async () => {
   let last = { done: 0, total: 0 };
-  await verifyModel(model, {
-    ...options,
-    onProgress: (_, done, total) => (last = { done, total }),
-  });
+  await verify({ onProgress: (_, done, total) => (last = { done, total }) });
   const files = await packedFiles(model);
   expect(last.done).toBe(last.total);
   expect(last.total).toBe(files.reduce((sum, { size }) => sum + size, 0));
@@ -85,12 +89,12 @@ test('a manifest that names a file elsewhere is refused', async () => {
   const path = join(model, 'packed_experts', 'layout.json');
   const text = await readFile(path, 'utf8');
   await writeFile(path, text.replace('layer_01.bin', '../../layer_01.bin'));
-  await expect(verifyModel(model, options)).rejects.toMatchObject({ code: 'ERR_MODEL_DAMAGED' });
+  await expect(packedFiles(model)).rejects.toMatchObject({ code: 'ERR_MODEL_DAMAGED' });
 });
 
 test('an aborted verification is an interruption, not a finding', async () => {
   const signal = AbortSignal.abort();
-  await expect(verifyModel(model, { ...options, signal })).rejects.toMatchObject({
+  await expect(verify({ signal })).rejects.toMatchObject({
     code: 'ERR_INTERRUPTED',
   });
 });

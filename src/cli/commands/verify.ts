@@ -1,59 +1,134 @@
-// flashmoe verify [MODEL]: reads every file again and compares its hash with the manifests.
+// flashmoe verify [MODEL] [--repair]: reads every file again and compares hashes; makes bad blocks anew if asked.
 
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runJob } from '../../addon/load.js';
 import type { NativeAddon } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatBytesBoth } from '../../base/format.js';
 import { recordDamage } from '../../installer/damage.js';
-import type { OwnedFile } from '../../installer/manifest.js';
-import { verifyModel, type VerifiedFile } from '../../repack/verify.js';
+import { checkModel, type CheckedModel } from '../../installer/repair/check.js';
+import { manifestAgain } from '../../installer/repair/manifest-again.js';
+import type { RepairedFile } from '../../installer/repair/repair.js';
+import type { VerifiedFile } from '../../repack/verify.js';
 import { percent } from '../../ui/bar.js';
 import { clockWithSeconds } from '../../ui/clock.js';
 import type { CliContext } from '../context.js';
-import { chooseInstalled, readyInstallations, type Ready } from '../installed.js';
+import { listInstallations, type Installation } from '../installations.js';
+import { choose, isReady } from '../installed.js';
 import { nativeAddon } from '../native.js';
+import { repairModel, type Checked } from '../repair.js';
+import { readSettings } from '../settings.js';
+
+export interface VerifyArgs {
+  model: string | null;
+  repair: boolean;
+}
+
+interface Result {
+  id: string;
+  ok: boolean;
+  files: VerifiedFile[];
+  blocksAdded: boolean;
+  repaired?: RepairedFile[];
+}
 
 const PROGRESS_MS = 60_000;
 
-/** Exit status 1 when a file differs. All models when none is named. */
-export async function verify(context: CliContext, name: string | null): Promise<number> {
-  const models =
-    name === null ? await readyInstallations(context.home) : [await chooseInstalled(context, name)];
-  if (models.length === 0) {
-    throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is provisioned here yet', {
-      hint: 'flashmoe setup',
-    });
-  }
+/** Exit status 1 when a file differs and was not repaired. All models when none is named. */
+export async function verify(context: CliContext, args: VerifyArgs): Promise<number> {
+  const models = await modelsToCheck(context, args.model);
   const addon = nativeAddon(context);
-  const damaged: Ready[] = [];
-  const results: { id: string; ok: boolean; files: VerifiedFile[] }[] = [];
+  const results: Result[] = [];
   for (const model of models) {
-    const files = await verifyOne(context, addon, model);
-    const ok = files.every(({ problem }) => problem === null);
-    if (!ok) damaged.push(model);
-    // Their sizes may be right: without this note the next setup would take them for whole.
-    const bad = files.filter(({ problem }) => problem !== null).map(({ path }) => path);
-    if (!ok) await recordDamage(model.paths, bad);
-    results.push({ id: model.id, ok, files });
-    if (!context.json) tell(context, model, files);
+    const result = await verifyOne(context, addon, model, args.repair);
+    if (!context.json) tell(context, model, result);
+    results.push(result);
   }
-  if (context.json) context.emit('verified', { ok: damaged.length === 0, models: results });
-  const [first] = damaged;
-  if (first !== undefined && !context.json) {
-    context.note(`\nhint: \`flashmoe setup ${first.manifest.model}\` replaces what is damaged`);
+  const bad = results.find(({ ok }) => !ok);
+  if (context.json) context.emit('verified', { ok: bad === undefined, models: results });
+  else if (bad !== undefined) {
+    context.note(
+      args.repair
+        ? `\nhint: \`flashmoe setup ${modelOf(models, bad.id)}\` makes what is damaged anew`
+        : `\nhint: \`flashmoe verify ${bad.id} --repair\` fetches what is damaged and nothing else`,
+    );
   }
-  return first === undefined ? EXIT.done : EXIT.failed;
+  return bad === undefined ? EXIT.done : EXIT.failed;
 }
 
 async function verifyOne(
   context: CliContext,
   addon: NativeAddon,
-  { paths, manifest }: Ready,
-): Promise<VerifiedFile[]> {
+  model: Checked,
+  repair: boolean,
+): Promise<Result> {
+  const { id, paths, manifest, manifestLost } = model;
+  const first = await check(context, addon, model);
+  const bad = first.files.filter(({ problem }) => problem !== null);
+  // Their sizes may be right: without this note the next setup would take them for whole.
+  if (bad.length > 0)
+    await recordDamage(
+      paths,
+      bad.map(({ path }) => path),
+    );
+  if (manifestLost) first.files.push(await lostManifest(paths.manifest));
+  const isWhole = bad.length === 0 && !manifestLost;
+  if (isWhole || !repair) return { id, ok: isWhole, ...first };
+  if (!context.json) tell(context, model, { id, ok: false, ...first });
+  const repaired = await repairModel(context, addon, model, bad);
+  const second = await check(context, addon, { ...model, manifest });
+  return { id, ok: second.files.every(({ problem }) => problem === null), ...second, repaired };
+}
+
+/** Those with a manifest, and those whose manifest can be made again from their journal. */
+async function modelsToCheck(context: CliContext, name: string | null): Promise<Checked[]> {
+  const found: Checked[] = [];
+  const rest: FlashmoeError[] = [];
+  const all = await listInstallations(context.home);
+  const ready = all.filter(isReady);
+  const isMeant = ({ id }: Installation): boolean => name === null || id === name.toLowerCase();
+  for (const installation of all.filter(isMeant)) {
+    const { id, paths, manifest, problem } = installation;
+    if (manifest !== null) found.push({ id, paths, manifest, manifestLost: false });
+    else if (problem !== null && (await isThere(paths.manifest))) {
+      try {
+        found.push({ id, paths, manifest: await manifestAgain(paths), manifestLost: true });
+      } catch (error) {
+        if (!(error instanceof FlashmoeError)) throw error;
+        rest.push(error);
+      }
+    }
+  }
+  const [lost] = rest;
+  if (lost !== undefined && (found.length === 0 || name !== null)) throw lost;
+  if (lost !== undefined) context.note(lost.message);
+  if (found.length > 0) return found;
+  if (name !== null || ready.length > 0) {
+    const { id, paths, manifest } = choose(ready, name, await readSettings(context.home.settings));
+    return [{ id, paths, manifest, manifestLost: false }];
+  }
+  throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is provisioned here yet', {
+    hint: 'flashmoe setup',
+  });
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => null)) !== null;
+}
+
+async function lostManifest(path: string): Promise<VerifiedFile> {
+  const { size } = await lstat(path);
+  const problem = 'is no manifest any more';
+  return { path: 'manifest.json', size, sha256: '0'.repeat(64), problem, blocks: null };
+}
+
+function check(
+  context: CliContext,
+  addon: NativeAddon,
+  { paths, manifest }: Checked,
+): Promise<CheckedModel> {
   let toldAt = context.host.monotonic();
-  const packed = await verifyModel(paths.root, {
+  return checkModel(paths, manifest, {
     addon,
     signal: context.signal,
     onProgress: (file, done, total) => {
@@ -68,50 +143,24 @@ async function verifyOne(
       context.note(`${clock} ${percent(done / total)} of ${formatBytes(total)}, ${file}`);
     },
   });
-  const seen = new Map(packed.map((file) => [file.path, file]));
-  const others = manifest.files.filter(({ path }) => !seen.has(path));
-  const rest = await Promise.all(
-    others.map(async (file) => ({
-      ...file,
-      problem: await problemOf(context, addon, paths.root, file),
-    })),
-  );
-  // The two records of a packed file must tell the same, or one of them was changed.
-  const disagreeing = manifest.files.flatMap((file) => {
-    const other = seen.get(file.path);
-    const same = other === undefined || other.sha256 === file.sha256;
-    return same ? [] : [{ ...file, problem: 'manifest.json and its own manifest disagree' }];
-  });
-  return [...packed, ...rest, ...disagreeing];
 }
 
-/** Of a file that only manifest.json knows: tokenizer, template, configs. */
-async function problemOf(
-  context: CliContext,
-  addon: NativeAddon,
-  root: string,
-  { path, size, sha256 }: OwnedFile,
-): Promise<string | null> {
-  const absolute = join(root, path);
-  const found = await lstat(absolute).catch(() => null);
-  if (found === null) return 'is missing';
-  if (!found.isFile()) return 'is not a regular file';
-  if (found.size !== size) return `is ${found.size} bytes, should be ${size}`;
-  const { signal } = context;
-  const hashed = await runJob(
-    addon.hashFile(absolute, () => undefined),
-    signal,
-  );
-  return hashed.sha256 === sha256 ? null : 'its content changed (sha256 differs)';
-}
+const modelOf = (models: readonly Checked[], id: string): string =>
+  models.find((model) => model.id === id)?.manifest.model ?? id;
 
-function tell(context: CliContext, { id, paths }: Ready, files: VerifiedFile[]): void {
+function tell(context: CliContext, { paths }: Checked, result: Result): void {
   const { style } = context;
+  const { id, files, repaired, blocksAdded } = result;
   const bad = files.filter(({ problem }) => problem !== null);
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
   const all = `${files.length} files, ${formatBytesBoth(bytes)}`;
+  for (const { path, blocks, fetchedBytes } of repaired ?? []) {
+    const what = blocks === null ? 'made anew' : `block ${blocks.join(', ')} made anew`;
+    context.print(`  ${join(paths.root, path)} ${what}, ${formatBytes(fetchedBytes)} fetched`);
+  }
   if (bad.length === 0) {
     context.print(`${style.good(style.glyph.ok)} ${id}: ${all}, every hash is right`);
+    if (blocksAdded) context.print(`  ${paths.blocks} written: it names blocks from now on`);
     return;
   }
   context.print(`${style.bad(style.glyph.fail)} ${id}: ${bad.length} of ${all} are damaged`);

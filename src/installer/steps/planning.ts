@@ -147,7 +147,11 @@ async function commitNow(task: PlanningTask): Promise<string | null> {
   }
 }
 
-async function planAt(task: PlanningTask, listing: RepoListing): Promise<StoredPlan> {
+/** The plan for what a listing holds: config, index and headers are read, nothing is written. */
+export async function planAt(
+  task: Pick<PlanningTask, 'model' | 'quant' | 'size' | 'client' | 'emit' | 'signal'>,
+  listing: RepoListing,
+): Promise<StoredPlan> {
   const { client, emit, quant } = task;
   const to = hubTask(task);
   const config = await readJson(client, listing, 'config.json', MAX_CONFIG, to);
@@ -202,7 +206,7 @@ function fileOf(listing: RepoListing, path: string): { size: number; sha256: str
   return { size: file.size, sha256: file.sha256 };
 }
 
-function hubTask({ emit, signal }: PlanningTask): HubTask {
+function hubTask({ emit, signal }: Pick<PlanningTask, 'emit' | 'signal'>): HubTask {
   return { signal, emit: (event) => forwardHubEvent(event, emit) };
 }
 
