@@ -57,11 +57,21 @@ struct Lanes {
         const __m256i shifted = _mm256_srli_epi32(words, static_cast<int>(j * kBits));
         return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32((1 << kBits) - 1)));
     }
+    /// Code j where it stands in its word: code * 2^(j * kBits), exact in f32. The highest is shifted: it holds the sign.
+    template <uint32_t kBits> FM_LANE F placed_code(__m256i words, uint32_t j) {
+        if ((j + 1) * kBits == 32) return _mm256_cvtepi32_ps(_mm256_srli_epi32(words, static_cast<int>(32 - kBits)));
+        return _mm256_cvtepi32_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int>(((1u << kBits) - 1) << (j * kBits)))));
+    }
+    /// What undoes it.
+    template <uint32_t kBits> static constexpr float place_factor(uint32_t j) {
+        return (j + 1) * kBits == 32 ? 1.0f : 1.0f / static_cast<float>(1u << (j * kBits));
+    }
     /// `count` parameters or plain weights as f32, zeros behind them.
     FM_LANE F params(ElementType type, const std::byte* from, uint32_t count) {
         if (type == ElementType::f32) return _mm256_maskload_ps(reinterpret_cast<const float*>(from), mask(count));
         __m128i bits = _mm_setzero_si128();
         if (count >= kLanes) bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+        else if (count == kLanes / 2) bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
         else std::memcpy(&bits, from, count * 2);
         if (type == ElementType::f16) return _mm256_cvtph_ps(bits);
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));

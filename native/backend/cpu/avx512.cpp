@@ -52,6 +52,9 @@ struct Lanes {
                                    : _mm512_setr_ps(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
         return _mm512_permutexvar_ps(shifted, table);
     }
+    /// A code where it stands in its word would take as many instructions: it is widened in place of that.
+    template <uint32_t kBits> FM_LANE F placed_code(__m512i words, uint32_t j) { return code<kBits>(words, j); }
+    template <uint32_t> static constexpr float place_factor(uint32_t) { return 1.0f; }
     /// `count` parameters or plain weights as f32, zeros behind them.
     FM_LANE F params(ElementType type, const std::byte* from, uint32_t count) {
         if (type == ElementType::f32) return _mm512_maskz_loadu_ps(mask(count), from);

@@ -59,6 +59,14 @@ struct Lanes {
         const uint32x4_t shifted = vshlq_u32(words, vdupq_n_s32(-static_cast<int32_t>(j * kBits)));
         return vcvtq_f32_u32(vandq_u32(shifted, vdupq_n_u32((1u << kBits) - 1)));
     }
+    /// Code j where it stands in its word: code * 2^(j * kBits), exact in f32.
+    template <uint32_t kBits> FM_LANE F placed_code(uint32x4_t words, uint32_t j) {
+        return vcvtq_f32_u32(vandq_u32(words, vdupq_n_u32(((1u << kBits) - 1) << (j * kBits))));
+    }
+    /// What undoes it.
+    template <uint32_t kBits> static constexpr float place_factor(uint32_t j) {
+        return 1.0f / static_cast<float>(1u << (j * kBits));
+    }
     /// `count` parameters or plain weights as f32, zeros behind them.
     FM_LANE F params(ElementType type, const std::byte* from, uint32_t count) {
         if (type == ElementType::f32) return load_some(reinterpret_cast<const float*>(from), count);

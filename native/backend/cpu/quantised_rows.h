@@ -1,7 +1,8 @@
 // Linear maps of packed codes, in f32.
 //
-// Codes are widened where they lie: a register of words is shifted by whole codes, so lane l of step j holds code j of
-// word l. x is therefore rearranged once a linear: [chunk of kLanes words][code j][lane l], then the groups' sums.
+// Codes are widened where they lie: lane l of step j holds code j of word l. x is therefore rearranged once a linear:
+// [chunk of kLanes words][code j][lane l], then the groups' sums. Where masking is cheaper than shifting, a code is left
+// where it stands in its word and so 2^k times itself; its x is divided by that power beforehand, which is exact.
 // One token widens codes in registers, as weights come from memory. More tokens share a chunk widened into the nearest
 // cache; rows and tokens then go together by as many as there are registers for.
 namespace flashmoe::cpu {
@@ -10,6 +11,9 @@ namespace {
 /// Rows and tokens that share a widened chunk; kTileRows x kTileTokens sums stay in registers.
 constexpr uint32_t kTileRows = Lanes::kTileRows, kTileTokens = 4;
 constexpr uint32_t kRows = 12, kTokens = 32;
+/// Rows that one token meets at once, and how far ahead of them memory is asked.
+constexpr uint32_t kRowsTogether = 4;
+constexpr size_t kAheadBytes = 2048;
 static_assert(kRows % kTileRows == 0 && kTokens % kTileTokens == 0);
 
 template <uint32_t kBits> constexpr uint32_t kChunkCodes = kLanes * codes_per_word(kBits);
@@ -29,7 +33,10 @@ template <uint32_t kBits> void rearrange(const float* x, float* out, size_t cols
     for (size_t chunk = 0; chunk < padded; chunk += kChunkCodes<kBits>) {
         for (uint32_t lane = 0; lane < kLanes; ++lane) {
             const size_t from = chunk + size_t{lane} * kCodes;
-            for (uint32_t j = 0; j < kCodes; ++j) out[chunk + size_t{j} * kLanes + lane] = from < cols ? x[from + j] : 0.0f;
+            for (uint32_t j = 0; j < kCodes; ++j) {
+                const float value = from < cols ? x[from + j] : 0.0f;
+                out[chunk + size_t{j} * kLanes + lane] = value * Lanes::template place_factor<kBits>(j);
+            }
         }
     }
 }
@@ -64,6 +71,18 @@ struct Step {
     uint32_t first_code(const RowShape& shape) const { return first << shape.group_shift; }
 };
 
+/// A step's scales, given to the lanes of a chunk: one for all of them where a group is no smaller than a chunk.
+template <uint32_t kBits, bool kOneGroup> struct Scales {
+    F values;
+    FM_INLINE void set(F scales) { values = scales; }
+    FM_INLINE F at(uint32_t c, const RowShape& shape) const { return Lanes::template spread<kBits>(values, c, shape.group_shift); }
+};
+template <uint32_t kBits> struct Scales<kBits, true> {
+    alignas(64) float values[kLanes];
+    FM_INLINE void set(F scales) { Lanes::store(values, scales); }
+    FM_INLINE F at(uint32_t c, const RowShape& shape) const { return Lanes::set1(values[c >> shape.group_shift]); }
+};
+
 /// A step's scales and biases.
 struct Parameters {
     F scales, biases;
@@ -76,34 +95,59 @@ FM_INLINE void load_parameters(const Matrix& matrix, const RowShape& shape, uint
     made.biases = Lanes::params(matrix.type, matrix.biases.as<const std::byte>() + at, step.count);
 }
 
-/// One row, one token.
-template <uint32_t kBits>
-FM_INLINE float single_row(const Matrix& matrix, const RowShape& shape, uint32_t row, const float* x) {
+/// kSome rows from `row` on, one token. Each row's operations are the same and in the same order whatever kSome is; several
+/// sums at once hide each other's latency, and share what is loaded of x.
+template <uint32_t kBits, bool kOneGroup, uint32_t kSome>
+FM_INLINE void add_rows(const Matrix& matrix, const RowShape& shape, uint32_t row, const float* x, float* y) {
     constexpr uint32_t kCodes = codes_per_word(kBits);
     const std::byte* codes = weight_row(matrix, row);
-    F total = Lanes::zero();
+    const size_t row_bytes = matrix.row_bytes();
+    F total[kSome];
+    FM_UNROLL for (uint32_t i = 0; i < kSome; ++i) total[i] = Lanes::zero();
     for (uint32_t g0 = 0; g0 < shape.groups; g0 += kLanes) {
         const Step step(shape, g0);
-        Parameters parameters;
-        load_parameters(matrix, shape, row, step, parameters);
-        total = Lanes::fma(parameters.biases, Lanes::load(x + shape.padded + g0), total);
+        Scales<kBits, kOneGroup> scales[kSome];
+        FM_UNROLL for (uint32_t i = 0; i < kSome; ++i) {
+            Parameters parameters;
+            load_parameters(matrix, shape, row + i, step, parameters);
+            total[i] = Lanes::fma(parameters.biases, Lanes::load(x + shape.padded + g0), total[i]);
+            scales[i].set(parameters.scales);
+        }
         const uint32_t first = step.first_code(shape);
         for (uint32_t c = 0; c < step.codes; c += kChunkCodes<kBits>) {
             const float* part = x + first + c;
-            const auto words = Lanes::load_words(codes + size_t{first + c} * kBits / 8, (step.codes - c) / kCodes);
-            F sum = Lanes::mul(Lanes::template code<kBits>(words, 0), Lanes::load(part));
-            FM_UNROLL for (uint32_t j = 1; j < kCodes; ++j) {
-                sum = Lanes::fma(Lanes::template code<kBits>(words, j), Lanes::load(part + j * kLanes), sum);
+            decltype(Lanes::load_words(codes, 0)) words[kSome];
+            F sums[kSome];
+            FM_UNROLL for (uint32_t i = 0; i < kSome; ++i) {
+                words[i] = Lanes::load_words(codes + i * row_bytes + size_t{first + c} * kBits / 8, (step.codes - c) / kCodes);
             }
-            total = Lanes::fma(Lanes::template spread<kBits>(parameters.scales, c, shape.group_shift), sum, total);
+            // The next rows in the order of memory: hardware doesn't see that rows side by side are one stream.
+            const std::byte* ahead = codes + kSome * row_bytes + size_t{kSome} * (first + c) * kBits / 8 + kAheadBytes;
+            FM_UNROLL for (uint32_t line = 0; line < kSome * kLanes * 4; line += 64) __builtin_prefetch(ahead + line);
+            FM_UNROLL for (uint32_t j = 0; j < kCodes; ++j) {
+                const F value = Lanes::load(part + j * kLanes);
+                FM_UNROLL for (uint32_t i = 0; i < kSome; ++i) {
+                    const F code = Lanes::template placed_code<kBits>(words[i], j);
+                    sums[i] = j == 0 ? Lanes::mul(code, value) : Lanes::fma(code, value, sums[i]);
+                }
+            }
+            FM_UNROLL for (uint32_t i = 0; i < kSome; ++i) total[i] = Lanes::fma(scales[i].at(c, shape), sums[i], total[i]);
         }
     }
-    return Lanes::sum(total);
+    FM_UNROLL for (uint32_t i = 0; i < kSome; ++i) y[i] = Lanes::sum(total[i]);
+}
+
+template <uint32_t kBits, bool kOneGroup>
+FM_TARGET void single_rows_of(const Matrix& matrix, const RowShape& shape, uint32_t first, uint32_t last, const float* x, float* y) {
+    uint32_t r = first;
+    for (; r + kRowsTogether <= last; r += kRowsTogether) add_rows<kBits, kOneGroup, kRowsTogether>(matrix, shape, r, x, y + (r - first));
+    for (; r < last; ++r) add_rows<kBits, kOneGroup, 1>(matrix, shape, r, x, y + (r - first));
 }
 
 template <uint32_t kBits>
-FM_TARGET void single_rows(const Matrix& matrix, const RowShape& shape, uint32_t first, uint32_t last, const float* x, float* y) {
-    for (uint32_t r = first; r < last; ++r) y[r - first] = single_row<kBits>(matrix, shape, r, x);
+void single_rows(const Matrix& matrix, const RowShape& shape, uint32_t first, uint32_t last, const float* x, float* y) {
+    const auto run = matrix.group >= kChunkCodes<kBits> ? single_rows_of<kBits, true> : single_rows_of<kBits, false>;
+    run(matrix, shape, first, last, x, y);
 }
 
 /// One chunk of a few rows.
@@ -173,7 +217,7 @@ FM_TARGET void tile_rows(const Matrix& matrix, const RowShape& shape, uint32_t f
             for (uint32_t i = 0; i < rows; ++i) {
                 const auto words = Lanes::load_words(weight_row(matrix, first + i) + size_t{at} * kBits / 8, (step.codes - c) / kCodes);
                 FM_UNROLL for (uint32_t j = 0; j < kCodes; ++j) {
-                    Lanes::store(chunk.codes[i] + j * kLanes, Lanes::template code<kBits>(words, j));
+                    Lanes::store(chunk.codes[i] + j * kLanes, Lanes::template placed_code<kBits>(words, j));
                 }
                 chunk.scales[i] = Lanes::template spread<kBits>(parameters[i].scales, c, shape.group_shift);
             }
