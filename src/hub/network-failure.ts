@@ -22,7 +22,7 @@ export interface FailureContext {
   proxied: boolean;
 }
 
-/** The error to throw for anything that got or a body stream threw. Keeps no request options: they hold the token. */
+/** The error to throw for anything that a request or its body threw. Keeps no request options: they hold the token. */
 export function networkFailure(
   thrown: unknown,
   context: FailureContext,
