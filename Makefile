@@ -2,7 +2,7 @@
 # named by tools/need.sh with the command that installs it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build release lint clean need-node dependencies typescript addon
+.PHONY: help demo test bench bench-provision build release lint clean need-node dependencies typescript addon
 .DELETE_ON_ERROR:
 
 # npm writes its own record of what it installed: newer than the lock means nothing to do.
@@ -22,6 +22,7 @@ help:
 	@echo 'make demo    install, build, provision the bundled model, ask it one question over HTTP'
 	@echo 'make test    install, build, then typecheck, lint, unit, integration and native tests'
 	@echo 'make bench   one table of this engine beside llama.cpp, in memory and in a third of it (root, 14 GB of disk)'
+	@echo 'make bench-provision  a setup of 8 GB from a hub on loopback beside aria2c, its peak disk, memory, and 100 kills (20 GB of disk)'
 	@echo 'make build   install, then compile TypeScript to dist/ and the native addon to build/'
 	@echo 'make release  the npm tarball and a formula with its version and hash, in build/release'
 	@echo 'make lint    eslint and prettier'
@@ -36,6 +37,9 @@ test: build
 bench: build
 	@node bench/install.mjs
 	@node bench/run.mjs
+
+bench-provision: build
+	@node bench/provision/run.mjs
 
 build: dependencies typescript addon
 

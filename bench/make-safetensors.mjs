@@ -6,7 +6,7 @@ import { attentionLinears, expertLinears, layerNorms } from './shape.mjs';
 
 const STEP = 2 ** STEP_EXPONENT;
 
-function config(shape) {
+export function config(shape) {
   const quantization = { group_size: 64, bits: 4, mode: 'affine' };
   return {
     architectures: ['Qwen3MoeForCausalLM'],
