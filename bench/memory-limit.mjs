@@ -3,7 +3,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 
-/** @returns {{run(args: string[]): Promise<string>, close(): void}} throws with the reason when no limit can be set */
+/** @returns {{run(args: string[], seconds: number): Promise<object>, close(): void}} throws with the reason when no limit can be set */
 export function memoryLimit(bytes) {
   const v1 = existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes');
   const group = v1
@@ -12,8 +12,8 @@ export function memoryLimit(bytes) {
   mkdirSync(group);
   writeFileSync(`${group}/${v1 ? 'memory.limit_in_bytes' : 'memory.max'}`, String(bytes));
   return {
-    run: (args) =>
-      runJson(['sh', '-c', `echo $$ > ${group}/cgroup.procs && exec "$@"`, 'sh', ...args]),
+    run: (args, seconds) =>
+      runJson(['sh', '-c', `echo $$ > ${group}/cgroup.procs && exec "$@"`, 'sh', ...args], seconds),
     close: () => rmdirSync(group),
   };
 }
@@ -24,16 +24,24 @@ export function dropCaches() {
   writeFileSync('/proc/sys/vm/drop_caches', '3');
 }
 
-/** Runs a command, and returns the last line of its standard output parsed as JSON. */
-export function runJson(args) {
+/**
+ * Runs a command for at most `seconds`, and returns the last line of its standard output parsed as JSON; `cut` is added
+ * when the time was over, and `{cut}` is all there is when nothing had been printed by then.
+ */
+export function runJson(args, seconds) {
   return new Promise((resolve, reject) => {
     const child = spawn(args[0], args.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
     let text = '';
+    let cut = false;
+    const timer = setTimeout(() => (cut = child.kill('SIGKILL')), seconds * 1000);
     child.stdout.on('data', (piece) => (text += piece));
     child.on('error', reject);
     child.on('close', (code, signal) => {
-      const last = text.trim().split('\n').at(-1) ?? '';
-      if (code !== 0) reject(new Error(`${args.join(' ')}: ${signal ?? `exit status ${code}`}`));
+      clearTimeout(timer);
+      const last = text.trim().split('\n').at(-1) || '{}';
+      if (cut) resolve({ ...JSON.parse(last), cut: seconds });
+      else if (code !== 0)
+        reject(new Error(`${args.join(' ')}: ${signal ?? `exit status ${code}`}`));
       else resolve(JSON.parse(last));
     });
   });

@@ -1,13 +1,13 @@
 // Runs flashmoe's engine over a packed model and prints one line of JSON, as peer.mjs does for llama.cpp.
-// Usage: node ours.mjs PACKED_DIR '{"prompt":512,"decode":64,"threads":2}'
+// Usage: node ours.mjs PACKED_DIR '{"prompt":512,"decode":64,"threads":2,"decodeSeconds":60}'
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageAddon } from './addon.mjs';
-import { prompt as promptTokens } from './prompt.mjs';
+import { report, tokens } from './prompt.mjs';
 import { diskBytes, peakResident } from './process-facts.mjs';
 
 const [folder, json] = process.argv.slice(2);
-const { prompt, decode, threads } = JSON.parse(json);
+const { prompt, decode, threads, decodeSeconds } = JSON.parse(json);
 
 const addon = packageAddon();
 const engine = await addon.openEngine({
@@ -23,27 +23,34 @@ const engine = await addon.openEngine({
 const session = engine.createSession(prompt + decode + 16);
 const greedy = { temperature: 0, topP: 1, topK: 0, minP: 0, allowed: null, bias: null };
 
-const prefill = await session.prefill(Int32Array.from(promptTokens(prompt)), () => undefined).done;
+const ids = tokens(prompt + decode);
+const prefill = await session.prefill(Int32Array.from(ids.slice(0, prompt)), () => undefined).done;
 const prefillDisk = diskBytes();
+const facts = {
+  prefillRate: prompt / prefill.seconds,
+  prefillExpertBytes: prefill.expertBytesRead,
+  prefillDiskBytes: prefillDisk,
+};
+report(facts);
 const start = performance.now();
+const elapsed = () => (performance.now() - start) / 1000;
 let expertBytes = 0;
 let ioSeconds = 0;
-for (let produced = 0; produced < decode; produced++) {
-  const stats = await session.decode(session.sample(greedy)).done;
+let produced = 0;
+while (produced < decode && elapsed() < decodeSeconds) {
+  session.sample(greedy);
+  const stats = await session.decode(ids[prompt + produced++]).done;
   expertBytes += stats.expertBytesRead;
   ioSeconds += stats.ioSeconds;
 }
-const decodeSeconds = (performance.now() - start) / 1000;
-console.log(
-  JSON.stringify({
-    prefillRate: prompt / prefill.seconds,
-    decodeRate: decode / decodeSeconds,
-    prefillExpertBytes: prefill.expertBytesRead,
-    decodeExpertBytes: expertBytes / decode,
-    decodeWaitShare: ioSeconds / decodeSeconds,
-    prefillDiskBytes: prefillDisk,
-    decodeDiskBytes: diskBytes() - prefillDisk,
-    peakResident: peakResident(),
-    info: engine.info(),
-  }),
-);
+const seconds = elapsed();
+report({
+  ...facts,
+  decodeRate: produced / seconds,
+  decoded: produced,
+  decodeExpertBytes: expertBytes / produced,
+  decodeWaitShare: ioSeconds / seconds,
+  decodeDiskBytes: (diskBytes() - prefillDisk) / produced,
+  peakResident: peakResident(),
+  info: engine.info(),
+});

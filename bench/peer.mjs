@@ -1,11 +1,11 @@
 // Runs llama.cpp (node-llama-cpp's prebuilt CPU library) over a GGUF file and prints one line of JSON.
-// Usage: node peer.mjs MODEL.gguf '{"prompt":512,"decode":64,"threads":2}'
+// Usage: node peer.mjs MODEL.gguf '{"prompt":512,"decode":64,"threads":2,"decodeSeconds":60}'
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
-import { prompt as promptTokens } from './prompt.mjs';
+import { report, tokens } from './prompt.mjs';
 import { diskBytes, peakResident } from './process-facts.mjs';
 
 const [path, json] = process.argv.slice(2);
-const { prompt, decode, threads } = JSON.parse(json);
+const { prompt, decode, threads, decodeSeconds } = JSON.parse(json);
 
 const llama = await getLlama({
   gpu: false,
@@ -20,30 +20,25 @@ const context = await model.createContext({
   threads,
 });
 const sequence = context.getSequence();
-const tokens = promptTokens(prompt);
+const ids = tokens(prompt + decode);
 
 let start = performance.now();
-await sequence.evaluateWithoutGeneratingNewTokens(tokens.slice(0, -1));
-const prefillSeconds = (performance.now() - start) / 1000;
-const prefillDisk = diskBytes();
+const elapsed = () => (performance.now() - start) / 1000;
+await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, prompt));
+const facts = { prefillRate: prompt / elapsed(), prefillDiskBytes: diskBytes() };
+report(facts);
 
 start = performance.now();
 let produced = 0;
-for await (const token of sequence.evaluate([tokens.at(-1)], {
-  temperature: 0,
-  yieldEogToken: true,
-})) {
-  if (token !== undefined && ++produced >= decode) break;
+while (produced < decode && elapsed() < decodeSeconds) {
+  const next = { token: true, options: { temperature: 0 } };
+  await sequence.controlledEvaluate([[ids[prompt + produced++], { generateNext: next }]]);
 }
-const decodeSeconds = (performance.now() - start) / 1000;
-
-console.log(
-  JSON.stringify({
-    prefillRate: (prompt - 1) / prefillSeconds,
-    decodeRate: produced / decodeSeconds,
-    prefillDiskBytes: prefillDisk,
-    decodeDiskBytes: diskBytes() - prefillDisk,
-    peakResident: peakResident(),
-  }),
-);
+report({
+  ...facts,
+  decodeRate: produced / elapsed(),
+  decoded: produced,
+  decodeDiskBytes: (diskBytes() - facts.prefillDiskBytes) / produced,
+  peakResident: peakResident(),
+});
 process.exit(0);
