@@ -59,6 +59,20 @@ export function readQuantization(config: Config): QuantizationBlock | null {
   return { global, overrides };
 }
 
+/** Throws ERR_UNSUPPORTED_MODEL when config.json has a block and no tensor of the checkpoint is quantised. */
+export function refuseWithoutScales(
+  block: QuantizationBlock | null,
+  tensorNames: Iterable<string>,
+): void {
+  if (block === null) return;
+  for (const name of tensorNames) if (name.endsWith('.scales')) return;
+  throw new FlashmoeError(
+    'ERR_UNSUPPORTED_MODEL',
+    `config.json says ${describe(block.global)}, and no tensor has scales: all of them are unquantised`,
+    { subject: 'quantization', hint: 'choose a repository whose config.json and weights agree' },
+  );
+}
+
 /** Throws ERR_UNSUPPORTED_MODEL naming the module. */
 export function checkWidth(module: string, width: AffineWidth): void {
   const ok =

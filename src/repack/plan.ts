@@ -6,7 +6,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { layerFileName } from '../base/paths.js';
 import { Config } from '../models/config.js';
 import { manifestName } from '../models/names.js';
-import { readQuantization } from '../models/quantization.js';
+import { readQuantization, refuseWithoutScales } from '../models/quantization.js';
 import { refuseRawLayout } from '../models/raw-layout.js';
 import type { Projection } from '../models/names.js';
 import type { Quant } from '../models/quant.js';
@@ -40,6 +40,7 @@ export function buildPlan(input: PlanInput): PackPlan {
   const names = new Set([...inventory.tensors.keys()].map(manifestName));
   const spec = readModelSpec(config, names);
   refuseRawLayout(inventory.tensors.values());
+  refuseWithoutScales(block, names);
   const { dense, routed, skipped, warnings } = classify(inventory, spec, block);
 
   if (routed.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
