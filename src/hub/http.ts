@@ -1,16 +1,10 @@
-// One request, one answer: no redirects, no retries, no decompression, every wait bounded. Node's own client, since a
-// night is a hundred thousand of these. What an answer means is decided above; here a broken line becomes a Transient.
+// One request, one answer, over got: no redirects, no retries, no decompression, every wait bounded.
+// What an answer means is decided above; here a broken line becomes a Transient.
 
-import { once } from 'node:events';
-import {
-  Agent as HttpAgent,
-  request as httpRequest,
-  type ClientRequest,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-} from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { Agent as HttpAgent, type IncomingHttpHeaders } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
+import got, { type Request } from 'got';
 import { FlashmoeError } from '../base/errors.js';
 import { monotonic } from '../base/host.js';
 import { ConnectAgent } from './connect-agent.js';
@@ -62,32 +56,30 @@ export class HttpClient {
     this.#refuseWhenOffline(url);
     await this.#waitForTurn(url.origin, request);
     const proxied = goesThroughProxy(url, this.#settings.proxy);
-    const headers = { 'user-agent': userAgent, 'accept-encoding': 'identity', ...request.headers };
-    const sent =
-      url.protocol === 'https:'
-        ? httpsRequest(url, {
-            headers,
-            signal,
-            agent: (proxied ? this.#tunnel : null) ?? this.#https,
-          })
-        : httpRequest(url, { headers, signal, agent: this.#http });
-    const answer = await answerTo(sent, timeouts.responseMs).catch((error: unknown) => {
-      sent.destroy();
+    const stream = got.stream(url, {
+      headers: { 'user-agent': userAgent, 'accept-encoding': 'identity', ...request.headers },
+      agent: { http: this.#http, https: proxied && this.#tunnel ? this.#tunnel : this.#https },
+      followRedirect: false,
+      throwHttpErrors: false,
+      decompress: false,
+      retry: { limit: 0 },
+      signal,
+    });
+    const head = await headOf(stream, timeouts.responseMs).catch((error: unknown) => {
+      stream.destroy();
       throw networkFailure(error, { url, subject, proxied });
     });
-    // Without a body, as redirects are: over at once, so that the next request finds the connection free.
-    if (answer.complete && answer.readableLength === 0) await once(answer.resume(), 'close');
-    const { statusCode: status = 0, headers: received } = answer;
-    if (status === 429) this.#hold(url.origin, waitFromHeaders(received) ?? 0);
-    const body = watchedBody(answer, timeouts, (error) =>
+    if (head.status === 429) this.#hold(url.origin, waitFromHeaders(head.headers) ?? 0);
+    const body = watchedBody(stream, timeouts, (error) =>
       networkFailure(error, { url, subject, proxied }),
     );
     return {
-      ...{ url, status, headers: received },
+      url,
+      ...head,
       // Outside the watch: what we hold back ourselves is no stall of the line.
       body: this.#pace === null ? body : paced(body, this.#pace, signal),
       discard: () => {
-        answer.destroy();
+        stream.destroy();
       },
     };
   }
@@ -125,21 +117,22 @@ export class HttpClient {
   }
 }
 
-function answerTo(sent: ClientRequest, responseMs: number): Promise<IncomingMessage> {
+function headOf(
+  stream: Request,
+  responseMs: number,
+): Promise<{ status: number; headers: IncomingHttpHeaders }> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(new Error(`no answer in ${responseMs / 1000} s`));
     }, responseMs);
-    // Both stay after the promise is settled: a late error without a listener would end the process.
-    sent.on('error', (error) => {
+    // Stays after the promise is settled: a late error without a listener would end the process.
+    stream.on('error', (error) => {
       clearTimeout(timer);
       reject(error);
     });
-    sent.once('response', (answer: IncomingMessage) => {
+    stream.once('response', (response: { statusCode: number; headers: IncomingHttpHeaders }) => {
       clearTimeout(timer);
-      answer.on('error', reject);
-      resolve(answer);
+      resolve({ status: response.statusCode, headers: response.headers });
     });
-    sent.end();
   });
 }
