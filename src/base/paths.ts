@@ -47,8 +47,12 @@ export function homePaths(home: string): HomePaths {
   };
 }
 
+/** In the home; a model that was moved lies where `locatedPaths` says. */
 export function modelPaths(home: HomePaths, modelId: string): ModelPaths {
-  const root = join(home.models, modelId);
+  return modelPathsAt(join(home.models, modelId));
+}
+
+export function modelPathsAt(root: string): ModelPaths {
   return {
     root,
     manifest: join(root, 'manifest.json'),

@@ -7,10 +7,14 @@ import { FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import { copyTruncate, RotatingLog } from '../base/log-files.js';
 import { absentVolume } from '../base/mounts.js';
+import type { HomePaths } from '../base/paths.js';
+import { absentPlace } from '../installer/location.js';
+import { installationId } from '../installer/model-files.js';
 import { SERVER_LOG, serviceLogs } from '../service-command.js';
 import { serviceOf } from './commands/service.js';
 import type { CliContext } from './context.js';
 import { recordStart, recordStop, waitAfter } from './crash-record.js';
+import { readSettings } from './settings.js';
 
 /** The manager's files hold crashes only; longer than this, something crashes over and over. */
 const CRASH_LOG_BYTES = 5e6;
@@ -26,8 +30,8 @@ export interface ServiceRun {
   stopped(): Promise<void>;
 }
 
-/** ERR_LOCKED when another server of this home runs as the service. */
-export async function runAsService(context: CliContext): Promise<ServiceRun> {
+/** `model`: the one named, null for that of the settings. ERR_LOCKED when another server of this home runs as the service. */
+export async function runAsService(context: CliContext, model: string | null): Promise<ServiceRun> {
   const { home, host } = context;
   const folder = serviceLogs(home, host.homeDirectory, host.platform);
   const log = new RotatingLog(join(folder, SERVER_LOG));
@@ -57,10 +61,11 @@ export async function runAsService(context: CliContext): Promise<ServiceRun> {
         const why = `ended ${crashes} times within an hour without being asked to; loads again at ${at} UTC`;
         await wait(why, () => Promise.resolve(host.now() >= until), signal);
       }
-      const absent = await absentVolume(home.models);
+      const missing = (): Promise<string | null> => missingPlace(home, model);
+      const absent = await missing();
       if (absent !== null) {
         const why = `waiting for ${absent}, where the models are: it is not mounted`;
-        await wait(why, async () => (await absentVolume(home.models)) === null, signal);
+        await wait(why, async () => (await missing()) === null, signal);
         write(`${absent} is there`);
       }
     },
@@ -70,4 +75,18 @@ export async function runAsService(context: CliContext): Promise<ServiceRun> {
       log.close();
     },
   };
+}
+
+/** The volume of the home, or the one that the model to be served was moved to. */
+async function missingPlace(home: HomePaths, named: string | null): Promise<string | null> {
+  const absent = await absentVolume(home.models);
+  if (absent !== null) return absent;
+  const { model, quant } = await readSettings(home.settings);
+  const wanted = named ?? model;
+  if (wanted === undefined) return null;
+  for (const id of new Set([wanted, installationId(wanted, quant ?? '4bit')])) {
+    const place = await absentPlace(home, id);
+    if (place !== null) return place;
+  }
+  return null;
 }

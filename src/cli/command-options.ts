@@ -16,8 +16,8 @@ export function revisionOption(): Option {
   return new Option('--revision <name>', 'branch, tag or commit (default: main)');
 }
 
-export function quantOption(): Option {
-  return new Option('--quant <bits>', 'of the experts (default: 4bit)').choices(QUANTS);
+export function quantOption(what = 'of the experts (default: 4bit)'): Option {
+  return new Option('--quant <bits>', what).choices(QUANTS);
 }
 
 export function sizeOption(): Option {

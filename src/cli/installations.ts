@@ -7,6 +7,7 @@ import { modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
 import { volumeOf } from '../base/volume.js';
 import type { PlanSummary } from '../installer/events.js';
 import { readJournal } from '../installer/journal.js';
+import { absentPlace, locatedPaths } from '../installer/location.js';
 import { readManifest, type ModelManifest } from '../installer/manifest.js';
 import { makePlan } from '../installer/plan.js';
 import { currentState } from '../installer/steps/planning.js';
@@ -38,19 +39,18 @@ export async function listInstallations(home: HomePaths): Promise<Installation[]
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
     .map(({ name }) => name)
     .sort();
-  return Promise.all(ids.map((id) => readInstallation(id, modelPaths(home, id))));
+  return Promise.all(ids.map((id) => readInstallation(home, id)));
 }
 
-async function readInstallation(id: string, paths: ModelPaths): Promise<Installation> {
-  const found: Installation = {
-    id,
-    paths,
-    owner: null,
-    manifest: null,
-    plan: null,
-    problem: null,
-  };
+async function readInstallation(home: HomePaths, id: string): Promise<Installation> {
+  const none = { owner: null, manifest: null, plan: null, problem: null };
+  const found: Installation = { ...none, id, paths: modelPaths(home, id) };
   try {
+    const paths = await locatedPaths(home, id);
+    found.paths = paths;
+    const absent = await absentPlace(home, id);
+    if (absent !== null)
+      return { ...found, problem: `${absent}, where it was moved to, is not there` };
     const owner = await probeLock(paths.lock);
     const manifest = await readManifest(paths.manifest);
     const plan = manifest === null ? await unfinishedPlan(paths) : null;

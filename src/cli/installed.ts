@@ -19,7 +19,16 @@ export const IO_THREADS = 8;
 /** Throws ERR_MODEL_MISSING, or ERR_USAGE when it isn't clear which one. */
 export async function chooseInstalled(context: CliContext, name: string | null): Promise<Ready> {
   const settings = await readSettings(context.home.settings);
-  return choose(await readyInstallations(context.home), name, settings);
+  const all = await listInstallations(context.home);
+  const wanted = name?.toLowerCase() ?? settings.model ?? null;
+  const unusable = all.find(({ id, problem }) => problem !== null && id === wanted);
+  if (unusable !== undefined) {
+    throw new FlashmoeError('ERR_MODEL_MISSING', `${unusable.id}: ${unusable.problem ?? ''}`, {
+      hint: 'flashmoe status',
+      subject: unusable.id,
+    });
+  }
+  return choose(all.filter(isReady), name, settings);
 }
 
 export async function readyInstallations(home: HomePaths): Promise<Ready[]> {

@@ -4,7 +4,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { connectToJob } from '../installer/control/client.js';
 import { Controls } from '../installer/controls.js';
 import type { Emit, InstallEvent, PlanSummary, Receipt } from '../installer/events.js';
-import { installationPaths } from '../installer/model-files.js';
+import { locatedInstallation } from '../installer/location.js';
 import { openSetup, type Setup } from '../installer/setup.js';
 import { checkMachine } from '../installer/steps/machine.js';
 import type { Finding } from '../ui/reduce.js';
@@ -137,7 +137,11 @@ export function createRunner(
       let other: RunningSetup | null = null;
       const done = run(choice, controls, task).catch(async (error: unknown) => {
         if (!(error instanceof FlashmoeError) || error.code !== 'ERR_LOCKED') throw error;
-        const { lock } = installationPaths(context.home, targetFor(choice).model, choice.quant);
+        const { lock } = await locatedInstallation(
+          context.home,
+          targetFor(choice).model,
+          choice.quant,
+        );
         const connection = await connectToJob(lock);
         if (connection === null) throw error;
         other = attachedRun(connection, follow(connection, task));

@@ -57,3 +57,6 @@ export function blocksBytes(pack: PackPlan): number {
 export function layoutPath(paths: ModelPaths, { quant }: Pick<PackPlan, 'quant'>): string {
   return join(basename(paths.experts(quant)), 'layout.json');
 }
+
+/** Beside a model that is being moved here: written first and removed last. */
+export const MOVING_FILE = 'moving.json';

@@ -2,13 +2,13 @@
 // never by pattern: a file is ours when the manifest or the plan names it, or when it is a record of a setup.
 
 import { lstat, readdir, rm, rmdir } from 'node:fs/promises';
-import { basename, join, relative, sep } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { PARTIAL_SUFFIX } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
 import type { ModelManifest } from './manifest.js';
-import { finalFiles, SCRATCH_NAME } from './model-files.js';
+import { finalFiles, MOVING_FILE, SCRATCH_NAME } from './model-files.js';
 import type { StoredPlan } from './stored-plan.js';
 
 export interface Removal {
@@ -20,7 +20,7 @@ export interface Removal {
   bytes: number;
 }
 
-/** Reads names and sizes only. An absent folder is an empty removal; ERR_HOME when it is a link. */
+/** Reads names and sizes only. An absent folder is an empty removal; ERR_HOME when it is a link or a mount point. */
 export async function planRemoval(
   paths: ModelPaths,
   manifest: ModelManifest | null,
@@ -35,9 +35,19 @@ export async function planRemoval(
       subject: paths.root,
     });
   }
+  if (root.dev !== (await lstat(dirname(paths.root))).dev) {
+    throw new FlashmoeError(
+      'ERR_HOME',
+      `${paths.root} is where a volume is mounted; it was left alone`,
+      {
+        hint: 'unmount it, or remove what is on it yourself',
+        subject: paths.root,
+      },
+    );
+  }
   const isOurs = ownership(paths, manifest, plan);
   const lock = `${basename(paths.lock)}/`;
-  for (const { path, bytes } of await filesBelow(paths.root, '')) {
+  for (const { path, bytes } of await filesBelow(paths.root, '', root.dev)) {
     // Its owner takes it away.
     if (path.startsWith(lock)) continue;
     if (bytes === null || !isOurs(path)) {
@@ -59,18 +69,23 @@ export async function remove(
   paths: Pick<ModelPaths, 'lock'>,
   signal: AbortSignal,
 ): Promise<number> {
-  let freed = 0;
   const lock = await acquireLock(paths.lock);
   try {
-    for (const { path, bytes } of removal.files) {
-      signal.throwIfAborted();
-      await rm(join(removal.root, path), { force: true });
-      freed += bytes;
-    }
+    return await removeFiles(removal, signal);
   } finally {
     await lock.release();
+    await removeEmptyFolders(removal.root);
   }
-  await removeEmptyFolders(removal.root);
+}
+
+/** The files alone; the caller holds the folder's lock. Returns the bytes freed. */
+export async function removeFiles(removal: Removal, signal: AbortSignal): Promise<number> {
+  let freed = 0;
+  for (const { path, bytes } of removal.files) {
+    signal.throwIfAborted();
+    await rm(join(removal.root, path), { force: true });
+    freed += bytes;
+  }
   return freed;
 }
 
@@ -83,6 +98,7 @@ function ownership(
   const download = below(paths.download);
   const owned = new Set([
     ...[paths.manifest, paths.journal, paths.plan, paths.limits, paths.record].map(below),
+    MOVING_FILE,
     ...(manifest?.files ?? []).map(({ path }) => path),
     ...(plan === null ? [] : finalFiles(paths, plan)),
     ...[...(plan?.pack.shards ?? []), ...(plan?.sideFiles ?? [])].map(
@@ -102,27 +118,42 @@ function withoutPartial(path: string): string {
   return bare.replace(/(^|\/)\.([^/]+)\.[0-9a-f]{12}$/, '$1$2');
 }
 
-/** `bytes` is null for what is no regular file. */
+/** `bytes` is null for what is no regular file, and for a folder where another volume is mounted. */
 async function filesBelow(
   root: string,
   folder: string,
+  device: number,
 ): Promise<{ path: string; bytes: number | null }[]> {
   const found: { path: string; bytes: number | null }[] = [];
   for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
     const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
-    if (entry.isDirectory()) found.push(...(await filesBelow(root, path)));
-    else found.push({ path, bytes: entry.isFile() ? (await lstat(join(root, path))).size : null });
+    const { dev, size } = await lstat(join(root, path));
+    if (dev !== device) found.push({ path, bytes: null });
+    else if (entry.isDirectory()) found.push(...(await filesBelow(root, path, device)));
+    else found.push({ path, bytes: entry.isFile() ? size : null });
   }
   return found;
 }
 
-async function removeEmptyFolders(folder: string): Promise<void> {
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
+/** Every folder at or below `folder` that is empty by now; an absent one is none. */
+export async function removeEmptyFolders(folder: string): Promise<void> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
+    },
+  );
+  for (const entry of entries) {
     if (entry.isDirectory()) await removeEmptyFolders(join(folder, entry.name));
   }
   await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
     // Something of the user's is in it, or it is where a volume is mounted.
-    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST' && error.code !== 'EBUSY')
+    if (
+      error.code !== 'ENOTEMPTY' &&
+      error.code !== 'EEXIST' &&
+      error.code !== 'EBUSY' &&
+      error.code !== 'ENOENT'
+    )
       throw error;
   });
 }

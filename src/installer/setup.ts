@@ -11,7 +11,7 @@ import { JobServer } from './control/server.js';
 import type { Emit, InstallEvent, Receipt } from './events.js';
 import { openHubSource, type HubSource } from './hub-source.js';
 import { Limits, readLimits, writeLimits, type LimitChange } from './limits/limits.js';
-import { installationPaths } from './model-files.js';
+import { locatedInstallation } from './location.js';
 import type { ProvisioningPlan } from './plan.js';
 import { provision } from './provision.js';
 import type { PlannedSetup, RunTask, SetupRequest, SetupWorld } from './setup-world.js';
@@ -37,7 +37,7 @@ export async function openSetup(
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
   const { model, repo, revision, quant, size = null, bundled, bytesPerSecond } = request;
-  const paths = installationPaths(world.home, model, quant);
+  const paths = await locatedInstallation(world.home, model, quant);
   let source: HubSource | null = null;
   const close = async (): Promise<void> => {
     await source?.close();

@@ -2,7 +2,15 @@
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -10,6 +18,7 @@ import { BUILD_MS, buildCli, flashmoe, mainScript, projectRoot } from '../helper
 import { FaultHub } from '../helpers/hub/fault-hub.js';
 import { drip } from '../helpers/hub/faults.js';
 import { hashesBelow } from '../installer/provisioned.js';
+import { mountSmallVolume } from '../installer/small-volume.js';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -105,5 +114,86 @@ describe('verify --repair', () => {
     expect(found.stdout).toContain('manifest.json is no manifest any more');
     expect((await at(['verify', '--repair'])).status).toBe(0);
     expect((await at(['verify'])).status).toBe(0);
+  });
+});
+
+describe('mv and rm', () => {
+  const big = join(folder, 'big');
+  const moved = join(big, 'acme--tiny');
+
+  test('a move that is killed leaves the model whole, and the same command goes on', async () => {
+    const volume = mountSmallVolume(big, 64 << 20);
+    try {
+      const child = spawn(process.execPath, [mainScript, 'mv', 'acme--tiny', big], {
+        env: { PATH: process.env['PATH'], ...environment() },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      const ended = once(child, 'exit');
+      child.stderr.once('data', () => child.kill('SIGKILL'));
+      await ended;
+      expect((await at(['verify'])).status).toBe(0);
+      const { status, stdout, stderr } = await at(['mv', 'acme--tiny', big]);
+      expect({ status, stderr }).toMatchObject({ status: 0 });
+      const how = volume === null ? 'same volume' : 'copied, read back, every hash right';
+      expect(stdout).toContain(`acme--tiny is at ${moved}`);
+      expect(stdout).toContain(how);
+      expect(await hashesBelow(moved)).toEqual(hashes);
+      expect(readdirSync(root)).toEqual(['location.json']);
+
+      expect((await at(['verify'])).stdout).toContain('every hash is right');
+      const status2 = await at(['status', '--json']);
+      expect(JSON.parse(status2.stdout)).toMatchObject({ models: [{ state: 'ready' }] });
+      const asked = await at(['run', '--max-tokens', '2', 'hello']);
+      expect(asked).toMatchObject({ status: 0 });
+    } finally {
+      volume?.unmount();
+    }
+    if (volume === null) renameSync(big, `${big}-away`);
+  });
+
+  test('a service waits for the place that a model was moved to, and names it', async () => {
+    const child = spawn(process.execPath, [mainScript, 'serve', '--port', '0', '--as-service'], {
+      env: { PATH: process.env['PATH'], ...environment() },
+      stdio: 'ignore',
+    });
+    const ended = once(child, 'exit');
+    const log = join(home, 'logs/server.log');
+    await vi.waitFor(
+      () => expect(readFileSync(log, 'utf8')).toContain(`waiting for ${moved}, where`),
+      60_000,
+    );
+    child.kill('SIGTERM');
+    expect(await ended).toEqual([0, null]);
+    const run = await at(['run', 'hello']);
+    expect(run.stderr).toContain(`${moved}, where it was moved to, is not there`);
+    const gone = await at(['rm', 'acme--tiny', '--yes']);
+    expect(gone.status).toBe(1);
+    expect(gone.stderr).toContain('nothing was deleted');
+  });
+
+  test('rm shows what would go, wants --yes, and then removes model, prompts and pointer', async () => {
+    rmSync(root, { recursive: true });
+    const set = await at(['setup', '--repo', 'acme/tiny', '--no-service', '--yes']);
+    expect(set.status).toBe(0);
+    const place = join(folder, 'place');
+    mkdirSync(place);
+    expect((await at(['mv', 'acme--tiny', place])).status).toBe(0);
+    mkdirSync(join(home, 'prompts/acme--tiny'), { recursive: true });
+    writeFileSync(join(home, 'prompts/acme--tiny/state'), 'x');
+    writeFileSync(join(place, 'acme--tiny/notes.txt'), 'mine');
+
+    const dry = await at(['rm', 'acme--tiny', '--dry-run']);
+    expect(dry.stdout).toContain('notes.txt, not ours');
+    expect(dry.stdout).toContain('prompts/acme--tiny');
+    const narrower = await at(['rm', 'acme--tiny', '--quant', '2bit', '--yes']);
+    expect(narrower).toMatchObject({ status: 1 });
+    expect(narrower.stderr).toContain('acme--tiny at 2bit is not here; nothing was deleted');
+    const asked = await at(['rm', 'acme--tiny']);
+    expect(asked.status).toBe(64);
+    expect(asked.stderr).toContain('hint: `flashmoe rm acme--tiny --yes` deletes what is listed');
+    expect((await at(['rm', 'acme--tiny', '--yes'])).status).toBe(0);
+    expect(readdirSync(join(place, 'acme--tiny'))).toEqual(['notes.txt']);
+    expect(readdirSync(join(home, 'models'))).toEqual([]);
+    expect(readdirSync(join(home, 'prompts'))).toEqual([]);
   });
 });

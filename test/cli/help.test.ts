@@ -40,6 +40,8 @@ describe('help', () => {
       'connect',
       'run',
       'verify',
+      'mv',
+      'rm',
       'eval',
       'logits',
       'bench',

@@ -27,7 +27,7 @@ export interface ServeArgs {
 }
 
 export async function serve(context: CliContext, args: ServeArgs): Promise<number> {
-  const service = args.asService ? await runAsService(context) : null;
+  const service = args.asService ? await runAsService(context, args.model) : null;
   try {
     return await serveUntilTold(context, args, service);
   } catch (error) {

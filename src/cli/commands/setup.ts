@@ -2,7 +2,7 @@
 
 import { FlashmoeError } from '../../base/errors.js';
 import { connectToJob } from '../../installer/control/client.js';
-import { installationPaths } from '../../installer/model-files.js';
+import { locatedInstallation } from '../../installer/location.js';
 import type { EmitAt, SetupChoice } from '../../ui/setup-runner.js';
 import { createWizard } from '../../ui/wizard.js';
 import { requireAgreement } from '../agreement.js';
@@ -67,7 +67,7 @@ async function join(
   { model }: Target,
   words: SetupWords,
 ): Promise<number | null> {
-  const { lock } = installationPaths(context.home, model, words.quant ?? '4bit');
+  const { lock } = await locatedInstallation(context.home, model, words.quant ?? '4bit');
   const connection = await connectToJob(lock);
   if (connection === null) return null;
   const change = words.limits;

@@ -1,43 +1,62 @@
-// flashmoe uninstall [MODEL]: shows what would go, with sizes; deletes only with --yes, only what is ours.
+// flashmoe uninstall [MODEL], flashmoe rm MODEL: shows what would go, with sizes; deletes only with --yes, only what is ours.
 
 import { lstat, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatBytesBoth } from '../../base/format.js';
+import { modelPaths } from '../../base/paths.js';
 import { bytesBelow } from '../../installer/disk-budget.js';
+import {
+  absentPlace,
+  LOCATION_FILE,
+  readLocation,
+  removeLocation,
+} from '../../installer/location.js';
 import { planRemoval, remove, type Removal } from '../../installer/removal.js';
 import { readStoredPlan } from '../../installer/stored-plan.js';
+import type { Quant } from '../../models/quant.js';
 import { SERVER_LABEL } from '../../service-command.js';
 import { detectServiceManager } from '../../service-manager.js';
 import type { ServiceManager } from '../../service.js';
 import { tableLines } from '../../ui/table.js';
 import { commandLine } from '../command-line.js';
 import type { CliContext } from '../context.js';
+import { requireUnused } from '../in-use.js';
 import { listInstallations, type Installation } from '../installations.js';
 
 export interface UninstallArgs {
+  /** As it was typed. */
+  verb: 'uninstall' | 'rm';
   /** null: everything. */
   model: string | null;
+  /** null: whatever its widths are. */
+  quant: Quant | null;
   dryRun: boolean;
   yes: boolean;
 }
 
 interface Going {
   models: { installation: Installation; removal: Removal }[];
+  /** Moved to volumes that are not there now: they stay, with their pointers. */
+  away: Installation[];
   /** Files and folders that flashmoe alone writes, whole. */
   others: { path: string; bytes: number }[];
   service: { manager: ServiceManager; path: string } | null;
 }
 
 export async function uninstall(context: CliContext, args: UninstallArgs): Promise<number> {
-  const going = await whatGoes(context, args.model);
+  const going = await whatGoes(context, args);
   report(context, going, args.dryRun);
   if (args.dryRun) return EXIT.done;
   if (!args.yes) {
-    const words = ['uninstall', ...(args.model === null ? [] : [args.model]), '--yes'];
+    const quant = args.quant === null ? [] : ['--quant', args.quant];
+    const words = [args.verb, ...(args.model === null ? [] : [args.model]), ...quant, '--yes'];
     throw new FlashmoeError('ERR_CONFIRM_NEEDED', 'nothing was deleted', {
       hint: `\`${commandLine(words)}\` deletes what is listed`,
     });
+  }
+  if (args.model !== null) {
+    for (const { installation } of going.models) await requireUnused(context, installation.id);
   }
   let freed = 0;
   if (going.service !== null) {
@@ -45,6 +64,10 @@ export async function uninstall(context: CliContext, args: UninstallArgs): Promi
   }
   for (const { installation, removal } of going.models) {
     freed += await remove(removal, installation.paths, context.signal);
+    const pointer = await readLocation(context.home, installation.id);
+    if (pointer === null) continue;
+    await removeLocation(context.home, installation.id);
+    await removeIfEmpty([modelPaths(context.home, installation.id).root]);
   }
   for (const { path, bytes } of going.others) {
     await rm(path, { recursive: true, force: true });
@@ -56,17 +79,32 @@ export async function uninstall(context: CliContext, args: UninstallArgs): Promi
   return EXIT.done;
 }
 
-async function whatGoes(context: CliContext, model: string | null): Promise<Going> {
+async function whatGoes(
+  context: CliContext,
+  { model, quant }: Pick<UninstallArgs, 'model' | 'quant'>,
+): Promise<Going> {
   const { home, host, signal } = context;
-  const installations = (await listInstallations(home)).filter(
+  const meant = (await listInstallations(home)).filter(
     ({ id, manifest, plan }) =>
-      model === null || id === model || (manifest?.model ?? plan?.model) === model,
+      (model === null || id === model || (manifest?.model ?? plan?.model) === model) &&
+      (quant === null || (manifest?.quant ?? plan?.quant) === quant),
   );
+  const away: Installation[] = [];
+  const installations: Installation[] = [];
+  for (const each of meant) {
+    const absent = await absentPlace(home, each.id).catch(() => null);
+    if (absent !== null && model !== null) throw notThere(each.id, absent);
+    (absent === null ? installations : away).push(each);
+  }
   if (model !== null && installations.length === 0) {
-    throw new FlashmoeError('ERR_MODEL_MISSING', `${model} is not here; nothing was deleted`, {
-      hint: 'flashmoe status',
-      subject: model,
-    });
+    throw new FlashmoeError(
+      'ERR_MODEL_MISSING',
+      `${model}${quant === null ? '' : ` at ${quant}`} is not here; nothing was deleted`,
+      {
+        hint: 'flashmoe status',
+        subject: model,
+      },
+    );
   }
   const models = await Promise.all(
     installations.map(async (installation) => {
@@ -77,13 +115,14 @@ async function whatGoes(context: CliContext, model: string | null): Promise<Goin
   );
   if (model !== null) {
     const prompts = installations.map(({ id }) => join(home.prompts, id));
-    return { models, others: await present(prompts), service: null };
+    return { models, away, others: await present(prompts), service: null };
   }
   const manager = await detectServiceManager(host, signal);
   const service = manager === null ? null : await manager.status(SERVER_LABEL, signal);
   const path = service?.installed ? service.definitionPath : null;
   return {
     models,
+    away,
     others: await present([home.engine, home.logs, home.prompts, home.settings]),
     service: manager === null || path === null ? null : { manager, path },
   };
@@ -131,7 +170,16 @@ function report(context: CliContext, going: Going, dryRun: boolean): void {
   for (const { removal } of models) {
     for (const path of removal.foreign) context.print(`stays: ${removal.root}/${path}, not ours`);
   }
+  for (const { id, problem } of going.away) context.print(`stays: ${id}, ${problem ?? ''}`);
   context.print(`${formatBytesBoth(bytes)} in all`);
+}
+
+function notThere(id: string, absent: string): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_MODEL_MISSING',
+    `${absent}, where ${id} was moved to, is not there; nothing was deleted`,
+    { hint: `mount it, or remove ${LOCATION_FILE} of ${id} if it is gone for good`, subject: id },
+  );
 }
 
 async function removeIfEmpty(folders: string[]): Promise<void> {

@@ -11,7 +11,9 @@ export function defineUninstall(program: Command, open: Open, done: Done): void 
     .option('-y, --yes', 'delete it')
     .action(async (model: string | undefined, flags: { dryRun?: boolean; yes?: boolean }) => {
       const { uninstall } = await import('../commands/uninstall.js');
-      const args = { model: model ?? null, dryRun: flags.dryRun ?? false, yes: flags.yes ?? false };
+      const { dryRun = false, yes = false } = flags;
+      const verb = 'uninstall';
+      const args = { verb, model: model ?? null, quant: null, dryRun, yes } as const;
       done(await uninstall(await open(command), args));
     });
   examples(command, [

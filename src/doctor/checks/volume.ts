@@ -1,11 +1,10 @@
+import { lacksOf } from '../../machine/file-systems.js';
 import { volumeFacts, type VolumeFacts } from '../../machine/volume-facts.js';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
 
 const id = 'disk.volume';
 
-/** No permissions, no clones, no sparse files. */
-const POOR = new Set(['exfat', 'msdos', 'vfat', 'fat32', 'ntfs']);
 const REMOTE = new Set(['nfs', 'nfs4', 'smbfs', 'cifs', 'afpfs', 'webdav', '9p', 'fuse.sshfs']);
 /** Words of system_profiler for links that carry less than 10 Gb/s. */
 const SLOW_LINK = /^(low_speed|full_speed|high_speed|super_speed|(12|480) Mb\/s|5 Gb\/s)$/;
@@ -32,7 +31,8 @@ function judge(facts: VolumeFacts): Finding {
   const title = `models on ${mountPoint}: ${fileSystem}${attached === '' ? '' : `, ${attached}`}`;
   const move = 'move the home to an internal APFS volume, or to Thunderbolt, with FLASHMOE_HOME';
   const warn = (why: string): Finding => ({ id, severity: 'warn', title, why, hint: move });
-  if (POOR.has(fileSystem)) return warn(`${fileSystem} keeps no permissions and clones no files`);
+  const lacks = lacksOf(fileSystem);
+  if (lacks !== null) return warn(`${fileSystem} ${lacks}`);
   if (REMOTE.has(fileSystem)) return warn('experts would be read over the network for every token');
   if (facts.isRotating === true) return warn('a rotating disk reads single experts far too slowly');
   if (linkSpeed !== null && SLOW_LINK.test(linkSpeed)) {
