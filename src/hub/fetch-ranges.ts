@@ -35,6 +35,8 @@ const STRETCH_MS = 2_000;
 /** A connection is far slower when it does less than a tenth of the others' median for this long. */
 const SLOW_MS = 10_000;
 const SLOW_SHARE = 0.1;
+/** Ranges whose rates make the median: the last that ended. */
+const RECENT = 16;
 
 /**
  * Takes ranges off `wanted` until it ends. Resolves when the sink has all of them. Throws RangesUnsupported,
@@ -50,12 +52,36 @@ export async function fetchRanges(
 }
 
 /** One range under way. */
-interface Active {
-  bytes: number;
-  since: number;
-  /** Waiting for the sink: no fault of the line. */
-  blocked: boolean;
-  slow: AbortController;
+class Active {
+  bytes = 0;
+  readonly slow = new AbortController();
+  #since = monotonic();
+  #blockedAt: number | null = null;
+
+  begin(): void {
+    this.#since = monotonic();
+  }
+
+  /** Waiting for the sink is no fault of the line. */
+  async blocked(until: Promise<void>): Promise<void> {
+    this.#blockedAt = monotonic();
+    try {
+      await until;
+    } finally {
+      this.#since += monotonic() - this.#blockedAt;
+      this.#blockedAt = null;
+    }
+  }
+
+  /** Milliseconds in which the line had its chance. */
+  activeMs(now: number): number {
+    return (this.#blockedAt ?? now) - this.#since;
+  }
+
+  /** Bytes a millisecond. */
+  rate(now: number): number {
+    return this.bytes / Math.max(1, this.activeMs(now));
+  }
 }
 
 class Fetcher {
@@ -66,6 +92,8 @@ class Fetcher {
   readonly #stop = new AbortController();
   readonly #active = new Set<Active>();
   readonly #running = new Set<Promise<void>>();
+  /** Bytes a millisecond of the ranges that ended last. */
+  readonly #recent: number[] = [];
   #connections = firstCount(MOST_CONNECTIONS);
   #failures = 0;
   #stretch = { since: monotonic(), bytes: 0 };
@@ -117,10 +145,7 @@ class Fetcher {
     let ignored = 0;
     await withRetries(file, this.#policy, this.#task, async (progressed) => {
       if (start + kept === end) return;
-      const active: Active = {
-        ...{ bytes: 0, since: monotonic(), blocked: false, slow: new AbortController() },
-      };
-      this.#active.add(active);
+      const active = new Active();
       const signal = AbortSignal.any([this.#task.signal, active.slow.signal]);
       const put: RangeSink['put'] = (to, chunks) =>
         unlessAborted(this.#sink.put(to, chunks), this.#task.signal);
@@ -131,16 +156,18 @@ class Fetcher {
       try {
         const from = start + kept;
         const body = await source.open({ start: from, end }, { ...this.#task, signal });
+        // From the answer on: a server that lets everybody wait is no slow line.
+        active.begin();
+        this.#active.add(active);
         for await (const chunk of body) {
           active.bytes += chunk.length;
           this.#stretch.bytes += chunk.length;
           this.#sink.arrived(chunk.length);
           const room = batch.add(chunk);
-          if (room === null) continue;
-          active.blocked = true;
-          await room;
-          active.blocked = false;
+          if (room !== null) await active.blocked(room);
         }
+        this.#recent.push(active.rate(monotonic()));
+        if (this.#recent.length > RECENT) this.#recent.shift();
       } catch (error) {
         if (error instanceof RangeIgnored && (ignored += 1) === 2) throw unsupported(error.failure);
         const isSlow = active.slow.signal.aborted && !this.#task.signal.aborted;
@@ -156,14 +183,13 @@ class Fetcher {
   /** Twice a second: is a connection far behind, and would another number of them be better? */
   #look(): void {
     const now = monotonic();
-    const others = [...this.#active].filter(
-      ({ blocked, since }) => !blocked && now - since > SLOW_MS,
-    );
-    const rates = others.map(({ bytes, since }) => bytes / (now - since)).sort((a, b) => a - b);
-    const median = rates[rates.length >> 1] ?? 0;
-    for (const active of others) {
-      const rate = active.bytes / (now - active.since);
-      if (rates.length > 2 && rate < median * SLOW_SHARE) active.slow.abort();
+    // At a good rate a range is over long before SLOW_MS, so what the slow one is held against are those that ended.
+    const rates = [...this.#recent];
+    const old = [...this.#active].filter((active) => active.activeMs(now) > SLOW_MS);
+    for (const active of old) rates.push(active.rate(now));
+    const median = rates.sort((a, b) => a - b)[rates.length >> 1] ?? 0;
+    for (const active of old) {
+      if (rates.length > 2 && active.rate(now) < median * SLOW_SHARE) active.slow.abort();
     }
     const { since, bytes } = this.#stretch;
     if (now - since < STRETCH_MS) return;
