@@ -16,7 +16,10 @@ export interface AskedFor {
   tokenSource: string | null;
 }
 
-const TRANSIENT_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Whether a status may be another one a while later: all of 5xx is trouble of the server or of a network in between. */
+export function mayPass(status: number): boolean {
+  return status >= 500 || status === 408 || status === 425 || status === 429;
+}
 
 /** The error for any answer of the Hub's origin that is neither 2xx nor a redirect. Reads at most 4 KiB of its body. */
 export async function hubFailure(
@@ -32,7 +35,7 @@ export async function hubFailure(
       hint,
       subject: asked.path ?? repo,
     });
-  if (TRANSIENT_STATUS.has(status)) return transient(answer, asked.path ?? repo);
+  if (mayPass(status)) return transient(answer, asked.path ?? repo);
   if (status === 407) {
     return fail('ERR_AUTH', 'the proxy wants a user and a password', 'put them into HTTPS_PROXY');
   }

@@ -19,6 +19,8 @@ export interface HubClientOptions {
   downloadRetry?: RetryPolicy;
   /** Every byte of every body goes through it. */
   pace?: Pace;
+  /** An earlier run of the same job had answers; see HubOrigin. */
+  isKnown?: boolean;
 }
 
 const METADATA_RETRY: RetryPolicy = { attempts: 5, baseMs: 500, capMs: 8_000 };
@@ -32,7 +34,7 @@ export class HubClient {
   readonly #sources = new Map<string, FileSource>();
 
   constructor(settings: HubSettings, options: HubClientOptions = {}) {
-    this.#origin = new HubOrigin(settings, options.pace ?? null);
+    this.#origin = new HubOrigin(settings, options.pace ?? null, options.isKnown);
     this.#metadataRetry = options.metadataRetry ?? METADATA_RETRY;
     this.#downloadRetry = options.downloadRetry ?? DOWNLOAD_RETRY;
   }

@@ -2,7 +2,7 @@
 // expires; every answer is judged before a byte of it is handed on.
 
 import { FlashmoeError } from '../base/errors.js';
-import { transient } from './answer-errors.js';
+import { mayPass, transient } from './answer-errors.js';
 import { decodedBody, isEncoded } from './content-encoding.js';
 import { isHtmlType, sniff, SNIFF_BYTES } from './content-sniff.js';
 import type { HttpAnswer } from './http.js';
@@ -15,6 +15,9 @@ import type { ByteSource, HubTask, RepoFile, RepoListing } from './types.js';
 
 /** The server sent the whole file where a range in its middle was asked for; nothing was read from it. */
 export class RangeIgnored extends Transient {}
+
+/** Git LFS pointers are shorter by their specification. */
+const MOST_POINTER = 1024;
 
 const ignore = () => undefined;
 
@@ -38,11 +41,15 @@ export class FileSource implements ByteSource {
    */
   async open(range: ByteRange | null, task: HubTask): Promise<AsyncGenerator<Buffer, void, void>> {
     const answer = await this.#request(range, task);
+    let isGood = false;
     try {
       this.#check(answer, range);
+      isGood = true;
     } catch (error) {
-      answer.discard();
+      if (error instanceof Transient) await this.#refuseShort(answer);
       throw error;
+    } finally {
+      if (!isGood) answer.discard();
     }
     const length = range === null ? 0 : range.end - range.start;
     const body = decodedBody(answer, this.#file.path);
@@ -72,7 +79,7 @@ export class FileSource implements ByteSource {
     if (this.#cdn !== null) {
       const { url, etag } = this.#cdn;
       if (range !== null && etag !== null) headers['if-range'] = etag;
-      return await this.#origin.http.get({ url, headers, subject: path, signal: task.signal });
+      return await this.#origin.send({ url, headers, subject: path, signal: task.signal });
     }
     const { repo, commit, revision } = this.#listing;
     const url = new URL(`${this.#origin.endpoint}/${repo}/resolve/${commit}/${encodePath(path)}`);
@@ -115,14 +122,15 @@ export class FileSource implements ByteSource {
     const { status, headers } = answer;
     this.#checkCdnStatus(answer);
     if (isHtmlType(headers['content-type'], path)) throw this.#page(answer.url);
-    this.#checkCdnEtag(answer);
-    if (range === null) return;
-    if (status === 416) {
+    // Before the validator, which such an answer need not carry.
+    if (range !== null && status === 416) {
       throw this.#doubt(
         'ERR_RANGE',
         `asked for ${rangeHeader(range)}, got 416 ${headers['content-range'] ?? ''}`,
       );
     }
+    this.#checkCdnEtag(answer);
+    if (range === null) return;
     const verdict = judgeRangeAnswer(range, size, {
       status,
       contentRange: headers['content-range'],
@@ -147,9 +155,8 @@ export class FileSource implements ByteSource {
     if (status === 404 || status === 410) {
       throw this.#doubt('ERR_NOT_FOUND', `${host} no longer has it (${status})`);
     }
-    if (status >= 500 || status === 408 || status === 425 || status === 429) {
-      throw transient(answer, this.#file.path);
-    }
+    if (mayPass(status)) throw transient(answer, this.#file.path);
+    if (status < 400) throw this.#elsewhere(answer.url);
     throw new FlashmoeError('ERR_HTTP', `${this.#file.path}: ${host} answered ${status}`, {
       subject: this.#file.path,
     });
@@ -186,6 +193,15 @@ export class FileSource implements ByteSource {
     if (head.length >= SNIFF_BYTES) return;
     this.#refuseByContent(head, from);
     yield head;
+  }
+
+  /** A few lines with status 200 in place of a large file say themselves what they are. */
+  async #refuseShort(answer: HttpAnswer): Promise<void> {
+    const length = Number(answer.headers['content-length'] ?? Infinity);
+    if (answer.status !== 200 || length > MOST_POINTER) return;
+    const parts: Buffer[] = [];
+    for await (const part of answer.body) parts.push(part);
+    this.#refuseByContent(Buffer.concat(parts), answer.url);
   }
 
   #refuseByContent(head: Buffer, from: URL): void {
@@ -240,7 +256,20 @@ export class FileSource implements ByteSource {
     }
   }
 
+  /** A signed address leads to bytes. One that leads on has moved, or a network in between wants a login. */
+  #elsewhere(from: URL): Transient {
+    return new Transient(
+      new FlashmoeError(
+        'ERR_NETWORK',
+        `${this.#file.path}: ${from.host} redirects elsewhere (a login page of the network in between?)`,
+        { subject: this.#file.path, hint: 'open a browser and log in to the network' },
+      ),
+    );
+  }
+
   #page(from: URL): Transient {
+    // The page's own address may be what the redirect led to.
+    this.forget();
     return new Transient(
       new FlashmoeError(
         'ERR_REMOTE_CONTENT',

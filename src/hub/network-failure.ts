@@ -16,6 +16,9 @@ const WORDS: Readonly<Record<string, string>> = {
   EPIPE: 'the connection was closed',
 };
 
+/** Nobody vouches for the other end: final at the first contact, a network in between where it was trusted before. */
+export class UntrustedCertificate extends FlashmoeError {}
+
 export interface FailureContext {
   url: URL;
   subject: string;
@@ -34,12 +37,13 @@ export function networkFailure(
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const { code = '' } = error as NodeJS.ErrnoException;
   if (/^(CERT_|DEPTH_|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT)/.test(code)) {
-    return new FlashmoeError(
+    return new UntrustedCertificate(
       'ERR_NETWORK',
       `${subject}: the certificate of ${where} is not trusted (${code})`,
       {
-        hint: 'if your network inspects TLS, point NODE_EXTRA_CA_CERTS at its certificate',
+        hint: 'log in to the network if it asks for that in a browser; if it inspects TLS, point NODE_EXTRA_CA_CERTS at its certificate',
         subject,
+        resumable: false,
       },
     );
   }

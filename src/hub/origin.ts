@@ -3,7 +3,9 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import { hubFailure, type AskedFor } from './answer-errors.js';
-import { HttpClient, type HttpAnswer } from './http.js';
+import { HttpClient, type HttpAnswer, type HttpRequest } from './http.js';
+import { UntrustedCertificate } from './network-failure.js';
+import { Transient } from './retry.js';
 import type { HubSettings, HubTask, HubToken, Pace } from './types.js';
 import { printable } from './urls.js';
 
@@ -35,19 +37,44 @@ export interface HubRequest {
 
 export class HubOrigin {
   readonly endpoint: string;
-  readonly http: HttpClient;
+  readonly #http: HttpClient;
   readonly #origin: string;
+  /** Origins that have answered, over a trusted line where it is encrypted. */
+  readonly #met = new Set<string>();
   #token: HubToken | null;
+  /** Files have come from here, by an earlier run perhaps: a redirect that they never took is none of the Hub's. */
+  #hasServed: boolean;
+  readonly #isKnown: boolean;
 
-  constructor(settings: HubSettings, pace: Pace | null = null) {
+  /** `isKnown`: an earlier run of the same job has had answers, so that none of ours is the first contact. */
+  constructor(settings: HubSettings, pace: Pace | null = null, isKnown = false) {
     this.endpoint = settings.endpoint;
-    this.http = new HttpClient(settings, pace);
+    this.#http = new HttpClient(settings, pace);
+    this.#isKnown = isKnown;
+    this.#hasServed = isKnown;
     this.#origin = new URL(settings.endpoint).origin;
     this.#token = settings.token;
   }
 
   isOwn(url: URL): boolean {
     return url.origin === this.#origin;
+  }
+
+  /**
+   * One request to any origin, as HttpClient.get. A certificate that nobody vouches for is final at the first
+   * contact; where the line was trusted before it is a login page's, and Transient. Nothing is ever sent over it.
+   */
+  async send(request: HttpRequest): Promise<HttpAnswer> {
+    const { origin } = request.url;
+    try {
+      const answer = await this.#http.get(request);
+      this.#met.add(origin);
+      return answer;
+    } catch (error) {
+      if (!(error instanceof UntrustedCertificate)) throw error;
+      if (!this.#isKnown && !this.#met.has(origin)) throw error;
+      throw behindLogin(request.subject, error.message.slice(request.subject.length + 2));
+    }
   }
 
   /**
@@ -74,7 +101,7 @@ export class HubOrigin {
   }
 
   close(): void {
-    this.http.close();
+    this.#http.close();
   }
 
   async #accept(
@@ -83,7 +110,10 @@ export class HubOrigin {
     token: HubToken | null,
   ): Promise<FinalAnswer> {
     const { answer } = final;
-    if (answer.status < 300 || answer.status === 416 || !this.isOwn(answer.url)) return final;
+    if (answer.status < 300 || answer.status === 416 || !this.isOwn(answer.url)) {
+      this.#hasServed ||= request.asked.path !== undefined;
+      return final;
+    }
     const tokenSource = token?.source ?? null;
     const failure = await hubFailure(answer, {
       ...request.asked,
@@ -103,12 +133,12 @@ export class HubOrigin {
       visited.add(url.href);
       const headers = { ...request.headers };
       if (token !== null && this.isOwn(url)) headers.authorization = `Bearer ${token.value}`;
-      const answer = await this.http.get({ url, headers, subject, signal: task.signal });
+      const answer = await this.send({ url, headers, subject, signal: task.signal });
       if (this.isOwn(url)) collect(links, answer);
       if (!REDIRECTS.has(answer.status)) return { answer, links };
       answer.discard();
       request.check?.(links);
-      url = nextUrl(answer, subject);
+      url = nextUrl(answer, subject, this.#hasServed);
       if (visited.has(url.href))
         throw refusedRedirect(subject, answer.url, url, 'goes in a circle');
       if (visited.size > MOST_REDIRECTS) {
@@ -123,7 +153,8 @@ export class HubOrigin {
   }
 }
 
-function nextUrl(answer: HttpAnswer, subject: string): URL {
+/** `hasServed`: a redirect that gives up encryption is a network's that wants a login, which passes. */
+function nextUrl(answer: HttpAnswer, subject: string, hasServed: boolean): URL {
   const { location } = answer.headers;
   if (location === undefined || !URL.canParse(location, answer.url.href)) {
     throw new FlashmoeError(
@@ -134,6 +165,10 @@ function nextUrl(answer: HttpAnswer, subject: string): URL {
   }
   const url = new URL(location, answer.url);
   if (url.protocol !== 'https:' && (url.protocol !== 'http:' || answer.url.protocol === 'https:')) {
+    if (hasServed && url.protocol === 'http:') {
+      const [from, to] = [answer.url.host, url.host];
+      throw behindLogin(subject, `${from} now leads to ${to} without encryption, not followed`);
+    }
     throw refusedRedirect(subject, answer.url, url, 'gives up encryption');
   }
   return url;
@@ -144,6 +179,16 @@ function refusedRedirect(subject: string, from: URL, to: URL, why: string): Flas
     'ERR_HTTP',
     `${subject}: the redirect from ${printable(from)} to ${printable(to)} ${why} and was not followed`,
     { subject },
+  );
+}
+
+function behindLogin(subject: string, what: string): Transient {
+  return new Transient(
+    new FlashmoeError(
+      'ERR_NETWORK',
+      `${subject}: ${what} (a login page of the network in between?)`,
+      { subject, hint: 'open a browser and log in to the network' },
+    ),
   );
 }
 

@@ -8,6 +8,7 @@ import type { ModelPaths } from '../base/paths.js';
 import { diskFinding } from '../machine/facts.js';
 import { CONTROL_VERSION } from './control/protocol.js';
 import { JobServer } from './control/server.js';
+import { fileSize } from './disk-state.js';
 import type { Emit, InstallEvent, Receipt } from './events.js';
 import { openHubSource, type HubSource } from './hub-source.js';
 import { Limits, readLimits, writeLimits, type LimitChange } from './limits/limits.js';
@@ -45,7 +46,8 @@ export async function openSetup(
   try {
     await requireUsable(paths, world.volume);
     const limits = new Limits({ ...(await readLimits(paths.limits)), ...request.limits });
-    source = await openHubSource(world.hub, request, { pace: limits.pace });
+    const isKnown = (await fileSize(paths.journal)) !== null;
+    source = await openHubSource(world.hub, request, { pace: limits.pace, isKnown });
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
