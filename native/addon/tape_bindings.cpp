@@ -5,6 +5,7 @@
 #include "addon/registers.h"
 #include "pack/tape.h"
 
+#include <algorithm>
 #include <memory>
 
 namespace flashmoe::addon {
@@ -232,7 +233,8 @@ Napi::Value errors(const Shared& handle, const Napi::CallbackInfo& info) {
         Napi::Object object = Napi::Object::New(env);
         object.Set("item", number(env, item));
         object.Set("squaredError", sums.squared_error);
-        object.Set("squaredDeviation", sums.sum_of_squares - sums.sum * mean);
+        object.Set("rangeError", sums.range_error);
+        object.Set("squaredDeviation", std::max(0.0, sums.sum_of_squares - sums.sum * mean));
         object.Set("values", number(env, sums.values));
         list.Set(list.Length(), object);
     }

@@ -14,6 +14,7 @@ import { defineJob } from './definitions/job.js';
 import { defineModels } from './definitions/models.js';
 import { defineMv } from './definitions/mv.js';
 import { definePlan } from './definitions/plan.js';
+import { defineQuality } from './definitions/quality.js';
 import { defineReport } from './definitions/report.js';
 import { defineRm } from './definitions/rm.js';
 import { defineRun } from './definitions/run.js';
@@ -44,6 +45,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineVerify(program, open, done);
   defineMv(program, open, done);
   defineRm(program, open, done);
+  defineQuality(program, open, done);
   defineEval(program, open, done);
   defineLogits(program, open, done);
   defineBench(program, open, done);

@@ -4,6 +4,7 @@
 
 import { z } from 'zod';
 import { QUANTS } from '../models/quant.js';
+import { requantised } from './quality.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 /** Of the blocks of a file; see NativeAddon.hashFile. */
@@ -32,8 +33,14 @@ export const journalEntry = z.discriminatedUnion('step', [
     road: z.enum(['ranges', 'shards']),
     tape: sha256.nullable(),
   }),
-  /** Everything before position `at` of the tape is durable; `hash` is the state of the shard's sha256 there. */
-  z.object({ step: z.literal('placed'), at: bytes, item: bytes, hash: hashState }),
+  /**
+   * Everything before position `at` of the tape is durable; `hash` is the state of the shard's sha256 there. `errors`
+   * are of the projections that ended since the line before, counted since the writer was opened.
+   */
+  z.object({
+    ...{ step: z.literal('placed'), at: bytes, item: bytes, hash: hashState },
+    errors: z.array(requantised).optional(),
+  }),
   /** All of the shard is placed, and its sha256 is the hub's. */
   z.object({ step: z.literal('sealed'), shard: name, bytes, sha256 }),
   /** All of it came and its sha256 was this instead: it is fetched once more, and no third time. */
@@ -43,7 +50,10 @@ export const journalEntry = z.discriminatedUnion('step', [
   /** The shard's dense tensors are in the partial dense file. */
   z.object({ step: z.literal('dense'), shard: name, bytes }),
   /** The layer file has its final name. */
-  z.object({ step: z.literal('packed'), layer: bytes, file: name, bytes, sha256, chain }),
+  z.object({
+    ...{ step: z.literal('packed'), layer: bytes, file: name, bytes, sha256, chain },
+    errors: z.array(requantised).optional(),
+  }),
   /** Nothing needs the shard any more; written before it is deleted. */
   z.object({ step: z.literal('released'), shard: name }),
   /** The dense file has its final name. */

@@ -3,6 +3,7 @@
 import { emptyChain } from '../repack/blocks.js';
 import type { PackPlan } from '../repack/types.js';
 import type { JournalEntry, JournalHeader } from './journal-lines.js';
+import type { Requantised } from './quality.js';
 import type { StoredPlan } from './stored-plan.js';
 
 /** A journal line follows this many bytes, or fewer when they took long: what a power cut may cost. */
@@ -21,6 +22,19 @@ function placedLines({ shards }: PackPlan): JournalEntry[] {
   const count = Math.ceil(bytes / LINE_LEAST_BYTES) + shards.length + 1;
   const placed: JournalEntry = { step: 'placed', at: bytes, item: 1e6, hash: '0'.repeat(208) };
   return Array<JournalEntry>(count).fill(placed);
+}
+
+/** One of each projection that is requantised, with as many digits as there can be. */
+function allErrors({ layers }: PackPlan): Requantised[] {
+  const [digits, sums] = [0.12345678901234567, 1e15];
+  return layers.flatMap(({ layer, projections }) =>
+    projections
+      .filter(({ sourceBits, targetBits }) => sourceBits !== targetBits)
+      .map((): Requantised => ({
+        ...{ layer, projection: 'gate_proj', values: sums },
+        ...{ squaredError: digits, rangeError: digits, squaredDeviation: digits },
+      })),
+  );
 }
 
 export function journalLines({ pack, revision, sideFiles }: StoredPlan): string {
@@ -61,6 +75,7 @@ export function journalLines({ pack, revision, sideFiles }: StoredPlan): string 
     },
     { step: 'road', road: 'ranges', tape: DIGITS },
     ...placedLines(pack),
+    { ...{ step: 'placed', at: 0, item: 0, hash: '0'.repeat(208) }, errors: allErrors(pack) },
     { step: 'finished', at: TIME },
   ];
   return [header, ...entries].map((line) => `${JSON.stringify(line)}\n`).join('');

@@ -4,6 +4,7 @@ import type { PackPlan } from '../repack/types.js';
 import { roadStands } from './road.js';
 import type { TapeState } from '../addon/types.js';
 import type { JournalEntry } from './journal-lines.js';
+import type { Requantised } from './quality.js';
 
 export interface FileFact {
   file: string;
@@ -21,6 +22,8 @@ export interface JournalState {
   /** Shards whose dense tensors are written. */
   dense: Set<string>;
   layers: Map<number, FileFact>;
+  /** What requantising left, by layer and projection. */
+  errors: Map<string, Requantised>;
   denseFile: FileFact | null;
   /** Tokenizer, template and config files, by name. */
   copied: Map<string, FileFact>;
@@ -53,6 +56,7 @@ export function reduceJournal(entries: readonly JournalEntry[]): JournalState {
     sealed: new Map(),
     dense: new Set(),
     layers: new Map(),
+    errors: new Map(),
     denseFile: null,
     copied: new Map(),
     road: null,
@@ -72,6 +76,7 @@ function apply(state: JournalState, entry: JournalEntry): void {
       break;
     case 'packed':
       state.layers.set(entry.layer, fact(entry));
+      noteErrors(state, entry.errors ?? []);
       break;
     case 'released':
       state.verified.delete(entry.shard);
@@ -99,6 +104,7 @@ function apply(state: JournalState, entry: JournalEntry): void {
         const { at, item, hash } = entry;
         state.road.placed = { at, item, hash };
       }
+      noteErrors(state, entry.errors ?? []);
       break;
     case 'sealed':
       state.sealed.set(entry.shard, { bytes: entry.bytes, sha256: entry.sha256 });
@@ -112,6 +118,17 @@ function apply(state: JournalState, entry: JournalEntry): void {
     case 'finished':
       state.finished = true;
       break;
+  }
+}
+
+/** The same bytes always leave the same, so of a projection that was done twice the fuller account holds. */
+export function noteErrors(
+  { errors }: Pick<JournalState, 'errors'>,
+  more: readonly Requantised[],
+): void {
+  for (const each of more) {
+    const key = `${each.layer}.${each.projection}`;
+    if ((errors.get(key)?.values ?? -1) <= each.values) errors.set(key, each);
   }
 }
 
@@ -163,6 +180,7 @@ export function believe(claimed: JournalState, disk: DiskSizes, plan: PackPlan):
     sealed: claimed.sealed,
     dense: denseKept ? claimed.dense : new Set(),
     layers: new Map([...claimed.layers].filter(([, layer]) => isThere(layer))),
+    errors: claimed.errors,
     denseFile,
     copied: new Map([...claimed.copied].filter(([, file]) => isThere(file))),
     road: claimed.road,

@@ -17,6 +17,7 @@ import { bytesBelow } from './disk-budget.js';
 import { fileSize } from './disk-state.js';
 import type { JournalEntry } from './journal.js';
 import { layerPath } from './model-files.js';
+import { requantisedBetween } from './quality.js';
 import { LINE_EVERY_BYTES, LINE_LEAST_BYTES } from './records.js';
 import { sealedBefore, tapeFileName, type TapeWork } from './road.js';
 import { forwardHubEvent } from './steps/planning.js';
@@ -249,7 +250,15 @@ class TapeTransfer {
   async #checkpoint(writer: TapeWriter, drain: boolean): Promise<void> {
     const { at, item, hash, sealed } = await writer.checkpoint(drain);
     if (at === this.#placed.at && item === this.#placed.item) return;
-    await this.#append({ step: 'placed', at, item, hash });
+    const errors = requantisedBetween(
+      { tape: this.#tape, plan: this.#task.plan.stored.pack },
+      [this.#placed.item, item],
+      writer.errors(),
+    );
+    await this.#append({
+      ...{ step: 'placed', at, item, hash },
+      ...(errors.length === 0 ? {} : { errors }),
+    });
     this.#stand({ at, item, hash });
     await this.#dropScratch(writer);
     await this.#noteSeals(sealed);

@@ -19,6 +19,7 @@ import { fileSize } from './disk-state.js';
 import type { Emit } from './events.js';
 import type { Journal, JournalEntry } from './journal.js';
 import { layerPath } from './model-files.js';
+import { requantisedLayer } from './quality.js';
 import type { ProvisioningPlan } from './plan.js';
 import { forwardHubEvent } from './steps/planning.js';
 
@@ -241,7 +242,7 @@ class Transfer {
       await rm(partial, { force: true });
       return layer.size;
     };
-    const { sha256 } = await budget.patiently(file, need, this.#signal, () =>
+    const { sha256, error } = await budget.patiently(file, need, this.#signal, () =>
       packLayer(pack, index, { ...this.#target, onProgress }),
     );
     const { chain } = await runJob(
@@ -251,7 +252,11 @@ class Transfer {
     if (chain.at(-1) !== sha256) {
       throw new FlashmoeError('ERR_IO', `${file}: reads back other than it was written`);
     }
-    await this.#append({ step: 'packed', layer: index, file, bytes: layer.size, sha256, chain });
+    const errors = requantisedLayer(pack, index, error);
+    await this.#append({
+      ...{ step: 'packed', layer: index, file, bytes: layer.size, sha256, chain },
+      ...(errors.length === 0 ? {} : { errors }),
+    });
     plan.state.layers.set(index, { file, bytes: layer.size, sha256, chain });
     emit({ type: 'layer', layer: index, file, status: 'done' });
     await budget.sample();

@@ -54,7 +54,7 @@ const packedLayers = (events: readonly InstallEvent[]): number[] =>
   only(events, 'layer').flatMap(({ layer, status }) => (status === 'done' ? [layer] : []));
 
 describe('a setup', { timeout: 60_000 }, () => {
-  it.each(['4bit', '2bit'] as const)(
+  it.each(['4bit', '2bit', 'mixed'] as const)(
     'at %s ends with a receipt, exact sizes, and a peak within its promise',
     async (quant) => {
       const { events, receipt, error } = await setUp(home, { quant });

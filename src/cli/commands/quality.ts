@@ -1,0 +1,30 @@
+// flashmoe quality [MODEL]: how far the requantised weights are from those that were published.
+
+import { EXIT } from '../../base/errors.js';
+import { readJournal } from '../../installer/journal.js';
+import { overall, qualityOf } from '../../installer/quality.js';
+import { reduceJournal } from '../../installer/state.js';
+import { readStoredPlan } from '../../installer/stored-plan.js';
+import { qualityText, type ModelQuality } from '../../ui/quality-view.js';
+import type { CliContext } from '../context.js';
+import { chooseInstalled, type Ready } from '../installed.js';
+
+export async function quality(context: CliContext, name: string | null): Promise<number> {
+  const found = await qualityOfModel(await chooseInstalled(context, name));
+  if (context.json) context.emit('quality', found);
+  else context.print(qualityText(found));
+  return EXIT.done;
+}
+
+async function qualityOfModel({ id, paths, manifest }: Ready): Promise<ModelQuality> {
+  const stored = await readStoredPlan(paths.plan);
+  const read = await readJournal(paths.journal);
+  const { errors } = reduceJournal(read?.entries ?? []);
+  const sums = [...errors.values()];
+  return {
+    model: id,
+    quant: manifest.quant,
+    overall: sums.length === 0 ? null : overall(sums),
+    projections: stored === null ? [] : qualityOf(stored.pack, sums),
+  };
+}
