@@ -41,6 +41,14 @@ export interface KnownAnswer {
   ok: boolean;
 }
 
+/** How far requantised weights are from their source. */
+export interface WeightErrors {
+  /** Root of squared error over squared deviation from the mean. */
+  relativeRmse: number;
+  /** What 2-bit codes over the range of each group would leave on the same values. */
+  rangeRelativeRmse: number;
+}
+
 export interface Receipt {
   schema: 1;
   model: string;
@@ -61,6 +69,8 @@ export interface Receipt {
   /** ISO 8601. */
   startedAt: string;
   finishedAt: string;
+  /** Of the weights that were requantised; null where none were or nothing is known, absent in older receipts. */
+  weightErrors?: WeightErrors | null;
   answers: KnownAnswer[];
   tokensPerSecond: number;
   /** Uncached reads of expert size; null when they were not measured, absent in older receipts. */

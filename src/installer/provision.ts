@@ -21,6 +21,7 @@ import { writeLimits } from './limits/limits.js';
 import { Recorder } from './record/recorder.js';
 import { removeOutdated } from './outdated.js';
 import { makePlan, type ProvisioningPlan } from './plan.js';
+import { overall } from './quality.js';
 import type { PlannedSetup, RunTask, SetupWorld } from './setup-world.js';
 import { ensureEngine } from './steps/engine.js';
 import { finish } from './steps/finish.js';
@@ -92,6 +93,7 @@ export async function provision(
       neededBytes:
         plan.summary.downloadBytes + stored.sideFiles.reduce((sum, { size }) => sum + size, 0),
       peakBytes: Math.max(recorder.earlier?.peakBytes ?? 0, budget.peakBytes),
+      weightErrors: overall([...reduceJournal(journal.entries).errors.values()]),
     });
   } catch (error) {
     const reason: unknown = signal.aborted ? signal.reason : error;

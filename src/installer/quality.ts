@@ -5,6 +5,7 @@ import type { ProjectionError } from '../addon/types.js';
 import { PROJECTIONS, type Projection } from '../models/names.js';
 import type { Tape } from '../repack/tape.js';
 import type { PackPlan } from '../repack/types.js';
+import type { WeightErrors } from './events.js';
 
 const sum = z.number().nonnegative();
 const count = z.number().int().nonnegative();
@@ -24,11 +25,9 @@ export type Requantised = z.infer<typeof requantised>;
 export interface ProjectionQuality {
   layer: number;
   projection: Projection;
-  /** Root of squared error over squared deviation from the mean. */
-  relativeRmse: number;
-  /** What 2-bit codes over the range of each group would leave on the same values. */
-  rangeRelativeRmse: number;
-  /** Part of the values that this is about: less where a setup was interrupted in the middle of them. */
+  /** Null where nothing is known. */
+  errors: WeightErrors | null;
+  /** Part of the values that this is about, 0 to 1: less where a setup was interrupted in the middle of them. */
   measured: number;
 }
 
@@ -64,30 +63,27 @@ export function requantisedLayer(
   });
 }
 
-/** In the order of layers and of an expert's projections. */
-export function qualityOf(plan: Plan, sums: Iterable<Requantised>): ProjectionQuality[] {
-  return [...sums]
-    .map(({ layer, projection, ...of }) => ({
-      layer,
-      projection,
-      relativeRmse: Math.sqrt(of.squaredError / of.squaredDeviation),
-      rangeRelativeRmse: Math.sqrt(of.rangeError / of.squaredDeviation),
-      measured: of.values / valuesOf(plan, layer, projection),
-    }))
-    .sort(
-      (a, b) =>
-        a.layer - b.layer || PROJECTIONS.indexOf(a.projection) - PROJECTIONS.indexOf(b.projection),
-    );
+/** Of every projection that the plan requantises, in its order. */
+export function qualityOf(plan: Plan, sums: readonly Requantised[]): ProjectionQuality[] {
+  return plan.layers.flatMap(({ layer, experts, projections }) =>
+    projections.flatMap(({ sourceBits, targetBits, targetOffsets, rows, columns }) => {
+      const projection = projectionAt(plan, layer, targetOffsets.weight);
+      if (sourceBits === targetBits || projection === undefined) return [];
+      const own = sums.filter((each) => each.layer === layer && each.projection === projection);
+      const values = own.reduce((sum, each) => sum + each.values, 0);
+      return [
+        { layer, projection, errors: overall(own), measured: values / (experts * rows * columns) },
+      ];
+    }),
+  );
 }
 
-/** Over all of them together. */
-export function overall(sums: readonly Requantised[]): {
-  relativeRmse: number;
-  rangeRelativeRmse: number;
-} {
+/** Over all of them together; null where there are none. */
+export function overall(sums: readonly Requantised[]): WeightErrors | null {
   const add = (key: 'squaredError' | 'rangeError' | 'squaredDeviation'): number =>
     sums.reduce((total, each) => total + each[key], 0);
   const deviation = add('squaredDeviation');
+  if (deviation === 0) return null;
   return {
     relativeRmse: Math.sqrt(add('squaredError') / deviation),
     rangeRelativeRmse: Math.sqrt(add('rangeError') / deviation),
@@ -95,16 +91,15 @@ export function overall(sums: readonly Requantised[]): {
 }
 
 function named(plan: Plan, layer: number, offset: number, sums: ProjectionError): Requantised[] {
-  const of = plan.layers.find((each) => each.layer === layer);
-  const components = plan.layouts[of?.layout ?? NaN]?.components ?? [];
-  const projection = PROJECTIONS.find((each) =>
-    components.some(({ name, offset: at }) => at === offset && name === `${each}.weight`),
-  );
+  const projection = projectionAt(plan, layer, offset);
   return projection === undefined ? [] : [{ layer, projection, ...sums }];
 }
 
-function valuesOf(plan: Plan, layer: number, projection: Projection): number {
+/** Whose weights begin at `offset` of each expert. */
+function projectionAt(plan: Plan, layer: number, offset: number): Projection | undefined {
   const of = plan.layers.find((each) => each.layer === layer);
-  const { rows = 0, columns = 0 } = of?.projections[PROJECTIONS.indexOf(projection)] ?? {};
-  return (of?.experts ?? 0) * rows * columns;
+  const components = plan.layouts[of?.layout ?? NaN]?.components ?? [];
+  return PROJECTIONS.find((each) =>
+    components.some(({ name, offset: at }) => at === offset && name === `${each}.weight`),
+  );
 }

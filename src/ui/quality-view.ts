@@ -1,22 +1,28 @@
 // What requantising cost, as a table of layers and projections.
 
+import type { WeightErrors } from '../installer/events.js';
+import { PROJECTIONS } from '../models/names.js';
 import type { Quant } from '../models/quant.js';
 import { tableLines } from './table.js';
 
-interface Errors {
-  relativeRmse: number;
-  rangeRelativeRmse: number;
+interface ProjectionQuality {
+  layer: number;
+  projection: string;
+  /** Null where nothing is known. */
+  errors: WeightErrors | null;
+  /** Part of the values that this is about, 0 to 1. */
+  measured: number;
 }
 
 export interface ModelQuality {
   model: string;
   quant: Quant;
   /** Null where nothing was requantised, or nothing is known of it. */
-  overall: Errors | null;
-  projections: readonly (Errors & { layer: number; projection: string; measured: number })[];
+  overall: WeightErrors | null;
+  /** Those that were requantised. */
+  projections: readonly ProjectionQuality[];
 }
 
-const PROJECTIONS = ['gate', 'up', 'down'];
 const WIDTH = 80;
 
 export function qualityText({ model, quant, overall, projections }: ModelQuality): string {
@@ -25,10 +31,9 @@ export function qualityText({ model, quant, overall, projections }: ModelQuality
   const layers = [...new Set(projections.map(({ layer }) => layer))];
   const rows = layers.map((layer) => [
     String(layer),
-    ...PROJECTIONS.map((name) => {
-      const of = projections.find((e) => e.layer === layer && e.projection === `${name}_proj`);
-      return of === undefined ? 'as published' : cell(of);
-    }),
+    ...PROJECTIONS.map((name) =>
+      cell(projections.find((each) => each.layer === layer && each.projection === name)),
+    ),
   ]);
   const partly = projections.filter(({ measured }) => measured < 1).length;
   return [
@@ -41,17 +46,24 @@ export function qualityText({ model, quant, overall, projections }: ModelQuality
       WIDTH,
     ),
     '',
-    `all: ${cell(overall)}, ${percentLower(overall)} lower`,
+    `all: ${errorWords(overall)}`,
     ...(partly === 0
       ? []
-      : [`${partly} of ${projections.length} figures are of a part: setup was interrupted there`]),
+      : [`${partly} of ${projections.length} are of a part: setup was interrupted there`]),
   ].join('\n');
 }
 
-function cell({ relativeRmse, rangeRelativeRmse }: Errors): string {
-  return `${relativeRmse.toFixed(3)} (${rangeRelativeRmse.toFixed(3)})`;
+/** E.g. `0.331 (0.472), 29.9 % lower`. */
+export function errorWords(errors: WeightErrors): string {
+  const lower = 100 * (1 - errors.relativeRmse / errors.rangeRelativeRmse);
+  return `${pair(errors)}, ${lower.toFixed(1)} % lower`;
 }
 
-function percentLower({ relativeRmse, rangeRelativeRmse }: Errors): string {
-  return `${(100 * (1 - relativeRmse / rangeRelativeRmse)).toFixed(1)} %`;
+function cell(of: ProjectionQuality | undefined): string {
+  if (of === undefined) return 'as published';
+  return of.errors === null ? 'not known' : pair(of.errors);
+}
+
+function pair({ relativeRmse, rangeRelativeRmse }: WeightErrors): string {
+  return `${relativeRmse.toFixed(3)} (${rangeRelativeRmse.toFixed(3)})`;
 }

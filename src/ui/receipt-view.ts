@@ -3,6 +3,7 @@
 import { formatBytes, formatBytesBoth, formatDuration } from '../base/format.js';
 import type { KnownAnswer, Receipt } from '../installer/events.js';
 import { widthWords } from './plan-view.js';
+import { errorWords } from './quality-view.js';
 import type { Style } from './style.js';
 import { pairLines, shorten } from './table.js';
 
@@ -19,6 +20,9 @@ export function receiptPairs(receipt: Receipt): [string, string][] {
     ],
     ['downloaded', formatBytes(receipt.downloadedBytes)],
     ['sha256', receipt.contentSha256],
+    ...(receipt.weightErrors
+      ? [['weights', `relative RMSE ${errorWords(receipt.weightErrors)}`] as [string, string]]
+      : []),
     ['answers', `${right} of ${receipt.answers.length} as known beforehand`],
     ['speed', `${receipt.tokensPerSecond.toFixed(2)} tokens/s`],
     ['took', formatDuration(seconds)],

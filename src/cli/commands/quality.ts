@@ -24,7 +24,7 @@ async function qualityOfModel({ id, paths, manifest }: Ready): Promise<ModelQual
   return {
     model: id,
     quant: manifest.quant,
-    overall: sums.length === 0 ? null : overall(sums),
+    overall: overall(sums),
     projections: stored === null ? [] : qualityOf(stored.pack, sums),
   };
 }

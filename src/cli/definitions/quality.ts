@@ -12,7 +12,7 @@ export function defineQuality(program: Command, open: Open, done: Done): void {
       done(await quality(await open(command), model ?? null));
     });
   examples(command, [
-    ['flashmoe quality', 'relative error of the weights, beside rounding to the range'],
+    ['flashmoe quality', 'what two bits lost, by layer'],
     ['flashmoe quality tiny-2bit --json', 'the same as one JSON line'],
   ]);
 }

@@ -16,7 +16,10 @@ export async function proveAndReceipt(
   { request, world, paths }: PlannedSetup,
   { emit, signal, addon, threads, now }: TransferTask,
   manifest: ModelManifest,
-  run: Pick<Receipt, 'startedAt' | 'downloadedBytes' | 'neededBytes' | 'peakBytes'>,
+  run: Pick<
+    Receipt,
+    'startedAt' | 'downloadedBytes' | 'neededBytes' | 'peakBytes' | 'weightErrors'
+  >,
 ): Promise<Receipt> {
   const { model, repo, commit, quant, fingerprint, finalBytes, contentSha256 } = manifest;
   const expertsDir = paths.experts(quant);
