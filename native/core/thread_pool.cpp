@@ -19,6 +19,10 @@ void pause_cpu() {
 #endif
 }
 
+uint32_t unclaimed(uint64_t open) {
+    return static_cast<uint32_t>(open);
+}
+
 } // namespace
 
 ThreadPool::ThreadPool(uint32_t threads) {
@@ -26,11 +30,8 @@ ThreadPool::ThreadPool(uint32_t threads) {
 }
 
 ThreadPool::~ThreadPool() {
-    {
-        const std::lock_guard lock(mutex_);
-        stopping_ = true;
-        generation_.fetch_add(1);
-    }
+    stopping_.store(true);
+    { const std::lock_guard lock(mutex_); }
     wake_.notify_all();
     for (std::thread& thread : threads_) thread.join();
 }
@@ -40,49 +41,60 @@ void ThreadPool::run_erased(uint32_t count, Erased task, void* context) {
         for (uint32_t i = 0; i < count; ++i) task(context, i, 0);
         return;
     }
-    {
-        const std::lock_guard lock(mutex_);
-        count_ = count;
-        task_ = task;
-        context_ = context;
-        next_.store(0);
-        busy_.store(static_cast<uint32_t>(threads_.size()));
-        generation_.fetch_add(1);
+    count_ = count;
+    task_ = task;
+    context_ = context;
+    finished_.store(0);
+    open_.store(((open_.load() >> 32) + 1) << 32 | count);
+    // A sleeper counts itself before it looks at open_ for the last time, so one of both sees the other.
+    if (sleepers_.load() > 0) {
+        { const std::lock_guard lock(mutex_); }
+        wake_.notify_all();
     }
-    wake_.notify_all();
-    drain(0);
-    for (int spin = 0; busy_.load() != 0 && spin < kSpins; ++spin) pause_cpu();
-    if (busy_.load() != 0) {
-        std::unique_lock lock(mutex_);
-        idle_.wait(lock, [this] { return busy_.load() == 0; });
-    }
+    while (claim_and_do(0)) {}
+    wait_for_tasks();
 }
 
-void ThreadPool::drain(uint32_t worker) {
-    for (uint32_t index = next_.fetch_add(1); index < count_; index = next_.fetch_add(1)) {
-        task_(context_, index, worker);
+/// Tasks are waited for, workers aren't: one that is still waking up has nothing to do with this run.
+void ThreadPool::wait_for_tasks() {
+    const auto done = [this] { return finished_.load() == count_; };
+    for (int spin = 0; !done() && spin < kSpins; ++spin) pause_cpu();
+    if (done()) return;
+    std::unique_lock lock(mutex_);
+    caller_sleeps_.store(true);
+    idle_.wait(lock, done);
+    caller_sleeps_.store(false);
+}
+
+/// False when no task of the run is left to claim.
+bool ThreadPool::claim_and_do(uint32_t worker) {
+    uint64_t open = open_.load();
+    do {
+        if (unclaimed(open) == 0) return false;
+    } while (!open_.compare_exchange_weak(open, open - 1));
+    // Until this task is finished the run can't end, and its description stays.
+    const uint32_t count = count_;
+    task_(context_, count - unclaimed(open), worker);
+    if (finished_.fetch_add(1) + 1 == count && caller_sleeps_.load()) {
+        { const std::lock_guard lock(mutex_); }
+        idle_.notify_one();
     }
+    return true;
+}
+
+void ThreadPool::wait_for_work() {
+    const auto is_work = [this] { return unclaimed(open_.load()) > 0 || stopping_.load(); };
+    for (int spin = 0; !is_work() && spin < kSpins; ++spin) pause_cpu();
+    if (is_work()) return;
+    std::unique_lock lock(mutex_);
+    sleepers_.fetch_add(1);
+    wake_.wait(lock, is_work);
+    sleepers_.fetch_sub(1);
 }
 
 void ThreadPool::work(uint32_t worker) {
-    uint64_t seen = 0;
-    for (;;) {
-        for (int spin = 0; generation_.load() == seen && spin < kSpins; ++spin) pause_cpu();
-        if (generation_.load() == seen) {
-            std::unique_lock lock(mutex_);
-            wake_.wait(lock, [&] { return generation_.load() != seen; });
-        }
-        {
-            // run() waits for every worker of a generation, so at most one is new.
-            const std::lock_guard lock(mutex_);
-            seen = generation_.load();
-            if (stopping_) return;
-        }
-        drain(worker);
-        if (busy_.fetch_sub(1) == 1) {
-            const std::lock_guard lock(mutex_);
-            idle_.notify_one();
-        }
+    while (!stopping_.load()) {
+        if (!claim_and_do(worker)) wait_for_work();
     }
 }
 

@@ -48,19 +48,22 @@ class ThreadPool {
 
     void run_erased(uint32_t count, Erased task, void* context);
     void work(uint32_t worker);
-    void drain(uint32_t worker);
+    bool claim_and_do(uint32_t worker);
+    void wait_for_tasks();
+    void wait_for_work();
 
     std::vector<std::thread> threads_;
     std::mutex mutex_;
     std::condition_variable wake_, idle_;
-    /// Counts runs; a worker joins each once.
-    std::atomic<uint64_t> generation_{0};
-    std::atomic<uint32_t> next_{0};
-    std::atomic<uint32_t> busy_{0};
+    /// The number of the run above, how many of its tasks nobody has claimed below: one word, so that a claim can't
+    /// mistake one run for another.
+    std::atomic<uint64_t> open_{0};
+    std::atomic<uint32_t> finished_{0}, sleepers_{0};
+    std::atomic<bool> caller_sleeps_{false}, stopping_{false};
+    /// Of the run; written while it has no task that could be claimed or is being done.
     uint32_t count_ = 0;
     Erased task_ = nullptr;
     void* context_ = nullptr;
-    bool stopping_ = false;
 };
 
 } // namespace flashmoe
