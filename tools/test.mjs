@@ -58,6 +58,12 @@ const stages = [
     vitestCounts,
   ],
   ['native', 'make', [`-j${availableParallelism()}`, '-C', 'native', 'test'], nativeCounts],
+  [
+    'native, sanitized',
+    'make',
+    [`-j${availableParallelism()}`, '-C', 'native', 'sanitized'],
+    nativeCounts,
+  ],
 ];
 
 const total = counted(0, 0);
