@@ -16,6 +16,10 @@ export function revisionOption(): Option {
   return new Option('--revision <name>', 'branch, tag or commit (default: main)');
 }
 
+export function fromOption(): Option {
+  return new Option('--from <folder>', 'a checkpoint or Hugging Face cache that is here');
+}
+
 export function quantOption(what = 'of the experts (default: 4bit)'): Option {
   return new Option('--quant <bits>', what).choices(QUANTS);
 }

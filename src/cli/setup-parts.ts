@@ -19,17 +19,20 @@ import type { SetupWords, Target } from './target.js';
 export function setupRequest(
   target: Target,
   quant: Quant,
-  words: Pick<SetupWords, 'limits' | 'deadline' | 'size' | 'yes'> & { resumeCommand: string },
+  words: Pick<SetupWords, 'from' | 'limits' | 'deadline' | 'size' | 'yes'> & {
+    resumeCommand: string;
+  },
   bytesPerSecond: number | null,
 ): SetupRequest {
-  const { resumeCommand, limits, size, deadline, yes: patient } = words;
+  const { from, resumeCommand, limits, size, deadline, yes: patient } = words;
   const { model, repo, revision, bundled } = target;
   const entry = CATALOG.find(({ id }) => id === model);
   return {
     ...{ model, repo, revision, quant, size, resumeCommand, bytesPerSecond, patient },
     ...(deadline === null ? {} : { deadline }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
-    bundled: bundled ? join(packageRoot, 'models', model) : null,
+    from,
+    bundled: bundled && from === null ? join(packageRoot, 'models', model) : null,
     questions: entry?.questions[quant] ?? [],
   };
 }

@@ -20,7 +20,7 @@ export interface Target {
   bundled: boolean;
 }
 
-const DEFAULT_REVISION = 'main';
+export const DEFAULT_REVISION = 'main';
 /** The organisation of what is shipped; no repository of the hub is called so. */
 const BUNDLED_OWNER = 'flashmoe/';
 
@@ -53,6 +53,8 @@ export function isBundled(repo: string): boolean {
 }
 
 export interface SetupWords extends TargetArgs {
+  /** Absolute path of a folder that has the bytes; null: the hub. */
+  from: string | null;
   quant: Quant | null;
   /** Budget in bytes for mixed widths. */
   size: number | null;
@@ -78,6 +80,7 @@ export function setupWords(words: SetupWords): string[] {
     ...(words.repo === null && words.model !== null ? [words.model] : []),
     ...option('--repo', words.repo),
     ...option('--revision', words.revision),
+    ...option('--from', words.from),
     ...option('--quant', words.quant),
     ...option('--size', words.size === null ? null : `${words.size}B`),
     ...(words.service ? [] : ['--no-service']),

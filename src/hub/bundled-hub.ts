@@ -37,7 +37,14 @@ export async function startBundledHub(
   repo: string,
   options: BundledHubOptions = {},
 ): Promise<BundledHub> {
-  const scanned = await scanRepo(folder, repo);
+  return await serveRepo(await scanRepo(folder, repo), options);
+}
+
+/** The same for files whose hashes are known. */
+export async function serveRepo(
+  scanned: BundledRepo,
+  options: BundledHubOptions = {},
+): Promise<BundledHub> {
   const urls = new SignedUrls(options.urlLifetimeMs ?? 3_600_000);
   const cdn = await listen((request, response, url) =>
     cdnRoute(scanned, urls, request, response, url),
@@ -52,7 +59,7 @@ export async function startBundledHub(
   return {
     endpoint: hub.origin,
     cdn: cdn.origin,
-    repo,
+    repo: scanned.id,
     commit: scanned.commit,
     close: async () => {
       await Promise.all([hub.close(), cdn.close()]);

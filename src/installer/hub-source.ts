@@ -1,22 +1,34 @@
-// Where the bytes of a repository come from: the hub of the settings, or for what comes with flashmoe a hub of our own.
+// Where the bytes of a repository come from: the hub of the settings, or for what is here already a hub of our own.
 
 import { startBundledHub } from '../hub/bundled-hub.js';
 import { HubClient, type HubClientOptions } from '../hub/client.js';
 import type { HubSettings } from '../hub/types.js';
+import { serveFolder, type FolderTask } from './folder-source.js';
 
 export interface HubSource {
   client: HubClient;
-  /** Ends connections and the bundled hub. */
+  /** Ends connections and a hub of our own. */
   close(): Promise<void>;
 }
 
-/** `bundled`: a folder that is served on loopback as `repo`. */
+/** A folder that comes with flashmoe, one of the user's, or null: from the hub. */
+export interface SourceFolders {
+  bundled: string | null;
+  carried?: FolderTask | null;
+}
+
+/** A folder is served on loopback as `repo`. */
 export async function openHubSource(
   settings: HubSettings,
-  { repo, bundled }: { repo: string; bundled: string | null },
+  { repo, bundled, carried = null }: SourceFolders & { repo: string },
   options: HubClientOptions,
 ): Promise<HubSource> {
-  const local = bundled === null ? null : await startBundledHub(bundled, repo);
+  const local =
+    carried !== null
+      ? await serveFolder(settings, carried)
+      : bundled === null
+        ? null
+        : await startBundledHub(bundled, repo);
   const own =
     local === null ? settings : { ...settings, endpoint: local.endpoint, token: null, proxy: null };
   const client = new HubClient(own, options);

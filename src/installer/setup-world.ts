@@ -23,6 +23,8 @@ export interface SetupRequest {
   size?: number | null;
   /** Folder of a repository that comes with flashmoe; it is served on loopback as `repo`. */
   bundled: string | null;
+  /** Folder with a checkpoint of `repo`, absolute: its bytes are taken in place of the hub's. */
+  from?: string | null;
   questions: readonly SmokeQuestion[];
   /** Of a download measured lately; null: the plan measures where it is worth it. */
   bytesPerSecond: number | null;

@@ -37,7 +37,8 @@ export async function openSetup(
   world: SetupWorld,
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
-  const { model, repo, revision, quant, size = null, bundled, bytesPerSecond } = request;
+  const { model, repo, revision, quant, size = null, bytesPerSecond } = request;
+  const { bundled, from = null } = request;
   const paths = await locatedInstallation(world.home, model, quant);
   let source: HubSource | null = null;
   const close = async (): Promise<void> => {
@@ -46,8 +47,10 @@ export async function openSetup(
   try {
     await requireUsable(paths, world.volume);
     const limits = new Limits({ ...(await readLimits(paths.limits)), ...request.limits });
+    const carried = from === null ? null : { folder: from, repo, revision, paths, emit, signal };
+    const folders = { repo, bundled, carried };
     const isKnown = (await fileSize(paths.journal)) !== null;
-    source = await openHubSource(world.hub, request, { pace: limits.pace, isKnown });
+    source = await openHubSource(world.hub, folders, { pace: limits.pace, isKnown });
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },

@@ -6,6 +6,7 @@ import { setupWords, type SetupWords } from '../../src/cli/target.js';
 import type { PlanSummary } from '../../src/installer/events.js';
 
 const words: SetupWords = {
+  from: null,
   model: 'qwen3.5-397b',
   repo: null,
   revision: null,

@@ -1,14 +1,20 @@
 // Looking after what is on disk: verify --repair, rm, mv, share, --from. Real processes, real HTTP.
 
 import { spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
+  cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
+  symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -45,16 +51,24 @@ const environment = (extra: Record<string, string> = {}): Record<string, string>
 const at = (args: string[], extra: Record<string, string> = {}) =>
   flashmoe(args, { env: environment(extra) });
 
-function start(args: string[]): ChildProcess {
+function start(args: string[], extra: Record<string, string> = {}): ChildProcess {
   return spawn(process.execPath, [mainScript, ...args], {
-    env: { PATH: process.env['PATH'], ...environment() },
+    env: { PATH: process.env['PATH'], ...environment(extra) },
     stdio: 'ignore',
   });
 }
 
-function flip(path: string): void {
+/** Without the records of a setup. */
+const onlyModel = (all: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(all).filter(
+      ([path]) => !/^(manifest\.json|journal\.ndjson|record\.ndjson|limits\.json)$/.test(path),
+    ),
+  );
+
+function flip(path: string, at = 1000): void {
   const bytes = readFileSync(path);
-  bytes[1000] = (bytes[1000] ?? 0) ^ 1;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
   writeFileSync(path, bytes);
 }
 
@@ -195,5 +209,125 @@ describe('mv and rm', () => {
     expect(readdirSync(join(place, 'acme--tiny'))).toEqual(['notes.txt']);
     expect(readdirSync(join(home, 'models'))).toEqual([]);
     expect(readdirSync(join(home, 'prompts'))).toEqual([]);
+  });
+});
+
+describe('setup --from', () => {
+  const tiny = join(projectRoot, 'models/tiny');
+  const shards = readdirSync(tiny).filter((name) => name.endsWith('.safetensors'));
+  const elsewhere = { HF_ENDPOINT: 'http://127.0.0.1:1' };
+  const fresh = (): { FLASHMOE_HOME: string } => ({
+    FLASHMOE_HOME: mkdtempSync(join(folder, 'h-')),
+  });
+  const set = (args: string[], extra: Record<string, string>) =>
+    at(['setup', ...args, '--no-service', '--yes'], extra);
+
+  /** As the Hub's own clients lay it out. */
+  function cache(name: string, commit: string): string {
+    const top = join(folder, name, 'models--acme--tiny');
+    const snapshot = join(top, 'snapshots', commit);
+    for (const each of ['blobs', 'refs', `snapshots/${commit}`]) {
+      mkdirSync(join(top, each), { recursive: true });
+    }
+    writeFileSync(join(top, 'refs/main'), commit);
+    for (const file of readdirSync(tiny)) {
+      const bytes = readFileSync(join(tiny, file));
+      const git = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes);
+      const isLarge = file.endsWith('.safetensors');
+      const blob = isLarge ? createHash('sha256').update(bytes).digest('hex') : git.digest('hex');
+      writeFileSync(join(top, 'blobs', blob), bytes);
+      symlinkSync(join('../../blobs', blob), join(snapshot, file));
+    }
+    return join(folder, name);
+  }
+
+  test('a cache of the hub makes the model without a network, and the same one as the hub', async () => {
+    const extra = { ...fresh(), ...elsewhere };
+    const { status, stderr } = await set(
+      ['--from', join(cache('hf', hub.commit), 'models--acme--tiny')],
+      extra,
+    );
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toContain('every shard is held against the sha256 that its blob is called by');
+    const made = await hashesBelow(join(extra.FLASHMOE_HOME, 'models/acme--tiny'));
+    expect(onlyModel(made)).toEqual(onlyModel(hashes));
+    // The same setup, from the hub: nothing is left to do.
+    const again = await set(['--repo', 'acme/tiny'], { ...extra, HF_ENDPOINT: hub.endpoint });
+    expect(again).toMatchObject({ status: 0 });
+  });
+
+  test('a blob that is not what its name says ends it by name, and is no model', async () => {
+    const top = cache('spoilt', hub.commit);
+    const snapshot = join(top, 'models--acme--tiny/snapshots', hub.commit);
+    flip(realpathSync(join(snapshot, shards[1] ?? '')), 100_000);
+    const extra = { ...fresh(), ...elsewhere };
+    const { status, stderr } = await set(['--repo', 'acme/tiny', '--from', top], extra);
+    expect(status).toBe(1);
+    expect(stderr).toContain(`${shards[1] ?? ''}: sha256 is`);
+    expect(existsSync(join(extra.FLASHMOE_HOME, 'models/acme--tiny/manifest.json'))).toBe(false);
+  });
+
+  test('a link out of the cache is not followed', async () => {
+    const top = cache('links', hub.commit);
+    const file = join(top, 'models--acme--tiny/snapshots', hub.commit, shards[0] ?? '');
+    rmSync(file);
+    symlinkSync(join(tiny, shards[0] ?? ''), file);
+    const { status, stderr } = await set(['--from', file.slice(0, -(shards[0] ?? '').length)], {
+      ...fresh(),
+      ...elsewhere,
+    });
+    expect(status).toBe(1);
+    expect(stderr).toContain(`${shards[0] ?? ''}: links to elsewhere are not followed`);
+    expect(stderr).toContain('the index names shards that the repository does not hold');
+  });
+
+  test('a plain folder is held against the hub that lists it, else says that nobody vouches', async () => {
+    hub.reset();
+    const extra = fresh();
+    const listed = await set(['--repo', 'acme/tiny', '--from', tiny], extra);
+    expect(listed).toMatchObject({ status: 0 });
+    expect(listed.stderr).toContain(
+      `the hashes that the hub lists for acme/tiny at ${hub.commit.slice(0, 12)}`,
+    );
+    expect(hub.ranges('cdn')).toEqual([]);
+    const made = await hashesBelow(join(extra.FLASHMOE_HOME, 'models/acme--tiny'));
+    expect(onlyModel(made)).toEqual(onlyModel(hashes));
+
+    const alone = await set(['--from', tiny], { ...fresh(), ...elsewhere });
+    expect(alone).toMatchObject({ status: 0 });
+    expect(alone.stderr).toContain('nobody vouches for these bytes');
+    expect(alone.stdout).toContain('local/tiny');
+  });
+
+  test('a folder of another model, a cut shard and a folder without a checkpoint are refused', async () => {
+    const other = await set(['tiny', '--from', cache('other', hub.commit)], fresh());
+    expect(other.status).toBe(64);
+    const cut = join(folder, 'cut');
+    cpSync(tiny, cut, { recursive: true });
+    truncateSync(join(cut, shards[0] ?? ''), 1000);
+    const short = await set(['--repo', 'acme/tiny', '--from', cut], fresh());
+    expect(short.status).toBe(1);
+    expect(short.stderr).toContain('(1000 bytes), where');
+    const none = await set(['--from', join(folder, 'home')], fresh());
+    expect(none.status).toBe(64);
+    expect(none.stderr).toContain('holds no config.json');
+  });
+
+  test('killed on the way it goes on from the hub', async () => {
+    const extra = { ...fresh(), ...elsewhere };
+    const from = ['--repo', 'acme/tiny', '--from', cache('killed', hub.commit)];
+    const child = start(['setup', ...from, '--no-service', '--yes', '--limit', '2MB/s'], extra);
+    const ended = once(child, 'exit');
+    const journal = join(extra.FLASHMOE_HOME, 'models/acme--tiny/journal.ndjson');
+    await vi.waitFor(() => expect(readFileSync(journal, 'utf8')).toContain('"road"'), 60_000);
+    child.kill('SIGKILL');
+    await ended;
+    const { status } = await set(['--repo', 'acme/tiny', '--limit', 'off'], {
+      ...extra,
+      HF_ENDPOINT: hub.endpoint,
+    });
+    expect(status).toBe(0);
+    const made = await hashesBelow(join(extra.FLASHMOE_HOME, 'models/acme--tiny'));
+    expect(onlyModel(made)).toEqual(onlyModel(hashes));
   });
 });

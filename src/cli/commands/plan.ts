@@ -5,18 +5,20 @@ import type { InstallEvent, Quant } from '../../installer/events.js';
 import { openSetup } from '../../installer/setup.js';
 import { planText } from '../../ui/plan-view.js';
 import { retryText } from '../../ui/progress.js';
+import { withCarried, type CarriedArgs } from '../carried.js';
 import { commandLine } from '../command-line.js';
 import type { CliContext } from '../context.js';
 import { recommend } from '../model-choices.js';
 import { lookAround, setupRequest, setupWorld } from '../setup-parts.js';
-import { setupWords, requireTarget, type TargetArgs } from '../target.js';
+import { setupWords, requireTarget } from '../target.js';
 
-export interface PlanArgs extends TargetArgs {
+export interface PlanArgs extends CarriedArgs {
   quant: Quant | null;
   size: number | null;
 }
 
-export async function plan(context: CliContext, args: PlanArgs): Promise<number> {
+export async function plan(context: CliContext, typed: PlanArgs): Promise<number> {
+  const args = await withCarried(context, typed);
   const model = args.model ?? (args.repo === null ? await recommend(context) : null);
   const target = requireTarget({ ...args, model });
   const quant = args.quant ?? '4bit';
@@ -44,7 +46,10 @@ export async function plan(context: CliContext, args: PlanArgs): Promise<number>
     setupRequest(
       target,
       quant,
-      { resumeCommand: command, limits: {}, deadline: null, yes: false, size: args.size },
+      {
+        ...{ from: args.from, size: args.size, resumeCommand: command },
+        ...{ limits: {}, deadline: null, yes: false },
+      },
       null,
     ),
     setupWorld(context, around, target, quant, () => false),

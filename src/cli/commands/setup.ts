@@ -6,6 +6,7 @@ import { locatedInstallation } from '../../installer/location.js';
 import type { EmitAt, SetupChoice } from '../../ui/setup-runner.js';
 import { createWizard } from '../../ui/wizard.js';
 import { requireAgreement } from '../agreement.js';
+import { withCarried } from '../carried.js';
 import type { CliContext } from '../context.js';
 import { recommend } from '../model-choices.js';
 import { handOver, leaveNoJob } from '../overnight.js';
@@ -14,7 +15,8 @@ import { createRunner, type CliRunner } from '../setup-runner.js';
 import { createSink, finish, onTerminal, outcome, showJob } from '../setup-view.js';
 import { targetOf, type SetupWords, type Target } from '../target.js';
 
-export async function setup(context: CliContext, words: SetupWords): Promise<number> {
+export async function setup(context: CliContext, typed: SetupWords): Promise<number> {
+  const words = await withCarried(context, typed);
   const target = targetOf(words);
   const joined = target === null ? null : await join(context, target, words);
   if (joined !== null) return joined;

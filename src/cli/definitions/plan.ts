@@ -5,6 +5,7 @@ import {
   quantOption,
   repoOption,
   revisionOption,
+  fromOption,
   sizeOption,
 } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
@@ -17,13 +18,14 @@ export function definePlan(program: Command, open: Open, done: Done): void {
     .argument('[model]', 'a name of `flashmoe models`; the recommended one without it')
     .addOption(repoOption())
     .addOption(revisionOption())
+    .addOption(fromOption())
     .addOption(quantOption())
     .addOption(sizeOption())
     .action(async (model: string | undefined, flags: Omit<SetupFlags, 'model'>) => {
       const { plan } = await import('../commands/plan.js');
-      const { repo = null, revision = null, size = null } = flags;
+      const { repo = null, revision = null, from = null, size = null } = flags;
       const quant = quantOf(flags.quant, flags.size);
-      const args = { model: model ?? null, repo, revision, quant, size };
+      const args = { model: model ?? null, repo, revision, from, quant, size };
       done(await plan(await open(command), args));
     });
   examples(command, [

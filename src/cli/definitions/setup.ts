@@ -7,6 +7,7 @@ import {
   quantOption,
   repoOption,
   revisionOption,
+  fromOption,
   sizeOption,
 } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
@@ -16,6 +17,7 @@ export interface SetupFlags {
   model?: string;
   repo?: string;
   revision?: string;
+  from?: string;
   quant?: Quant;
   size?: number;
   yes?: boolean;
@@ -34,6 +36,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     .option('--model <name>', 'the same as [model]')
     .addOption(repoOption())
     .addOption(revisionOption())
+    .addOption(fromOption())
     .addOption(quantOption())
     .addOption(sizeOption())
     .option('-y, --yes', 'agree to the plan; off a terminal needed above 1 GB')
@@ -44,7 +47,14 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     .option('--overnight', 'hand it to launchd or systemd, and end here')
     .action(async (model: string | undefined, flags: SetupFlags) => {
       const { setup } = await import('../commands/setup.js');
-      const { repo = null, revision = null, size = null, yes = false, service } = flags;
+      const {
+        repo = null,
+        revision = null,
+        from = null,
+        size = null,
+        yes = false,
+        service,
+      } = flags;
       const quant = quantOf(flags.quant, flags.size);
       const context = await open(command);
       const { json, homeOption: home } = context;
@@ -56,6 +66,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
         model: name,
         repo,
         revision,
+        from,
         quant,
         size,
         ...night,
@@ -70,6 +81,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     ['flashmoe setup', 'on a terminal: a wizard'],
     ['flashmoe setup qwen3.5-397b --quant 2bit --yes', 'nothing is asked'],
     ['flashmoe setup qwen3.5-397b --yes --overnight', 'then: flashmoe report'],
+    ['flashmoe setup --from ~/models/x-4bit', 'a checkpoint that is here'],
     ['flashmoe setup --repo org/name --json --yes', 'events as NDJSON'],
   ]);
 }
