@@ -1,5 +1,6 @@
 // copyRanges, hashFile, packLayer and measureReads of src/addon/types.ts. Reads plain objects field by field, so that a wrong
 // one is a failed job with the field's name and not a crash.
+#include "addon/error_sums.h"
 #include "addon/fields.h"
 #include "addon/job.h"
 #include "addon/registers.h"
@@ -89,12 +90,7 @@ Napi::Value pack_result(Napi::Env env, PackLayerResult& result) {
     object.Set("sha256", result.sha256);
     Napi::Array errors = Napi::Array::New(env, result.errors.size());
     for (std::uint32_t i = 0; i < result.errors.size(); ++i) {
-        Napi::Object sums = Napi::Object::New(env);
-        sums.Set("squaredError", result.errors[i].squared_error);
-        sums.Set("rangeError", result.errors[i].range_error);
-        sums.Set("squaredDeviation", result.errors[i].squared_deviation);
-        sums.Set("values", number(env, result.errors[i].values));
-        errors.Set(i, sums);
+        errors.Set(i, error_sums_object(env, result.errors[i]));
     }
     object.Set("error", errors);
     return object;

@@ -1,5 +1,6 @@
 // openTape of src/addon/types.ts. Buffers are held by reference until their bytes are in the spool; nothing is copied on
 // the way there.
+#include "addon/error_sums.h"
 #include "addon/fields.h"
 #include "addon/job.h"
 #include "addon/registers.h"
@@ -101,6 +102,8 @@ TapeJob tape_job(const Napi::Object& object) {
         if (hash.size() != Sha256::kStateSize) fail_plan("hash must be a state of sha256");
         job.from = TapeState{count_field(state, "at"), count_field(state, "item"), {}};
         std::copy(hash.begin(), hash.end(), job.from->hash.begin());
+        const Napi::Value sums = field(object, "sums");
+        if (sums.IsObject()) job.sums = error_sums_of(sums.As<Napi::Object>());
     }
     return job;
 }
@@ -180,24 +183,33 @@ Napi::Value put(const Shared& handle, const Napi::CallbackInfo& info) {
     }
 }
 
-Napi::Object state_object(Napi::Env env, const TapeWriter& writer, const TapeState& state) {
+Napi::Object checkpoint_object(Napi::Env env, const TapeWriter& writer, const Checkpoint& here) {
+    const TapeState& state = here.state;
     Napi::Object object = Napi::Object::New(env);
     object.Set("at", number(env, state.at));
     object.Set("item", number(env, state.item));
     object.Set("hash", hex_of(state.hash.data(), state.hash.size()));
     object.Set("sealed", number(env, writer.sealed(state.item)));
+    Napi::Array errors = Napi::Array::New(env);
+    for (const auto& [item, sums] : here.errors) {
+        Napi::Object entry = error_sums_object(env, sums);
+        entry.Set("item", number(env, item));
+        errors.Set(errors.Length(), entry);
+    }
+    object.Set("errors", errors);
     return object;
 }
 
 Napi::Value checkpoint(const Shared& handle, const Napi::CallbackInfo& info) {
     const bool drain = info[0].ToBoolean();
-    return Job<TapeState>::start(
+    const double journalled = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : 0;
+    return Job<Checkpoint>::start(
                info.Env(), info.Env().Undefined(),
-               [handle, drain](Control& control) {
+               [handle, drain, journalled](Control& control) {
                    if (handle->closed) fail_plan("the tape is closed");
-                   return handle->writer->checkpoint(drain, control);
+                   return handle->writer->checkpoint(drain, static_cast<std::uint64_t>(std::max(0.0, journalled)), control);
                },
-               [handle](Napi::Env env, TapeState& state) { return state_object(env, *handle->writer, state); })
+               [handle](Napi::Env env, Checkpoint& here) { return checkpoint_object(env, *handle->writer, here); })
         .Get("done");
 }
 
@@ -223,22 +235,6 @@ Napi::Value state(const Shared& handle, const Napi::CallbackInfo& info) {
         object.Set("mismatch", mismatch);
     }
     return object;
-}
-
-Napi::Value errors(const Shared& handle, const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    Napi::Array list = Napi::Array::New(env);
-    for (const auto& [item, sums] : handle->writer->errors()) {
-        const double mean = sums.values == 0 ? 0 : sums.sum / static_cast<double>(sums.values);
-        Napi::Object object = Napi::Object::New(env);
-        object.Set("item", number(env, item));
-        object.Set("squaredError", sums.squared_error);
-        object.Set("rangeError", sums.range_error);
-        object.Set("squaredDeviation", std::max(0.0, sums.sum_of_squares - sums.sum * mean));
-        object.Set("values", number(env, sums.values));
-        list.Set(list.Length(), object);
-    }
-    return list;
 }
 
 Napi::Value release(const Shared& handle, const Napi::CallbackInfo& info) {
@@ -290,7 +286,6 @@ Napi::Value open_tape(const Napi::CallbackInfo& info) {
         method("put", put);
         method("checkpoint", checkpoint);
         method("state", state);
-        method("errors", errors);
         method("release", release);
         method("close", close);
         return object;

@@ -15,6 +15,8 @@ struct Mark {
     TapeState state;
     /// What waits in the spool.
     std::vector<Interval> received;
+    /// Of items that no journal may know yet.
+    ItemErrors errors;
 };
 
 class MarkFile {
@@ -23,7 +25,7 @@ class MarkFile {
     MarkFile(const std::string& path, const std::string& binding);
 
     /// The newer of the two records that is whole and of this boot and binding.
-    std::optional<Mark> read() const;
+    std::optional<Mark> read();
     void write(const Mark& mark);
     /// Nothing in it counts any more; `for_good`: nor does anything written later.
     void forget(bool for_good);

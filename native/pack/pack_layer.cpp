@@ -81,10 +81,7 @@ class Packer {
         control_.check();
         target_.sync();
         result_.sha256 = hash_.hex();
-        for (const auto& sums : errors_) {
-            const double mean = sums.values == 0 ? 0 : sums.sum / static_cast<double>(sums.values);
-            result_.errors.push_back({sums.squared_error, sums.range_error, sums.sum_of_squares - sums.sum * mean, sums.values});
-        }
+        result_.errors = errors_;
         return std::move(result_);
     }
 

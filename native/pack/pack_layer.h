@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pack/control.h"
+#include "quant/requantise.h"
 
 #include <array>
 #include <optional>
@@ -47,20 +48,12 @@ struct PackLayerJob {
     unsigned threads = 1;
 };
 
-/// Sums over the values of one projection, from stored bytes, against the source's own values.
-struct ErrorSums {
-    double squared_error = 0;
-    /// What the range method leaves; 0 where nothing was requantised.
-    double range_error = 0;
-    double squared_deviation = 0;
-    std::uint64_t values = 0;
-};
-
 struct PackLayerResult {
     std::uint64_t bytes_read = 0;
     std::uint64_t bytes_written = 0;
     std::string sha256;
-    std::vector<ErrorSums> errors;
+    /// Per projection; zeros where nothing was requantised.
+    std::vector<quant::ErrorSums> errors;
 };
 
 /// Bytes on disk are the same whatever `threads` is. Failures: ERR_PLAN for a field that can't be right (nothing

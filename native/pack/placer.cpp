@@ -65,27 +65,32 @@ void TapeFiles::release(std::size_t file) {
     entry.dirty = false;
 }
 
-void Placer::place(const Place& place, const Piece& piece) {
+quant::ErrorSums Placer::place(const Place& place, const Piece& piece) {
+    quant::ErrorSums sums;
     const std::uint8_t* bytes = piece.bytes.data();
     std::uint64_t size = piece.bytes.size();
-    if (place.kind == Place::Kind::drop) return;
-    if (place.kind == Place::Kind::copy) return files_.write(place.file, bytes, size, place.offset + piece.from);
+    if (place.kind == Place::Kind::drop) return sums;
+    if (place.kind == Place::Kind::copy) {
+        files_.write(place.file, bytes, size, place.offset + piece.from);
+        return sums;
+    }
     for (std::uint64_t at = place.from + piece.from; size > 0;) {
         const std::uint64_t within = at % place.slice;
         const std::uint64_t part = std::min(size, place.slice - within);
         if (place.kind == Place::Kind::spread) {
             files_.write(place.file, bytes, part, place.offset + at / place.slice * place.stride + within);
         } else {
-            requantise(place, piece.item, bytes, part, at);
+            sums.add(requantise(place, bytes, part, at));
         }
         bytes += part;
         at += part;
         size -= part;
     }
+    return sums;
 }
 
-void Placer::requantise(const Place& place, std::uint64_t item, const std::uint8_t* codes, std::uint64_t size,
-                        std::uint64_t at) {
+quant::ErrorSums Placer::requantise(const Place& place, const std::uint8_t* codes, std::uint64_t size,
+                                    std::uint64_t at) {
     const std::uint64_t group = group_bytes(place);
     const std::uint64_t groups = size / group;
     const std::uint64_t width = parameter_bytes(place);
@@ -110,8 +115,7 @@ void Placer::requantise(const Place& place, std::uint64_t item, const std::uint8
     files_.write(place.file, narrow.data(), narrow.size(), expert + place.offsets[0] + within * 2 / place.bits);
     files_.write(place.file, new_scales.data(), new_scales.size(), expert + place.offsets[1] + within / group * 2);
     files_.write(place.file, new_biases.data(), new_biases.size(), expert + place.offsets[2] + within / group * 2);
-    const std::lock_guard lock(mutex_);
-    errors_[item].add(sums);
+    return sums;
 }
 
 } // namespace flashmoe::pack

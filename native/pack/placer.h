@@ -6,7 +6,6 @@
 #include "quant/requantise.h"
 
 #include <atomic>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -48,21 +47,14 @@ class Placer {
   public:
     Placer(TapeFiles& files, bool search) : files_(files), search_(search) {}
 
-    /// Any number of threads at once.
-    void place(const Place& place, const Piece& piece);
-    std::map<std::uint64_t, quant::ErrorSums> errors() {
-        const std::lock_guard lock(mutex_);
-        return errors_;
-    }
+    /// Any number of threads at once. Returns what requantising left; zeros for bytes that are copied.
+    quant::ErrorSums place(const Place& place, const Piece& piece);
 
   private:
-    void requantise(const Place& place, std::uint64_t item, const std::uint8_t* codes, std::uint64_t size,
-                    std::uint64_t at);
+    quant::ErrorSums requantise(const Place& place, const std::uint8_t* codes, std::uint64_t size, std::uint64_t at);
 
     TapeFiles& files_;
     const bool search_;
-    std::mutex mutex_;
-    std::map<std::uint64_t, quant::ErrorSums> errors_;
 };
 
 } // namespace flashmoe::pack

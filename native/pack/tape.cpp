@@ -34,12 +34,17 @@ TapeWriter::TapeWriter(TapeJob job)
       mark_(job_.mark, job_.binding) {
     seals_.push_back(0);
     for (const auto& item : job_.items) seals_.push_back(seals_.back() + (item.type == TapeItem::Type::seal));
-    if (job_.from) placed_ = *job_.from;
-    const auto mark = mark_.read();
+    if (job_.from) {
+        placed_ = *job_.from;
+        if (job_.sums.values > 0) errors_[placed_.item] = job_.sums;
+    }
+    auto mark = mark_.read();
     const bool is_further = mark && mark->state.item <= job_.items.size() && mark->state.at >= placed_.at &&
                             mark->state.item >= placed_.item && spool_.size() >= job_.window;
     if (is_further) {
         placed_ = mark->state;
+        mark->errors.merge(errors_); // the mark's own count where both have one
+        errors_ = std::move(mark->errors);
         for (const auto& [start, end] : mark->received) {
             if (end > start && end <= placed_.at + job_.window) receive(std::max(start, placed_.at), end);
         }
@@ -198,7 +203,7 @@ bool TapeWriter::has(std::uint64_t start, std::uint64_t end) const {
 }
 
 void TapeWriter::write_mark() {
-    Mark mark{placed_, {}};
+    Mark mark{placed_, {}, errors_};
     for (const auto& [start, end] : received_) mark.received.push_back({start, end});
     mark_.write(mark);
 }
@@ -297,7 +302,7 @@ void TapeWriter::place_loop() {
             step = std::move(to_place_.front());
             to_place_.pop_front();
         }
-        placer_.place(job_.items[step->piece.item].place, step->piece);
+        step->sums = placer_.place(job_.items[step->piece.item].place, step->piece);
         const std::lock_guard lock(mutex_);
         free_.push_back(std::exchange(step->piece.bytes, {}));
         step->done = true;
@@ -311,7 +316,9 @@ void TapeWriter::settle() {
     const std::uint64_t item = placed_.item;
     const std::uint64_t before = placed_.at;
     while (!steps_.empty() && steps_.front()->done) {
-        placed_ = steps_.front()->after;
+        const Step& step = *steps_.front();
+        placed_ = step.after;
+        if (step.sums.values > 0) errors_[step.piece.item].add(step.sums);
         steps_.pop_front();
     }
     if (placed_.at == before && placed_.item == item) return;
@@ -343,11 +350,12 @@ TapeProgress TapeWriter::progress() {
     return progress;
 }
 
-TapeState TapeWriter::checkpoint(bool drain, const Control& control) {
+Checkpoint TapeWriter::checkpoint(bool drain, std::uint64_t journalled, const Control& control) {
     const std::lock_guard one_at_a_time(syncing_);
-    TapeState state;
+    Checkpoint here;
     {
         Lock lock(mutex_);
+        errors_.erase(errors_.begin(), errors_.lower_bound(journalled));
         if (drain) {
             wait(lock, [&] {
                 return control.cancelled || (puts_.empty() && !spooling_ && starved_ && steps_.empty());
@@ -355,7 +363,7 @@ TapeState TapeWriter::checkpoint(bool drain, const Control& control) {
             control.check();
         }
         if (failure_) std::rethrow_exception(failure_);
-        state = placed_;
+        here = {placed_, errors_};
     }
     try {
         files_.sync();
@@ -368,12 +376,7 @@ TapeState TapeWriter::checkpoint(bool drain, const Control& control) {
         fail(std::current_exception());
         throw;
     }
-    return state;
-}
-
-std::vector<std::pair<std::uint64_t, quant::ErrorSums>> TapeWriter::errors() {
-    const auto sums = placer_.errors();
-    return {sums.begin(), sums.end()};
+    return here;
 }
 
 } // namespace flashmoe::pack

@@ -34,6 +34,12 @@ struct TapeProgress {
     std::optional<Mismatch> mismatch;
 };
 
+struct Checkpoint {
+    TapeState state;
+    /// Of what is placed, by items that the journal may not know; the last one may be under way.
+    ItemErrors errors;
+};
+
 class TapeWriter {
   public:
     struct Span {
@@ -52,11 +58,11 @@ class TapeWriter {
     /// The spans must stay as they are until `done`. Bytes that are there already are ignored.
     void put(std::uint64_t position, std::vector<Span> spans, Done done);
     TapeProgress progress();
-    /// Syncs every file written since the last checkpoint. With `drain` all that was put is placed first.
-    TapeState checkpoint(bool drain, const Control& control);
+    /// Syncs every file written since the last checkpoint. With `drain` all that was put is placed first. The errors of
+    /// the items before `journalled` need not be told any more.
+    Checkpoint checkpoint(bool drain, std::uint64_t journalled, const Control& control);
     /// Seals before an item.
     std::uint64_t sealed(std::uint64_t item) const { return seals_[item]; }
-    std::vector<std::pair<std::uint64_t, quant::ErrorSums>> errors();
     void release(std::size_t file) { files_.release(file); }
     /// Ends the threads; waiting puts fail with ERR_INTERRUPTED.
     void close();
@@ -72,6 +78,7 @@ class TapeWriter {
     struct Step {
         Piece piece;
         TapeState after;
+        quant::ErrorSums sums;
         bool done = false;
     };
     using Lock = std::unique_lock<std::mutex>;
@@ -114,6 +121,8 @@ class TapeWriter {
     std::deque<std::shared_ptr<Step>> steps_;
     std::deque<std::shared_ptr<Step>> to_place_;
     TapeState placed_;
+    /// Added up in the order of the tape, so that neither threads nor interruptions change them.
+    ItemErrors errors_;
     std::optional<Mismatch> mismatch_;
     std::exception_ptr failure_;
     bool closing_ = false;

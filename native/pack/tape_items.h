@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -60,6 +61,9 @@ struct TapeState {
     Sha256::State hash = Sha256().save();
 };
 
+/// What requantising left, by item.
+using ItemErrors = std::map<std::uint64_t, quant::ErrorSums>;
+
 struct TapeJob {
     std::vector<TapeFile> files;
     std::vector<TapeItem> items;
@@ -68,6 +72,8 @@ struct TapeJob {
     std::uint64_t window = 0;
     std::string binding;
     std::optional<TapeState> from;
+    /// Of the item that `from` lies in, up to there.
+    quant::ErrorSums sums;
     unsigned threads = 1;
     bool search = true;
 };

@@ -1,4 +1,5 @@
 #include "pack/copy_ranges.h"
+#include "pack/mark.h"
 #include "pack/pack_layer.h"
 
 #include <csignal>
@@ -191,4 +192,34 @@ TEST("scales that are no numbers fail the layer naming shard and expert") {
     file.write("\xff\x7f", 2);
     file.close();
     EXPECT_EQ(code_of([&] { pack_layer(job, {}); }), "ERR_SAFETENSORS");
+}
+
+TEST("a mark of a process that went on is newer than all marks of the one before") {
+    const Folder folder;
+    const std::string path = folder / "mark";
+    MarkFile first(path, "tape");
+    for (uint64_t at = 1; at <= 100; ++at) first.write({{at, 0, {}}, {}, {}});
+    MarkFile second(path, "tape");
+    EXPECT_EQ(second.read()->state.at, 100u);
+    second.write({{101, 0, {}}, {{101, 105}}, {}});
+    const auto mark = MarkFile(path, "tape").read();
+    EXPECT_EQ(mark->state.at, 101u);
+    EXPECT_EQ(mark->received[0].end, 105u);
+    EXPECT(!MarkFile(path, "another").read());
+}
+
+TEST("a mark keeps the errors of the last items") {
+    const Folder folder;
+    const std::string path = folder / "mark";
+    flashmoe::pack::ItemErrors errors;
+    for (uint64_t item = 0; item < 500; ++item) errors[item] = {0.5 * static_cast<double>(item), 2, -3, 4, item + 1, 0};
+    MarkFile(path, "tape").write({{1, 499, {}}, {}, errors});
+    const auto read = MarkFile(path, "tape").read()->errors;
+    EXPECT(read.size() > 50 && read.size() < 500);
+    for (const auto& [item, sums] : read) {
+        EXPECT(item >= 500 - read.size());
+        EXPECT_EQ(sums.squared_error, 0.5 * static_cast<double>(item));
+        EXPECT_EQ(sums.sum, -3.0);
+        EXPECT_EQ(sums.values, item + 1);
+    }
 }

@@ -60,11 +60,13 @@ export interface PackLayerJob {
 }
 
 /** Sums over values, from stored bytes, against the source's own values; zeros where bytes were copied. */
-export interface ProjectionError {
+export interface ErrorSums {
   squaredError: number;
   /** What the range method leaves on the same values. */
   rangeError: number;
-  squaredDeviation: number;
+  /** Of the source's values, and of their squares. */
+  sum: number;
+  sumOfSquares: number;
   values: number;
 }
 
@@ -73,7 +75,7 @@ export interface PackLayerResult {
   bytesWritten: number;
   sha256: string;
   /** Per projection, over all experts. */
-  error: ProjectionError[];
+  error: ErrorSums[];
 }
 
 /** What becomes of an item's bytes. `file` is an index into TapeJob.files; all else is bytes unless said otherwise. */
@@ -129,6 +131,8 @@ export interface TapeJob {
   binding: string;
   /** Last journalled state; null at the beginning. */
   from: TapeState | null;
+  /** Errors of the item that `from` lies in, up to there. */
+  sums: ErrorSums | null;
   /** Native threads that write and requantise. */
   threads: number;
   method: 'search' | 'minmax';
@@ -142,6 +146,13 @@ export interface TapeState {
   item: number;
   /** State of the shard's sha256 (104 bytes in hex). */
   hash: string;
+}
+
+export interface TapeCheckpoint extends TapeState {
+  /** Seals passed since the tape's beginning. */
+  sealed: number;
+  /** The last one may be of an item under way. */
+  errors: ({ item: number } & ErrorSums)[];
 }
 
 /** The writing end of a tape: takes bytes in any order, hashes and places them in tape order. */
@@ -162,12 +173,13 @@ export interface TapeWriter {
    * than the window beyond `placed`. The buffers must not change meanwhile.
    */
   put(position: number, chunks: Uint8Array[]): Promise<void>;
-  /** Syncs what is placed and returns where that is; with `drain` first waits until all that was put is placed. */
-  checkpoint(drain: boolean): Promise<TapeState & { sealed: number }>;
+  /**
+   * Syncs what is placed and returns where that is; with `drain` first waits until all that was put is placed.
+   * `errors` are of the items that requantised up to there, those before the item `journalled` left out.
+   */
+  checkpoint(drain: boolean, journalled: number): Promise<TapeCheckpoint>;
   /** Lets go of a scratch file, so that it can be deleted. */
   release(file: number): void;
-  /** Sums of squared errors so far in this process, by item that requantised. */
-  errors(): ({ item: number } & ProjectionError)[];
   /** Ends the threads; what was put and not placed stays in the spool. Pending calls reject with ERR_INTERRUPTED. */
   close(): Promise<void>;
 }

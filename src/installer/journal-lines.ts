@@ -35,7 +35,7 @@ export const journalEntry = z.discriminatedUnion('step', [
   }),
   /**
    * Everything before position `at` of the tape is durable; `hash` is the state of the shard's sha256 there. `errors`
-   * are of the projections that ended since the line before, counted since the writer was opened.
+   * are of the projections that were requantised since the line before, the last one perhaps not to its end.
    */
   z.object({
     ...{ step: z.literal('placed'), at: bytes, item: bytes, hash: hashState },

@@ -1,7 +1,7 @@
 // How far requantised weights are from their source: sums beside the journal's lines, and figures from them. Pure.
 
 import { z } from 'zod';
-import type { ProjectionError } from '../addon/types.js';
+import type { ErrorSums, TapeState } from '../addon/types.js';
 import { PROJECTIONS, type Projection } from '../models/names.js';
 import type { Tape } from '../repack/tape.js';
 import type { PackPlan } from '../repack/types.js';
@@ -10,13 +10,14 @@ import type { WeightErrors } from './events.js';
 const sum = z.number().nonnegative();
 const count = z.number().int().nonnegative();
 
-/** Of one projection of one layer; see ProjectionError. */
+/** Of one projection of one layer, or of its first values; see ErrorSums. */
 export const requantised = z.object({
   layer: count,
   projection: z.enum(PROJECTIONS),
   squaredError: sum,
   rangeError: sum,
-  squaredDeviation: sum,
+  sum: z.number(),
+  sumOfSquares: sum,
   values: count,
 });
 
@@ -33,33 +34,54 @@ export interface ProjectionQuality {
 
 type Plan = Pick<PackPlan, 'layers' | 'layouts'>;
 
-/** Names what the items [from, to) of a tape requantised; `errors` are the sums by item. */
-export function requantisedBetween(
-  { tape, plan }: { tape: Pick<Tape, 'items' | 'files'>; plan: Plan },
-  [from, to]: readonly [number, number],
-  errors: readonly ({ item: number } & ProjectionError)[],
+interface TapeOf {
+  tape: Pick<Tape, 'items' | 'files'>;
+  plan: Plan;
+}
+
+/** Names what the items of a tape from `from` on requantised. */
+export function requantisedFrom(
+  { tape, plan }: TapeOf,
+  from: number,
+  errors: readonly ({ item: number } & ErrorSums)[],
 ): Requantised[] {
   return errors.flatMap(({ item, ...sums }) => {
-    const entry = tape.items[item];
-    if (item < from || item >= to || entry?.type !== 'bytes') return [];
-    const { place } = entry;
-    const file = place.kind === 'requantise' ? tape.files[place.file] : undefined;
-    if (place.kind !== 'requantise' || file?.kind !== 'layer') return [];
-    return named(plan, file.layer, place.offsets.weight, sums);
+    const of = item < from ? null : requantisedBy({ tape, plan }, item);
+    if (of === null) return [];
+    const { layer, projection } = of;
+    return [{ layer, projection, ...sums }];
   });
+}
+
+/** What the journal says of the item at hand, whose first byte is at `start`; null unless it is of all that is placed. */
+export function sumsUnderWay(
+  of: TapeOf,
+  { at, item }: Pick<TapeState, 'at' | 'item'>,
+  start: number,
+  known: Iterable<Requantised>,
+): ErrorSums | null {
+  const place = requantisedBy(of, item);
+  if (place === null) return null;
+  const values = ((at - start) * 8) / place.bits;
+  for (const { layer, projection, ...sums } of known) {
+    const isIt = layer === place.layer && projection === place.projection;
+    if (isIt && sums.values === values) return sums;
+  }
+  return null;
 }
 
 /** The same for all projections of a layer, in the plan's order; those whose bytes were copied are left out. */
 export function requantisedLayer(
   plan: Plan,
   layer: number,
-  errors: readonly ProjectionError[],
+  errors: readonly ErrorSums[],
 ): Requantised[] {
   const projections = plan.layers.find((each) => each.layer === layer)?.projections ?? [];
   return projections.flatMap(({ sourceBits, targetBits, targetOffsets }, index) => {
     const sums = errors[index];
     if (sums === undefined || sourceBits === targetBits) return [];
-    return named(plan, layer, targetOffsets.weight, sums);
+    const projection = projectionAt(plan, layer, targetOffsets.weight);
+    return projection === undefined ? [] : [{ layer, projection, ...sums }];
   });
 }
 
@@ -80,19 +102,28 @@ export function qualityOf(plan: Plan, sums: readonly Requantised[]): ProjectionQ
 
 /** Over all of them together; null where there are none. */
 export function overall(sums: readonly Requantised[]): WeightErrors | null {
-  const add = (key: 'squaredError' | 'rangeError' | 'squaredDeviation'): number =>
-    sums.reduce((total, each) => total + each[key], 0);
-  const deviation = add('squaredDeviation');
-  if (deviation === 0) return null;
+  const add = (of: (each: Requantised) => number): number =>
+    sums.reduce((total, each) => total + of(each), 0);
+  const deviation = add(({ sumOfSquares, sum, values }) => sumOfSquares - sum ** 2 / values);
+  if (!(deviation > 0)) return null;
   return {
-    relativeRmse: Math.sqrt(add('squaredError') / deviation),
-    rangeRelativeRmse: Math.sqrt(add('rangeError') / deviation),
+    relativeRmse: Math.sqrt(add(({ squaredError }) => squaredError) / deviation),
+    rangeRelativeRmse: Math.sqrt(add(({ rangeError }) => rangeError) / deviation),
   };
 }
 
-function named(plan: Plan, layer: number, offset: number, sums: ProjectionError): Requantised[] {
-  const projection = projectionAt(plan, layer, offset);
-  return projection === undefined ? [] : [{ layer, projection, ...sums }];
+/** Which projection an item of a tape makes narrower, and from how many bits; null for all other items. */
+function requantisedBy(
+  { tape, plan }: TapeOf,
+  item: number,
+): { layer: number; projection: Projection; bits: number } | null {
+  const entry = tape.items[item];
+  if (entry?.type !== 'bytes' || entry.place.kind !== 'requantise') return null;
+  const { file: index, offsets, bits } = entry.place;
+  const file = tape.files[index];
+  if (file?.kind !== 'layer') return null;
+  const projection = projectionAt(plan, file.layer, offsets.weight);
+  return projection === undefined ? null : { layer: file.layer, projection, bits };
 }
 
 /** Whose weights begin at `offset` of each expert. */

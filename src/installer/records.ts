@@ -16,24 +16,30 @@ const TIME = '2000-01-01T00:00:00.000Z';
 /** `packed_experts_2bit/`, the longer of the two. */
 const FOLDER = 'packed_experts_2bit/';
 
-/** As many as a slow line makes: one for every 8 MiB, and one a shard. */
-function placedLines({ shards }: PackPlan): JournalEntry[] {
+/** As many as a slow line makes: one for every 8 MiB, and one a shard. With errors of a projection under way. */
+function placedLines({ shards, quant }: PackPlan): JournalEntry[] {
   const bytes = shards.reduce((sum, { size }) => sum + size, 0);
   const count = Math.ceil(bytes / LINE_LEAST_BYTES) + shards.length + 1;
-  const placed: JournalEntry = { step: 'placed', at: bytes, item: 1e6, hash: '0'.repeat(208) };
+  const placed: JournalEntry = {
+    ...{ step: 'placed', at: bytes, item: 1e6, hash: '0'.repeat(208) },
+    ...(quant === '4bit' ? {} : { errors: [LONGEST_ERRORS] }),
+  };
   return Array<JournalEntry>(count).fill(placed);
 }
 
-/** One of each projection that is requantised, with as many digits as there can be. */
+/** With as many digits as there can be. */
+const LONGEST_ERRORS: Requantised = {
+  ...{ layer: 999, projection: 'gate_proj', values: 1e15 },
+  ...{ squaredError: 12345.678901234567, rangeError: 12345.678901234567 },
+  ...{ sum: -0.000012345678901234567, sumOfSquares: 12345.678901234567 },
+};
+
+/** One of each projection that is requantised. */
 function allErrors({ layers }: PackPlan): Requantised[] {
-  const [digits, sums] = [0.12345678901234567, 1e15];
-  return layers.flatMap(({ layer, projections }) =>
+  return layers.flatMap(({ projections }) =>
     projections
       .filter(({ sourceBits, targetBits }) => sourceBits !== targetBits)
-      .map((): Requantised => ({
-        ...{ layer, projection: 'gate_proj', values: sums },
-        ...{ squaredError: digits, rangeError: digits, squaredDeviation: digits },
-      })),
+      .map(() => LONGEST_ERRORS),
   );
 }
 

@@ -24,7 +24,7 @@ export interface TapeWork {
 }
 
 /** The record beside the ring. */
-const MARK_BYTES = 8192;
+const MARK_BYTES = 16384;
 
 /** Whole shards when that was begun, by this road's line or by a version that knew no other. */
 export function roadOf(state: JournalState): 'ranges' | 'shards' {
@@ -129,7 +129,8 @@ export function roadStands(plan: PackPlan, state: JournalState, disk: DiskSizes)
   );
 }
 
-function startOf(tape: Tape, item: number): number {
+/** Position of an item's first byte. */
+export function startOf(tape: Tape, item: number): number {
   return tape.items
     .slice(0, item)
     .reduce((sum, each) => sum + (each.type === 'bytes' ? each.size : 0), 0);

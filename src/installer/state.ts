@@ -121,7 +121,7 @@ function apply(state: JournalState, entry: JournalEntry): void {
   }
 }
 
-/** The same bytes always leave the same, so of a projection that was done twice the fuller account holds. */
+/** The same bytes always leave the same, so of one projection the account of the most values holds. */
 export function noteErrors(
   { errors }: Pick<JournalState, 'errors'>,
   more: readonly Requantised[],

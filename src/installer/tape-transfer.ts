@@ -4,7 +4,7 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { runJob } from '../addon/load.js';
-import type { TapeState, TapeWriter } from '../addon/types.js';
+import type { ErrorSums, TapeState, TapeWriter } from '../addon/types.js';
 import { PARTIAL_SUFFIX, syncDirectory } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { monotonic } from '../base/host.js';
@@ -17,9 +17,10 @@ import { bytesBelow } from './disk-budget.js';
 import { fileSize } from './disk-state.js';
 import type { JournalEntry } from './journal.js';
 import { layerPath } from './model-files.js';
-import { requantisedBetween } from './quality.js';
+import { requantisedFrom, sumsUnderWay } from './quality.js';
 import { LINE_EVERY_BYTES, LINE_LEAST_BYTES } from './records.js';
-import { sealedBefore, tapeFileName, type TapeWork } from './road.js';
+import { sealedBefore, startOf, tapeFileName, type TapeWork } from './road.js';
+import { noteErrors } from './state.js';
 import { forwardHubEvent } from './steps/planning.js';
 import { CACHEDIR_TAG, LINE_BYTES, type TransferTask } from './transfer.js';
 
@@ -175,12 +176,23 @@ class TapeTransfer {
     const mismatches = plan.state.road?.mismatches.size ?? 0;
     return addon.openTape({
       ...{ items: tape.items, window, from: this.#placed, threads, method: 'search' },
+      sums: this.#sumsUnderWay(),
       files: tape.files.map((file) => ({ path: this.#pathOf(file), size: file.size })),
       spool: join(paths.download, 'spool'),
       mark: join(paths.download, 'spool.mark'),
       // A repeated pass must not go on from what the first one left.
       binding: `${tape.fingerprint} ${window} ${mismatches}`,
     });
+  }
+
+  get #tapeOf(): Parameters<typeof sumsUnderWay>[0] {
+    return { tape: this.#tape, plan: this.#task.plan.stored.pack };
+  }
+
+  #sumsUnderWay(): ErrorSums | null {
+    const start = startOf(this.#tape, this.#placed.item);
+    const known = this.#task.plan.state.errors.values();
+    return sumsUnderWay(this.#tapeOf, this.#placed, start, known);
   }
 
   async #fetch(writer: TapeWriter, signal: AbortSignal): Promise<void> {
@@ -248,17 +260,15 @@ class TapeTransfer {
   }
 
   async #checkpoint(writer: TapeWriter, drain: boolean): Promise<void> {
-    const { at, item, hash, sealed } = await writer.checkpoint(drain);
-    if (at === this.#placed.at && item === this.#placed.item) return;
-    const errors = requantisedBetween(
-      { tape: this.#tape, plan: this.#task.plan.stored.pack },
-      [this.#placed.item, item],
-      writer.errors(),
-    );
+    const journalled = this.#placed.item;
+    const { at, item, hash, sealed, errors: sums } = await writer.checkpoint(drain, journalled);
+    if (at === this.#placed.at && item === journalled) return;
+    const errors = requantisedFrom(this.#tapeOf, journalled, sums);
     await this.#append({
       ...{ step: 'placed', at, item, hash },
       ...(errors.length === 0 ? {} : { errors }),
     });
+    noteErrors(this.#task.plan.state, errors);
     this.#stand({ at, item, hash });
     await this.#dropScratch(writer);
     await this.#noteSeals(sealed);

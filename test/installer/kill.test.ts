@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Quant } from '../../src/installer/events.js';
+import { readJournal } from '../../src/installer/journal.js';
 import { installationId } from '../../src/installer/model-files.js';
+import { reduceJournal, type JournalState } from '../../src/installer/state.js';
 import { hashesBelow, jobFor, journalLength, provision } from './provisioned.js';
 import type { Job } from './programs/provision.js';
 
@@ -45,6 +47,7 @@ async function dieAndGoOn(quant: Quant, kill: NonNullable<Job['kill']>): Promise
       if (run.status === 0) {
         expect(await hashesBelow(rootIn(killed))).toEqual(await hashesBelow(rootIn(alone)));
         expect(await readdir(rootIn(killed))).not.toContain('download');
+        expect(await requantisedIn(rootIn(killed))).toEqual(await requantisedIn(rootIn(alone)));
         return runs;
       }
       expect(run.status, run.stderr).toBe('SIGKILL');
@@ -55,4 +58,10 @@ async function dieAndGoOn(quant: Quant, kill: NonNullable<Job['kill']>): Promise
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+/** What the journal says of the errors: sums that no death may change. */
+async function requantisedIn(root: string): Promise<JournalState['errors']> {
+  const journal = await readJournal(join(root, 'journal.ndjson'));
+  return reduceJournal(journal?.entries ?? []).errors;
 }

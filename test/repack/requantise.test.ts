@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runJob } from '../../src/addon/load.js';
-import type { PackLayerJob, PackLayerResult, PackProjection } from '../../src/addon/types.js';
+import type {
+  ErrorSums,
+  PackLayerJob,
+  PackLayerResult,
+  PackProjection,
+} from '../../src/addon/types.js';
 import { planDirectory } from '../../src/repack/pack-directory.js';
 import type { PackPlan } from '../../src/repack/types.js';
 import { FAMILIES, fixture, testAddon } from './fixtures.js';
@@ -141,10 +146,10 @@ function referenceError(values: number[]): number {
   return best;
 }
 
-const relative = (e: { squaredError: number; squaredDeviation: number }[]) =>
+const deviationOf = ({ sum, sumOfSquares, values }: ErrorSums) => sumOfSquares - sum ** 2 / values;
+const relative = (e: ErrorSums[]) =>
   Math.sqrt(
-    e.reduce((sum, p) => sum + p.squaredError, 0) /
-      e.reduce((sum, p) => sum + p.squaredDeviation, 0),
+    e.reduce((sum, p) => sum + p.squaredError, 0) / e.reduce((sum, p) => sum + deviationOf(p), 0),
   );
 
 describe.each(FAMILIES)('requantising %s', (family) => {
@@ -211,7 +216,7 @@ describe.each(FAMILIES)('requantising %s', (family) => {
       expect(reported?.values).toBe(count);
       expect(reported?.squaredError).toBeCloseTo(error, Math.ceil(5 - Math.log10(error)));
       const deviation = squares - (sum * sum) / count;
-      expect((reported?.squaredDeviation ?? 0) / deviation).toBeCloseTo(1, 8);
+      expect((reported ? deviationOf(reported) : 0) / deviation).toBeCloseTo(1, 8);
     }
   });
 });
