@@ -1,5 +1,5 @@
 // Runs flashmoe's engine over a packed model and prints one line of JSON, as peer.mjs does for llama.cpp.
-// Usage: node ours.mjs PACKED_DIR '{"prompt":512,"decode":64,"threads":2,"decodeSeconds":60}'
+// Usage: node ours.mjs PACKED_DIR '{"prompt":512,"decode":64,"threads":2,"decodeSeconds":60,"directReads":false}'
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageAddon } from './addon.mjs';
@@ -7,7 +7,7 @@ import { report, tokens } from './prompt.mjs';
 import { diskBytes, peakResident } from './process-facts.mjs';
 
 const [folder, json] = process.argv.slice(2);
-const { prompt, decode, threads, decodeSeconds } = JSON.parse(json);
+const { prompt, decode, threads, decodeSeconds, directReads = false } = JSON.parse(json);
 
 const addon = packageAddon();
 const engine = await addon.openEngine({
@@ -17,6 +17,7 @@ const engine = await addon.openEngine({
   ioThreads: 4,
   tokenLimit: JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')).vocab_size,
   expertsPerToken: 0,
+  directReads,
   backend: 'cpu',
   kernelsDir: join(folder, 'metal'),
 }).done;

@@ -26,8 +26,9 @@ const threads = availableParallelism();
 const decode = Number(values.decode);
 // So that the whole ends within ten minutes, whatever one engine makes of a memory that is too small for it.
 const SECONDS = 120;
-const work = (onThreads) =>
+const work = (onThreads, more = {}) =>
   JSON.stringify({
+    ...more,
     prompt: Number(values.prompt),
     decode,
     threads: onThreads,
@@ -75,7 +76,12 @@ const gigabytes = (value) => number(value / 1e9, 2);
 
 const { packed, repacked, mapped } = await makeModel(values.folder, Number(values.layers));
 const modelBytes = statSync(repacked).size;
-const ours = (onThreads) => [process.execPath, join(here, 'ours.mjs'), packed, work(onThreads)];
+const ours = (onThreads, more) => [
+  process.execPath,
+  join(here, 'ours.mjs'),
+  packed,
+  work(onThreads, more),
+];
 const peer = (path) => [process.execPath, join(here, 'peer.mjs'), path, work(threads)];
 const expertBytes = 3 * 768 * 2048 * 0.5625;
 const load = loadavg()[0];
@@ -117,7 +123,11 @@ try {
   // empty cache, and the peer takes minutes.
   limited = await setting(
     'a third',
-    { flashmoe: ours(threads), 'llama.cpp, Q4_1': peer(mapped) },
+    {
+      flashmoe: ours(threads),
+      'flashmoe, direct reads': ours(threads, { directReads: true }),
+      'llama.cpp, Q4_1': peer(mapped),
+    },
     (args, seconds) => limit.run(args, seconds),
     1,
     dropCaches,

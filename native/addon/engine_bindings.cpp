@@ -76,6 +76,7 @@ Options options_of(const Napi::Value& value) {
     options.values.io_threads = whole_of(object.Get("ioThreads"), "ioThreads");
     options.values.token_limit = whole_of(object.Get("tokenLimit"), "tokenLimit");
     options.values.experts_per_token = whole_of(object.Get("expertsPerToken"), "expertsPerToken");
+    options.values.direct_reads = object.Get("directReads").ToBoolean() ? 1 : 0;
     return options;
 }
 

@@ -103,7 +103,9 @@ fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, f
                                             .threads = std::clamp(options->threads, 1u, 1024u),
                                             .io_threads = std::clamp(options->io_threads, 1u, 256u),
                                             .token_limit = options->token_limit,
-                                            .experts_per_token = options->experts_per_token};
+                                            .experts_per_token = options->experts_per_token,
+                                            .expert_caching = options->direct_reads != 0 ? flashmoe::Caching::none
+                                                                                         : flashmoe::Caching::page_cache};
         auto backend = open_backend(options->backend, options->kernels_dir, plain.threads);
         *engine = new fm_engine{std::make_shared<Engine>(plain, std::move(backend))};
     });

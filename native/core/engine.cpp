@@ -24,7 +24,7 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
     : options_(options), backend_(std::move(backend)),
       manifest_(read_dense_manifest(options.model_dir + "/model_weights.json")),
       weights_(std::make_unique<DenseWeights>(*backend_, options.model_dir, manifest_)),
-      files_(std::make_unique<ExpertFiles>(options.experts_dir, manifest_.spec)),
+      files_(std::make_unique<ExpertFiles>(options.experts_dir, manifest_.spec, options.expert_caching)),
       model_(std::make_unique<Model>(manifest_.spec, options.experts_per_token, *weights_)) {
     if (files_->slot_bytes() != 0) {
         reader_ = std::make_unique<ExpertReader>(*backend_, files_->slot_bytes(), slot_count(files_->slot_bytes(), model_->max_top_k),

@@ -16,6 +16,7 @@ namespace flashmoe {
 struct EngineOptions {
     std::string model_dir, experts_dir;
     uint32_t threads, io_threads, token_limit, experts_per_token;
+    Caching expert_caching;
 };
 
 /// Tokens that go through a layer together in prefill: each chosen expert is read once for all of them.

@@ -26,13 +26,26 @@ int64_t change_time(const struct stat& status) {
 
 } // namespace
 
-File::File(const std::string& path) : path_(path) {
+File::File(const std::string& path, Caching caching) : path_(path) {
+    const bool direct = caching == Caching::none;
     // O_NONBLOCK: a pipe by that name must not hang the open; it is refused below.
-    descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+#ifdef O_DIRECT
+    if (direct) flags |= O_DIRECT;
+#endif
+    descriptor_ = open(path.c_str(), flags);
     if (descriptor_ < 0) {
+        // As tmpfs and some network file systems say.
+        if (direct && errno == EINVAL) fail(FM_IO, path, ": its file system has no direct reads");
         const bool missing = errno == ENOENT || errno == ENOTDIR;
         fail(missing ? FM_MODEL_MISSING : FM_IO, path, ": ", std::strerror(errno));
     }
+#ifdef F_NOCACHE
+    if (direct && fcntl(descriptor_, F_NOCACHE, 1) != 0) {
+        close(descriptor_);
+        fail(FM_IO, path, ": its file system has no direct reads");
+    }
+#endif
     struct stat status {};
     if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
         close(descriptor_);

@@ -7,11 +7,21 @@
 
 namespace flashmoe {
 
+/// Offset, length and memory of every direct read are multiples of this.
+constexpr uint64_t kDirectAlignment = 4096;
+
+enum class Caching {
+    page_cache,
+    /// Past the page cache (O_DIRECT, F_NOCACHE): what is in it may be used, nothing is put there.
+    none
+};
+
 /// An open descriptor of a regular file.
 class File {
   public:
-    /// Throws FM_MODEL_MISSING when it isn't there, FM_IO when it can't be read, FM_MODEL_DAMAGED when it is no file.
-    explicit File(const std::string& path);
+    /// Throws FM_MODEL_MISSING when it isn't there, FM_IO when it can't be read, or not so, FM_MODEL_DAMAGED when it is no
+    /// file.
+    explicit File(const std::string& path, Caching caching = Caching::page_cache);
     ~File();
     File(File&& other) noexcept;
     File& operator=(File&&) = delete;

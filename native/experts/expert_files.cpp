@@ -18,9 +18,15 @@ void bind_expert(ExpertLayer& layer, const ExpertLayout& layout, const std::stri
     if (used != layout.components.size()) fail(FM_MODEL_DAMAGED, where, ": components that no expert has");
 }
 
+/// Direct reads end at whole blocks; the stride, a multiple of them, has room for the last one.
+uint64_t read_size(const ExpertLayout& layout, Caching caching) {
+    if (caching == Caching::page_cache) return layout.expert_size;
+    return (layout.expert_size + kDirectAlignment - 1) / kDirectAlignment * kDirectAlignment;
+}
+
 } // namespace
 
-ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec) : layers_(spec.layers.size()) {
+ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, Caching caching) : layers_(spec.layers.size()) {
     const std::string manifest_path = experts_dir + "/layout.json";
     const bool any = std::any_of(spec.layers.begin(), spec.layers.end(),
                                  [](const LayerSpec& layer) { return std::holds_alternative<MoeSpec>(layer.mlp); });
@@ -36,8 +42,9 @@ ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec) 
             fail(FM_MODEL_DAMAGED, manifest_path, ": ", manifest.experts, " experts, the model has ", moe->experts);
         }
         const ExpertLayout& layout = manifest.layouts[entry.layout];
-        auto layer = std::make_unique<ExpertLayer>(ExpertLayer{.file = File(experts_dir + "/" + entry.file),
+        auto layer = std::make_unique<ExpertLayer>(ExpertLayer{.file = File(experts_dir + "/" + entry.file, caching),
                                                                .expert_size = layout.expert_size,
+                                                               .read_size = read_size(layout, caching),
                                                                .expert_stride = layout.expert_stride,
                                                                .gate = {},
                                                                .up = {},

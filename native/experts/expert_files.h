@@ -15,14 +15,17 @@ namespace flashmoe {
 /// One layer's experts on disk. The matrices' spans are offsets from an expert's start, without a buffer.
 struct ExpertLayer {
     File file;
-    uint64_t expert_size, expert_stride;
+    uint64_t expert_size;
+    /// What one read asks for, at least expert_size.
+    uint64_t read_size;
+    uint64_t expert_stride;
     Matrix gate, up, down;
 };
 
 class ExpertFiles {
   public:
     /// Opens the file of every moe layer of `spec` and checks layouts, shapes and sizes; refuses leftovers.
-    ExpertFiles(const std::string& experts_dir, const ModelSpec& spec);
+    ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, Caching caching);
 
     const ExpertLayer& layer(uint32_t index) const { return *layers_[index]; }
     /// Of layout.json; 0 when the model has no experts.

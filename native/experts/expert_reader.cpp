@@ -102,7 +102,7 @@ std::string ExpertReader::read_expert(uint32_t expert, std::byte* target) {
     const uint64_t start = expert * layer_->expert_stride;
     uint64_t done = 0;
     while (done < layer_->expert_size) {
-        const ssize_t got = pread(layer_->file.descriptor(), target + done, layer_->expert_size - done,
+        const ssize_t got = pread(layer_->file.descriptor(), target + done, layer_->read_size - done,
                                   static_cast<off_t>(start + done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {

@@ -19,7 +19,7 @@ namespace {
 std::atomic<uint64_t> allocations{0};
 
 std::vector<float> logits_of(const TinyModel& model, const cpu::Kernels& kernels, uint32_t threads) {
-    const EngineOptions options{model.path("."), model.path("."), threads, threads, TinyModel::kVocab, 0};
+    const EngineOptions options{model.path("."), model.path("."), threads, threads, TinyModel::kVocab, 0, Caching::page_cache};
     Session session(std::make_shared<Engine>(options, std::make_unique<cpu::CpuBackend>(threads, kernels)), 1024);
     const std::vector<int32_t> tokens = some_tokens(600);
     session.prefill(tokens.data(), tokens.size(), {});
@@ -57,7 +57,7 @@ TEST("every instruction set gives the scalar path's logits, any number of thread
 
 TEST("decoding allocates nothing once it is warm") {
     const TinyModel model;
-    const EngineOptions options{model.path("."), model.path("."), 2, 2, TinyModel::kVocab, 0};
+    const EngineOptions options{model.path("."), model.path("."), 2, 2, TinyModel::kVocab, 0, Caching::page_cache};
     Session session(std::make_shared<Engine>(options, std::make_unique<cpu::CpuBackend>(2, cpu::best_kernels())), 256);
     const fm_sampling warm{.temperature = 1, .top_p = 0.9, .top_k = 20, .min_p = 0.01, .allowed = nullptr,
                            .allowed_words = 0, .bias_ids = nullptr, .bias_values = nullptr, .bias_count = 0};

@@ -28,7 +28,7 @@ class LayerFixture {
     ~LayerFixture() { std::filesystem::remove(path_); }
     const std::string& path() const { return path_.native(); }
     ExpertLayer layer() const {
-        return {.file = File(path()), .expert_size = kSize, .expert_stride = kStride, .gate = {}, .up = {}, .down = {}};
+        return {.file = File(path()), .expert_size = kSize, .read_size = kSize, .expert_stride = kStride, .gate = {}, .up = {}, .down = {}};
     }
 
   private:
@@ -109,7 +109,7 @@ TEST("a read that falls short names file, expert and offset; the reader serves t
 #ifdef __linux__
 TEST("an I/O error of the system fails the read with its reason") {
     // Address 0 of this process is not mapped: reading there is EIO.
-    const ExpertLayer layer{.file = File("/proc/self/mem"), .expert_size = kSize, .expert_stride = kStride, .gate = {}, .up = {}, .down = {}};
+    const ExpertLayer layer{.file = File("/proc/self/mem"), .expert_size = kSize, .read_size = kSize, .expert_stride = kStride, .gate = {}, .up = {}, .down = {}};
     cpu::CpuBackend backend(1, cpu::scalar_kernels());
     ExpertReader reader(backend, kStride, 2, 1);
     const uint32_t asked[] = {0};

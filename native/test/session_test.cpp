@@ -217,6 +217,28 @@ TEST("a dense file that is cut short or rewritten while it is mapped fails the s
     }
 }
 
+TEST("experts read past the page cache give the same bits") {
+    const TinyModel model;
+    const OpenEngine cached(model);
+    fm_error error;
+    fm_engine* engine = nullptr;
+    const fm_status opened = model.open(&engine, &error, 0, true);
+    if (opened == FM_IO && std::string(error.message).find("no direct reads") != std::string::npos) {
+        std::printf("SKIP direct reads: %s\n", error.message);
+        return;
+    }
+    EXPECT_EQ(opened, FM_OK);
+    const OpenEngine direct(engine);
+    const std::vector<int32_t> tokens = some_tokens(40);
+    OpenSession left(cached, 64), right(direct, 64);
+    left.prefill(tokens);
+    right.prefill(tokens);
+    expect_same(left.logits(), right.logits());
+    left.decode(7);
+    right.decode(7);
+    expect_same(left.logits(), right.logits());
+}
+
 TEST("files that are deleted while in use are read on") {
     const TinyModel model;
     const OpenEngine engine(model);

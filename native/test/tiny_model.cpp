@@ -216,13 +216,14 @@ void TinyModel::edit(const std::string& name, const std::string& from, const std
     write(name, text.replace(at, from.size(), to));
 }
 
-fm_status TinyModel::open(fm_engine** engine, fm_error* error, uint32_t experts_per_token) const {
+fm_status TinyModel::open(fm_engine** engine, fm_error* error, uint32_t experts_per_token, bool direct_reads) const {
     const fm_engine_options options{.model_dir = dir_.c_str(),
                                     .experts_dir = dir_.c_str(),
                                     .threads = 2,
                                     .io_threads = 2,
                                     .token_limit = kVocab - 6,
                                     .experts_per_token = experts_per_token,
+                                    .direct_reads = direct_reads ? 1u : 0u,
                                     .backend = "cpu",
                                     .kernels_dir = ""};
     return fm_engine_open(&options, engine, error);

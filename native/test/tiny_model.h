@@ -24,7 +24,7 @@ class TinyModel {
     void edit(const std::string& name, const std::string& from, const std::string& to) const;
 
     /// Opens with two threads and two readers.
-    fm_status open(fm_engine** engine, fm_error* error, uint32_t experts_per_token = 0) const;
+    fm_status open(fm_engine** engine, fm_error* error, uint32_t experts_per_token = 0, bool direct_reads = false) const;
 
     static constexpr uint32_t kVocab = 96, kHidden = 64, kExperts = 8, kLayers = 4;
 
@@ -43,6 +43,8 @@ class TinyModel {
 class OpenEngine {
   public:
     explicit OpenEngine(const TinyModel& model, uint32_t experts_per_token = 0);
+    explicit OpenEngine(fm_engine* engine) : engine_(engine) {}
+    OpenEngine(const OpenEngine&) = delete;
     ~OpenEngine() { fm_engine_close(engine_); }
     fm_engine* get() const { return engine_; }
 

@@ -243,6 +243,8 @@ export interface EngineOptions {
   tokenLimit: number;
   /** Fewer experts per token than the config says; 0 = as configured. */
   expertsPerToken: number;
+  /** Experts are read past the page cache; ERR_IO where the file system can't. */
+  directReads?: boolean;
   backend: BackendName;
   /** Folder of the Metal kernels' sources (metal/ of the package); looked at for 'metal' only. */
   kernelsDir: string;

@@ -95,6 +95,8 @@ function known(ready: readonly Ready[]): string {
 export interface OpenChoices {
   /** null: what the settings say, else the machine decides. */
   backend?: BackendName | null;
+  /** null: as the settings say, else through the page cache. */
+  directReads?: boolean | null;
   /** null: as the model says. */
   expertsPerToken?: number | null;
   /** States of prompts are kept below the home, as many GB as given or as the settings say. */
@@ -106,11 +108,12 @@ export async function openEngineOf(
   context: CliContext,
   { id, paths, manifest }: Ready,
   signal: AbortSignal,
-  { backend = null, expertsPerToken = null, promptCache }: OpenChoices = {},
+  { backend = null, directReads = null, expertsPerToken = null, promptCache }: OpenChoices = {},
 ): Promise<Engine> {
   const settings = await readSettings(context.home.settings);
   return openEngine({
     backend: backend ?? settings.backend ?? null,
+    directReads: directReads ?? settings.directReads ?? false,
     ...(expertsPerToken === null ? {} : { expertsPerToken }),
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
     addon: nativeAddon(context),

@@ -20,6 +20,8 @@ export interface Settings {
   promptCacheGB?: number;
   /** What the engine computes on; absent: the machine decides. */
   backend?: BackendName;
+  /** Experts are read past the page cache. */
+  directReads?: boolean;
 }
 
 /** Some ten long prompts of the largest model. */
@@ -47,7 +49,7 @@ export async function readSettings(path: string): Promise<Settings> {
   }
   if (typeof value !== 'object' || value === null) throw bad('not an object');
   const { model, quant, port, backend, promptCacheGB } = value as Record<string, unknown>;
-  const { fastUpstream, fastModel } = value as Record<string, unknown>;
+  const { fastUpstream, fastModel, directReads } = value as Record<string, unknown>;
   if (model !== undefined && typeof model !== 'string') throw bad('`model` is not a text');
   if (quant !== undefined && !isQuant(quant)) {
     throw bad(`\`quant\` is none of ${QUANTS.join(', ')}`);
@@ -60,7 +62,11 @@ export async function readSettings(path: string): Promise<Settings> {
     throw bad('`promptCacheGB` is not a number from 0 to 100000');
   }
   if (backend !== undefined && !isBackend(backend)) throw bad('`backend` is neither cpu nor metal');
+  if (directReads !== undefined && typeof directReads !== 'boolean') {
+    throw bad('`directReads` is neither true nor false');
+  }
   return {
+    ...(directReads === undefined ? {} : { directReads }),
     ...(typeof fastUpstream === 'string' ? { fastUpstream } : {}),
     ...(typeof fastModel === 'string' ? { fastModel } : {}),
     ...(model === undefined ? {} : { model }),

@@ -24,6 +24,8 @@ export interface OpenNativeOptions {
   expertsPerToken?: number;
   /** Absent or null: the GPU where one answers, else the CPU. ERR_BACKEND for one that isn't there. */
   backend?: BackendName | null;
+  /** Experts are read past the page cache: for models far larger than it. */
+  directReads?: boolean;
   signal?: AbortSignal;
 }
 
@@ -60,7 +62,8 @@ export async function openNative(options: OpenNativeOptions): Promise<NativeEngi
   const expertsPerToken = options.expertsPerToken ?? 0;
   const kernelsDir = join(packageRoot, 'metal');
   const places = { modelDir, expertsDir, kernelsDir };
-  const numbers = { threads, ioThreads, tokenLimit, expertsPerToken };
+  const { directReads = false } = options;
+  const numbers = { threads, ioThreads, tokenLimit, expertsPerToken, directReads };
   try {
     return await runJob(addon.openEngine({ ...places, ...numbers, backend }), signal);
   } catch (thrown) {

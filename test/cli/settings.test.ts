@@ -19,9 +19,9 @@ describe('settings', () => {
     const path = join(folder, 'settings.json');
     await changeSettings(path, { port: 12000 });
     await changeSettings(path, { model: 'tiny', quant: '2bit' });
-    await changeSettings(path, { backend: 'cpu' });
+    await changeSettings(path, { backend: 'cpu', directReads: true });
     const rest = { model: 'tiny', quant: '2bit', port: 12000 };
-    expect(await readSettings(path)).toEqual({ ...rest, backend: 'cpu' });
+    expect(await readSettings(path)).toEqual({ ...rest, backend: 'cpu', directReads: true });
   });
 
   test.each([
@@ -31,6 +31,7 @@ describe('settings', () => {
     ['`port` is not a number from 1 to 65535', '{"port":"80"}'],
     ['`quant` is none of 4bit, 2bit, mixed', '{"quant":"3bit"}'],
     ['`model` is not a text', '{"model":3}'],
+    ['`directReads` is neither true nor false', '{"directReads":"yes"}'],
     ['`backend` is neither cpu nor metal', '{"backend":"cuda"}'],
   ])('a file that is wrong (%s) is named and left alone', async (what, text) => {
     const path = join(folder, 'wrong.json');

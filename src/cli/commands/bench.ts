@@ -24,6 +24,7 @@ export interface BenchArgs {
   experts: number | null;
   quant: Quant | null;
   backend: BackendName | null;
+  directReads: boolean | null;
 }
 
 const PROMPT = 512;
@@ -52,6 +53,7 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
     tokenLimit: ALL_TOKENS,
     ...(args.experts === null ? {} : { expertsPerToken: args.experts }),
     backend: args.backend ?? settings.backend ?? null,
+    directReads: args.directReads ?? settings.directReads ?? false,
     signal,
   });
   try {

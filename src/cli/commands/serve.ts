@@ -16,6 +16,7 @@ import { readSettings, type Settings } from '../settings.js';
 export interface ServeArgs {
   model: string | null;
   backend: BackendName | null;
+  directReads: boolean | null;
   host: string | null;
   port: number | null;
   fastUpstream: string | null;
@@ -61,6 +62,7 @@ async function serveUntilTold(
       await service?.ready(signal);
       return openEngineOf(context, await choose(), signal, {
         backend: args.backend,
+        directReads: args.directReads,
         promptCache: { gigabytes: args.promptCache },
       });
     },

@@ -11,6 +11,7 @@ interface BenchFlags {
   experts?: number;
   quant?: Quant;
   backend?: BackendName;
+  directReads?: boolean;
 }
 
 export function defineBench(program: Command, open: Open, done: Done): void {
@@ -28,6 +29,7 @@ export function defineBench(program: Command, open: Open, done: Done): void {
     )
     .addOption(quantOption())
     .addOption(backendOption())
+    .option('--direct-reads', 'read experts past the page cache')
     .action(async (model: string | undefined, flags: BenchFlags) => {
       const { bench } = await import('../commands/bench.js');
       const args = {
@@ -38,6 +40,7 @@ export function defineBench(program: Command, open: Open, done: Done): void {
         experts: flags.experts ?? null,
         quant: flags.quant ?? null,
         backend: flags.backend ?? null,
+        directReads: flags.directReads ?? null,
       };
       done(await bench(await open(command), args));
     });

@@ -6,6 +6,7 @@ import type { Done, Open } from '../definition.js';
 interface ServeFlags {
   model?: string;
   backend?: BackendName;
+  directReads?: boolean;
   host?: string;
   port?: number;
   fastUpstream?: string;
@@ -20,6 +21,7 @@ export function defineServe(program: Command, open: Open, done: Done): void {
     .description('serve a model in the OpenAI dialect, on loopback')
     .addOption(modelOption())
     .addOption(backendOption())
+    .option('--direct-reads', 'read experts past the page cache; see docs/performance.md')
     .option('--host <address>', 'address to listen on; any but loopback needs FLASHMOE_API_KEY')
     .addOption(new Option('--port <port>', 'port, 0 for any free one').argParser(portNumber))
     .option('--fast-upstream <url>', 'an OpenAI endpoint for quick work, e.g. of Ollama')
@@ -36,7 +38,18 @@ export function defineServe(program: Command, open: Open, done: Done): void {
       const { serve } = await import('../commands/serve.js');
       const { model = null, backend = null, host = null, port = null, asService = false } = flags;
       const { fastUpstream = null, fastModel = null, promptCache = null } = flags;
-      const args = { model, backend, host, port, fastUpstream, fastModel, promptCache, asService };
+      const { directReads = null } = flags;
+      const args = {
+        model,
+        backend,
+        directReads,
+        host,
+        port,
+        fastUpstream,
+        fastModel,
+        promptCache,
+        asService,
+      };
       done(await serve(await open(command), args));
     });
   examples(command, [
