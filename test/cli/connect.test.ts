@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BUILD_MS, buildCli, flashmoe, type CliResult } from '../helpers/built-cli.js';
-import { MemoryEngine, says } from '../server/memory-engine.js';
+import { finish, MemoryEngine, says } from '../server/memory-engine.js';
 import { start, type Started } from '../server/running.js';
 
 beforeAll(buildCli, BUILD_MS);
@@ -12,7 +12,7 @@ let home: string;
 let server: Started;
 beforeEach(async () => {
   home = mkdtempSync(join(tmpdir(), 'flashmoe-connect-'));
-  server = await start(new MemoryEngine(says('hello')));
+  server = await start(new MemoryEngine(says(finish())));
 });
 afterEach(() => {
   rmSync(home, { recursive: true });
