@@ -7,6 +7,7 @@
 #include <cstring>
 #include <regex>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include <unistd.h>
@@ -62,11 +63,14 @@ class ExecutedBuffer final : public gpu::Buffer {
 
 class ExecutedPipeline final : public gpu::Pipeline {
   public:
-    explicit ExecutedPipeline(const Kernel &kernel) : kernel(kernel) { live++; }
+    ExecutedPipeline(const Kernel &kernel, const Shortcomings &shortcomings) : kernel(kernel), shortcomings_(shortcomings) { live++; }
     ~ExecutedPipeline() override { live--; }
-    uint32_t max_threads() const override { return 1024; }
-    uint32_t simd_width() const override { return SIMD_WIDTH; }
+    uint32_t max_threads() const override { return shortcomings_.max_threads; }
+    uint32_t simd_width() const override { return shortcomings_.simd_width; }
     const Kernel &kernel;
+
+  private:
+    const Shortcomings shortcomings_;
 };
 
 struct Dispatch {
@@ -78,7 +82,7 @@ struct Dispatch {
 
 class ExecutedCommand final : public gpu::Command {
   public:
-    explicit ExecutedCommand(const ExecutedOptions &options) : options_(options) { live++; }
+    ExecutedCommand(const ExecutedOptions &options, std::string error) : options_(options), error_(std::move(error)) { live++; }
     ~ExecutedCommand() override { live--; }
 
     void use(const gpu::Pipeline &pipeline) override {
@@ -177,9 +181,13 @@ class ExecutedDevice final : public gpu::Device {
   public:
     explicit ExecutedDevice(const ExecutedOptions &options) : options_(options) {}
 
-    gpu::DeviceFacts facts() const override { return {"executed kernels", 1ull << 34, 1ull << 34, false}; }
+    gpu::DeviceFacts facts() const override { 
+        const Shortcomings &its = options_.shortcomings;
+        return {"executed kernels", its.working_set, its.max_buffer, its.low_power};
+    }
     std::unique_ptr<gpu::Buffer> allocate(size_t bytes) override {
         void *memory = nullptr;
+        if (options_.shortcomings.no_buffers) return nullptr;
         if (posix_memalign(&memory, PAGE, bytes) != 0) return nullptr;
         memset(memory, 0xff, bytes); // poison: a kernel that reads what nobody wrote yields NaN
         return std::make_unique<ExecutedBuffer>(memory, bytes, true);
@@ -187,16 +195,22 @@ class ExecutedDevice final : public gpu::Device {
     std::unique_ptr<gpu::Buffer> wrap(void *memory, size_t bytes) override {
         if (reinterpret_cast<uintptr_t>(memory) % PAGE != 0) misuse("wrapped memory must begin on a page");
         if (bytes == 0 || bytes % PAGE != 0) misuse("wrapped memory must be whole pages");
+        if (options_.shortcomings.no_buffers) return nullptr;
         return std::make_unique<ExecutedBuffer>(memory, bytes, false);
     }
     // The kernels were translated at build time from the same text.
-    std::string compile(const std::string &source) override { return source.empty() ? "no kernel source" : ""; }
+    std::string compile(const std::string &source) override {
+        return source.empty() ? "no kernel source" : options_.shortcomings.compiler;
+    }
     std::unique_ptr<gpu::Pipeline> pipeline(const std::string &name, std::string &problem) override {
         const Kernel *kernel = find_kernel(name);
-        if (kernel == nullptr) problem = "no kernel of that name";
-        return kernel == nullptr ? nullptr : std::make_unique<ExecutedPipeline>(*kernel);
+        problem = kernel == nullptr ? "no kernel of that name" : options_.shortcomings.pipeline;
+        return problem.empty() ? std::make_unique<ExecutedPipeline>(*kernel, options_.shortcomings) : nullptr;
     }
-    std::unique_ptr<gpu::Command> command() override { return std::make_unique<ExecutedCommand>(options_); }
+    std::unique_ptr<gpu::Command> command() override {
+        if (options_.shortcomings.no_commands) return nullptr;
+        return std::make_unique<ExecutedCommand>(options_, std::exchange(options_.shortcomings.command, ""));
+    }
 
   private:
     ExecutedOptions options_;

@@ -11,10 +11,20 @@
 
 namespace fm_msl {
 
+/// What a device may be short of, or report.
+struct Shortcomings {
+    uint64_t working_set = 1ull << 34, max_buffer = 1ull << 34;
+    bool low_power = false, no_buffers = false, no_commands = false;
+    uint32_t simd_width = SIMD_WIDTH, max_threads = 1024;
+    /// Texts of the compiler, of a pipeline, and of the first command buffer that is waited for; empty: none.
+    std::string compiler = {}, pipeline = {}, command = {};
+};
+
 struct ExecutedOptions {
     Schedule schedule = Schedule::forward;
     int os_threads = 2;
     uint64_t seed = 1;
+    Shortcomings shortcomings = {};
 };
 
 std::unique_ptr<flashmoe::gpu::Device> open_executed_device(const ExecutedOptions &options);

@@ -2,7 +2,7 @@
 #include "stand_in.h"
 
 std::unique_ptr<flashmoe::gpu::Device> open_test_device(const fm_msl::ExecutedOptions &options) {
-    fm_stand_in_schedule(options.schedule);
+    fm_stand_in_options(options);
     std::string reason;
     return flashmoe::gpu::open_device(reason);
 }

@@ -18,7 +18,13 @@ static std::atomic<int> live{0};
 static fm_msl::ExecutedOptions executed;
 
 int fm_stand_in_live() { return live; }
-void fm_stand_in_schedule(fm_msl::Schedule schedule) { executed.schedule = schedule; }
+void fm_stand_in_options(const fm_msl::ExecutedOptions &options) { executed = options; }
+
+static NSError *error_of(NSString *domain, const std::string &text) {
+    NSDictionary *info = [NSDictionary dictionaryWithObject:[NSString stringWithUTF8String:text.c_str()]
+                                                     forKey:NSLocalizedDescriptionKey];
+    return [NSError errorWithDomain:domain code:1 userInfo:info];
+}
 
 static void demand(bool holds, const char *what) {
     if (holds) return;
@@ -42,7 +48,7 @@ static void demand(bool holds, const char *what) {
 
 @implementation NSProcessInfo (LowPower)
 - (BOOL)isLowPowerModeEnabled {
-    return NO;
+    return executed.shortcomings.low_power;
 }
 @end
 
@@ -82,6 +88,13 @@ static void demand(bool holds, const char *what) {
     return _buffer->size();
 }
 @end
+
+static id<MTLBuffer> buffer_of(std::unique_ptr<gpu::Buffer> given) {
+    if (given == nullptr) return nil;
+    StandInBuffer *buffer = [[StandInBuffer alloc] init];
+    buffer->_buffer = given.release();
+    return buffer;
+}
 
 @interface StandInFunction : Counted <MTLFunction> {
   @public
@@ -205,10 +218,7 @@ static void demand(bool holds, const char *what) {
     return _failure->empty() ? MTLCommandBufferStatusCompleted : MTLCommandBufferStatusError;
 }
 - (NSError *)error {
-    if (_failure->empty()) return nil;
-    NSDictionary *info = [NSDictionary dictionaryWithObject:[NSString stringWithUTF8String:_failure->c_str()]
-                                                     forKey:NSLocalizedDescriptionKey];
-    return [NSError errorWithDomain:@"MTLCommandBufferErrorDomain" code:1 userInfo:info];
+    return _failure->empty() ? nil : error_of(@"MTLCommandBufferErrorDomain", *_failure);
 }
 - (double)GPUStartTime {
     return 1;
@@ -225,8 +235,10 @@ static void demand(bool holds, const char *what) {
 @end
 @implementation StandInQueue
 - (id<MTLCommandBuffer>)commandBuffer {
+    gpu::Command *command = _device->command().release();
+    if (command == nullptr) return nil;
     StandInCommands *commands = [[[StandInCommands alloc] init] autorelease];
-    commands->_command = _device->command().release();
+    commands->_command = command;
     return commands;
 }
 @end
@@ -258,9 +270,7 @@ static void demand(bool holds, const char *what) {
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options {
     demand(options == MTLResourceStorageModeShared, "memory that the host cannot see");
     demand(length > 0, "a buffer of nothing");
-    StandInBuffer *buffer = [[StandInBuffer alloc] init];
-    buffer->_buffer = _device->allocate(length).release();
-    return buffer;
+    return buffer_of(_device->allocate(length));
 }
 - (id<MTLBuffer>)newBufferWithBytesNoCopy:(void *)pointer
                                    length:(NSUInteger)length
@@ -269,24 +279,27 @@ static void demand(bool holds, const char *what) {
     demand(options == MTLResourceStorageModeShared && deallocator == nullptr, "options of a buffer without a copy");
     // A mapped file begins on a page of the system, which is 16 KiB on Apple silicon and may be smaller here.
     demand((uintptr_t)pointer % sysconf(_SC_PAGESIZE) == 0 && length % 16384 == 0, "a buffer without a copy takes whole pages");
-    StandInBuffer *buffer = [[StandInBuffer alloc] init];
-    buffer->_buffer = _device->wrap(pointer, length).release();
-    return buffer;
+    return buffer_of(_device->wrap(pointer, length));
 }
 - (id<MTLLibrary>)newLibraryWithSource:(NSString *)source options:(MTLCompileOptions *)options error:(NSError **)error {
     demand(options != nil && ![options fastMathEnabled], "fast math is on");
     demand([options languageVersion] == MTLLanguageVersion3_1, "not the language version with bfloat");
     demand(error != nullptr, "nobody wants to know of errors");
-    if ([source rangeOfString:@"kernel"].length != 0) return [[StandInLibrary alloc] init];
-    NSDictionary *info = [NSDictionary dictionaryWithObject:@"program_source:1: no kernel" forKey:NSLocalizedDescriptionKey];
-    *error = [NSError errorWithDomain:@"MTLLibraryErrorDomain" code:3 userInfo:info];
+    const std::string problem = _device->compile([source UTF8String]);
+    if (problem.empty()) return [[StandInLibrary alloc] init];
+    *error = error_of(@"MTLLibraryErrorDomain", problem);
     return nil;
 }
 - (id<MTLComputePipelineState>)newComputePipelineStateWithFunction:(id<MTLFunction>)function error:(NSError **)error {
     demand(function != nil && error != nullptr, "no function, or nobody wants to know of errors");
-    StandInState *state = [[StandInState alloc] init];
     std::string problem;
-    state->_pipeline = _device->pipeline([((StandInFunction *)function)->_name UTF8String], problem).release();
+    gpu::Pipeline *pipeline = _device->pipeline([((StandInFunction *)function)->_name UTF8String], problem).release();
+    if (pipeline == nullptr) {
+        *error = error_of(@"MTLLibraryErrorDomain", problem);
+        return nil;
+    }
+    StandInState *state = [[StandInState alloc] init];
+    state->_pipeline = pipeline;
     return state;
 }
 @end
