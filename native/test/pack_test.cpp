@@ -200,9 +200,10 @@ TEST("a mark of a process that went on is newer than all marks of the one before
     MarkFile first(path, "tape");
     for (uint64_t at = 1; at <= 100; ++at) first.write({{at, 0, {}}, {}, {}});
     MarkFile second(path, "tape");
-    EXPECT_EQ(second.read()->state.at, 100u);
+    const std::optional<Mark> before = second.read();
+    EXPECT_EQ(before->state.at, 100u);
     second.write({{101, 0, {}}, {{101, 105}}, {}});
-    const auto mark = MarkFile(path, "tape").read();
+    const std::optional<Mark> mark = MarkFile(path, "tape").read();
     EXPECT_EQ(mark->state.at, 101u);
     EXPECT_EQ(mark->received[0].end, 105u);
     EXPECT(!MarkFile(path, "another").read());
@@ -214,7 +215,8 @@ TEST("a mark keeps the errors of the last items") {
     flashmoe::pack::ItemErrors errors;
     for (uint64_t item = 0; item < 500; ++item) errors[item] = {0.5 * static_cast<double>(item), 2, -3, 4, item + 1, 0};
     MarkFile(path, "tape").write({{1, 499, {}}, {}, errors});
-    const auto read = MarkFile(path, "tape").read()->errors;
+    const std::optional<Mark> mark = MarkFile(path, "tape").read();
+    const auto& read = mark->errors;
     EXPECT(read.size() > 50 && read.size() < 500);
     for (const auto& [item, sums] : read) {
         EXPECT(item >= 500 - read.size());

@@ -159,15 +159,14 @@ TEST("bytes put by several threads in any order, checkpoints taken meanwhile, co
     // Its times only grow; that it reads while others write is the point.
     std::thread watcher([&] {
         for (std::uint64_t before = 0; !done;) {
-            const TapeState state = writer.checkpoint(false, {});
+            const TapeState state = writer.checkpoint(false, 0, {}).state;
             const TapeProgress progress = writer.progress();
-            writer.errors();
             if (state.at < before || progress.placed < state.at) std::abort();
             before = state.at;
         }
     });
     const int puts = put_all(writer, tape, 0, tape.bytes.size(), outcomes);
-    const TapeState end = writer.checkpoint(true, {});
+    const TapeState end = writer.checkpoint(true, 0, {}).state;
     done = true;
     watcher.join();
     EXPECT_EQ(end.at, tape.bytes.size());
@@ -185,7 +184,7 @@ TEST("a writer that is opened again goes on where the mark says, and needs no by
     {
         TapeWriter writer(tape.job);
         put_all(writer, tape, 0, half, outcomes);
-        writer.checkpoint(true, {});
+        writer.checkpoint(true, 0, {});
     }
     TapeWriter writer(tape.job);
     const TapeProgress before = writer.progress();
@@ -196,7 +195,7 @@ TEST("a writer that is opened again goes on where the mark says, and needs no by
     }
     EXPECT_EQ(there, half);
     put_all(writer, tape, half, tape.bytes.size(), outcomes);
-    EXPECT_EQ(writer.checkpoint(true, {}).at, tape.bytes.size());
+    EXPECT_EQ(writer.checkpoint(true, 0, {}).state.at, tape.bytes.size());
     expect_placed(tape);
 }
 
@@ -219,7 +218,7 @@ TEST("a shard that is not what its seal says fails every put from then on, and s
     TapeWriter writer(tape.job);
     Outcomes outcomes;
     const int puts = put_all(writer, tape, 0, tape.bytes.size(), outcomes);
-    EXPECT_THROWS(writer.checkpoint(true, {}), "where the listing says");
+    EXPECT_THROWS(writer.checkpoint(true, 0, {}), "where the listing says");
     writer.close();
     EXPECT_EQ(outcomes.taken + outcomes.failed, puts);
     EXPECT(outcomes.failed > 0);
