@@ -49,10 +49,11 @@ template <typename... Parts> [[noreturn]] void fail_at(const char* file, int lin
         if (!(condition)) harness::fail_at(__FILE__, __LINE__, "not true: " #condition);                               \
     } while (false)
 
+/// Copies both: a reference into a temporary would outlive it.
 #define EXPECT_EQ(left, right)                                                                                         \
     do {                                                                                                               \
-        const auto& harness_left = (left);                                                                             \
-        const auto& harness_right = (right);                                                                           \
+        const auto harness_left = (left);                                                                              \
+        const auto harness_right = (right);                                                                            \
         if (!(harness_left == harness_right)) {                                                                        \
             harness::fail_at(__FILE__, __LINE__, #left " is ", harness_left, ", expected ", harness_right);            \
         }                                                                                                              \

@@ -172,8 +172,8 @@ TEST("bytes put by several threads in any order, checkpoints taken meanwhile, co
     EXPECT_EQ(end.at, tape.bytes.size());
     EXPECT_EQ(writer.sealed(end.item), 2u);
     writer.close();
-    EXPECT_EQ(outcomes.taken, puts);
-    EXPECT_EQ(outcomes.failed, 0);
+    EXPECT_EQ(outcomes.taken.load(), puts);
+    EXPECT_EQ(outcomes.failed.load(), 0);
     expect_placed(tape);
 }
 
