@@ -3,21 +3,29 @@
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
 import { locateCheckpoint } from '../hub/checkpoint-folder.js';
+import { askOffer, SHARE_KEY, shareClient, type ShareAddress } from '../installer/share/offer.js';
+import { modelIdForRepo } from '../models/catalog.js';
+import type { Quant } from '../models/quant.js';
 import { LOCAL_OWNER } from '../installer/folder-source.js';
 import type { CliContext } from './context.js';
+import { environment } from './setup-parts.js';
 import { DEFAULT_REVISION, targetOf, type TargetArgs } from './target.js';
 
 export interface CarriedArgs extends TargetArgs {
-  /** A folder; null: bytes come from the hub. */
+  quant: Quant | null;
+  /** A folder, or the address of a share; null: bytes come from the hub. */
   from: string | null;
 }
 
 /** The same words with a repository named and the folder's path made absolute. Throws ERR_USAGE. */
 export async function withCarried<Words extends CarriedArgs>(
-  { host }: Pick<CliContext, 'host'>,
+  context: CliContext,
   words: Words,
 ): Promise<Words> {
   if (words.from === null) return words;
+  const share = shareOf(words.from, context.host.env);
+  if (share !== null) return await withShared(context, words, share);
+  const { host } = context;
   const home = words.from.replace(/^~(?=\/|$)/, host.homeDirectory);
   const from = isAbsolute(home) ? home : resolve(home);
   const repo = targetOf(words)?.repo ?? null;
@@ -30,6 +38,46 @@ export async function withCarried<Words extends CarriedArgs>(
     });
   }
   return { ...words, from };
+}
+
+/** What is shared is one model at its widths; words that ask for another are refused. */
+async function withShared<Words extends CarriedArgs>(
+  context: CliContext,
+  words: Words,
+  share: ShareAddress,
+): Promise<Words> {
+  const { hub } = await environment(context);
+  const client = shareClient(hub, share);
+  try {
+    const task = { signal: context.signal, emit: () => undefined };
+    const { manifest } = await askOffer(client, share.url, task);
+    const { model, repo, revision, quant } = manifest;
+    const asked = targetOf(words)?.model ?? model;
+    const widths = words.quant ?? quant;
+    if (asked !== model || widths !== quant || modelIdForRepo(repo) !== model) {
+      throw new FlashmoeError(
+        'ERR_USAGE',
+        `${share.url} shares ${model} at ${quant}, not ${asked} at ${widths}`,
+        { hint: `leave model and --quant away`, subject: '--from' },
+      );
+    }
+    return { ...words, from: share.url, model: null, repo, revision, quant, size: null };
+  } finally {
+    client.close();
+  }
+}
+
+/** null for a folder. The key comes from the environment only: arguments can be read by others. Throws ERR_USAGE. */
+export function shareOf(text: string | null, env: CliContext['host']['env']): ShareAddress | null {
+  if (text === null || !/^https?:\/\//i.test(text)) return null;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || url.username !== '' || url.password !== '' || url.search !== '') {
+    throw new FlashmoeError('ERR_USAGE', `${url?.origin ?? text} is no plain address of a share`, {
+      hint: `http://host:port, and the key in ${SHARE_KEY}`,
+      subject: '--from',
+    });
+  }
+  return { url: url.href.replace(/\/+$/, ''), key: env[SHARE_KEY] || null };
 }
 
 /** A name for what no repository is known of. */

@@ -17,7 +17,7 @@ export function revisionOption(): Option {
 }
 
 export function fromOption(): Option {
-  return new Option('--from <folder>', 'a checkpoint or Hugging Face cache that is here');
+  return new Option('--from <where>', 'checkpoint folder, Hugging Face cache, or share URL');
 }
 
 export function quantOption(what = 'of the experts (default: 4bit)'): Option {

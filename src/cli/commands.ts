@@ -21,6 +21,7 @@ import { defineRun } from './definitions/run.js';
 import { defineServe } from './definitions/serve.js';
 import { defineService } from './definitions/service.js';
 import { defineSetup } from './definitions/setup.js';
+import { defineShare } from './definitions/share.js';
 import { defineStatus } from './definitions/status.js';
 import { defineUninstall } from './definitions/uninstall.js';
 import { defineVerify } from './definitions/verify.js';
@@ -45,6 +46,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineVerify(program, open, done);
   defineMv(program, open, done);
   defineRm(program, open, done);
+  defineShare(program, open, done);
   defineQuality(program, open, done);
   defineEval(program, open, done);
   defineLogits(program, open, done);

@@ -3,11 +3,13 @@
 
 import { fileURLToPath } from 'node:url';
 import { EXIT, FlashmoeError } from '../base/errors.js';
+import { SHARE_KEY } from '../installer/share/offer.js';
 import { powerWarnings } from '../machine/power.js';
 import { PROVISION_LABEL, provisionService } from '../service-command.js';
 import type { SetupChoice } from '../ui/setup-runner.js';
 import { requireAgreement } from './agreement.js';
 import { startInBackground } from './background.js';
+import { shareOf } from './carried.js';
 import type { CliContext } from './context.js';
 import type { Surroundings } from './setup-parts.js';
 import type { CliRunner } from './setup-runner.js';
@@ -29,6 +31,15 @@ export async function handOver(
   choice: SetupChoice,
 ): Promise<number> {
   const { host, signal, home } = context;
+  if ((shareOf(words.from, host.env)?.key ?? null) !== null) {
+    throw new FlashmoeError(
+      'ERR_USAGE',
+      `${SHARE_KEY} is not handed to a job, as others could read it`,
+      {
+        hint: 'leave --overnight away; killed, the setup goes on when it is run again',
+      },
+    );
+  }
   const running = await around.manager?.status(PROVISION_LABEL, signal);
   if (running?.running) {
     throw new FlashmoeError('ERR_LOCKED', 'a setup is at work overnight already', {

@@ -7,6 +7,7 @@ import { hubSettings } from '../hub/settings.js';
 import type { HubSettings } from '../hub/types.js';
 import type { Quant } from '../installer/events.js';
 import type { SetupRequest, SetupWorld } from '../installer/setup.js';
+import type { ShareAddress } from '../installer/share/offer.js';
 import { CATALOG } from '../models/catalog.js';
 import { detectServiceManager } from '../service-manager.js';
 import type { ServiceManager } from '../service.js';
@@ -20,19 +21,20 @@ export function setupRequest(
   target: Target,
   quant: Quant,
   words: Pick<SetupWords, 'from' | 'limits' | 'deadline' | 'size' | 'yes'> & {
+    share: ShareAddress | null;
     resumeCommand: string;
   },
   bytesPerSecond: number | null,
 ): SetupRequest {
-  const { from, resumeCommand, limits, size, deadline, yes: patient } = words;
+  const { share, resumeCommand, limits, size, deadline, yes: patient } = words;
   const { model, repo, revision, bundled } = target;
   const entry = CATALOG.find(({ id }) => id === model);
   return {
     ...{ model, repo, revision, quant, size, resumeCommand, bytesPerSecond, patient },
     ...(deadline === null ? {} : { deadline }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
-    from,
-    bundled: bundled && from === null ? join(packageRoot, 'models', model) : null,
+    ...(share === null ? { from: words.from } : { share }),
+    bundled: bundled && words.from === null ? join(packageRoot, 'models', model) : null,
     questions: entry?.questions[quant] ?? [],
   };
 }
@@ -45,13 +47,22 @@ export interface Surroundings {
 }
 
 export async function lookAround(context: CliContext): Promise<Surroundings> {
-  const { host, version, signal } = context;
+  const { host, signal } = context;
+  const { hub, notices } = await environment(context);
+  return { hub, notices, manager: await detectServiceManager(host, signal) };
+}
+
+/** What the environment says about the hub. */
+export async function environment({
+  host,
+  version,
+}: CliContext): Promise<Pick<Surroundings, 'hub' | 'notices'>> {
   const { settings, notices } = await hubSettings({
     env: host.env,
     homeDirectory: host.homeDirectory,
     userAgent: `flashmoe/${version}; node/${host.nodeVersion}`,
   });
-  return { hub: settings, notices, manager: await detectServiceManager(host, signal) };
+  return { hub: settings, notices };
 }
 
 /** `wantsService` is asked when the service step comes, so that a wizard may still be deciding. */

@@ -17,6 +17,7 @@ import type {
 } from '../ui/setup-runner.js';
 import { keepAwake } from './awake.js';
 import { startInBackground } from './background.js';
+import { shareOf } from './carried.js';
 import { commandLine } from './command-line.js';
 import type { CliContext } from './context.js';
 import { follow } from './job.js';
@@ -78,7 +79,12 @@ export function createRunner(
     const events = [...machineEvents];
     const resumeCommand = context.resumeCommand ?? '';
     const setup = await openSetup(
-      setupRequest(target, choice.quant, { ...words, resumeCommand }, null),
+      setupRequest(
+        target,
+        choice.quant,
+        { ...words, share: shareOf(words.from, context.host.env), resumeCommand },
+        null,
+      ),
       setupWorld(context, around, target, choice.quant, () => wantsService),
       { emit: live ?? ((event) => void events.push(event)), signal },
     );

@@ -46,7 +46,7 @@ export async function readManifest(path: string): Promise<ModelManifest | null> 
     throw asFlashmoeError(error);
   }
   try {
-    return manifest.parse(JSON.parse(text));
+    return parseManifest(text);
   } catch (cause) {
     throw new FlashmoeError(
       'ERR_MODEL_DAMAGED',
@@ -58,6 +58,11 @@ export async function readManifest(path: string): Promise<ModelManifest | null> 
       },
     );
   }
+}
+
+/** Throws what JSON or the schema throws. */
+export function parseManifest(text: string): ModelManifest {
+  return manifest.parse(JSON.parse(text));
 }
 
 export async function writeManifest(path: string, content: ModelManifest): Promise<void> {

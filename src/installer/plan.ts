@@ -19,6 +19,8 @@ export interface ProvisioningPlan {
   summary: PlanSummary;
   /** Most bytes in the model's folder at any moment from here on: the promise that disk checks use. */
   peakBytes: number;
+  /** Of that, plan, journal and manifest. */
+  recordBytes: number;
 }
 
 export interface Circumstances {
@@ -68,6 +70,7 @@ export function makePlan(
     work,
     along,
     peakBytes,
+    recordBytes: records,
     summary: {
       model: stored.model,
       repo: pack.repo,

@@ -23,6 +23,8 @@ import { removeOutdated } from './outdated.js';
 import { makePlan, type ProvisioningPlan } from './plan.js';
 import { overall } from './quality.js';
 import type { PlannedSetup, RunTask, SetupWorld } from './setup-world.js';
+import { copyPlan } from './share/copy-plan.js';
+import { receive } from './share/receive.js';
 import { ensureEngine } from './steps/engine.js';
 import { finish } from './steps/finish.js';
 import { currentState } from './steps/planning.js';
@@ -38,7 +40,7 @@ export async function provision(
   parts: PlannedSetup,
   { emit: tell, signal, controls }: RunTask,
 ): Promise<Receipt> {
-  const { request, world, paths, client, limits } = parts;
+  const { request, world, paths, client, limits, offer } = parts;
   const { stored } = parts.plan;
   let journal: Journal | null = null;
   let recorder: Recorder | null = null;
@@ -56,7 +58,7 @@ export async function provision(
     const begun = await readJournal(paths.journal);
     const different = begun && differentRun(begun.header, header, paths.root);
     if (different) throw different;
-    const plan = await planUnderLock(parts.plan, paths, begun);
+    const plan = await planUnderLock(parts, begun);
     const budget = new DiskBudget({
       ...{ path: paths.root, emit, holds, reserveBytes: reserveFor(plan.peakBytes) },
       ...(world.volume === undefined ? {} : { volume: world.volume }),
@@ -77,12 +79,13 @@ export async function provision(
     );
     const work: TransferTask = {
       ...{ plan, client, addon, paths, journal, budget, gate, emit, signal },
-      listing: listingOf(stored),
+      listing: offer?.listing ?? listingOf(stored),
       threads: world.host.cores,
       now: () => world.host.now(),
     };
     const side = await fetchSideFiles(work);
-    const { downloadedBytes } = await byEitherRoad(work, begun !== null);
+    const { downloadedBytes } =
+      offer === null ? await byEitherRoad(work, begun !== null) : await receive(work, offer);
     const manifest = await finish(work);
     await budget.sample();
     await serviceStep(world, emit, signal);
@@ -154,13 +157,13 @@ function beginJournal(
 
 /** Another run may have got further between our plan and our lock. */
 async function planUnderLock(
-  plan: ProvisioningPlan,
-  paths: ModelPaths,
+  { plan, paths, offer }: PlannedSetup,
   journal: JournalContent | null,
 ): Promise<ProvisioningPlan> {
   const state = await currentState(paths, plan.stored, journal);
   const { directory, freeBytes } = plan.summary;
-  return makePlan(plan.stored, state, { directory, freeBytes, bytesPerSecond: null });
+  const again = makePlan(plan.stored, state, { directory, freeBytes, bytesPerSecond: null });
+  return offer === null ? again : copyPlan(again, offer);
 }
 
 async function serviceStep(world: SetupWorld, emit: Emit, signal: AbortSignal): Promise<void> {

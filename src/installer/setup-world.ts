@@ -12,6 +12,7 @@ import type { Controls } from './controls.js';
 import type { Emit, Quant } from './events.js';
 import type { LimitChange, Limits } from './limits/limits.js';
 import type { ProvisioningPlan } from './plan.js';
+import type { Offer, ShareAddress } from './share/offer.js';
 
 export interface SetupRequest {
   /** Catalogue id, or what stands for a repository given by name; a folder is called after it. */
@@ -25,6 +26,8 @@ export interface SetupRequest {
   bundled: string | null;
   /** Folder with a checkpoint of `repo`, absolute: its bytes are taken in place of the hub's. */
   from?: string | null;
+  /** Another machine that shares the finished model: it is copied in place of fetched and packed. */
+  share?: ShareAddress | null;
   questions: readonly SmokeQuestion[];
   /** Of a download measured lately; null: the plan measures where it is worth it. */
   bytesPerSecond: number | null;
@@ -75,4 +78,6 @@ export interface PlannedSetup {
   client: HubClient;
   limits: Limits;
   plan: ProvisioningPlan;
+  /** null: from a repository. */
+  offer: Offer | null;
 }

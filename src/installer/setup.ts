@@ -16,8 +16,9 @@ import { locatedInstallation } from './location.js';
 import type { ProvisioningPlan } from './plan.js';
 import { provision } from './provision.js';
 import type { PlannedSetup, RunTask, SetupRequest, SetupWorld } from './setup-world.js';
+import { askOffer, shareClient } from './share/offer.js';
 import { planPatiently } from './steps/patient-planning.js';
-import type { PlanningTask } from './steps/planning.js';
+import { hubTask, planCopy, type PlanningTask } from './steps/planning.js';
 
 const DEADLINE_LOOK_MS = 1_000;
 
@@ -38,7 +39,7 @@ export async function openSetup(
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
   const { model, repo, revision, quant, size = null, bytesPerSecond } = request;
-  const { bundled, from = null } = request;
+  const { bundled, from = null, share = null } = request;
   const paths = await locatedInstallation(world.home, model, quant);
   let source: HubSource | null = null;
   const close = async (): Promise<void> => {
@@ -47,18 +48,27 @@ export async function openSetup(
   try {
     await requireUsable(paths, world.volume);
     const limits = new Limits({ ...(await readLimits(paths.limits)), ...request.limits });
-    const carried = from === null ? null : { folder: from, repo, revision, paths, emit, signal };
-    const folders = { repo, bundled, carried };
     const isKnown = (await fileSize(paths.journal)) !== null;
-    source = await openHubSource(world.hub, folders, { pace: limits.pace, isKnown });
+    const options = { pace: limits.pace, isKnown };
+    const to = { emit, signal };
+    const volume = world.volume === undefined ? {} : { volume: world.volume };
+    if (share !== null) {
+      const client = shareClient(world.hub, share, options);
+      source = { client, close: () => Promise.resolve(client.close()) };
+      const offer = await askOffer(client, share.url, hubTask(to));
+      const plan = await planCopy({ paths, emit, ...volume }, offer);
+      const parts = { request, world, paths, client, limits, plan, offer };
+      return { plan, run: (task) => runReporting(parts, task), close };
+    }
+    const carried = from === null ? null : { folder: from, repo, revision, paths, ...to };
+    source = await openHubSource(world.hub, { repo, bundled, carried }, options);
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
-      bundled: bundled !== null,
-      ...(world.volume === undefined ? {} : { volume: world.volume }),
+      ...{ bundled: bundled !== null, ...volume },
     };
     const plan = await planPatiently(asking, request.patient ?? false);
-    const parts = { request, world, paths, client, limits, plan };
+    const parts = { request, world, paths, client, limits, plan, offer: null };
     return { plan, run: (task) => runReporting(parts, task), close };
   } catch (error) {
     await close();

@@ -48,6 +48,11 @@ export async function readStoredPlan(path: string): Promise<StoredPlan | null> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw asFlashmoeError(error);
   }
+  return parseStoredPlan(text);
+}
+
+/** null for what is no plan of this schema, or not word for word what its fingerprint stands for. */
+export function parseStoredPlan(text: string): StoredPlan | null {
   let json: unknown;
   try {
     json = JSON.parse(text);

@@ -17,9 +17,10 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { BUILD_MS, buildCli, flashmoe, mainScript, projectRoot } from '../helpers/built-cli.js';
 import { FaultHub } from '../helpers/hub/fault-hub.js';
 import { drip } from '../helpers/hub/faults.js';
@@ -329,5 +330,129 @@ describe('setup --from', () => {
     expect(status).toBe(0);
     const made = await hashesBelow(join(extra.FLASHMOE_HOME, 'models/acme--tiny'));
     expect(onlyModel(made)).toEqual(onlyModel(hashes));
+  });
+});
+
+describe('share', () => {
+  const elsewhere = { HF_ENDPOINT: 'http://127.0.0.1:1' };
+  const source = join(folder, 'shared');
+  const fresh = () => ({ FLASHMOE_HOME: mkdtempSync(join(folder, 's-')), ...elsewhere });
+  const set = (args: string[], extra: Record<string, string>) =>
+    at(['setup', '--no-service', '--yes', ...args], extra);
+  let running: ChildProcess[] = [];
+  beforeAll(async () => {
+    const made = await set(['--repo', 'acme/tiny'], {
+      FLASHMOE_HOME: source,
+      HF_ENDPOINT: hub.endpoint,
+    });
+    expect(made).toMatchObject({ status: 0 });
+  }, 60_000);
+  afterEach(async () => {
+    for (const child of running.filter(({ exitCode }) => exitCode === null)) {
+      const ended = once(child, 'exit');
+      child.kill('SIGTERM');
+      expect(await ended).toEqual([0, null]);
+    }
+    running = [];
+  });
+
+  async function share(...args: string[]): Promise<{ url: string; key?: string }> {
+    const child = spawn(process.execPath, [mainScript, 'share', '--port', '0', '--json', ...args], {
+      env: { PATH: process.env['PATH'], ...environment({ FLASHMOE_HOME: source }) },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    running.push(child);
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    return JSON.parse(line.toString()) as { url: string; key?: string };
+  }
+  const modelOf = (extra: { FLASHMOE_HOME: string }) =>
+    join(extra.FLASHMOE_HOME, 'models/acme--tiny');
+
+  test('a shared model is copied whole without any hub, and answers', async () => {
+    const { url } = await share();
+    const extra = fresh();
+    const { status, stderr, stdout } = await set(['--from', url], extra);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stdout).toContain('acme/tiny');
+    expect(await hashesBelow(modelOf(extra))).toEqual(
+      await hashesBelow(join(source, 'models/acme--tiny')),
+    );
+    expect((await at(['verify'], extra)).stdout).toContain('every hash is right');
+    const other = await set(['--from', url, '--quant', '2bit'], fresh());
+    expect(other.status).toBe(64);
+    expect(other.stderr).toContain('shares acme--tiny at 4bit, not acme--tiny at 2bit');
+  });
+
+  test('an address that others reach wants the key that was made for it', async () => {
+    const { url, key = '' } = await share('--host', '0.0.0.0');
+    const near = url.replace('0.0.0.0', '127.0.0.1');
+    const without = await at(['plan', '--from', near], fresh());
+    expect(without.status).toBe(77);
+    expect(without.stderr).toContain('hint: set FLASHMOE_SHARE_KEY');
+    const wrong = await at(['plan', '--from', near], { ...fresh(), FLASHMOE_SHARE_KEY: `${key}x` });
+    expect(wrong.status).toBe(77);
+    const right = await at(['plan', '--from', near], { ...fresh(), FLASHMOE_SHARE_KEY: key });
+    expect(right).toMatchObject({ status: 0 });
+    expect(right.stdout + right.stderr).not.toContain(key);
+  });
+
+  test('only its own files are served, and on loopback only to its own name', async () => {
+    const { url } = await share();
+    const at = (path: string, init?: RequestInit) => fetch(`${url}${path}`, init);
+    const base = '/flashmoe/shared/resolve/main';
+    expect((await at(`${base}/config.json`)).status).toBe(200);
+    for (const path of ['journal.ndjson', '..%2fsettings.json', '%2e%2e/settings.json']) {
+      expect((await at(`${base}/${path}`)).status).toBe(404);
+    }
+    expect((await at(`${base}/config.json`, { method: 'POST' })).status).toBe(405);
+    const foreign = await new Promise<number | undefined>((resolve, reject) => {
+      request(`${url}${base}/config.json`, { headers: { host: 'evil.example' } }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode);
+      })
+        .on('error', reject)
+        .end();
+    });
+    expect(foreign).toBe(421);
+  });
+
+  test('a block that is wrong twice ends it by name, and what was right is kept', async () => {
+    const layer = 'packed_experts/layer_02.bin';
+    const { url } = await share();
+    flip(join(source, 'models/acme--tiny', layer));
+    const extra = fresh();
+    const { status, stderr } = await set(['--from', url], extra);
+    expect(status).toBe(1);
+    expect(stderr).toContain(`${layer}: block 0 came damaged; it is fetched again`);
+    expect(stderr).toContain(`${layer}: block 0 of 16 MiB was wrong twice`);
+    expect(existsSync(join(modelOf(extra), 'manifest.json'))).toBe(false);
+    flip(join(source, 'models/acme--tiny', layer));
+    expect((await set(['--from', url], extra)).status).toBe(0);
+    expect(await hashesBelow(modelOf(extra))).toEqual(
+      await hashesBelow(join(source, 'models/acme--tiny')),
+    );
+  });
+
+  test('a copy that is killed goes on with the files that it has, from the share or from the hub', async () => {
+    const { url } = await share();
+    for (const rest of [
+      ['--from', url],
+      ['--repo', 'acme/tiny'],
+    ]) {
+      const extra = fresh();
+      const journal = join(modelOf(extra), 'journal.ndjson');
+      const args = ['setup', '--from', url, '--no-service', '--yes', '--limit', '1MB/s'];
+      const child = start(args, extra);
+      const ended = once(child, 'exit');
+      await vi.waitFor(() => expect(readFileSync(journal, 'utf8')).toContain('"packed"'), 60_000);
+      child.kill('SIGKILL');
+      await ended;
+      const lines = readFileSync(journal, 'utf8').split('\n').length;
+      const again = await set([...rest, '--limit', 'off'], { ...extra, HF_ENDPOINT: hub.endpoint });
+      expect(again).toMatchObject({ status: 0 });
+      expect(readFileSync(journal, 'utf8').split('\n').length).toBeGreaterThan(lines);
+      const made = await hashesBelow(modelOf(extra));
+      expect(onlyModel(made)).toEqual(onlyModel(hashes));
+    }
   });
 });

@@ -42,6 +42,7 @@ describe('help', () => {
       'verify',
       'mv',
       'rm',
+      'share',
       'quality',
       'eval',
       'logits',

@@ -5,7 +5,7 @@ import type { InstallEvent, Quant } from '../../installer/events.js';
 import { openSetup } from '../../installer/setup.js';
 import { planText } from '../../ui/plan-view.js';
 import { retryText } from '../../ui/progress.js';
-import { withCarried, type CarriedArgs } from '../carried.js';
+import { shareOf, withCarried, type CarriedArgs } from '../carried.js';
 import { commandLine } from '../command-line.js';
 import type { CliContext } from '../context.js';
 import { recommend } from '../model-choices.js';
@@ -47,7 +47,8 @@ export async function plan(context: CliContext, typed: PlanArgs): Promise<number
       target,
       quant,
       {
-        ...{ from: args.from, size: args.size, resumeCommand: command },
+        ...{ from: args.from, share: shareOf(args.from, context.host.env) },
+        ...{ size: args.size, resumeCommand: command },
         ...{ limits: {}, deadline: null, yes: false },
       },
       null,

@@ -24,7 +24,15 @@ export async function trustedChains(
   const text = await readFile(paths.blocks).catch(() => null);
   if (listed === undefined || text === null) return new Map();
   if (createHash('sha256').update(text).digest('hex') !== listed.sha256) return new Map();
-  const { files } = blockHashes.parse(JSON.parse(text.toString('utf8')));
+  return chainsIn(text.toString('utf8'), manifest);
+}
+
+/** The same of the text itself, which is what the manifest lists. */
+export function chainsIn(
+  text: string,
+  manifest: Pick<ModelManifest, 'files'>,
+): Map<string, string[]> {
+  const { files } = blockHashes.parse(JSON.parse(text));
   const fits = ({ path, size, sha256 }: OwnedFile): boolean =>
     files[path]?.length === blockCount(size) && files[path].at(-1) === sha256;
   return new Map(manifest.files.filter(fits).map(({ path }) => [path, files[path] ?? []]));

@@ -20,6 +20,8 @@ import { readDiskSizes } from '../disk-state.js';
 import type { Emit, Quant } from '../events.js';
 import { differentRun, readJournal, type JournalContent } from '../journal.js';
 import { makePlan, type ProvisioningPlan } from '../plan.js';
+import type { Offer } from '../share/offer.js';
+import { copyPlan } from '../share/copy-plan.js';
 import { believe, neededShards, reduceJournal, type JournalState } from '../state.js';
 import { listingOf, readStoredPlan, type StoredPlan } from '../stored-plan.js';
 import { measureRate } from './rate.js';
@@ -74,6 +76,29 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
     task.emit({ type: 'step', step: 'plan', status: 'failed' });
     throw error;
   }
+}
+
+/** The plan of a copy from another machine, which tells its own. Writes nothing; throws ERR_JOURNAL as above. */
+export async function planCopy(
+  task: Pick<PlanningTask, 'paths' | 'emit' | 'volume'>,
+  offer: Offer,
+): Promise<ProvisioningPlan> {
+  const { paths, emit, volume = volumeOf } = task;
+  const { stored } = offer;
+  emit({ type: 'step', step: 'plan', status: 'started' });
+  const journal = await readJournal(paths.journal);
+  const { repo, commit, quant, fingerprint: plan } = stored.pack;
+  const different =
+    journal &&
+    differentRun(journal.header, { ...journal.header, repo, commit, quant, plan }, paths.root);
+  if (different) throw different;
+  const state = await currentState(paths, stored, journal);
+  const { freeBytes } = await volume(paths.root);
+  const circumstances = { directory: paths.root, freeBytes, bytesPerSecond: null };
+  const copy = copyPlan(makePlan(stored, state, circumstances), offer);
+  emit({ type: 'plan', plan: copy.summary });
+  emit({ type: 'step', step: 'plan', status: 'done' });
+  return copy;
 }
 
 /** What the journal says and the disk confirms; nothing is done when the journal speaks of another plan. */
@@ -206,7 +231,7 @@ function fileOf(listing: RepoListing, path: string): { size: number; sha256: str
   return { size: file.size, sha256: file.sha256 };
 }
 
-function hubTask({ emit, signal }: Pick<PlanningTask, 'emit' | 'signal'>): HubTask {
+export function hubTask({ emit, signal }: Pick<PlanningTask, 'emit' | 'signal'>): HubTask {
   return { signal, emit: (event) => forwardHubEvent(event, emit) };
 }
 
