@@ -9,7 +9,7 @@ import type { ScreenProps } from './MachineScreen.js';
 const WORDS = {
   '4bit': 'as published, byte for byte',
   '2bit': 'requantised here, error minimised',
-  mixed: '2-bit, but the most sensitive projection as published',
+  mixed: '2-bit, the most sensitive third as published',
 } as const;
 
 const COST = [
