@@ -53,10 +53,10 @@ export function qualityText({ model, quant, overall, projections }: ModelQuality
   ].join('\n');
 }
 
-/** E.g. `0.331 (0.472), 29.9 % lower`. */
-export function errorWords(errors: WeightErrors): string {
-  const lower = 100 * (1 - errors.relativeRmse / errors.rangeRelativeRmse);
-  return `${pair(errors)}, ${lower.toFixed(1)} % lower`;
+/** E.g. `0.331, 29.9 % lower than the 0.472 of min/max`. */
+export function errorWords({ relativeRmse, rangeRelativeRmse }: WeightErrors): string {
+  const lower = 100 * (1 - relativeRmse / rangeRelativeRmse);
+  return `${relativeRmse.toFixed(3)}, ${lower.toFixed(1)} % lower than the ${rangeRelativeRmse.toFixed(3)} of min/max`;
 }
 
 function cell(of: ProjectionQuality | undefined): string {
