@@ -32,7 +32,9 @@ test('a mixed model of a given size is set up as planned, gives its known answer
   };
   expect(models.map(({ bytes }) => bytes)).toEqual([promised]);
 
-  expect(setup.stdout).toMatch(/weights +relative RMSE 0\.\d{3}, \d\d\.\d % lower than the 0\.\d{3} of min\/max/);
+  expect(setup.stdout).toMatch(
+    /weights +relative RMSE 0\.\d{3}, \d\d\.\d % lower than the 0\.\d{3} of min\/max/,
+  );
   const text = (await at('quality')).stdout;
   expect(text).toMatch(/^ +0 +0\.\d{3} \(0\.\d{3}\) +0\.\d{3} \(0\.\d{3}\) +as published$/m);
   expect(text).toMatch(/^ +7( +0\.\d{3} \(0\.\d{3}\)){3}$/m);
