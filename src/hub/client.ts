@@ -5,7 +5,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { ContentHash } from './content-hash.js';
 import { downloadFile, type DownloadResult } from './download.js';
 import { fetchRanges, type RangeSink, type WantedRange } from './fetch-ranges.js';
-import { FileSource } from './file-source.js';
+import { FileSource, RangeIgnored } from './file-source.js';
 import { fetchCommit, fetchListing } from './listing.js';
 import { HubOrigin } from './origin.js';
 import { checkRepoId, checkRevision, isCommit } from './repo-path.js';
@@ -26,6 +26,9 @@ export interface HubClientOptions {
 const METADATA_RETRY: RetryPolicy = { attempts: 5, baseMs: 500, capMs: 8_000 };
 const DOWNLOAD_RETRY: RetryPolicy = { attempts: Infinity, baseMs: 1_000, capMs: 60_000 };
 
+/** Headers of safetensors end before; what lies further is not worth reading a file from its start. */
+const MOST_FROM_START = 128 << 20;
+
 export class HubClient {
   readonly #origin: HubOrigin;
   readonly #metadataRetry: RetryPolicy;
@@ -33,10 +36,17 @@ export class HubClient {
   /** One a file, so that a signed address found for a header serves the download too. */
   readonly #sources = new Map<string, FileSource>();
 
+  #ignoresRanges = false;
+
   constructor(settings: HubSettings, options: HubClientOptions = {}) {
     this.#origin = new HubOrigin(settings, options.pace ?? null, options.isKnown);
     this.#metadataRetry = options.metadataRetry ?? METADATA_RETRY;
     this.#downloadRetry = options.downloadRetry ?? DOWNLOAD_RETRY;
+  }
+
+  /** A range in mid-file was ignored twice, after a fresh resolve: this server sends whole files only. */
+  get ignoresRanges(): boolean {
+    return this.#ignoresRanges;
   }
 
   /** The commit, 40 hex digits, that `revision` (branch, tag, `refs/pr/1` or commit) stands for now. */
@@ -171,12 +181,29 @@ export class HubClient {
     task: HubTask,
   ): Promise<Buffer> {
     const source = this.#sourceOf(listing, file);
+    let ignored = 0;
     return withRetries(file.path, this.#metadataRetry, task, async () => {
       const parts: Buffer[] = [];
-      const range = start === end ? null : { start, end };
-      for await (const chunk of await source.open(range, task)) parts.push(chunk);
-      return Buffer.concat(parts);
+      const from = this.#ignoresRanges && end <= MOST_FROM_START ? 0 : start;
+      const range = start === end ? null : { start: from, end };
+      try {
+        for await (const chunk of await source.open(range, task)) parts.push(chunk);
+      } catch (error) {
+        if (!(error instanceof RangeIgnored) || end > MOST_FROM_START) throw error;
+        ignored += 1;
+        if (ignored < 2) throw error;
+        this.#takeRangesForIgnored(file.path, task);
+        throw new RangeIgnored(error.failure, { waitMs: null });
+      }
+      return Buffer.concat(parts).subarray(start - from);
     });
+  }
+
+  #takeRangesForIgnored(path: string, task: HubTask): void {
+    if (this.#ignoresRanges) return;
+    this.#ignoresRanges = true;
+    const message = `${path}: the server ignores ranges; beginnings of files are read, and whole shards are fetched, which needs more room`;
+    task.emit({ type: 'notice', message });
   }
 
   #sourceOf(listing: RepoListing, file: RepoFile): FileSource {

@@ -28,6 +28,8 @@ export interface Circumstances {
   freeBytes: number;
   /** Measured lately, from the same hub; null when nothing was. */
   bytesPerSecond: number | null;
+  /** The server sends whole files only. */
+  whole?: boolean;
 }
 
 /** manifest.json with its receipt, the tag of the scratch folder, and what a resumed run writes twice. */
@@ -44,7 +46,8 @@ export function makePlan(
 ): ProvisioningPlan {
   const { pack, sideFiles } = stored;
   const work = remainingWork(pack, state);
-  const along = roadOf(state) === 'ranges' ? tapeWork(pack, state) : null;
+  const byRanges = roadOf(state) === 'ranges' && circumstances.whole !== true;
+  const along = byRanges ? tapeWork(pack, state) : null;
   const sideBytes = sideFiles.reduce((sum, { size }) => sum + size, 0);
   const shardBytes = pack.shards
     .filter(({ path }) => pack.order.includes(path))

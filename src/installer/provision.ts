@@ -31,6 +31,7 @@ import { currentState } from './steps/planning.js';
 import { proveAndReceipt } from './steps/receipt.js';
 import { fetchSideFiles } from './steps/side-files.js';
 import { listingOf, storedPlanText, writeStoredPlan, type StoredPlan } from './stored-plan.js';
+import { roadOf } from './road.js';
 import { reduceJournal } from './state.js';
 import { transferAlong } from './tape-transfer.js';
 import { transfer, type TransferTask } from './transfer.js';
@@ -115,8 +116,12 @@ async function byEitherRoad(
   task: TransferTask,
   begun: boolean,
 ): Promise<{ downloadedBytes: number }> {
-  const { plan, journal, budget, emit } = task;
-  if (plan.along === null) return await transfer(task);
+  const { plan, budget, emit } = task;
+  if (plan.along === null) {
+    // So that the next run stays with it, whatever its server knows.
+    if (roadOf(plan.state) === 'ranges') await takeWholeShards(task);
+    return await transfer(task);
+  }
   try {
     return await transferAlong(task, plan.along);
   } catch (error) {
@@ -125,13 +130,17 @@ async function byEitherRoad(
     emit({ type: 'notice', message });
   }
   const { state, stored, summary } = plan;
-  await journal.append({ step: 'road', road: 'shards', tape: null });
-  for (const shard of state.sealed.keys()) state.dense.add(shard);
-  state.road = reduceJournal(journal.entries).road;
+  await takeWholeShards(task);
   const { directory, freeBytes } = summary;
   const whole = makePlan(stored, state, { directory, freeBytes, bytesPerSecond: null });
   await budget.admit(whole.peakBytes, begun);
   return await transfer({ ...task, plan: whole });
+}
+
+async function takeWholeShards({ journal, plan: { state } }: TransferTask): Promise<void> {
+  await journal.append({ step: 'road', road: 'shards', tape: null });
+  for (const shard of state.sealed.keys()) state.dense.add(shard);
+  state.road = reduceJournal(journal.entries).road;
 }
 
 function headerOf({ pack, revision }: StoredPlan, now: number): JournalHeader {
@@ -157,12 +166,14 @@ function beginJournal(
 
 /** Another run may have got further between our plan and our lock. */
 async function planUnderLock(
-  { plan, paths, offer }: PlannedSetup,
+  { plan, paths, offer, client }: PlannedSetup,
   journal: JournalContent | null,
 ): Promise<ProvisioningPlan> {
   const state = await currentState(paths, plan.stored, journal);
   const { directory, freeBytes } = plan.summary;
-  const again = makePlan(plan.stored, state, { directory, freeBytes, bytesPerSecond: null });
+  const whole = client.ignoresRanges;
+  const circumstances = { directory, freeBytes, bytesPerSecond: null, whole };
+  const again = makePlan(plan.stored, state, circumstances);
   return offer === null ? again : copyPlan(again, offer);
 }
 

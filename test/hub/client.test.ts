@@ -311,10 +311,25 @@ describe('what is read into memory', () => {
     },
   );
 
-  test('a server that ignores ranges serves the start of a file, but no other part of it', async () => {
+  test('where a server ignores ranges the start of the file is read along, which is said once', async () => {
     rig.hub.rule({ on: 'cdn', fault: ignoreRange });
-    expect((await read(0, 8)).equals(rig.repo.shard.subarray(0, 8))).toBe(true);
-    expect((await failureOf(read(8, 8))).code).toBe('ERR_RANGE');
+    const task = recordingTask();
+    const client = rig.client();
+    const { shard } = rig.repo;
+    for (const [start, length] of [
+      [0, 8],
+      [8, 8],
+      [70, 1000],
+    ] as const) {
+      const bytes = await client.readRange(rig.listing, SHARD, start, length, task);
+      expect(bytes.equals(shard.subarray(start, start + length))).toBe(true);
+    }
+    expect(client.ignoresRanges).toBe(true);
+    const notices = task.events.filter(({ type }) => type === 'notice');
+    expect(notices).toHaveLength(1);
+    expect(notices[0]).toMatchObject({
+      message: expect.stringContaining(`${SHARD}: the server ignores ranges`) as string,
+    });
   });
 
   test('a range that breaks off or whose address expired is asked for again', async () => {

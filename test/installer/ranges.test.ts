@@ -125,4 +125,19 @@ describe('weights by ranges', { timeout: 120_000 }, () => {
     );
     await expectSameAsUndisturbed('4bit');
   });
+
+  it('are planned as whole shards when headers come through a server that ignores ranges', async () => {
+    hub.rule({ on: 'cdn', fault: ignoreRange });
+    const world = { hub: testSettings(hub.endpoint) };
+    const { error, events } = await setUp(home, { request: { bundled: null }, world });
+    expect(error).toBeNull();
+    const said = only(events, 'notice').filter(({ message }) => /ignores ranges/.test(message));
+    expect(said.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/whole shards are fetched, which needs more room$/),
+    ]);
+    const peaks = only(events, 'plan').map(({ plan }) => plan.peakBytes);
+    const used = Math.max(...only(events, 'disk').map(({ usedBytes }) => usedBytes));
+    expect(used).toBeLessThanOrEqual(Math.min(...peaks));
+    await expectSameAsUndisturbed('4bit');
+  });
 });

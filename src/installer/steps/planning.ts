@@ -61,7 +61,8 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
     const { freeBytes } = await (task.volume ?? volumeOf)(task.paths.root);
     const { client, signal } = task;
     const { bytesPerSecond } = task;
-    const circumstances = { directory: task.paths.root, freeBytes, bytesPerSecond };
+    const whole = client.ignoresRanges;
+    const circumstances = { directory: task.paths.root, freeBytes, bytesPerSecond, whole };
     let plan = makePlan(stored, state, circumstances);
     const { downloadBytes, doneBytes } = plan.summary;
     if (bytesPerSecond === null && downloadBytes - doneBytes > WORTH_MEASURING) {
