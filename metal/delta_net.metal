@@ -70,10 +70,12 @@ kernel void fm_delta_step(device const float* qkv [[buffer(0)]],
     float s[rows][VALUES];
     for (uint r = 0; r < rows; r++) {
         uint row = min(first + r, args.value_dim - 1);
+        // A row behind the last is not read in its place: its simdgroup may have begun to write it.
+        bool is_row = first + r < args.value_dim;
         device const float* line = state + (ulong(head) * args.value_dim + row) * args.key_dim;
         for (uint i = 0; i < uint(VALUES); i++) {
             uint column = i * FM_SIMD + lane;
-            s[r][i] = column < args.key_dim ? line[column] : 0.0f;
+            s[r][i] = is_row && column < args.key_dim ? line[column] : 0.0f;
         }
     }
     float rate = -exp(a_log[head]);
