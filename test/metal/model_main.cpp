@@ -42,7 +42,7 @@ static bool agrees(const std::string &path, const std::vector<float> &logits) {
 int main(int argc, char **argv) {
     using namespace flashmoe;
     if (argc < 8) return 64;
-    const EngineOptions options{argv[2], argv[3], 1, 2, 0, static_cast<uint32_t>(atoi(argv[7]))};
+    const EngineOptions options{argv[2], argv[3], 1, 2, 0, static_cast<uint32_t>(atoi(argv[7])), Caching::page_cache};
     const size_t piece = strtoull(argv[5], nullptr, 10);
     fm_msl::ExecutedOptions executed;
     if (strcmp(argv[6], "reverse") == 0) executed.schedule = fm_msl::Schedule::reverse;

@@ -88,7 +88,7 @@ std::string failing_check(const std::string &source, const std::vector<std::stri
 std::vector<float> logits_of(const std::string &source, const std::string &folder) {
     constexpr int32_t TOKENS[] = {1, 5, 9, 2, 7, 3, 11, 4, 8};
     auto backend = std::make_unique<metal::MetalBackend>(open_test_device({}), source);
-    auto engine = std::make_shared<Engine>(EngineOptions{folder, folder + "/packed_experts", 1, 2, 0, 0}, std::move(backend));
+    auto engine = std::make_shared<Engine>(EngineOptions{folder, folder + "/packed_experts", 1, 2, 0, 0, Caching::page_cache}, std::move(backend));
     Session session(engine, 16);
     session.prefill(TOKENS, std::size(TOKENS), {});
     std::vector<float> all = session.logits();
