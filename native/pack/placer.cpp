@@ -20,11 +20,9 @@ TapeFiles::TapeFiles(const std::vector<TapeFile>& files) {
     for (const auto& file : files) entries_.push_back({file, nullptr});
 }
 
-std::shared_ptr<File> TapeFiles::opened(std::size_t file, bool for_writing) {
+std::shared_ptr<File> TapeFiles::opened(std::size_t file) {
     const std::lock_guard lock(mutex_);
     Entry& entry = entries_.at(file);
-    // Before the write: a sync in between then only syncs once more than needed.
-    if (for_writing) entry.dirty = true;
     if (!entry.open) {
         auto target = std::make_shared<File>(File::open_target(entry.file.path, false));
         if (target->size() < entry.file.size) target->grow(entry.file.size);
@@ -34,11 +32,14 @@ std::shared_ptr<File> TapeFiles::opened(std::size_t file, bool for_writing) {
 }
 
 void TapeFiles::write(std::size_t file, const void* from, std::size_t size, std::uint64_t offset) {
-    opened(file, true)->write_at(from, size, offset);
+    opened(file)->write_at(from, size, offset);
+    // After the write: a sync in the middle of it may have missed it, and the next must not pass it by.
+    const std::lock_guard lock(mutex_);
+    entries_.at(file).dirty = true;
 }
 
 void TapeFiles::read(std::size_t file, void* to, std::size_t size, std::uint64_t offset) {
-    opened(file, false)->read_at(to, size, offset);
+    opened(file)->read_at(to, size, offset);
 }
 
 void TapeFiles::sync() {

@@ -30,7 +30,7 @@ class TapeFiles {
         bool dirty = false;
         bool is_new = true;
     };
-    std::shared_ptr<File> opened(std::size_t file, bool for_writing);
+    std::shared_ptr<File> opened(std::size_t file);
 
     std::mutex mutex_;
     std::vector<Entry> entries_;
