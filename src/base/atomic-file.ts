@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** What a temporary file of `writeFileAtomic` is called; whoever owns the folder may sweep stale ones. */
@@ -30,10 +30,19 @@ export async function writeFileAtomic(
     }
     await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
+    // A disk that won't write may not delete either; the first failure is the one to tell.
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw withPath(error, path);
   }
   await syncDirectory(dirname(path));
+}
+
+/** What a file handle throws doesn't say whose it is: the same with `path` in front of its message. */
+export function withPath(error: unknown, path: string): unknown {
+  if (!(error instanceof Error)) return error;
+  const { code, path: known } = error as NodeJS.ErrnoException;
+  if (code === undefined || known !== undefined) return error;
+  return Object.assign(new Error(`${path}: ${error.message}`, { cause: error }), { code, path });
 }
 
 /** Makes renames, creations and deletions in a folder survive a power cut. */
@@ -41,7 +50,19 @@ export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await directory.sync();
+  } catch (error) {
+    throw withPath(error, path);
   } finally {
     await directory.close();
+  }
+}
+
+/** Makes a folder and those above it; each that is new survives a power cut. */
+export async function makeDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  for (let made = path; ; made = dirname(made)) {
+    await syncDirectory(dirname(made));
+    if (made === first) return;
   }
 }

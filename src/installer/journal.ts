@@ -4,7 +4,7 @@
 import { constants } from 'node:fs';
 import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
+import { syncDirectory, withPath, writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import {
   journalEntry,
@@ -89,6 +89,7 @@ export async function openJournal(path: string, wanted: JournalHeader): Promise<
     }
     await syncDirectory(dirname(path));
     return new AppendOnlyJournal(
+      path,
       file,
       found?.header ?? wanted,
       found?.entries ?? [],
@@ -103,8 +104,11 @@ export async function openJournal(path: string, wanted: JournalHeader): Promise<
 class AppendOnlyJournal implements Journal {
   readonly entries: JournalEntry[];
   private turn: Promise<void> = Promise.resolve();
+  /** Behind `length` may stand what a failed append left. */
+  private torn = false;
 
   constructor(
+    private readonly path: string,
     private readonly file: FileHandle,
     readonly header: JournalHeader,
     entries: readonly JournalEntry[],
@@ -127,15 +131,25 @@ class AppendOnlyJournal implements Journal {
   private async write(entry: JournalEntry): Promise<void> {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`);
     try {
+      await this.mend();
+      this.torn = true;
       await this.file.appendFile(line);
       await this.file.sync();
+      this.torn = false;
     } catch (error) {
-      // Half a line must not stand before the next one. Shrinking works on a full disk, too.
-      await this.file.truncate(this.length);
-      throw error;
+      // Shrinking works on a full disk, too. Where it doesn't, it comes before the next line, or there is none.
+      await this.mend().catch(() => undefined);
+      throw withPath(error, this.path);
     }
     this.length += line.length;
     this.entries.push(entry);
+  }
+
+  /** Half a line, or one that may not be durable, must not stand before the next one. */
+  private async mend(): Promise<void> {
+    if (!this.torn) return;
+    await this.file.truncate(this.length);
+    this.torn = false;
   }
 }
 

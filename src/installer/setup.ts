@@ -1,7 +1,8 @@
 // A setup from the plan to the first answer. This folder is where hub and repack meet; it owns order,
 // journal, disk and lock, and knows nothing of how events are drawn. Start with `openSetup`.
 
-import { mkdir, rmdir } from 'node:fs/promises';
+import { rmdir } from 'node:fs/promises';
+import { makeDirectory } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
@@ -117,7 +118,7 @@ function endAt({ request, world }: PlannedSetup, stopping: AbortController): Nod
 
 async function runLocked(parts: PlannedSetup, task: RunTask, job: JobServer): Promise<Receipt> {
   const { paths, world } = parts;
-  await mkdir(paths.root, { recursive: true });
+  await makeDirectory(paths.root);
   const lock = await acquireLock(paths.lock, {
     state: () => job.latest,
     control: { version: CONTROL_VERSION, accept: (socket) => job.accept(socket) },
@@ -169,7 +170,7 @@ function interruptedOr(
   signal: AbortSignal,
   { resumeCommand }: SetupRequest,
 ): FlashmoeError {
-  if (!signal.aborted) return asFlashmoeError(thrown);
+  if (!signal.aborted) return withWayOn(asFlashmoeError(thrown), resumeCommand);
   const reason: unknown = signal.reason;
   const said = reason instanceof FlashmoeError ? reason.message : 'interrupted';
   const code =
@@ -180,5 +181,25 @@ function interruptedOr(
     hint: `run \`${resumeCommand}\` to go on`,
     resumable: true,
     cause: thrown,
+  });
+}
+
+const DISK_HINTS: Readonly<Record<string, string>> = {
+  EROFS: 'mount the volume for writing',
+  EACCES: 'see that the file and its folder are yours to write',
+  EPERM: 'see that the file and its folder are yours to write',
+  EIO: 'check the disk and its cable',
+};
+
+/** What the system refused to write costs nothing that was finished: the journal goes on from there. */
+function withWayOn(error: FlashmoeError, resumeCommand: string): FlashmoeError {
+  if (error.code !== 'ERR_IO' || error.hint !== undefined) return error;
+  const { code = '' } = (error.cause ?? {}) as { code?: string };
+  const first = DISK_HINTS[code] ?? 'see that the volume is there and in order';
+  return new FlashmoeError('ERR_IO', `${error.message}; everything that was finished is kept`, {
+    hint: `${first}, then run \`${resumeCommand}\` to go on`,
+    resumable: true,
+    subject: error.subject,
+    cause: error,
   });
 }

@@ -1,11 +1,11 @@
 // The long part by ranges: requests along the tape, a native writer that hashes and places, and a journal
 // that follows. A stretch is what runs between two pauses; each begins where the last one's bytes are.
 
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { runJob } from '../addon/load.js';
 import type { ErrorSums, TapeState, TapeWriter } from '../addon/types.js';
-import { PARTIAL_SUFFIX, syncDirectory } from '../base/atomic-file.js';
+import { makeDirectory, PARTIAL_SUFFIX, syncDirectory, withPath } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { monotonic } from '../base/host.js';
 import type { RangeSink } from '../hub/fetch-ranges.js';
@@ -65,9 +65,15 @@ class TapeTransfer {
     const isDone = this.#todo.size === 0 && this.#placed.at === this.#tape.length;
     this.#tellSkipped(isDone);
     if (isDone) return { downloadedBytes: 0 };
-    await mkdir(paths.download, { recursive: true });
-    await mkdir(paths.experts(plan.stored.pack.quant), { recursive: true });
-    await writeFile(join(paths.download, 'CACHEDIR.TAG'), CACHEDIR_TAG);
+    const need = (): Promise<number> => Promise.resolve(CACHEDIR_TAG.length);
+    await budget.patiently('the model', need, this.#signal, async () => {
+      await makeDirectory(paths.download);
+      await makeDirectory(paths.experts(plan.stored.pack.quant));
+      const tag = join(paths.download, 'CACHEDIR.TAG');
+      await writeFile(tag, CACHEDIR_TAG).catch((error: unknown) => {
+        throw withPath(error, tag);
+      });
+    });
     try {
       await this.#begin();
       this.#sealed = 0;
@@ -327,7 +333,7 @@ class TapeTransfer {
   }
 
   async #name(layer: LayerPlan): Promise<void> {
-    const { addon, emit, gate, paths, plan } = this.#task;
+    const { addon, budget, emit, gate, paths, plan } = this.#task;
     const { pack } = plan.stored;
     const file = layerPath(paths, pack.quant, layer);
     const path = join(paths.root, file);
@@ -345,8 +351,11 @@ class TapeTransfer {
     if (bytes !== layer.size) {
       throw new FlashmoeError('ERR_IO', `${path}: has ${bytes} bytes, the plan ${layer.size}`);
     }
-    if (!isNamed) await rename(current, path).catch(rethrow);
-    await syncDirectory(dirname(path)).catch(rethrow);
+    const need = (): Promise<number> => Promise.resolve(LINE_BYTES);
+    await budget.patiently(file, need, this.#signal, async () => {
+      if (!isNamed) await renameOnce(current, path);
+      await syncDirectory(dirname(path));
+    });
     await this.#append({ step: 'packed', layer: layer.layer, file, bytes, sha256, chain });
     plan.state.layers.set(layer.layer, { file, bytes, sha256, chain });
     emit({ type: 'layer', layer: layer.layer, file, status: 'done' });
@@ -430,6 +439,7 @@ function withoutSuffix(path: string): string {
   return path.endsWith(PARTIAL_SUFFIX) ? path.slice(0, -PARTIAL_SUFFIX.length) : path;
 }
 
-function rethrow(error: unknown): never {
-  throw asFlashmoeError(error);
+/** Also where an attempt before has given the name already. */
+async function renameOnce(from: string, to: string): Promise<void> {
+  if ((await fileSize(from)) !== null) await rename(from, to);
 }

@@ -2,11 +2,11 @@
 // beside it the next shard downloads as soon as the promised peak leaves room. Every transition is in the
 // journal before anything that it replaces may go.
 
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runJob } from '../addon/load.js';
 import type { NativeAddon } from '../addon/types.js';
-import { PARTIAL_SUFFIX } from '../base/atomic-file.js';
+import { makeDirectory, PARTIAL_SUFFIX } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import type { ModelPaths } from '../base/paths.js';
 import type { HubClient } from '../hub/client.js';
@@ -83,7 +83,7 @@ class Transfer {
     const { steps } = plan.work;
     this.#tellSkipped();
     if (steps.length > 0) {
-      await mkdir(paths.download, { recursive: true });
+      await makeDirectory(paths.download);
       await writeFile(join(paths.download, 'CACHEDIR.TAG'), CACHEDIR_TAG);
     }
     for (const [index, step] of steps.entries()) {

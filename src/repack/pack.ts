@@ -1,11 +1,16 @@
 // Executes a plan through the addon, one durable step at a time. A file has its final name only when it is
 // complete, synced and hashed; until then it ends in `.partial`. Steps may be repeated after a crash.
 
-import { mkdir, open, rename } from 'node:fs/promises';
+import { open, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { runJob } from '../addon/load.js';
 import type { NativeAddon, PackLayerResult, Progress } from '../addon/types.js';
-import { PARTIAL_SUFFIX, syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
+import {
+  makeDirectory,
+  PARTIAL_SUFFIX,
+  syncDirectory,
+  writeFileAtomic,
+} from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { denseManifest, expertsManifest, manifestText } from './manifests.js';
 import type { PackPlan } from './types.js';
@@ -177,7 +182,7 @@ async function publish(partial: string, path: string): Promise<void> {
 }
 
 async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true }).catch(rethrow);
+  await makeDirectory(path).catch(rethrow);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -3,10 +3,11 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, rename } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory } from '../../base/atomic-file.js';
+import { makeDirectory, syncDirectory } from '../../base/atomic-file.js';
 import type { RepoFile } from '../../hub/types.js';
+import { fileSize } from '../disk-state.js';
 import type { TransferTask } from '../transfer.js';
 import { forwardHubEvent } from './planning.js';
 
@@ -15,7 +16,7 @@ export async function fetchSideFiles(task: TransferTask): Promise<{ downloadedBy
   const { plan, paths } = task;
   const missing = plan.stored.sideFiles.filter(({ path }) => !plan.state.copied.has(path));
   if (missing.length === 0) return { downloadedBytes: 0 };
-  await mkdir(paths.download, { recursive: true });
+  await makeDirectory(paths.download);
   let downloadedBytes = 0;
   for (const file of missing) downloadedBytes += await fetchOne(task, file);
   return { downloadedBytes };
@@ -35,8 +36,10 @@ async function fetchOne(task: TransferTask, { path: file, size }: RepoFile): Pro
     client.download(listing, file, scratch, to),
   );
   const fact = { file, bytes: size, sha256: await hashFile(scratch) };
-  await rename(scratch, join(paths.root, file));
-  await syncDirectory(paths.root);
+  await budget.patiently(file, need, signal, async () => {
+    if ((await fileSize(scratch)) !== null) await rename(scratch, join(paths.root, file));
+    await syncDirectory(paths.root);
+  });
   await budget.patiently('the journal', need, signal, () =>
     journal.append({ step: 'copied', ...fact }),
   );
