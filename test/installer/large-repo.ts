@@ -5,18 +5,21 @@ import { join } from 'node:path';
 import { bytesOf, deal, declare, specOf, type Declared } from '../repack/synthetic.js';
 import { fixture } from '../repack/fixtures.js';
 
-/** Writes it below `folder`; its layer has two blocks at 4 bits and one and a bit at 2. */
-export async function makeLargeRepo(folder: string): Promise<void> {
+/** Writes it below `folder`; its layer has two blocks at 4 bits and one and a bit at 2, unless there are fewer experts. */
+export async function makeLargeRepo(
+  folder: string,
+  { experts = 80, shardBytes = 20 << 20 } = {},
+): Promise<void> {
   const source = fixture('qwen3_moe');
   const config = JSON.parse(await readFile(join(source, 'config.json'), 'utf8')) as object;
-  const large = { ...config, ...SIZES } as Record<string, unknown>;
+  const large = { ...config, ...SIZES, num_experts: experts } as Record<string, unknown>;
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'config.json'), JSON.stringify(large));
   for (const name of ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja']) {
     await copyFile(join(source, name), join(folder, name)).catch(() => undefined);
   }
   const spec = specOf(large);
-  const shards = deal(declare(spec, { bits: () => 4 }), 20 << 20);
+  const shards = deal(declare(spec, { bits: () => 4 }), shardBytes);
   const weightMap: Record<string, string> = {};
   for (const [index, tensors] of shards.entries()) {
     const number = (n: number): string => String(n).padStart(5, '0');
@@ -30,7 +33,7 @@ export async function makeLargeRepo(folder: string): Promise<void> {
 }
 
 const SIZES = {
-  ...{ hidden_size: 512, moe_intermediate_size: 512, num_experts: 80, num_hidden_layers: 1 },
+  ...{ hidden_size: 512, moe_intermediate_size: 512, num_hidden_layers: 1 },
 };
 
 async function writeShard(path: string, tensors: Declared[], seed: number): Promise<void> {

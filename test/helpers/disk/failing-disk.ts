@@ -81,7 +81,7 @@ export class ForgetfulDisk {
     this.#boots += 1;
     rmSync(this.#durable, { recursive: true, force: true });
     mkdirSync(this.#durable, { recursive: true });
-    writeFileSync(this.#bootId, `boot ${this.#boots}\n`);
+    writeFileSync(this.#bootId, `boot-${this.#boots}\n`);
   }
 
   /** By inode; the newest of one that was used again. */

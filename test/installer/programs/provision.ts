@@ -13,7 +13,8 @@ import type { SmokeQuestion } from '../../../src/models/smoke.js';
 
 export interface Job {
   home: string;
-  folder: string;
+  /** Served on loopback by the process itself; null: the hub of HF_ENDPOINT is asked. */
+  folder: string | null;
   quant: Quant;
   questions: SmokeQuestion[];
   /** SIGKILL to itself at its nth journal line of this run: before it, in the middle of it, or after it is durable. */
