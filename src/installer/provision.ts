@@ -94,8 +94,7 @@ export async function provision(
       startedAt: journal.header.startedAt,
       downloadedBytes:
         (recorder.earlier?.receivedBytes ?? 0) + side.downloadedBytes + downloadedBytes,
-      neededBytes:
-        plan.summary.downloadBytes + stored.sideFiles.reduce((sum, { size }) => sum + size, 0),
+      neededBytes: plan.summary.downloadBytes,
       peakBytes: Math.max(recorder.earlier?.peakBytes ?? 0, budget.peakBytes),
       weightErrors: overall([...reduceJournal(journal.entries).errors.values()]),
     });
