@@ -1,6 +1,6 @@
 // A plan as the contract shown before the user says yes. Pure.
 
-import { journalLines } from './records.js';
+import { journalLines, RECORD_LIMIT } from './records.js';
 import type { PlanSummary } from './events.js';
 import { blocksBytes } from './model-files.js';
 import { remainingWork, type RemainingWork } from './remaining.js';
@@ -64,6 +64,8 @@ export function makePlan(
   const records =
     Buffer.byteLength(storedPlanText(stored)) +
     Buffer.byteLength(journalLines(stored)) +
+    // What earlier runs left of their record, and what this one may add.
+    2 * RECORD_LIMIT +
     RECORDS_SLACK;
   const roadPeak = along === null ? work.peakBytes : peakAlong(pack, along);
   const peakBytes = Math.max(roadPeak + sideBytes, finalBytes) + records;

@@ -11,6 +11,9 @@ export const LINE_EVERY_BYTES = 64 << 20;
 /** Fewer bytes than this make no line of their own, however long they took. */
 export const LINE_LEAST_BYTES = 8 << 20;
 
+/** A longer record.ndjson loses its oldest runs when the next begins, but for their sums; no run adds more. */
+export const RECORD_LIMIT = 512 * 1024;
+
 const DIGITS = '0'.repeat(64);
 const TIME = '2000-01-01T00:00:00.000Z';
 /** `packed_experts_2bit/`, the longer of the two. */

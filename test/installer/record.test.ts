@@ -7,7 +7,8 @@ import { parseDeadline } from '../../src/base/deadline.js';
 import { watchClock } from '../../src/installer/clock-watch.js';
 import type { InstallEvent } from '../../src/installer/events.js';
 import { parseRecord, type RecordLine } from '../../src/installer/record/lines.js';
-import { readRecord, Recorder, RECORD_LIMIT } from '../../src/installer/record/recorder.js';
+import { readRecord, Recorder } from '../../src/installer/record/recorder.js';
+import { RECORD_LIMIT } from '../../src/installer/records.js';
 import { summarise } from '../../src/installer/record/summary.js';
 import { reportText } from '../../src/ui/report-view.js';
 

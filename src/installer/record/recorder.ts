@@ -4,6 +4,7 @@
 import { appendFile, readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../../base/atomic-file.js';
 import type { InstallEvent } from '../events.js';
+import { RECORD_LIMIT } from '../records.js';
 import { parseRecord, type RecordLine } from './lines.js';
 import { summarise, type RecordSummary } from './summary.js';
 
@@ -12,8 +13,6 @@ const SAMPLE_MS = 15_000;
 const WIDEN_BYTES = 64 * 1024;
 /** Shorter waits are the ordinary course of a line. */
 const LEAST_WAIT_MS = 5_000;
-/** A longer record loses its oldest runs when the next begins, but for their sums. */
-export const RECORD_LIMIT = 512 * 1024;
 
 export interface RecordedFigures {
   received: number;
