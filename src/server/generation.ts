@@ -148,15 +148,19 @@ async function* spoken(
   words: StreamWords,
 ): AsyncGenerator<string, void, undefined> {
   let finished = 0;
+  let begun = false;
   try {
-    yield* words.begin();
     for await (const { choice, event } of generate(context, generation, requests)) {
+      // Not while it waits for its turn: what has not begun, a balancer can give to another machine.
+      if (!begun) yield* words.begin();
+      begun = true;
       yield* words.event(choice, event);
       if (event.type === 'finish') finished++;
     }
     if (finished < requests.length) throw noReason();
     yield* words.end();
   } catch (thrown) {
+    if (!begun) yield* words.begin();
     const error = toApiError(thrown);
     if (error.status === 500) {
       context.emit({ type: 'error', code: error.details.code ?? '', message: error.message });

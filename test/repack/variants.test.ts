@@ -68,7 +68,10 @@ async function computed(variant: Variant, { prompt }: Golden) {
   const engine = await runJob(
     addon.openEngine({ modelDir, expertsDir, kernelsDir, backend: 'cpu', ...rest }),
   );
-  const { logits } = await runJob(engine.createSession(prompt.length).evaluate(prompt, false));
+  const session = engine.createSession(prompt.length);
+  const { logits } = await runJob(session.evaluate(prompt, false));
+  // Both: a session keeps its engine's files mapped, and the next garbage collection may be far.
+  session.close();
   engine.close();
   return { logits, plan };
 }
