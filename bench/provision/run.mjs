@@ -37,7 +37,9 @@ async function startHub(bytesPerSecond = 0) {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
   const info = JSON.parse((await lines.next()).value);
-  const sent = async () => (await (await fetch(`${info.endpoint}/sent`)).json()).sent;
+  // A connection of its own: a kept one may have been closed while a setup was waited for.
+  const headers = { connection: 'close' };
+  const sent = async () => (await (await fetch(`${info.endpoint}/sent`, { headers })).json()).sent;
   return { ...info, sent, close: () => child.disconnect() };
 }
 
