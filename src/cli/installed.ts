@@ -39,14 +39,15 @@ export function isReady(installation: Installation): installation is Ready {
   return installation.manifest !== null;
 }
 
-/** Pure: a folder's id wins, then the model's id at the width of the settings, then at 4 bits. */
+/** Pure: of a name, the folder's id wins, then the model's at the width of the settings; without one, the settings decide. */
 export function choose(ready: readonly Ready[], name: string | null, settings: Settings): Ready {
   const wanted = name?.toLowerCase() ?? settings.model ?? null;
   if (wanted !== null) {
     const exact = ready.find(({ id }) => id === wanted);
     const widths = ready.filter(({ manifest }) => manifest.model === wanted);
     const preferred = widths.find(({ manifest }) => manifest.quant === settings.quant);
-    const found = (settings.model === wanted ? preferred : null) ?? exact ?? widths[0];
+    const [first, second] = name === null ? [preferred, exact] : [exact, preferred];
+    const found = first ?? second ?? widths[0];
     if (found !== undefined) return found;
     throw new FlashmoeError(
       'ERR_MODEL_MISSING',
