@@ -130,11 +130,13 @@ function requantiser() {
   const binary = join(values.folder, 'requantise');
   const sources = readdirSync(join(native, 'quant')).filter((name) => name.endsWith('.cpp'));
   execFileSync(process.env.CXX ?? 'c++', [
-    ...['-std=c++20', '-O2', '-fno-math-errno', `-I${native}`, join(here, 'requantise.cpp')],
+    ...['-std=c++20', '-O2', '-fno-math-errno', `-I${native}`, join(here, '..', 'requantise.cpp')],
     ...sources.map((name) => join(native, 'quant', name)),
     ...['-o', binary],
   ]);
-  const { isa, search, minmax } = JSON.parse(execFileSync(binary));
+  // One line an instruction set, the best one last.
+  const lines = execFileSync(binary, { encoding: 'utf8' }).trim().split('\n');
+  const { isa, search, minmax } = JSON.parse(lines.at(-1));
   row(
     `requantiser alone, one core (${isa}), 4-bit input: search`,
     `${mega(search)} MB/s`,
