@@ -31,7 +31,8 @@ static bool agrees(const std::string &path, const std::vector<float> &logits) {
     double largest = 0;
     for (size_t i = 0; i < logits.size(); i++) {
         const double difference = std::fabs(double{logits[i]} - wanted[i]);
-        if (!(difference <= largest)) largest = difference;
+        if (std::isnan(difference)) return false;
+        largest = std::max(largest, difference);
     }
     const auto [low, high] = std::minmax_element(wanted.begin(), wanted.end());
     const double share = largest / (double{*high} - *low);

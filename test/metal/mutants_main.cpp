@@ -106,7 +106,8 @@ std::string differing_model(const std::string &source, const std::vector<std::st
             double largest = 0, spread = 0;
             for (size_t j = 0; j < got.size(); j++) {
                 const double difference = std::fabs(got[j] - wanted[i][j]);
-                if (!(difference <= largest)) largest = difference;
+                if (std::isnan(difference)) return "logits of " + std::filesystem::path(folders[i]).filename().string() + " are no numbers";
+                largest = std::max(largest, difference);
                 spread = std::max(spread, std::fabs(double{wanted[i][j]}));
             }
             if (!(largest <= NOTICED * spread)) return "logits of " + std::filesystem::path(folders[i]).filename().string();

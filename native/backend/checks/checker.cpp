@@ -1,6 +1,7 @@
 #include "backend/checks/checker.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/half.h"
@@ -134,7 +135,8 @@ RandomMatrix Checker::matrix_in(Span slot, size_t& at, uint32_t rows, uint32_t c
 void Checker::record(const std::string& name, double tolerance, double error) {
     auto found = std::find_if(results_.begin(), results_.end(), [&](const Check& c) { return c.name == name; });
     if (found == results_.end()) found = results_.insert(found, {name, 0, tolerance});
-    if (!(error <= found->max_error)) found->max_error = error;
+    // An error that is no number stays: no later one may hide it.
+    if (!std::isnan(found->max_error) && !(error <= found->max_error)) found->max_error = error;
     if (watcher_) watcher_(*found);
 }
 
