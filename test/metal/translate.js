@@ -202,7 +202,8 @@ export class Translator {
     let text = stripSpaces(head).replace(/\b(static|inline)\b/g, '');
     const template = /^\s*template\s*<[^>]*>/.exec(text)?.[0] ?? '';
     text = text.slice(template.length);
-    this.out += `${template} FM_FUNCTION ${text.trimStart()}`;
+    // Line ends stay, so that every report names the line of the source.
+    this.out += `${template}${/^\s*/.exec(text)[0]}FM_FUNCTION ${text.trimStart()}`;
     this.body(openBrace, close);
     return close + 1;
   }
