@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -81,7 +82,7 @@ struct Worker {
     std::string error;
 
     std::string run_group(Size3 position, Schedule schedule, std::mt19937_64 &random);
-    bool release();
+    std::pair<uint32_t, uint32_t> release(Schedule schedule, std::mt19937_64 &random);
     std::string divergence() const;
 };
 
@@ -125,28 +126,31 @@ std::string Worker::divergence() const {
     return "barrier divergence: " + place(*this, waiting);
 }
 
-// Lets those go on that have all come to the same place. False when nobody could.
-bool Worker::release() {
-    bool any = false;
+// Lets one simdgroup go on whose lanes have all come to the same place, or all threads when they wait at one barrier.
+// One at a time, so that a simdgroup runs as far as it may before another begins: what no barrier holds back shows.
+// Returns the threads that go on; an empty range when nobody can.
+std::pair<uint32_t, uint32_t> Worker::release(Schedule schedule, std::mt19937_64 &random) {
+    std::vector<uint32_t> ready;
     for (uint32_t first = 0; first < count; first += SIMD_WIDTH) {
         const Lane &lead = lanes[first];
         if (lead.wait != Wait::exchange && lead.wait != Wait::simd_barrier) continue;
-        uint32_t end = std::min(first + SIMD_WIDTH, count);
-        bool together = std::all_of(lanes.begin() + first, lanes.begin() + end,
-                                    [&](const Lane &l) { return l.wait == lead.wait && l.line == lead.line; });
-        if (!together) continue;
-        if (lead.wait == Wait::simd_barrier) simdgroups[first / SIMD_WIDTH]->barriers++;
-        for (uint32_t i = first; i < end; i++) lanes[i].wait = Wait::runnable;
-        any = true;
+        const bool together = std::all_of(lanes.begin() + first, lanes.begin() + first + SIMD_WIDTH,
+                                          [&](const Lane &l) { return l.wait == lead.wait && l.line == lead.line; });
+        if (together) ready.push_back(first);
     }
-    if (any) return true;
-    if (lanes[0].wait != Wait::barrier) return false;
+    if (!ready.empty()) {
+        const uint32_t first = schedule == Schedule::forward ? ready.front() : schedule == Schedule::reverse ? ready.back() : ready[random() % ready.size()];
+        if (lanes[first].wait == Wait::simd_barrier) simdgroups[first / SIMD_WIDTH]->barriers++;
+        for (uint32_t i = first; i < first + SIMD_WIDTH; i++) lanes[i].wait = Wait::runnable;
+        return {first, first + SIMD_WIDTH};
+    }
+    if (lanes[0].wait != Wait::barrier) return {0, 0};
     for (const Lane &lane : lanes) {
-        if (lane.wait != Wait::barrier || lane.line != lanes[0].line) return false;
+        if (lane.wait != Wait::barrier || lane.line != lanes[0].line) return {0, 0};
     }
     barriers++;
     for (Lane &lane : lanes) lane.wait = Wait::runnable;
-    return true;
+    return {0, count};
 }
 
 std::string Worker::run_group(Size3 position, Schedule schedule, std::mt19937_64 &random) {
@@ -164,18 +168,19 @@ std::string Worker::run_group(Size3 position, Schedule schedule, std::mt19937_64
     lanes.assign(count, Lane{});
     while (fibers.size() < count) fibers.push_back(std::make_unique<Fiber>());
     while (simdgroups.size() * SIMD_WIDTH < count) simdgroups.push_back(std::make_unique<SimdGroup>());
-    std::vector<uint32_t> order(count);
     for (uint32_t i = 0; i < count; i++) {
-        order[i] = schedule == Schedule::reverse ? count - 1 - i : i;
         lanes[i].position = {i % launch->threads.x, i / launch->threads.x % launch->threads.y,
                              i / launch->threads.x / launch->threads.y};
         fibers[i]->start(body, nullptr);
     }
     __tsan_release(&prepared);
-    for (;;) {
+    std::vector<uint32_t> order;
+    for (std::pair<uint32_t, uint32_t> range{0, count};;) {
+        order.resize(range.second - range.first);
+        std::iota(order.begin(), order.end(), range.first);
+        if (schedule == Schedule::reverse) std::reverse(order.begin(), order.end());
         if (schedule == Schedule::random) std::shuffle(order.begin(), order.end(), random);
         for (uint32_t i : order) {
-            if (lanes[i].wait != Wait::runnable) continue;
             current = i;
             fibers[i]->resume();
         }
@@ -184,7 +189,8 @@ std::string Worker::run_group(Size3 position, Schedule schedule, std::mt19937_64
             __tsan_acquire(&finished);
             return "";
         }
-        if (!release()) return divergence();
+        range = release(schedule, random);
+        if (range.first == range.second) return divergence();
     }
 }
 
