@@ -7,10 +7,16 @@
 #include <stdint.h>
 #endif
 
-/// y[t, r] = sum_c W[r, c] x[t, c]; quantised weights with `group` columns a scale.
+/// Of products with a vector: simdgroups a threadgroup, and the most rows that one of them walks through.
+enum { FM_ROW_SIMDS = 4, FM_MAX_ROWS_EACH = 32 };
+/// The exponent of 2^23, under which a code is the mantissa of a float.
+enum { FM_CODE_EXPONENT = 0x4b000000 };
+
+/// y[t, r] = sum_c W[r, c] x[t, c]; quantised weights with `group` columns a scale. parts simdgroups share a row.
 struct FmLinearArgs {
     uint32_t rows, cols, group, tokens;
     uint32_t x_stride, y_stride;
+    uint32_t parts, rows_each, exponent;
 };
 
 struct FmEmbedArgs {
@@ -37,11 +43,17 @@ struct FmGqaAppendArgs {
     float eps;
 };
 
+/// Simdgroups of a threadgroup of attention.
+enum { FM_ATTEND_SIMDS = 4 };
+
 struct FmGqaAttendArgs {
     uint32_t heads, kv_heads, head_dim, q_stride;
-    uint32_t position, splits, split_keys;
+    uint32_t position, splits, split_keys, chunks;
     float scale;
 };
+
+/// Simdgroups that join the splits of one head.
+enum { FM_MERGE_SIMDS = 8 };
 
 /// Joins the splits of FmGqaAttend; the gate stands behind each query.
 struct FmGqaMergeArgs {
@@ -50,13 +62,11 @@ struct FmGqaMergeArgs {
 
 struct FmDeltaConvArgs {
     uint32_t channels, conv_kernel, tokens;
-    uint32_t key_heads, key_dim;
-    float qk_norm_eps;
 };
 
 struct FmDeltaStepArgs {
     uint32_t key_heads, value_heads, key_dim, value_dim, tokens;
-    float norm_eps;
+    float qk_norm_eps, norm_eps;
 };
 
 struct FmMlaAppendArgs {
@@ -72,10 +82,13 @@ struct FmMlaAttendArgs {
     float scale;
 };
 
+/// Simdgroups among which the rows of a transposed matrix are shared out.
+enum { FM_TURNED_SIMDS = 8 };
+
 /// A matrix a head: rows [first_row, first_row + rows) of each head's head_rows. Strides from head to head.
 struct FmHeadLinearArgs {
     uint32_t heads, head_rows, first_row, rows, cols, group;
-    uint32_t x_stride, y_stride;
+    uint32_t x_stride, y_stride, exponent;
 };
 
 struct FmRouterArgs {
@@ -94,6 +107,7 @@ struct FmExpertWork {
 
 struct FmExpertArgs {
     uint32_t hidden, width, group, works;
+    uint32_t parts, rows_each, exponent;
 };
 
 struct FmCombineArgs {

@@ -82,33 +82,10 @@ kernel void fm_gqa_append(device float* q [[buffer(0)]],
     if (lane == 0) (is_value ? v_scales : k_scales)[row] = scale;
 }
 
-/// Adds up eight numbers over the 32 lanes at once: nine exchanges instead of forty. Lane l returns the total of
-/// number (l / 4) % 8.
-static inline float fm_sum8(thread float* x, uint lane) {
-    bool upper = (lane & 16) != 0;
-    for (uint i = 0; i < 4; i++) {
-        float keep = upper ? x[i + 4] : x[i];
-        float give = upper ? x[i] : x[i + 4];
-        x[i] = keep + simd_shuffle_xor(give, 16);
-    }
-    upper = (lane & 8) != 0;
-    for (uint i = 0; i < 2; i++) {
-        float keep = upper ? x[i + 2] : x[i];
-        float give = upper ? x[i] : x[i + 2];
-        x[i] = keep + simd_shuffle_xor(give, 8);
-    }
-    upper = (lane & 4) != 0;
-    float keep = upper ? x[1] : x[0];
-    float give = upper ? x[0] : x[1];
-    float sum = keep + simd_shuffle_xor(give, 4);
-    sum += simd_shuffle_xor(sum, 2);
-    return sum + simd_shuffle_xor(sum, 1);
-}
-
-/// QUERIES query heads of one kv head a simdgroup, eight keys a step; lane l holds dimensions l, l + 32, …
-/// Every simdgroup of a threadgroup reads the same keys. Online softmax; partial results go to `out` [tokens, heads,
-/// splits, head_dim] and `stats` [tokens, heads, splits, 2] = largest score, sum of exponentials.
-/// Grid: (kv_heads, splits, tokens), ceil(group / QUERIES) simdgroups. head_dim <= VALUES * 32.
+/// QUERIES query heads of one kv head a simdgroup; the FM_ATTEND_SIMDS simdgroups of a threadgroup share the keys.
+/// Partial results go to `out` [tokens, heads, splits, head_dim] and `stats` [tokens, heads, splits, 2] = largest score
+/// (in powers of two), sum of weights. Grid: (kv_heads * chunks, splits, tokens), a chunk being the query heads of one
+/// threadgroup. head_dim <= VALUES * 32, a multiple of VALUES. args.scale has log2(e) in it.
 template <int VALUES, int QUERIES>
 kernel void fm_gqa_attend(device const float* q [[buffer(0)]],
                           device const short* k_codes [[buffer(1)]],
@@ -122,119 +99,150 @@ kernel void fm_gqa_attend(device const float* q [[buffer(0)]],
                           uint lane [[thread_index_in_simdgroup]],
                           uint simd [[simdgroup_index_in_threadgroup]])
 {
+    constexpr uint words = VALUES / 2;
+    constexpr uint pitch = VALUES * FM_SIMD;
+    constexpr uint each = FM_TILE_KEYS / FM_ATTEND_SIMDS;
+    threadgroup float k_tile[FM_TILE_KEYS * pitch];
+    threadgroup float v_tile[FM_TILE_KEYS * pitch];
     uint token = block.z;
     uint group = args.heads / args.kv_heads;
-    uint row = args.kv_heads * args.head_dim;
-    uint keys = args.position + token + 1;
+    uint kv_head = block.x / args.chunks;
+    uint head0 = (block.x % args.chunks * FM_ATTEND_SIMDS + simd) * QUERIES;
+    // Of a cached vector, in words.
+    uint width = args.head_dim / 2;
+    uint row = args.kv_heads * width;
+    bool is_used = lane * VALUES < args.head_dim;
+    uint place = kv_head * width + (is_used ? lane * words : 0);
+    device const uint* k_words = (device const uint*)k_codes + place;
+    device const uint* v_words = (device const uint*)v_codes + place;
     uint begin = block.y * args.split_keys;
-    uint end = min(begin + args.split_keys, keys);
+    uint end = min(begin + args.split_keys, args.position + token + 1);
 
     float query[QUERIES][VALUES];
     float sum[QUERIES][VALUES];
     float largest[QUERIES];
     float total[QUERIES];
     for (uint j = 0; j < uint(QUERIES); j++) {
-        uint head = block.x * group + min(simd * QUERIES + j, group - 1);
+        uint head = kv_head * group + min(head0 + j, group - 1);
         device const float* from = q + (token * args.heads + head) * args.q_stride;
         for (uint i = 0; i < uint(VALUES); i++) {
-            uint d = i * FM_SIMD + lane;
-            query[j][i] = d < args.head_dim ? from[d] * args.scale : 0.0f;
+            query[j][i] = is_used ? from[lane * VALUES + i] * args.scale : 0.0f;
             sum[j][i] = 0.0f;
         }
         largest[j] = -INFINITY;
         total[j] = 0.0f;
     }
 
-    for (uint first = begin; first < end; first += 8) {
-        uint count = min(8u, end - first);
-        float part[8][VALUES];
-        for (uint n = 0; n < 8; n++) {
-            device const short* from = k_codes + ulong(first + min(n, count - 1)) * row + block.x * args.head_dim;
-            for (uint i = 0; i < uint(VALUES); i++) {
-                uint d = i * FM_SIMD + lane;
-                part[n][i] = d < args.head_dim ? float(from[d]) : 0.0f;
+    uint mine = lane / 4;
+    uint k_next[each][words];
+    uint v_next[each][words];
+    // A turn more than there are tiles: each fetches the tile of the next one.
+    for (uint first = begin; first < end + FM_TILE_KEYS; first += FM_TILE_KEYS) {
+        uint now = first - FM_TILE_KEYS;
+        if (first > begin) {
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+            for (uint m = 0; m < each; m++) {
+                fm_put_codes<VALUES>(k_next[m], 1.0f, k_tile + (simd * each + m) * pitch, lane);
+                fm_put_codes<VALUES>(v_next[m], 1.0f, v_tile + (simd * each + m) * pitch, lane);
+            }
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+        }
+        if (first < end) {
+            for (uint m = 0; m < each; m++) {
+                ulong key = min(first + simd * each + m, end - 1);
+                fm_load_words<words>(k_words + key * row, k_next[m]);
+                fm_load_words<words>(v_words + key * row, v_next[m]);
+            }
+        }
+        if (first == begin) continue;
+
+        uint last = min(FM_TILE_KEYS, end - now) - 1;
+        uint scale_at = (now + min(mine, last)) * args.kv_heads + kv_head;
+        float k_scale = k_scales[scale_at];
+        float v_scale = v_scales[scale_at];
+        float products[QUERIES][FM_TILE_KEYS];
+        for (uint n = 0; n < FM_TILE_KEYS; n++) {
+            float part[VALUES];
+            fm_take_key<VALUES>(k_tile + n * pitch, lane, part);
+            for (uint j = 0; j < uint(QUERIES); j++) {
+                float product = 0.0f;
+                for (uint i = 0; i < uint(VALUES); i++) product = fma(part[i], query[j][i], product);
+                products[j][n] = product;
             }
         }
         float weight[QUERIES];
-        uint mine = (lane / 4) % 8;
-        uint scale_at = (first + min(mine, count - 1)) * args.kv_heads + block.x;
-        float k_scale = k_scales[scale_at];
-        float v_scale = v_scales[scale_at];
         for (uint j = 0; j < uint(QUERIES); j++) {
-            float products[8];
-            for (uint n = 0; n < 8; n++) {
-                float product = 0.0f;
-                for (uint i = 0; i < uint(VALUES); i++) product = fma(part[n][i], query[j][i], product);
-                products[n] = product;
-            }
-            float score = fm_sum8(products, lane) * k_scale;
-            score = mine < count ? score : -INFINITY;
-            float before = largest[j];
-            largest[j] = max(before, simd_max(score));
-            float fade = exp(before - largest[j]);
-            weight[j] = exp(score - largest[j]);
-            total[j] = total[j] * fade + simd_sum(weight[j]) * 0.25f;
-            weight[j] = weight[j] * v_scale;
+            float score = fm_sum8(products[j], lane) * k_scale;
+            float fade;
+            weight[j] = fm_weigh(mine <= last ? score : -INFINITY, largest[j], total[j], fade) * v_scale;
             for (uint i = 0; i < uint(VALUES); i++) sum[j][i] *= fade;
         }
-        for (uint n = 0; n < count; n++) {
-            device const short* from = v_codes + ulong(first + n) * row + block.x * args.head_dim;
-            float value[VALUES];
-            for (uint i = 0; i < uint(VALUES); i++) {
-                uint d = i * FM_SIMD + lane;
-                value[i] = d < args.head_dim ? float(from[d]) : 0.0f;
-            }
+        for (uint n = 0; n < FM_TILE_KEYS; n++) {
+            float part[VALUES];
+            fm_take_key<VALUES>(v_tile + n * pitch, lane, part);
             for (uint j = 0; j < uint(QUERIES); j++) {
                 float factor = simd_broadcast(weight[j], ushort(4 * n));
-                for (uint i = 0; i < uint(VALUES); i++) sum[j][i] = fma(factor, value[i], sum[j][i]);
+                for (uint i = 0; i < uint(VALUES); i++) sum[j][i] = fma(factor, part[i], sum[j][i]);
             }
         }
     }
 
     for (uint j = 0; j < uint(QUERIES); j++) {
-        if (simd * QUERIES + j >= group) continue;
-        uint head = block.x * group + simd * QUERIES + j;
-        ulong place = (ulong(token) * args.heads + head) * args.splits + block.y;
-        for (uint i = 0; i < uint(VALUES); i++) {
-            uint d = i * FM_SIMD + lane;
-            if (d < args.head_dim) out[place * args.head_dim + d] = sum[j][i];
+        // Four lanes counted each key.
+        float all = simd_sum(total[j]) * 0.25f;
+        if (head0 + j >= group) continue;
+        ulong at = (ulong(token) * args.heads + kv_head * group + head0 + j) * args.splits + block.y;
+        if (is_used) {
+            for (uint i = 0; i < uint(VALUES); i++) out[at * args.head_dim + lane * VALUES + i] = sum[j][i];
         }
         if (lane == 0) {
-            stats[2 * place] = largest[j];
-            stats[2 * place + 1] = total[j];
+            stats[2 * at] = largest[j];
+            stats[2 * at + 1] = all;
         }
     }
 }
 
-template [[host_name("fm_gqa_attend_64")]] [[kernel]] decltype(fm_gqa_attend<2, 4>) fm_gqa_attend<2, 4>;
-template [[host_name("fm_gqa_attend_128")]] [[kernel]] decltype(fm_gqa_attend<4, 4>) fm_gqa_attend<4, 4>;
-template [[host_name("fm_gqa_attend_256")]] [[kernel]] decltype(fm_gqa_attend<8, 4>) fm_gqa_attend<8, 4>;
+template [[host_name("fm_gqa_attend_64_1")]] [[kernel]] decltype(fm_gqa_attend<2, 1>) fm_gqa_attend<2, 1>;
+template [[host_name("fm_gqa_attend_64_2")]] [[kernel]] decltype(fm_gqa_attend<2, 2>) fm_gqa_attend<2, 2>;
+template [[host_name("fm_gqa_attend_64_4")]] [[kernel]] decltype(fm_gqa_attend<2, 4>) fm_gqa_attend<2, 4>;
+template [[host_name("fm_gqa_attend_128_1")]] [[kernel]] decltype(fm_gqa_attend<4, 1>) fm_gqa_attend<4, 1>;
+template [[host_name("fm_gqa_attend_128_2")]] [[kernel]] decltype(fm_gqa_attend<4, 2>) fm_gqa_attend<4, 2>;
+template [[host_name("fm_gqa_attend_128_4")]] [[kernel]] decltype(fm_gqa_attend<4, 4>) fm_gqa_attend<4, 4>;
+template [[host_name("fm_gqa_attend_256_1")]] [[kernel]] decltype(fm_gqa_attend<8, 1>) fm_gqa_attend<8, 1>;
+template [[host_name("fm_gqa_attend_256_2")]] [[kernel]] decltype(fm_gqa_attend<8, 2>) fm_gqa_attend<8, 2>;
+template [[host_name("fm_gqa_attend_256_4")]] [[kernel]] decltype(fm_gqa_attend<8, 4>) fm_gqa_attend<8, 4>;
 
-/// Joins splits and applies the output gate. Grid: (heads, tokens), one simdgroup each.
+/// Joins splits and applies the output gate. A thread owns a dimension of every FM_MERGE_SIMDS-th split.
+/// Grid: (ceil(head_dim / 32), heads, tokens), FM_MERGE_SIMDS simdgroups.
 kernel void fm_gqa_merge(device const float* parts [[buffer(0)]],
                          device const float* stats [[buffer(1)]],
                          device const float* q [[buffer(2)]],
                          device float* out [[buffer(3)]],
                          constant FmGqaMergeArgs& args [[buffer(4)]],
                          uint3 block [[threadgroup_position_in_grid]],
-                         uint lane [[thread_index_in_simdgroup]])
+                         uint lane [[thread_index_in_simdgroup]],
+                         uint simd [[simdgroup_index_in_threadgroup]])
 {
-    uint at = block.y * args.heads + block.x;
+    threadgroup float sums[FM_MERGE_SIMDS * FM_SIMD];
+    uint at = block.z * args.heads + block.y;
     device const float* mine = stats + ulong(at) * args.splits * 2;
     float largest = -INFINITY;
     for (uint s = lane; s < args.splits; s += FM_SIMD) largest = max(largest, mine[2 * s]);
     largest = simd_max(largest);
     float total = 0.0f;
-    for (uint s = lane; s < args.splits; s += FM_SIMD) total = fma(mine[2 * s + 1], exp(mine[2 * s] - largest), total);
+    for (uint s = lane; s < args.splits; s += FM_SIMD) total = fma(mine[2 * s + 1], exp2(mine[2 * s] - largest), total);
     total = simd_sum(total);
-    device const float* gate = q + ulong(at) * args.q_stride + args.head_dim;
-    for (uint d = lane; d < args.head_dim; d += FM_SIMD) {
-        float sum = 0.0f;
-        for (uint s = 0; s < args.splits; s++) {
-            float factor = exp(mine[2 * s] - largest);
-            sum = fma(factor, factor > 0.0f ? parts[(ulong(at) * args.splits + s) * args.head_dim + d] : 0.0f, sum);
-        }
-        float value = sum / total;
-        out[ulong(at) * args.head_dim + d] = args.gated != 0 ? value * fm_sigmoid(gate[d]) : value;
+    uint d = block.x * FM_SIMD + lane;
+    device const float* from = parts + ulong(at) * args.splits * args.head_dim + min(d, args.head_dim - 1);
+    float sum = 0.0f;
+    for (uint s = simd; s < args.splits; s += FM_MERGE_SIMDS) {
+        sum = fma(exp2(mine[2 * s] - largest), from[ulong(s) * args.head_dim], sum);
     }
+    sums[simd * FM_SIMD + lane] = sum;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (simd != 0 || d >= args.head_dim) return;
+    for (uint other = 1; other < FM_MERGE_SIMDS; other++) sum += sums[other * FM_SIMD + lane];
+    float value = sum / total;
+    float gate = args.gated != 0 ? fm_sigmoid(q[ulong(at) * args.q_stride + args.head_dim + d]) : 1.0f;
+    out[ulong(at) * args.head_dim + d] = value * gate;
 }

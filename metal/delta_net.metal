@@ -1,4 +1,4 @@
-// Gated delta net: causal depthwise convolution, the recurrence on a [value_dim, key_dim] state a value head, and
+// Gated delta net: causal depthwise convolution; the recurrence on a [value_dim, key_dim] state a value head, and
 // the gated norm of what it reads. Formulas: docs/format.md.
 #include "args.h"
 #include "common.h"
@@ -30,22 +30,41 @@ kernel void fm_delta_conv(device float* qkv [[buffer(0)]],
     for (uint i = 0; i < before; i++) history[i * args.channels + channel] = past[i];
 }
 
-/// Queries and keys to unit length, queries also times key_dim^-0.5. Grid: (2 * key_heads, tokens), one simdgroup each.
-kernel void fm_delta_unit(device float* qkv [[buffer(0)]],
-                          constant FmDeltaConvArgs& args [[buffer(1)]],
-                          uint3 block [[threadgroup_position_in_grid]],
-                          uint lane [[thread_index_in_simdgroup]])
-{
-    device float* head = qkv + block.y * args.channels + block.x * args.key_dim;
-    float sum = 0.0f;
-    for (uint i = lane; i < args.key_dim; i += FM_SIMD) sum = fma(head[i], head[i], sum);
-    float factor = 1.0f / sqrt(simd_sum(sum) + args.qk_norm_eps);
-    if (block.x < args.key_heads) factor = factor / sqrt(float(args.key_dim));
-    for (uint i = lane; i < args.key_dim; i += FM_SIMD) head[i] = head[i] * factor;
+/// VALUES floats from a place aligned to as many, four at most.
+template <int VALUES>
+static inline void fm_load_floats(device const float* from, thread float* to) {
+    if (VALUES == 1) to[0] = from[0];
+    if (VALUES == 2) {
+        float2 pair = *(device const float2*)from;
+        to[0] = pair.x;
+        to[1] = pair.y;
+    }
+    for (uint i = 0; i < VALUES / 4; i++) {
+        float4 quad = ((device const float4*)from)[i];
+        for (uint j = 0; j < 4; j++) to[4 * i + j] = quad[j];
+    }
 }
 
-/// Four rows of a value head's state a simdgroup; a lane holds the same columns of all four in registers for the
-/// whole batch, so the state is read and written once, in order. VALUES * 32 = key_dim rounded up.
+template <int VALUES>
+static inline void fm_store_floats(thread const float* from, device float* to) {
+    if (VALUES == 1) to[0] = from[0];
+    if (VALUES == 2) {
+        float2 pair;
+        pair.x = from[0];
+        pair.y = from[1];
+        *(device float2*)to = pair;
+    }
+    for (uint i = 0; i < VALUES / 4; i++) {
+        float4 quad;
+        for (uint j = 0; j < 4; j++) quad[j] = from[4 * i + j];
+        ((device float4*)to)[i] = quad;
+    }
+}
+
+/// Four rows of a value head's state a simdgroup; lane l holds columns [l * VALUES, (l + 1) * VALUES) of all four in
+/// registers for the whole batch, so the state is read and written once, in order. Keys and queries are brought to unit
+/// length here, queries also times key_dim^-0.5. What is read is decay (S q) + delta (k q), so that one round of sums
+/// serves recall and result. VALUES * 32 >= key_dim, a multiple of VALUES.
 /// Grid: (ceil(value_dim / (4 * simdgroups)), value_heads).
 template <int VALUES>
 kernel void fm_delta_step(device const float* qkv [[buffer(0)]],
@@ -67,58 +86,65 @@ kernel void fm_delta_step(device const float* qkv [[buffer(0)]],
     uint key_head = head / (args.value_heads / args.key_heads);
     uint key_size = args.key_heads * args.key_dim;
     uint channels = 2 * key_size + args.value_heads * args.value_dim;
+    bool is_used = lane * VALUES < args.key_dim;
+    uint column = is_used ? lane * VALUES : 0;
     float s[rows][VALUES];
     for (uint r = 0; r < rows; r++) {
-        uint row = min(first + r, args.value_dim - 1);
+        for (uint i = 0; i < uint(VALUES); i++) s[r][i] = 0.0f;
         // A row behind the last is not read in its place: its simdgroup may have begun to write it.
-        bool is_row = first + r < args.value_dim;
-        device const float* line = state + (ulong(head) * args.value_dim + row) * args.key_dim;
-        for (uint i = 0; i < uint(VALUES); i++) {
-            uint column = i * FM_SIMD + lane;
-            s[r][i] = is_row && column < args.key_dim ? line[column] : 0.0f;
+        if (first + r < args.value_dim && is_used) {
+            fm_load_floats<VALUES>(state + (ulong(head) * args.value_dim + first + r) * args.key_dim + column, s[r]);
         }
     }
+    // Sums 0 to 3 are recalls of the rows, 4 to 7 their products with the query; four lanes hold each.
+    uint mine = min(first + lane / 4 % 4, args.value_dim - 1);
     float rate = -exp(a_log[head]);
     for (uint t = 0; t < args.tokens; t++) {
         device const float* token = qkv + t * channels;
-        device const float* query = token + key_head * args.key_dim;
-        device const float* key = query + key_size;
-        device const float* value = token + 2 * key_size + head * args.value_dim;
-        float decay = exp(rate * fm_softplus(a[t * args.value_heads + head] + dt_bias[head]));
-        float beta = fm_sigmoid(b[t * args.value_heads + head]);
         float k[VALUES];
         float q[VALUES];
+        fm_load_floats<VALUES>(token + key_size + key_head * args.key_dim + column, k);
+        fm_load_floats<VALUES>(token + key_head * args.key_dim + column, q);
+        float value = token[2 * key_size + head * args.value_dim + mine];
+        float decay = exp(rate * fm_softplus(a[t * args.value_heads + head] + dt_bias[head]));
+        float beta = fm_sigmoid(b[t * args.value_heads + head]);
+        float pairs[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+        float sums[8];
         for (uint i = 0; i < uint(VALUES); i++) {
-            uint column = i * FM_SIMD + lane;
-            k[i] = column < args.key_dim ? key[column] : 0.0f;
-            q[i] = column < args.key_dim ? query[column] : 0.0f;
+            k[i] = is_used ? k[i] : 0.0f;
+            q[i] = is_used ? q[i] : 0.0f;
+            pairs[0] = fma(k[i], k[i], pairs[0]);
+            pairs[1] = fma(q[i], q[i], pairs[1]);
+            pairs[2] = fma(k[i], q[i], pairs[2]);
         }
         for (uint r = 0; r < rows; r++) {
-            uint row = min(first + r, args.value_dim - 1);
             float recall = 0.0f;
-            for (uint i = 0; i < uint(VALUES); i++) {
-                s[r][i] = s[r][i] * decay;
-                recall = fma(s[r][i], k[i], recall);
-            }
-            float delta = beta * (value[row] - simd_sum(recall));
             float read = 0.0f;
             for (uint i = 0; i < uint(VALUES); i++) {
-                s[r][i] = fma(delta, k[i], s[r][i]);
+                recall = fma(s[r][i], k[i], recall);
                 read = fma(s[r][i], q[i], read);
             }
-            read = simd_sum(read);
-            if (lane == 0 && first + r < args.value_dim) {
-                out[(t * args.value_heads + head) * args.value_dim + row] = read;
-            }
+            sums[r] = recall;
+            sums[rows + r] = read;
+        }
+        float pair = fm_sum4(pairs, lane);
+        float key_unit = 1.0f / sqrt(simd_broadcast(pair, 0) + args.qk_norm_eps);
+        float query_unit = 1.0f / (sqrt(simd_broadcast(pair, 8) + args.qk_norm_eps) * sqrt(float(args.key_dim)));
+        float both = simd_broadcast(pair, 16);
+        float sum = fm_sum8(sums, lane) * decay;
+        float delta = beta * (value - sum * key_unit) * key_unit;
+        float other = simd_shuffle_xor(delta, 16);
+        if (lane >= 16 && lane % 4 == 0 && first + lane / 4 % 4 < args.value_dim) {
+            out[(t * args.value_heads + head) * args.value_dim + mine] = (sum + other * both) * query_unit;
+        }
+        for (uint r = 0; r < rows; r++) {
+            float change = simd_broadcast(delta, ushort(4 * r));
+            for (uint i = 0; i < uint(VALUES); i++) s[r][i] = fma(change, k[i], s[r][i] * decay);
         }
     }
     for (uint r = 0; r < rows; r++) {
-        if (first + r >= args.value_dim) continue;
-        device float* line = state + (ulong(head) * args.value_dim + first + r) * args.key_dim;
-        for (uint i = 0; i < uint(VALUES); i++) {
-            uint column = i * FM_SIMD + lane;
-            if (column < args.key_dim) line[column] = s[r][i];
-        }
+        if (first + r >= args.value_dim || !is_used) continue;
+        fm_store_floats<VALUES>(s[r], state + (ulong(head) * args.value_dim + first + r) * args.key_dim + column);
     }
 }
 

@@ -50,6 +50,14 @@ template [[host_name("fm_embed_bf16")]] [[kernel]] decltype(fm_embed_plain<bfloa
 template [[host_name("fm_embed_f16")]] [[kernel]] decltype(fm_embed_plain<half>) fm_embed_plain<half>;
 template [[host_name("fm_embed_f32")]] [[kernel]] decltype(fm_embed_plain<float>) fm_embed_plain<float>;
 
+/// Sum over all threads of a threadgroup; `partial` holds a number for each simdgroup.
+static inline float fm_sum_all(float value, threadgroup float* partial, uint lane, uint simd, uint simds) {
+    value = simd_sum(value);
+    if (lane == 0) partial[simd] = value;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    return simd_sum(lane < simds ? partial[lane] : 0.0f);
+}
+
 /// y = x / sqrt(mean(x^2) + eps) * weight. Grid: (tokens). x and y may be the same.
 kernel void fm_rms_norm(device const float* x [[buffer(0)]],
                         device const float* weight [[buffer(1)]],
@@ -63,16 +71,11 @@ kernel void fm_rms_norm(device const float* x [[buffer(0)]],
                         uint simds [[simdgroups_per_threadgroup]])
 {
     threadgroup float partial[FM_SIMD];
-    device const float* row = x + block.x * args.width;
+    ulong row = ulong(block.x) * args.width;
     float sum = 0.0f;
-    for (uint i = index; i < args.width; i += size.x) sum = fma(row[i], row[i], sum);
-    sum = simd_sum(sum);
-    if (lane == 0) partial[simd] = sum;
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    float total = 0.0f;
-    for (uint i = 0; i < simds; i++) total += partial[i];
-    float factor = 1.0f / sqrt(total / float(args.width) + args.eps);
-    for (uint i = index; i < args.width; i += size.x) y[block.x * args.width + i] = row[i] * factor * weight[i];
+    for (uint i = index; i < args.width; i += size.x) sum = fma(x[row + i], x[row + i], sum);
+    float factor = 1.0f / sqrt(fm_sum_all(sum, partial, lane, simd, simds) / float(args.width) + args.eps);
+    for (uint i = index; i < args.width; i += size.x) y[row + i] = x[row + i] * factor * weight[i];
 }
 
 /// y += x, out = rms_norm(y): a residual and the norm after it. Grid: (tokens).
@@ -96,12 +99,7 @@ kernel void fm_add_norm(device float* y [[buffer(0)]],
         y[row + i] = value;
         sum = fma(value, value, sum);
     }
-    sum = simd_sum(sum);
-    if (lane == 0) partial[simd] = sum;
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    float total = 0.0f;
-    for (uint i = 0; i < simds; i++) total += partial[i];
-    float factor = 1.0f / sqrt(total / float(args.width) + args.eps);
+    float factor = 1.0f / sqrt(fm_sum_all(sum, partial, lane, simd, simds) / float(args.width) + args.eps);
     // Each thread reads back what it wrote itself.
     for (uint i = index; i < args.width; i += size.x) out[row + i] = y[row + i] * factor * weight[i];
 }

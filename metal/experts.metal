@@ -10,33 +10,15 @@ static inline uint fm_work_of(constant FmExpertWork* works, uint count, uint ind
     return work;
 }
 
-/// ROWS rows of one matrix times the x that `staged` holds; sums stay per lane.
-template <int BITS, typename S, int ROWS>
-static inline void fm_expert_rows(device const uchar* data, uint weight, uint scales, uint biases, uint first, uint rows,
-                                  uint cols, uint group, device const float* x, uint lane, thread float* sums) {
-    uint words = cols * uint(BITS) / 32;
-    uint groups = cols / group;
-    device const uint* codes = (device const uint*)(data + weight);
-    device const S* scale = (device const S*)(data + scales);
-    device const S* bias = (device const S*)(data + biases);
-    for (uint column = lane * 32; column < cols; column += FM_SIMD * 32) {
-        float4 values[8];
-        float4 parts = float4(0.0f);
-        for (uint i = 0; i < 8; i++) {
-            values[i] = ((device const float4*)(x + column))[i];
-            parts += values[i];
-        }
-        float total = (parts.x + parts.y) + (parts.z + parts.w);
-        for (uint r = 0; r < uint(ROWS); r++) {
-            uint row = min(first + r, rows - 1);
-            float product = fm_dot32<BITS>(codes + ulong(row) * words + column * uint(BITS) / 32, values);
-            uint place = row * groups + column / group;
-            sums[r] = fma(float(scale[place]), product, fma(float(bias[place]), total, sums[r]));
-        }
-    }
+/// A matrix whose parts lie at these bytes of `data`.
+template <int BITS, typename S>
+static inline FmRows<S> fm_expert_matrix(device const uchar* data, uint weight, uint scales, uint biases, uint rows, uint cols, uint group) {
+    FmRows<S> matrix = {(device const uint*)(data + weight), (device const S*)(data + scales), (device const S*)(data + biases),
+                        rows, cols * uint(BITS) / 32, cols / group};
+    return matrix;
 }
 
-/// The same for unquantised weights of type S.
+/// One row of unquantised weights of type S times x.
 template <typename S>
 static inline float fm_expert_row(device const uchar* data, uint weight, uint row, uint cols, device const float* x, uint lane) {
     device const S* line = (device const S*)(data + weight) + ulong(row) * cols;
@@ -45,9 +27,9 @@ static inline float fm_expert_row(device const uchar* data, uint weight, uint ro
     return simd_sum(sum);
 }
 
-/// h[entry, row] = silu(gate . x[token]) * (up . x[token]).
-/// Grid: (ceil(width / (ROWS * simdgroups)), entries). tokens[entry] names the row of x.
-template <int BITS, typename S, int ROWS>
+/// h[entry, row] = silu(gate . x[token]) * (up . x[token]). tokens[entry] names the row of x.
+/// Grid: (ceil(width / (rows_each * FM_ROW_SIMDS / parts)), entries), as for fm_matvec.
+template <int BITS, typename S>
 kernel void fm_expert_gate_up(device const uchar* data [[buffer(0)]],
                               constant FmExpertWork* works [[buffer(1)]],
                               constant uint* tokens [[buffer(2)]],
@@ -56,31 +38,58 @@ kernel void fm_expert_gate_up(device const uchar* data [[buffer(0)]],
                               constant FmExpertArgs& args [[buffer(5)]],
                               uint3 block [[threadgroup_position_in_grid]],
                               uint lane [[thread_index_in_simdgroup]],
-                              uint simd [[simdgroup_index_in_threadgroup]],
-                              uint simds [[simdgroups_per_threadgroup]])
+                              uint simd [[simdgroup_index_in_threadgroup]])
 {
+    threadgroup float4 staged[FM_ROW_SIMDS * FM_SLICE_QUADS];
+    threadgroup float partial[2 * FM_ROW_SIMDS * FM_MAX_ROWS_EACH];
     uint work = fm_work_of(works, args.works, block.y);
-    uint first = (block.x * simds + simd) * ROWS;
+    uint part = simd % args.parts;
+    uint first = (block.x * (FM_ROW_SIMDS / args.parts) + simd / args.parts) * args.rows_each;
+    FmRows<S> gate = fm_expert_matrix<BITS, S>(data, works[work].gate_weight, works[work].gate_scales, works[work].gate_biases,
+                                               args.width, args.hidden, args.group);
+    FmRows<S> up = fm_expert_matrix<BITS, S>(data, works[work].up_weight, works[work].up_scales, works[work].up_biases,
+                                             args.width, args.hidden, args.group);
     device const float* input = x + ulong(tokens[block.y]) * args.hidden;
-    float gate[ROWS];
-    float up[ROWS];
-    for (uint r = 0; r < uint(ROWS); r++) {
-        gate[r] = 0.0f;
-        up[r] = 0.0f;
+    threadgroup float* gates = partial + simd * FM_MAX_ROWS_EACH;
+    threadgroup float* ups = gates + FM_ROW_SIMDS * FM_MAX_ROWS_EACH;
+
+    for (uint begin = part * FM_SLICE; begin < args.hidden; begin += args.parts * FM_SLICE) {
+        uint width = min(FM_SLICE, args.hidden - begin);
+        uint column = begin + (lane * 32 < width ? lane * 32 : 0);
+        uint word = column * uint(BITS) / 32;
+        uint group = column / args.group;
+        bool is_first = begin < FM_SLICE * args.parts;
+        FmFour<BITS, S> four;
+        fm_load4<BITS, S>(gate, first, word, group, four);
+        float4 values[8];
+        float total = fm_take_slice<BITS>(input + begin, staged + simd * FM_SLICE_QUADS, width, lane, values);
+        for (uint r = 0; r < args.rows_each; r += 4) {
+            float g = fm_dot4<BITS, S>(four, args.exponent, values, total, lane);
+            fm_load4<BITS, S>(up, first + r, word, group, four);
+            float u = fm_dot4<BITS, S>(four, args.exponent, values, total, lane);
+            if (r + 4 < args.rows_each) fm_load4<BITS, S>(gate, first + r + 4, word, group, four);
+            uint at = r + lane / 8;
+            if (lane % 8 == 0) {
+                gates[at] = is_first ? g : gates[at] + g;
+                ups[at] = is_first ? u : ups[at] + u;
+            }
+        }
     }
-    fm_expert_rows<BITS, S, ROWS>(data, works[work].gate_weight, works[work].gate_scales, works[work].gate_biases, first,
-                                  args.width, args.hidden, args.group, input, lane, gate);
-    fm_expert_rows<BITS, S, ROWS>(data, works[work].up_weight, works[work].up_scales, works[work].up_biases, first,
-                                  args.width, args.hidden, args.group, input, lane, up);
-    for (uint r = 0; r < uint(ROWS); r++) {
-        float g = simd_sum(gate[r]);
-        float u = simd_sum(up[r]);
-        if (lane == 0 && first + r < args.width) h[block.y * args.width + first + r] = fm_silu(g) * u;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (part == 0 && lane < args.rows_each && first + lane < args.width) {
+        float g = gates[lane];
+        float u = ups[lane];
+        for (uint p = 1; p < args.parts; p++) {
+            g += gates[p * FM_MAX_ROWS_EACH + lane];
+            u += ups[p * FM_MAX_ROWS_EACH + lane];
+        }
+        h[block.y * args.width + first + lane] = fm_silu(g) * u;
     }
 }
 
-/// out[entry, row] = weight[entry] * (down . h[entry]). Grid: (ceil(hidden / (ROWS * simdgroups)), entries).
-template <int BITS, typename S, int ROWS>
+/// out[entry, row] = weight[entry] * (down . h[entry]).
+/// Grid: (ceil(hidden / (rows_each * FM_ROW_SIMDS / parts)), entries), as for fm_matvec.
+template <int BITS, typename S>
 kernel void fm_expert_down(device const uchar* data [[buffer(0)]],
                            constant FmExpertWork* works [[buffer(1)]],
                            constant float* weights [[buffer(2)]],
@@ -89,18 +98,39 @@ kernel void fm_expert_down(device const uchar* data [[buffer(0)]],
                            constant FmExpertArgs& args [[buffer(5)]],
                            uint3 block [[threadgroup_position_in_grid]],
                            uint lane [[thread_index_in_simdgroup]],
-                           uint simd [[simdgroup_index_in_threadgroup]],
-                           uint simds [[simdgroups_per_threadgroup]])
+                           uint simd [[simdgroup_index_in_threadgroup]])
 {
+    threadgroup float4 staged[FM_ROW_SIMDS * FM_SLICE_QUADS];
+    threadgroup float partial[FM_ROW_SIMDS * FM_MAX_ROWS_EACH];
     uint work = fm_work_of(works, args.works, block.y);
-    uint first = (block.x * simds + simd) * ROWS;
-    float sums[ROWS];
-    for (uint r = 0; r < uint(ROWS); r++) sums[r] = 0.0f;
-    fm_expert_rows<BITS, S, ROWS>(data, works[work].down_weight, works[work].down_scales, works[work].down_biases, first,
-                                  args.hidden, args.width, args.group, h + block.y * args.width, lane, sums);
-    for (uint r = 0; r < uint(ROWS); r++) {
-        float sum = simd_sum(sums[r]);
-        if (lane == 0 && first + r < args.hidden) out[ulong(block.y) * args.hidden + first + r] = weights[block.y] * sum;
+    uint part = simd % args.parts;
+    uint first = (block.x * (FM_ROW_SIMDS / args.parts) + simd / args.parts) * args.rows_each;
+    FmRows<S> down = fm_expert_matrix<BITS, S>(data, works[work].down_weight, works[work].down_scales, works[work].down_biases,
+                                               args.hidden, args.width, args.group);
+    device const float* input = h + block.y * args.width;
+    threadgroup float* mine = partial + simd * FM_MAX_ROWS_EACH;
+
+    for (uint begin = part * FM_SLICE; begin < args.width; begin += args.parts * FM_SLICE) {
+        uint width = min(FM_SLICE, args.width - begin);
+        uint column = begin + (lane * 32 < width ? lane * 32 : 0);
+        uint word = column * uint(BITS) / 32;
+        uint group = column / args.group;
+        FmFour<BITS, S> four;
+        fm_load4<BITS, S>(down, first, word, group, four);
+        float4 values[8];
+        float total = fm_take_slice<BITS>(input + begin, staged + simd * FM_SLICE_QUADS, width, lane, values);
+        for (uint r = 0; r < args.rows_each; r += 4) {
+            float sum = fm_dot4<BITS, S>(four, args.exponent, values, total, lane);
+            if (r + 4 < args.rows_each) fm_load4<BITS, S>(down, first + r + 4, word, group, four);
+            uint at = r + lane / 8;
+            if (lane % 8 == 0) mine[at] = begin < FM_SLICE * args.parts ? sum : mine[at] + sum;
+        }
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (part == 0 && lane < args.rows_each && first + lane < args.hidden) {
+        float sum = mine[lane];
+        for (uint p = 1; p < args.parts; p++) sum += mine[p * FM_MAX_ROWS_EACH + lane];
+        out[ulong(block.y) * args.hidden + first + lane] = weights[block.y] * sum;
     }
 }
 
@@ -164,24 +194,24 @@ kernel void fm_combine(device const float* out [[buffer(0)]],
     y[ulong(block.y) * args.hidden + column] = sum;
 }
 
-template [[host_name("fm_expert_gate_up_q2_bf16")]] [[kernel]] decltype(fm_expert_gate_up<2, bfloat, 4>) fm_expert_gate_up<2, bfloat, 4>;
-template [[host_name("fm_expert_gate_up_q2_f16")]] [[kernel]] decltype(fm_expert_gate_up<2, half, 4>) fm_expert_gate_up<2, half, 4>;
-template [[host_name("fm_expert_gate_up_q2_f32")]] [[kernel]] decltype(fm_expert_gate_up<2, float, 4>) fm_expert_gate_up<2, float, 4>;
-template [[host_name("fm_expert_gate_up_q4_bf16")]] [[kernel]] decltype(fm_expert_gate_up<4, bfloat, 4>) fm_expert_gate_up<4, bfloat, 4>;
-template [[host_name("fm_expert_gate_up_q4_f16")]] [[kernel]] decltype(fm_expert_gate_up<4, half, 4>) fm_expert_gate_up<4, half, 4>;
-template [[host_name("fm_expert_gate_up_q4_f32")]] [[kernel]] decltype(fm_expert_gate_up<4, float, 4>) fm_expert_gate_up<4, float, 4>;
-template [[host_name("fm_expert_gate_up_q8_bf16")]] [[kernel]] decltype(fm_expert_gate_up<8, bfloat, 2>) fm_expert_gate_up<8, bfloat, 2>;
-template [[host_name("fm_expert_gate_up_q8_f16")]] [[kernel]] decltype(fm_expert_gate_up<8, half, 2>) fm_expert_gate_up<8, half, 2>;
-template [[host_name("fm_expert_gate_up_q8_f32")]] [[kernel]] decltype(fm_expert_gate_up<8, float, 2>) fm_expert_gate_up<8, float, 2>;
-template [[host_name("fm_expert_down_q2_bf16")]] [[kernel]] decltype(fm_expert_down<2, bfloat, 4>) fm_expert_down<2, bfloat, 4>;
-template [[host_name("fm_expert_down_q2_f16")]] [[kernel]] decltype(fm_expert_down<2, half, 4>) fm_expert_down<2, half, 4>;
-template [[host_name("fm_expert_down_q2_f32")]] [[kernel]] decltype(fm_expert_down<2, float, 4>) fm_expert_down<2, float, 4>;
-template [[host_name("fm_expert_down_q4_bf16")]] [[kernel]] decltype(fm_expert_down<4, bfloat, 4>) fm_expert_down<4, bfloat, 4>;
-template [[host_name("fm_expert_down_q4_f16")]] [[kernel]] decltype(fm_expert_down<4, half, 4>) fm_expert_down<4, half, 4>;
-template [[host_name("fm_expert_down_q4_f32")]] [[kernel]] decltype(fm_expert_down<4, float, 4>) fm_expert_down<4, float, 4>;
-template [[host_name("fm_expert_down_q8_bf16")]] [[kernel]] decltype(fm_expert_down<8, bfloat, 2>) fm_expert_down<8, bfloat, 2>;
-template [[host_name("fm_expert_down_q8_f16")]] [[kernel]] decltype(fm_expert_down<8, half, 2>) fm_expert_down<8, half, 2>;
-template [[host_name("fm_expert_down_q8_f32")]] [[kernel]] decltype(fm_expert_down<8, float, 2>) fm_expert_down<8, float, 2>;
+template [[host_name("fm_expert_gate_up_q2_bf16")]] [[kernel]] decltype(fm_expert_gate_up<2, bfloat>) fm_expert_gate_up<2, bfloat>;
+template [[host_name("fm_expert_gate_up_q2_f16")]] [[kernel]] decltype(fm_expert_gate_up<2, half>) fm_expert_gate_up<2, half>;
+template [[host_name("fm_expert_gate_up_q2_f32")]] [[kernel]] decltype(fm_expert_gate_up<2, float>) fm_expert_gate_up<2, float>;
+template [[host_name("fm_expert_gate_up_q4_bf16")]] [[kernel]] decltype(fm_expert_gate_up<4, bfloat>) fm_expert_gate_up<4, bfloat>;
+template [[host_name("fm_expert_gate_up_q4_f16")]] [[kernel]] decltype(fm_expert_gate_up<4, half>) fm_expert_gate_up<4, half>;
+template [[host_name("fm_expert_gate_up_q4_f32")]] [[kernel]] decltype(fm_expert_gate_up<4, float>) fm_expert_gate_up<4, float>;
+template [[host_name("fm_expert_gate_up_q8_bf16")]] [[kernel]] decltype(fm_expert_gate_up<8, bfloat>) fm_expert_gate_up<8, bfloat>;
+template [[host_name("fm_expert_gate_up_q8_f16")]] [[kernel]] decltype(fm_expert_gate_up<8, half>) fm_expert_gate_up<8, half>;
+template [[host_name("fm_expert_gate_up_q8_f32")]] [[kernel]] decltype(fm_expert_gate_up<8, float>) fm_expert_gate_up<8, float>;
+template [[host_name("fm_expert_down_q2_bf16")]] [[kernel]] decltype(fm_expert_down<2, bfloat>) fm_expert_down<2, bfloat>;
+template [[host_name("fm_expert_down_q2_f16")]] [[kernel]] decltype(fm_expert_down<2, half>) fm_expert_down<2, half>;
+template [[host_name("fm_expert_down_q2_f32")]] [[kernel]] decltype(fm_expert_down<2, float>) fm_expert_down<2, float>;
+template [[host_name("fm_expert_down_q4_bf16")]] [[kernel]] decltype(fm_expert_down<4, bfloat>) fm_expert_down<4, bfloat>;
+template [[host_name("fm_expert_down_q4_f16")]] [[kernel]] decltype(fm_expert_down<4, half>) fm_expert_down<4, half>;
+template [[host_name("fm_expert_down_q4_f32")]] [[kernel]] decltype(fm_expert_down<4, float>) fm_expert_down<4, float>;
+template [[host_name("fm_expert_down_q8_bf16")]] [[kernel]] decltype(fm_expert_down<8, bfloat>) fm_expert_down<8, bfloat>;
+template [[host_name("fm_expert_down_q8_f16")]] [[kernel]] decltype(fm_expert_down<8, half>) fm_expert_down<8, half>;
+template [[host_name("fm_expert_down_q8_f32")]] [[kernel]] decltype(fm_expert_down<8, float>) fm_expert_down<8, float>;
 template [[host_name("fm_expert_gate_up_bf16")]] [[kernel]] decltype(fm_expert_gate_up_plain<bfloat>) fm_expert_gate_up_plain<bfloat>;
 template [[host_name("fm_expert_down_bf16")]] [[kernel]] decltype(fm_expert_down_plain<bfloat>) fm_expert_down_plain<bfloat>;
 template [[host_name("fm_expert_gate_up_f16")]] [[kernel]] decltype(fm_expert_gate_up_plain<half>) fm_expert_gate_up_plain<half>;

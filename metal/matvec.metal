@@ -1,30 +1,11 @@
-// Matrix times vector. Weights are read once, in order, 16 bytes a lane; each lane multiplies 32 columns of ROWS
-// rows with the same staged x. The bias of a group enters as bias * sum(x): one multiplication for 32 weights.
+// Matrix times vector. Weights are read once, in order, 16 bytes a lane.
 #include "args.h"
 #include "common.h"
 
-/// Fills `staged` with columns [first, first + width) of x; zero behind the end is not needed, width % 32 == 0.
-static inline void fm_stage(device const float* x, threadgroup float* staged, uint first, uint width, uint index,
-                            uint threads) {
-    for (uint column = index * 4; column < width; column += threads * 4) {
-        float4 value = *(device const float4*)(x + first + column);
-        *(threadgroup float4*)(staged + fm_padded(column)) = value;
-    }
-}
-
-/// 32 staged columns into registers; returns their sum.
-static inline float fm_take32(threadgroup const float* staged, uint column, thread float4* x) {
-    threadgroup const float4* from = (threadgroup const float4*)(staged + fm_padded(column));
-    float4 sum = float4(0.0f);
-    for (uint i = 0; i < 8; i++) {
-        x[i] = from[i];
-        sum += x[i];
-    }
-    return (sum.x + sum.y) + (sum.z + sum.w);
-}
-
-/// Grid: (ceil(rows / (ROWS * simdgroups)), tokens). cols % 32 == 0, group % 32 == 0.
-template <int BITS, typename S, int ROWS>
+/// `parts` simdgroups share a row, each with its slices of x; every simdgroup walks through rows_each rows.
+/// Grid: (ceil(rows / (rows_each * FM_ROW_SIMDS / parts)), tokens), FM_ROW_SIMDS simdgroups. cols % 32 == 0,
+/// group % 32 == 0, rows_each % 4 == 0.
+template <int BITS, typename S>
 kernel void fm_matvec(device const uint* weight [[buffer(0)]],
                       device const S* scales [[buffer(1)]],
                       device const S* biases [[buffer(2)]],
@@ -32,41 +13,39 @@ kernel void fm_matvec(device const uint* weight [[buffer(0)]],
                       device float* y [[buffer(4)]],
                       constant FmLinearArgs& args [[buffer(5)]],
                       uint3 block [[threadgroup_position_in_grid]],
-                      uint3 size [[threads_per_threadgroup]],
-                      uint index [[thread_index_in_threadgroup]],
                       uint lane [[thread_index_in_simdgroup]],
-                      uint simd [[simdgroup_index_in_threadgroup]],
-                      uint simds [[simdgroups_per_threadgroup]])
+                      uint simd [[simdgroup_index_in_threadgroup]])
 {
-    threadgroup float staged[FM_TILE_PADDED];
-    uint first = (block.x * simds + simd) * ROWS;
-    uint words = args.cols * uint(BITS) / 32;
-    uint groups = args.cols / args.group;
+    threadgroup float4 staged[FM_ROW_SIMDS * FM_SLICE_QUADS];
+    threadgroup float partial[FM_ROW_SIMDS * FM_MAX_ROWS_EACH];
+    uint part = simd % args.parts;
+    uint first = (block.x * (FM_ROW_SIMDS / args.parts) + simd / args.parts) * args.rows_each;
+    FmRows<S> matrix = {weight, scales, biases, args.rows, args.cols * uint(BITS) / 32, args.cols / args.group};
     device const float* input = x + block.y * args.x_stride;
-    float sums[ROWS];
-    for (uint r = 0; r < uint(ROWS); r++) sums[r] = 0.0f;
+    threadgroup float* mine = partial + simd * FM_MAX_ROWS_EACH;
 
-    for (uint tile = 0; tile < args.cols; tile += FM_TILE) {
-        uint width = min(FM_TILE, args.cols - tile);
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-        fm_stage(input, staged, tile, width, index, size.x);
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-        for (uint column = lane * 32; column < width; column += FM_SIMD * 32) {
-            float4 values[8];
-            float total = fm_take32(staged, column, values);
-            uint at = (tile + column) * uint(BITS) / 32;
-            uint group = (tile + column) / args.group;
-            for (uint r = 0; r < uint(ROWS); r++) {
-                uint row = min(first + r, args.rows - 1);
-                float product = fm_dot32<BITS>(weight + ulong(row) * words + at, values);
-                ulong place = ulong(row) * groups + group;
-                sums[r] = fma(float(scales[place]), product, fma(float(biases[place]), total, sums[r]));
-            }
+    for (uint begin = part * FM_SLICE; begin < args.cols; begin += args.parts * FM_SLICE) {
+        uint width = min(FM_SLICE, args.cols - begin);
+        uint column = begin + (lane * 32 < width ? lane * 32 : 0);
+        uint word = column * uint(BITS) / 32;
+        uint group = column / args.group;
+        // The first rows are under way while x is turned round.
+        FmFour<BITS, S> four;
+        fm_load4<BITS, S>(matrix, first, word, group, four);
+        float4 values[8];
+        float total = fm_take_slice<BITS>(input + begin, staged + simd * FM_SLICE_QUADS, width, lane, values);
+        for (uint r = 0; r < args.rows_each; r += 4) {
+            float sum = fm_dot4<BITS, S>(four, args.exponent, values, total, lane);
+            if (r + 4 < args.rows_each) fm_load4<BITS, S>(matrix, first + r + 4, word, group, four);
+            uint at = r + lane / 8;
+            if (lane % 8 == 0) mine[at] = begin < FM_SLICE * args.parts ? sum : mine[at] + sum;
         }
     }
-    for (uint r = 0; r < uint(ROWS); r++) {
-        float sum = simd_sum(sums[r]);
-        if (lane == 0 && first + r < args.rows) y[block.y * args.y_stride + first + r] = sum;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (part == 0 && lane < args.rows_each && first + lane < args.rows) {
+        float sum = mine[lane];
+        for (uint p = 1; p < args.parts; p++) sum += mine[p * FM_MAX_ROWS_EACH + lane];
+        y[block.y * args.y_stride + first + lane] = sum;
     }
 }
 
@@ -91,15 +70,15 @@ kernel void fm_matvec_plain(device const S* weight [[buffer(0)]],
     if (lane == 0 && row < args.rows) y[block.y * args.y_stride + row] = sum;
 }
 
-template [[host_name("fm_matvec_q4_bf16")]] [[kernel]] decltype(fm_matvec<4, bfloat, 4>) fm_matvec<4, bfloat, 4>;
-template [[host_name("fm_matvec_q4_f16")]] [[kernel]] decltype(fm_matvec<4, half, 4>) fm_matvec<4, half, 4>;
-template [[host_name("fm_matvec_q4_f32")]] [[kernel]] decltype(fm_matvec<4, float, 4>) fm_matvec<4, float, 4>;
-template [[host_name("fm_matvec_q8_bf16")]] [[kernel]] decltype(fm_matvec<8, bfloat, 2>) fm_matvec<8, bfloat, 2>;
-template [[host_name("fm_matvec_q8_f16")]] [[kernel]] decltype(fm_matvec<8, half, 2>) fm_matvec<8, half, 2>;
-template [[host_name("fm_matvec_q8_f32")]] [[kernel]] decltype(fm_matvec<8, float, 2>) fm_matvec<8, float, 2>;
-template [[host_name("fm_matvec_q2_bf16")]] [[kernel]] decltype(fm_matvec<2, bfloat, 4>) fm_matvec<2, bfloat, 4>;
-template [[host_name("fm_matvec_q2_f16")]] [[kernel]] decltype(fm_matvec<2, half, 4>) fm_matvec<2, half, 4>;
-template [[host_name("fm_matvec_q2_f32")]] [[kernel]] decltype(fm_matvec<2, float, 4>) fm_matvec<2, float, 4>;
+template [[host_name("fm_matvec_q4_bf16")]] [[kernel]] decltype(fm_matvec<4, bfloat>) fm_matvec<4, bfloat>;
+template [[host_name("fm_matvec_q4_f16")]] [[kernel]] decltype(fm_matvec<4, half>) fm_matvec<4, half>;
+template [[host_name("fm_matvec_q4_f32")]] [[kernel]] decltype(fm_matvec<4, float>) fm_matvec<4, float>;
+template [[host_name("fm_matvec_q8_bf16")]] [[kernel]] decltype(fm_matvec<8, bfloat>) fm_matvec<8, bfloat>;
+template [[host_name("fm_matvec_q8_f16")]] [[kernel]] decltype(fm_matvec<8, half>) fm_matvec<8, half>;
+template [[host_name("fm_matvec_q8_f32")]] [[kernel]] decltype(fm_matvec<8, float>) fm_matvec<8, float>;
+template [[host_name("fm_matvec_q2_bf16")]] [[kernel]] decltype(fm_matvec<2, bfloat>) fm_matvec<2, bfloat>;
+template [[host_name("fm_matvec_q2_f16")]] [[kernel]] decltype(fm_matvec<2, half>) fm_matvec<2, half>;
+template [[host_name("fm_matvec_q2_f32")]] [[kernel]] decltype(fm_matvec<2, float>) fm_matvec<2, float>;
 template [[host_name("fm_matvec_bf16")]] [[kernel]] decltype(fm_matvec_plain<bfloat>) fm_matvec_plain<bfloat>;
 template [[host_name("fm_matvec_f16")]] [[kernel]] decltype(fm_matvec_plain<half>) fm_matvec_plain<half>;
 template [[host_name("fm_matvec_f32")]] [[kernel]] decltype(fm_matvec_plain<float>) fm_matvec_plain<float>;

@@ -67,8 +67,9 @@ kernel void fm_mla_append(device float* q [[buffer(0)]],
     }
 }
 
-/// y[head, row] = W[head * rows + row] . x[head]: one matrix a head. x and y advance by their strides from head to
-/// head and token to token. Grid: (ceil(rows / simdgroups), heads, tokens).
+/// y[head, row] = W[head * head_rows + first_row + row] . x[head]: one matrix a head. x and y advance by their strides
+/// from head to head and token to token. A simdgroup walks through four rows.
+/// Grid: (ceil(rows / (4 * FM_ROW_SIMDS)), heads, tokens), FM_ROW_SIMDS simdgroups. cols % 32 == 0, group % 32 == 0.
 template <int BITS, typename S>
 kernel void fm_head_matvec(device const uint* weight [[buffer(0)]],
                            device const S* scales [[buffer(1)]],
@@ -78,21 +79,27 @@ kernel void fm_head_matvec(device const uint* weight [[buffer(0)]],
                            constant FmHeadLinearArgs& args [[buffer(5)]],
                            uint3 block [[threadgroup_position_in_grid]],
                            uint lane [[thread_index_in_simdgroup]],
-                           uint simd [[simdgroup_index_in_threadgroup]],
-                           uint simds [[simdgroups_per_threadgroup]])
+                           uint simd [[simdgroup_index_in_threadgroup]])
 {
-    uint row = block.x * simds + simd;
-    ulong line = ulong(block.y) * args.head_rows + args.first_row + min(row, args.rows - 1);
-    device const uint* codes = weight + line * (args.cols * uint(BITS) / 32);
+    threadgroup float4 staged[FM_ROW_SIMDS * FM_SLICE_QUADS];
+    uint words = args.cols * uint(BITS) / 32;
+    uint groups = args.cols / args.group;
+    ulong line = ulong(block.y) * args.head_rows + args.first_row;
+    FmRows<S> matrix = {weight + line * words, scales + line * groups, biases + line * groups, args.rows, words, groups};
+    uint first = (block.x * FM_ROW_SIMDS + simd) * 4;
     device const float* input = x + (block.z * args.heads + block.y) * args.x_stride;
     float sum = 0.0f;
-    for (uint column = lane; column < args.cols; column += FM_SIMD) {
-        ulong place = line * (args.cols / args.group) + column / args.group;
-        float value = fma(float(scales[place]), float(fm_code<BITS>(codes, column)), float(biases[place]));
-        sum = fma(value, input[column], sum);
+    for (uint begin = 0; begin < args.cols; begin += FM_SLICE) {
+        uint width = min(FM_SLICE, args.cols - begin);
+        uint column = begin + (lane * 32 < width ? lane * 32 : 0);
+        FmFour<BITS, S> four;
+        fm_load4<BITS, S>(matrix, first, column * uint(BITS) / 32, column / args.group, four);
+        float4 values[8];
+        float total = fm_take_slice<BITS>(input + begin, staged + simd * FM_SLICE_QUADS, width, lane, values);
+        sum += fm_dot4<BITS, S>(four, args.exponent, values, total, lane);
     }
-    sum = simd_sum(sum);
-    if (lane == 0 && row < args.rows) y[(block.z * args.heads + block.y) * args.y_stride + row] = sum;
+    uint row = first + lane / 8;
+    if (lane % 8 == 0 && row < args.rows) y[(block.z * args.heads + block.y) * args.y_stride + row] = sum;
 }
 
 /// The same for unquantised weights.
@@ -139,7 +146,8 @@ kernel void fm_head_matvec_transposed(device const S* weight [[buffer(0)]],
     y[(block.z * args.heads + block.y) * args.y_stride + column] = sum;
 }
 
-/// The same for packed weights.
+/// The same for packed weights: a lane owns the columns of one word, a simdgroup every FM_TURNED_SIMDS-th row.
+/// Grid: (ceil(words / 32), heads, tokens), FM_TURNED_SIMDS simdgroups.
 template <int BITS, typename S>
 kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
                                         device const S* scales [[buffer(1)]],
@@ -148,20 +156,37 @@ kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
                                         device float* y [[buffer(4)]],
                                         constant FmHeadLinearArgs& args [[buffer(5)]],
                                         uint3 block [[threadgroup_position_in_grid]],
-                                        uint3 size [[threads_per_threadgroup]],
-                                        uint index [[thread_index_in_threadgroup]])
+                                        uint lane [[thread_index_in_simdgroup]],
+                                        uint simd [[simdgroup_index_in_threadgroup]])
 {
-    uint column = block.x * size.x + index;
-    if (column >= args.cols) return;
+    constexpr uint codes = 32 / BITS;
+    threadgroup float parts[FM_TURNED_SIMDS * FM_SIMD * codes];
+    uint words = args.cols * uint(BITS) / 32;
+    uint groups = args.cols / args.group;
+    uint word = block.x * FM_SIMD + lane;
+    uint safe = min(word, words - 1);
+    uint group = safe * codes / args.group;
     device const float* input = x + (block.z * args.heads + block.y) * args.x_stride;
-    float sum = 0.0f;
-    for (uint row = 0; row < args.rows; row++) {
-        ulong line = ulong(block.y) * args.head_rows + args.first_row + row;
-        ulong place = line * (args.cols / args.group) + column / args.group;
-        float code = float(fm_code<BITS>(weight + line * (args.cols * uint(BITS) / 32), column));
-        sum = fma(fma(float(scales[place]), code, float(biases[place])), input[row], sum);
+    ulong line = ulong(block.y) * args.head_rows + args.first_row;
+    float sums[codes];
+    float total = 0.0f;
+    for (uint i = 0; i < codes; i++) sums[i] = 0.0f;
+    for (uint row = simd; row < args.rows; row += FM_TURNED_SIMDS) {
+        uint packed = weight[(line + row) * words + safe];
+        ulong place = (line + row) * groups + group;
+        float value = input[row];
+        float scaled = float(scales[place]) * value;
+        total = fma(float(biases[place]), value, total);
+        for (uint i = 0; i < codes; i++) sums[i] = fma(scaled, float((packed >> (BITS * i)) & ((1u << BITS) - 1u)), sums[i]);
     }
-    y[(block.z * args.heads + block.y) * args.y_stride + column] = sum;
+    for (uint i = 0; i < codes; i++) parts[(simd * codes + i) * FM_SIMD + lane] = sums[i] + total;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (word >= words) return;
+    for (uint i = simd; i < codes; i += FM_TURNED_SIMDS) {
+        float sum = 0.0f;
+        for (uint s = 0; s < FM_TURNED_SIMDS; s++) sum += parts[(s * codes + i) * FM_SIMD + lane];
+        y[(block.z * args.heads + block.y) * args.y_stride + word * codes + i] = sum;
+    }
 }
 
 template [[host_name("fm_head_matvec_transposed_q2_bf16")]] [[kernel]] decltype(fm_head_matvec_transposed_q<2, bfloat>) fm_head_matvec_transposed_q<2, bfloat>;
@@ -190,9 +215,10 @@ template [[host_name("fm_head_matvec_transposed_f16")]] [[kernel]] decltype(fm_h
 template [[host_name("fm_head_matvec_transposed_f32")]] [[kernel]] decltype(fm_head_matvec_transposed<float>) fm_head_matvec_transposed<float>;
 
 /// QUERIES heads a simdgroup over the shared cache; latent query [tokens, heads, latent_dim] and the rotated part,
-/// `rope` + rope_offset, stride rope_stride a head. LATENT * 32 >= latent_dim, ROPE * 32 >= rope_dim. Partial results
-/// as in fm_gqa_attend. Grid: (ceil(heads / (QUERIES * simdgroups)), splits, tokens).
-template <int LATENT, int ROPE, int QUERIES>
+/// `rope` + rope_offset, stride rope_stride a head. A lane holds VALUES latent dimensions and two rotated ones:
+/// latent_dim <= VALUES * 32, rope_dim <= 64, multiples of VALUES and 2; a cached row is a multiple of eight codes.
+/// Partial results and scale as in fm_gqa_attend. Grid: (ceil(heads / (QUERIES * FM_ATTEND_SIMDS)), splits, tokens).
+template <int VALUES, int QUERIES>
 kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
                           device const float* rope [[buffer(1)]],
                           device const short* codes [[buffer(2)]],
@@ -202,74 +228,112 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
                           constant FmMlaAttendArgs& args [[buffer(6)]],
                           uint3 block [[threadgroup_position_in_grid]],
                           uint lane [[thread_index_in_simdgroup]],
-                          uint simd [[simdgroup_index_in_threadgroup]],
-                          uint simds [[simdgroups_per_threadgroup]])
+                          uint simd [[simdgroup_index_in_threadgroup]])
 {
+    constexpr uint words = VALUES / 2;
+    constexpr uint pitch = (VALUES + 2) * FM_SIMD;
+    constexpr uint each = FM_TILE_KEYS / FM_ATTEND_SIMDS;
+    threadgroup float tile[FM_TILE_KEYS * pitch];
     uint token = block.z;
-    uint row = args.latent_dim + args.rope_dim;
+    uint row = (args.latent_dim + args.rope_dim) / 2;
+    bool is_used = lane * VALUES < args.latent_dim;
+    bool is_rotated = lane * 2 < args.rope_dim;
+    device const uint* latent_words = (device const uint*)codes + (is_used ? lane * words : 0);
+    device const uint* rope_words = (device const uint*)codes + args.latent_dim / 2 + (is_rotated ? lane : 0);
     uint begin = block.y * args.split_keys;
     uint end = min(begin + args.split_keys, args.position + token + 1);
-    uint head0 = (block.x * simds + simd) * QUERIES;
-    float ql[QUERIES][LATENT];
-    float qr[QUERIES][ROPE];
-    float sum[QUERIES][LATENT];
+    uint head0 = (block.x * FM_ATTEND_SIMDS + simd) * QUERIES;
+
+    float query[QUERIES][VALUES];
+    float turned[QUERIES][2];
+    float sum[QUERIES][VALUES];
     float largest[QUERIES];
     float total[QUERIES];
     for (uint j = 0; j < uint(QUERIES); j++) {
-        uint head = min(head0 + j, args.heads - 1);
-        ulong at = ulong(token) * args.heads + head;
-        for (uint i = 0; i < uint(LATENT); i++) {
-            uint d = i * FM_SIMD + lane;
-            ql[j][i] = d < args.latent_dim ? latent[at * args.latent_dim + d] * args.scale : 0.0f;
+        ulong at = ulong(token) * args.heads + min(head0 + j, args.heads - 1);
+        device const float* from = latent + at * args.latent_dim + lane * VALUES;
+        device const float* rope_from = rope + at * args.rope_stride + args.rope_offset + lane * 2;
+        for (uint i = 0; i < uint(VALUES); i++) {
+            query[j][i] = is_used ? from[i] * args.scale : 0.0f;
             sum[j][i] = 0.0f;
         }
-        for (uint i = 0; i < uint(ROPE); i++) {
-            uint d = i * FM_SIMD + lane;
-            qr[j][i] = d < args.rope_dim ? rope[at * args.rope_stride + args.rope_offset + d] * args.scale : 0.0f;
-        }
+        for (uint i = 0; i < 2; i++) turned[j][i] = is_rotated ? rope_from[i] * args.scale : 0.0f;
         largest[j] = -INFINITY;
         total[j] = 0.0f;
     }
-    for (uint key = begin; key < end; key++) {
-        device const short* from = codes + ulong(key) * row;
-        float scale = scales[2 * key];
-        float rope_scale = scales[2 * key + 1];
-        float value[LATENT];
-        float part[ROPE];
-        for (uint i = 0; i < uint(LATENT); i++) {
-            uint d = i * FM_SIMD + lane;
-            value[i] = d < args.latent_dim ? float(from[d]) * scale : 0.0f;
+
+    uint mine = lane / 4;
+    uint next[each][words];
+    uint rope_next[each];
+    float scale[each];
+    float rope_scale[each];
+    // A turn more than there are tiles: each fetches the tile of the next one.
+    for (uint first = begin; first < end + FM_TILE_KEYS; first += FM_TILE_KEYS) {
+        uint now = first - FM_TILE_KEYS;
+        if (first > begin) {
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+            for (uint m = 0; m < each; m++) {
+                threadgroup float* key = tile + (simd * each + m) * pitch;
+                fm_put_codes<VALUES>(next[m], scale[m], key, lane);
+                fm_put_codes<2>(rope_next + m, rope_scale[m], key + VALUES * FM_SIMD, lane);
+            }
+            threadgroup_barrier(mem_flags::mem_threadgroup);
         }
-        for (uint i = 0; i < uint(ROPE); i++) {
-            uint d = i * FM_SIMD + lane;
-            part[i] = d < args.rope_dim ? float(from[args.latent_dim + d]) * rope_scale : 0.0f;
+        if (first < end) {
+            for (uint m = 0; m < each; m++) {
+                ulong key = min(first + simd * each + m, end - 1);
+                fm_load_words<words>(latent_words + key * row, next[m]);
+                rope_next[m] = rope_words[key * row];
+                scale[m] = scales[2 * key];
+                rope_scale[m] = scales[2 * key + 1];
+            }
         }
+        if (first == begin) continue;
+
+        uint last = min(FM_TILE_KEYS, end - now) - 1;
+        float products[QUERIES][FM_TILE_KEYS];
+        for (uint n = 0; n < FM_TILE_KEYS; n++) {
+            float part[VALUES];
+            float rotated[2];
+            fm_take_key<VALUES>(tile + n * pitch, lane, part);
+            fm_take_key<2>(tile + n * pitch + VALUES * FM_SIMD, lane, rotated);
+            for (uint j = 0; j < uint(QUERIES); j++) {
+                float product = rotated[0] * turned[j][0];
+                product = fma(rotated[1], turned[j][1], product);
+                for (uint i = 0; i < uint(VALUES); i++) product = fma(part[i], query[j][i], product);
+                products[j][n] = product;
+            }
+        }
+        float weight[QUERIES];
         for (uint j = 0; j < uint(QUERIES); j++) {
-            float score = 0.0f;
-            for (uint i = 0; i < uint(LATENT); i++) score = fma(value[i], ql[j][i], score);
-            for (uint i = 0; i < uint(ROPE); i++) score = fma(part[i], qr[j][i], score);
-            score = simd_sum(score);
-            float before = largest[j];
-            largest[j] = max(before, score);
-            float fade = exp(before - largest[j]);
-            float weight = exp(score - largest[j]);
-            total[j] = fma(total[j], fade, weight);
-            for (uint i = 0; i < uint(LATENT); i++) sum[j][i] = fma(sum[j][i], fade, weight * value[i]);
+            float score = fm_sum8(products[j], lane);
+            float fade;
+            weight[j] = fm_weigh(mine <= last ? score : -INFINITY, largest[j], total[j], fade);
+            for (uint i = 0; i < uint(VALUES); i++) sum[j][i] *= fade;
+        }
+        for (uint n = 0; n < FM_TILE_KEYS; n++) {
+            float part[VALUES];
+            fm_take_key<VALUES>(tile + n * pitch, lane, part);
+            for (uint j = 0; j < uint(QUERIES); j++) {
+                float factor = simd_broadcast(weight[j], ushort(4 * n));
+                for (uint i = 0; i < uint(VALUES); i++) sum[j][i] = fma(factor, part[i], sum[j][i]);
+            }
         }
     }
+
     for (uint j = 0; j < uint(QUERIES); j++) {
+        float all = simd_sum(total[j]) * 0.25f;
         if (head0 + j >= args.heads) continue;
         ulong place = (ulong(token) * args.heads + head0 + j) * args.splits + block.y;
-        for (uint i = 0; i < uint(LATENT); i++) {
-            uint d = i * FM_SIMD + lane;
-            if (d < args.latent_dim) out[place * args.latent_dim + d] = sum[j][i];
+        if (is_used) {
+            for (uint i = 0; i < uint(VALUES); i++) out[place * args.latent_dim + lane * VALUES + i] = sum[j][i];
         }
         if (lane == 0) {
             stats[2 * place] = largest[j];
-            stats[2 * place + 1] = total[j];
+            stats[2 * place + 1] = all;
         }
     }
 }
 
-template [[host_name("fm_mla_attend_128")]] [[kernel]] decltype(fm_mla_attend<4, 2, 2>) fm_mla_attend<4, 2, 2>;
-template [[host_name("fm_mla_attend_512")]] [[kernel]] decltype(fm_mla_attend<16, 2, 2>) fm_mla_attend<16, 2, 2>;
+template [[host_name("fm_mla_attend_128")]] [[kernel]] decltype(fm_mla_attend<4, 2>) fm_mla_attend<4, 2>;
+template [[host_name("fm_mla_attend_512")]] [[kernel]] decltype(fm_mla_attend<16, 2>) fm_mla_attend<16, 2>;

@@ -1,18 +1,25 @@
-// Which experts a token goes to, and how much each counts. One simdgroup a token: top_k rounds of "largest that is
-// left", which for ten of 512 costs less than sorting. Equal scores: the lower index wins.
+// Which experts a token goes to, and how much each counts. One simdgroup a token with all scores in registers: top_k
+// rounds of "largest that is left", which for ten of 512 costs less than sorting. Equal scores: the lower index wins.
 #include "args.h"
 #include "common.h"
 
-constant constexpr uint FM_MAX_EXPERTS = 1024;
 constant constexpr uint FM_MAX_GROUPS = 32;
 
-/// Index of the largest score; a lane without a candidate brings -inf and 0xffffffff.
+/// The best of the lanes' candidates, in every lane.
 static inline uint fm_best(float score, uint index) {
-    float best = simd_max(score);
-    return simd_min(score == best ? index : 0xffffffffu);
+    for (uint step = 16; step > 0; step /= 2) {
+        float other = simd_shuffle_xor(score, ushort(step));
+        uint other_index = simd_shuffle_xor(index, ushort(step));
+        bool is_better = other > score || (other == score && other_index < index);
+        score = is_better ? other : score;
+        index = is_better ? other_index : index;
+    }
+    return index;
 }
 
-/// Grid: (tokens), one simdgroup each. ids and weights [tokens, top_k], ascending by expert.
+/// Grid: (tokens), one simdgroup each; lane l has experts l, l + 32, … ids and weights [tokens, top_k], ascending by
+/// expert; an id that is none when too few scores are numbers. experts <= VALUES * 32, top_k <= 32.
+template <int VALUES>
 kernel void fm_route(device const float* logits [[buffer(0)]],
                      device const float* choice_bias [[buffer(1)]],
                      device uint* ids [[buffer(2)]],
@@ -21,88 +28,95 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
                      uint3 block [[threadgroup_position_in_grid]],
                      uint lane [[thread_index_in_simdgroup]])
 {
-    threadgroup float scores[FM_MAX_EXPERTS];
-    threadgroup float choice[FM_MAX_EXPERTS];
+    threadgroup float grouped[VALUES * FM_SIMD];
     threadgroup float group_scores[FM_MAX_GROUPS];
-    threadgroup uint chosen[FM_SIMD];
     device const float* row = logits + block.x * args.experts;
-
-    if (args.sigmoid != 0) {
-        for (uint e = lane; e < args.experts; e += FM_SIMD) scores[e] = fm_sigmoid(row[e]);
-    } else {
-        float largest = -INFINITY;
-        for (uint e = lane; e < args.experts; e += FM_SIMD) largest = max(largest, row[e]);
-        largest = simd_max(largest);
-        float sum = 0.0f;
-        for (uint e = lane; e < args.experts; e += FM_SIMD) {
-            float value = exp(row[e] - largest);
-            scores[e] = value;
-            sum += value;
-        }
-        sum = simd_sum(sum);
-        for (uint e = lane; e < args.experts; e += FM_SIMD) scores[e] = scores[e] / sum;
+    float scores[VALUES];
+    float choice[VALUES];
+    float largest = -INFINITY;
+    for (uint i = 0; i < uint(VALUES); i++) {
+        uint e = i * FM_SIMD + lane;
+        scores[i] = e < args.experts ? row[e] : -INFINITY;
+        largest = max(largest, scores[i]);
     }
-    for (uint e = lane; e < args.experts; e += FM_SIMD) {
-        choice[e] = scores[e] + (args.biased != 0 ? choice_bias[e] : 0.0f);
+    largest = simd_max(largest);
+    float sum = 0.0f;
+    for (uint i = 0; i < uint(VALUES); i++) {
+        scores[i] = args.sigmoid != 0 ? fm_sigmoid(scores[i]) : exp(scores[i] - largest);
+        sum += scores[i];
     }
-    simdgroup_barrier(mem_flags::mem_threadgroup);
+    sum = args.sigmoid != 0 ? 1.0f : simd_sum(sum);
+    for (uint i = 0; i < uint(VALUES); i++) {
+        uint e = i * FM_SIMD + lane;
+        scores[i] = scores[i] / sum;
+        float bias = args.biased != 0 && e < args.experts ? choice_bias[e] : 0.0f;
+        choice[i] = e < args.experts ? scores[i] + bias : -INFINITY;
+    }
 
     if (args.groups > 1) {
+        for (uint i = 0; i < uint(VALUES); i++) grouped[i * FM_SIMD + lane] = choice[i];
+        simdgroup_barrier(mem_flags::mem_threadgroup);
         uint width = args.experts / args.groups;
-        for (uint g = lane; g < args.groups; g += FM_SIMD) {
+        if (lane < args.groups) {
             float first = -INFINITY;
             float second = -INFINITY;
-            for (uint e = g * width; e < (g + 1) * width; e++) {
-                float value = choice[e];
+            for (uint e = lane * width; e < (lane + 1) * width; e++) {
+                float value = grouped[e];
                 second = max(second, min(first, value));
                 first = max(first, value);
             }
-            group_scores[g] = first + second;
+            group_scores[lane] = first + second;
         }
         simdgroup_barrier(mem_flags::mem_threadgroup);
         // A group stays when fewer than top_groups others are better, or equal and earlier.
-        for (uint g = lane; g < args.groups; g += FM_SIMD) {
+        for (uint i = 0; i < uint(VALUES); i++) {
+            uint group = min((i * FM_SIMD + lane) / width, args.groups - 1);
             uint better = 0;
             for (uint other = 0; other < args.groups; other++) {
-                float difference = group_scores[other] - group_scores[g];
-                if (difference > 0.0f || (difference == 0.0f && other < g)) better++;
+                float difference = group_scores[other] - group_scores[group];
+                if (difference > 0.0f || (difference == 0.0f && other < group)) better++;
             }
-            if (better >= args.top_groups) {
-                for (uint e = g * width; e < (g + 1) * width; e++) choice[e] = -INFINITY;
-            }
+            if (better >= args.top_groups) choice[i] = -INFINITY;
         }
-        simdgroup_barrier(mem_flags::mem_threadgroup);
     }
 
+    // Round k's winner stays with lane k.
+    uint mine = 0xffffffffu;
+    float weight = 0.0f;
     for (uint k = 0; k < args.top_k; k++) {
         float best = -INFINITY;
         uint index = 0xffffffffu;
-        for (uint e = lane; e < args.experts; e += FM_SIMD) {
-            if (choice[e] > best) {
-                best = choice[e];
-                index = e;
-            }
+        for (uint i = 0; i < uint(VALUES); i++) {
+            bool is_better = choice[i] > best;
+            best = is_better ? choice[i] : best;
+            index = is_better ? i * FM_SIMD + lane : index;
         }
-        uint winner = fm_best(best, index);
-        if (lane == 0) chosen[k] = winner;
-        // Its own lane takes it out: nobody else looks at that score.
         // Among scores that are no numbers there is no largest: the host refuses the id that is none.
-        if (winner < args.experts && winner % FM_SIMD == lane) choice[winner] = -INFINITY;
+        uint winner = fm_best(best, index);
+        float score = 0.0f;
+        for (uint i = 0; i < uint(VALUES); i++) {
+            bool is_winner = i * FM_SIMD + lane == winner;
+            choice[i] = is_winner ? -INFINITY : choice[i];
+            score = is_winner ? scores[i] : score;
+        }
+        score = simd_broadcast(score, ushort(winner % FM_SIMD));
+        mine = k == lane ? winner : mine;
+        weight = k == lane ? score : weight;
     }
-    simdgroup_barrier(mem_flags::mem_threadgroup);
 
-    float weight = 0.0f;
-    uint mine = 0xffffffffu;
-    if (lane < args.top_k) {
-        mine = chosen[lane];
-        weight = scores[min(mine, args.experts - 1)];
-    }
     float total = simd_sum(weight);
     if (args.normalise != 0) weight = weight / (args.sigmoid != 0 ? total + 1e-20f : total);
     uint rank = 0;
-    for (uint k = 0; k < args.top_k; k++) rank += chosen[k] < mine || (chosen[k] == mine && k < lane) ? 1 : 0;
+    for (uint k = 0; k < args.top_k; k++) {
+        uint other = simd_shuffle(mine, ushort(k));
+        rank += other < mine || (other == mine && k < lane) ? 1 : 0;
+    }
     if (lane < args.top_k) {
         ids[block.x * args.top_k + rank] = mine;
         weights[block.x * args.top_k + rank] = weight * args.scale;
     }
 }
+
+template [[host_name("fm_route_256")]] [[kernel]] decltype(fm_route<8>) fm_route<8>;
+template [[host_name("fm_route_512")]] [[kernel]] decltype(fm_route<16>) fm_route<16>;
+template [[host_name("fm_route_1024")]] [[kernel]] decltype(fm_route<32>) fm_route<32>;

@@ -74,6 +74,9 @@ constexpr GqaShape kGqa[] = {
     {4, 2, 32, 32, 0, 3, false, true, true},     {8, 1, 64, 16, 255, 2, false, true, false},
     {6, 2, 96, 96, 40, 1, true, false, false},   {5, 1, 128, 64, 256, 1, false, true, true},
     {16, 2, 256, 64, 700, 1, false, true, true}, {3, 3, 80, 40, 7, 9, true, true, false},
+    {2, 2, 32, 32, 6400, 1, false, false, false}, {20, 1, 64, 64, 90, 2, false, false, true},
+    {12, 1, 128, 128, 33, 1, false, true, false}, {16, 1, 256, 256, 47, 1, false, true, true},
+    {2, 1, 256, 128, 8, 1, false, true, true},
 };
 
 void check_gqa_append(Checker& checker, const GqaShape& s) {

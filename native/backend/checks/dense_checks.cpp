@@ -14,9 +14,11 @@ struct Shape {
     uint32_t rows, cols, group, tokens;
 };
 
-/// Narrow and wide, one row more or less than a block of rows, wider than a staged tile, few and many tokens.
-constexpr Shape kShapes[] = {{1, 32, 32, 1},  {37, 160, 32, 3},  {7, 4224, 64, 1}, {33, 256, 128, 2},
+/// Narrow and wide, one row more or less than a block of rows, one to five slices of x, few and many tokens.
+constexpr Shape kShapes[] = {{1, 32, 32, 1},   {37, 160, 32, 3}, {7, 4224, 64, 1},  {33, 256, 128, 2}, {9, 2080, 32, 2},
                              {70, 192, 64, 9}, {65, 96, 32, 33}, {64, 64, 64, 32}, {129, 32, 32, 64}};
+/// So many rows and vectors that each simdgroup of a GPU walks through more than a few.
+constexpr Shape kManyRows = {2351, 32, 32, 7};
 
 void check_linear(Checker& checker, const RandomMatrix& made, uint32_t tokens, const std::string& format) {
     const Matrix& matrix = made.matrix;
@@ -51,6 +53,10 @@ void check_formats(Checker& checker) {
     for (const uint32_t bits : {0u, 2u, 4u, 8u}) {
         for (const ElementType type : {ElementType::bf16, ElementType::f16, ElementType::f32}) {
             const std::string format = (bits == 0 ? "" : std::to_string(bits) + "-bit ") + type_name(type);
+            if (type == ElementType::bf16) {
+                check_linear(checker, checker.matrix(kManyRows.rows, kManyRows.cols, bits, kManyRows.group, type), kManyRows.tokens, format);
+                checker.clear();
+            }
             for (const Shape& shape : kShapes) {
                 // Unquantised matrices may have any width.
                 const uint32_t cols = bits == 0 ? shape.cols - shape.tokens % 3 : shape.cols;

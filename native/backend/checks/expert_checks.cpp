@@ -15,6 +15,7 @@ struct RouterShape {
 constexpr RouterShape kRouters[] = {
     {512, 10, 1, 1, false, true, false}, {128, 8, 1, 1, false, false, false}, {256, 8, 8, 4, true, true, true},
     {384, 8, 1, 1, true, true, true},    {8, 8, 1, 1, false, true, false},    {60, 3, 4, 2, true, false, true},
+    {700, 6, 1, 1, true, true, true},
 };
 
 /// What a token's scores make of it, in double.
@@ -113,7 +114,9 @@ struct ExpertShape {
 };
 
 constexpr ExpertShape kExperts[] = {{64, 32, 32, 1, 1}, {160, 96, 32, 3, 2}, {4160, 64, 64, 2, 1}, {96, 160, 32, 2, 9},
-                                    {128, 64, 64, 10, 1}};
+                                    {128, 64, 64, 10, 1}, {32, 2080, 32, 1, 2}};
+/// So many rows and entries that each simdgroup of a GPU walks through more than a few.
+constexpr ExpertShape kManyRows[] = {{32, 2080, 32, 1, 8}, {2080, 32, 32, 1, 8}};
 
 void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits, ElementType type) {
     const size_t slot_bytes = 2 * Checker::matrix_bytes(shape.width, shape.hidden, bits, shape.group, type) +
@@ -178,6 +181,8 @@ void check_experts(Checker& checker) {
     for (const uint32_t bits : {0u, 2u, 4u, 8u}) {
         for (const ElementType type : {ElementType::bf16, ElementType::f16, ElementType::f32}) {
             for (const ExpertShape& shape : kExperts) check_experts_of(checker, shape, bits, type);
+            if (bits != 4 || type != ElementType::bf16) continue;
+            for (const ExpertShape& shape : kManyRows) check_experts_of(checker, shape, bits, type);
         }
     }
 }

@@ -56,16 +56,24 @@ class MetalBackend final : public Backend {
         FormatKernels head_matvec{"fm_head_matvec"}, head_matvec_transposed{"fm_head_matvec_transposed"};
         Kernel rms_norm{"fm_rms_norm"}, add_norm{"fm_add_norm"}, add{"fm_add"}, add_gated{"fm_add_gated"}, swiglu{"fm_swiglu"};
         Kernel gqa_append{"fm_gqa_append"}, gqa_merge{"fm_gqa_merge"};
-        Kernel gqa_attend_64{"fm_gqa_attend_64"}, gqa_attend_128{"fm_gqa_attend_128"}, gqa_attend_256{"fm_gqa_attend_256"};
-        Kernel delta_conv{"fm_delta_conv"}, delta_unit{"fm_delta_unit"}, gated_norm{"fm_gated_norm"};
+        /// By dimensions a lane (2, 4, 8) and queries a simdgroup (1, 2, 4).
+        Kernel gqa_attend[3][3] = {
+            {Kernel{"fm_gqa_attend_64_1"}, Kernel{"fm_gqa_attend_64_2"}, Kernel{"fm_gqa_attend_64_4"}},
+            {Kernel{"fm_gqa_attend_128_1"}, Kernel{"fm_gqa_attend_128_2"}, Kernel{"fm_gqa_attend_128_4"}},
+            {Kernel{"fm_gqa_attend_256_1"}, Kernel{"fm_gqa_attend_256_2"}, Kernel{"fm_gqa_attend_256_4"}},
+        };
+        Kernel delta_conv{"fm_delta_conv"}, gated_norm{"fm_gated_norm"};
         Kernel delta_step_32{"fm_delta_step_32"}, delta_step_64{"fm_delta_step_64"};
         Kernel delta_step_128{"fm_delta_step_128"}, delta_step_256{"fm_delta_step_256"};
         Kernel mla_append{"fm_mla_append"}, mla_attend_128{"fm_mla_attend_128"}, mla_attend_512{"fm_mla_attend_512"};
-        Kernel route{"fm_route"}, combine{"fm_combine"};
+        Kernel route_256{"fm_route_256"}, route_512{"fm_route_512"}, route_1024{"fm_route_1024"}, combine{"fm_combine"};
     };
 
     gpu::Buffer& room(Room& room, size_t bytes);
+    uint32_t norm_threads(uint32_t width) const;
     void bind_matrix(const Matrix& matrix);
+    /// Last argument and dispatch of a product of the routed experts; the plain ones take a row a simdgroup.
+    void dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, uint32_t width, uint32_t works, uint32_t entries);
     /// Head-wise linears of latent attention.
     void head_linear(FormatKernels& kernels, const Matrix& matrix, gpu::Buffer& x, size_t x_offset, gpu::Buffer& y,
                      size_t y_offset, uint32_t heads, uint32_t head_rows, uint32_t first_row, uint32_t rows, uint32_t x_stride,
@@ -87,10 +95,22 @@ class MetalBackend final : public Backend {
 /// What operations share.
 inline gpu::Buffer& device_buffer(const Span& span) { return *static_cast<gpu::Buffer*>(span.buffer->device); }
 
-/// Keys a threadgroup of attention walks through: short enough to fill the device at long contexts.
-constexpr uint32_t kSplitKeys = 256;
+/// Attention's scores are powers of two.
+constexpr float kLog2E = 1.44269504f;
 
-/// Rows a simdgroup of fm_matvec and the expert kernels owns: their template argument.
-constexpr uint32_t rows_per_simd(uint32_t bits) { return bits == 0 ? 1 : bits == 8 ? 2 : 4; }
+/// Parts of the keys that threadgroups of attention walk through, and keys of a part.
+struct KeySplit {
+    uint32_t splits, keys;
+};
+/// `enough` threadgroups fill a device; more would only write more partial results. `others`: threadgroups a part.
+KeySplit split(uint32_t keys, uint32_t others, uint32_t enough);
+
+/// How rows of a quantised matrix are shared out: simdgroups a row, rows a simdgroup walks through, threadgroups.
+struct RowShare {
+    uint32_t parts, rows_each, groups;
+};
+/// A matrix [rows, cols] times `vectors` vectors. Enough simdgroups to fill a device before each gets more rows, which
+/// share what it loads of x.
+RowShare share_rows(uint32_t rows, uint32_t cols, uint32_t vectors);
 
 } // namespace flashmoe::metal

@@ -9,23 +9,22 @@ namespace flashmoe::metal {
 void MetalBackend::delta_net(const DeltaNet& op) {
     const uint32_t channels = 2 * op.key_heads * op.key_dim + op.value_heads * op.value_dim;
     if (op.conv_kernel < 2 || op.conv_kernel > 8) fail(FM_ENGINE, "a convolution over ", op.conv_kernel, " tokens");
-    if (op.key_dim > 256) fail(FM_ENGINE, "key_dim ", op.key_dim, ": the Metal delta net goes to 256");
-    const FmDeltaConvArgs conv{channels, op.conv_kernel, op.tokens, op.key_heads, op.key_dim, op.qk_norm_eps};
-    const FmDeltaStepArgs step{op.key_heads, op.value_heads, op.key_dim, op.value_dim, op.tokens, op.norm_eps};
+    const uint32_t values = op.key_dim <= 32 ? 1 : op.key_dim <= 64 ? 2 : op.key_dim <= 128 ? 4 : 8;
+    if (op.key_dim > 256 || op.key_dim % values != 0) {
+        fail(FM_ENGINE, "key_dim ", op.key_dim, ": the Metal delta net takes up to 256, a multiple of ", values);
+    }
+    const FmDeltaConvArgs conv{channels, op.conv_kernel, op.tokens};
+    const FmDeltaStepArgs step{op.key_heads, op.value_heads, op.key_dim, op.value_dim, op.tokens, op.qk_norm_eps, op.norm_eps};
     recorder_.begin(kernels_.delta_conv);
     recorder_.bind(0, op.qkv);
     recorder_.bind(1, op.conv);
     recorder_.bind(2, op.history);
     recorder_.bytes(3, conv);
     recorder_.dispatch({groups_of(channels, kThreads), 1, 1}, kThreads);
-    recorder_.begin(kernels_.delta_unit);
-    recorder_.bind(0, op.qkv);
-    recorder_.bytes(1, conv);
-    recorder_.dispatch({2 * op.key_heads, op.tokens, 1}, kSimd);
-    recorder_.begin(op.key_dim <= 32    ? kernels_.delta_step_32
-          : op.key_dim <= 64  ? kernels_.delta_step_64
-          : op.key_dim <= 128 ? kernels_.delta_step_128
-                              : kernels_.delta_step_256);
+    recorder_.begin(values == 1   ? kernels_.delta_step_32
+          : values == 2 ? kernels_.delta_step_64
+          : values == 4 ? kernels_.delta_step_128
+                        : kernels_.delta_step_256);
     recorder_.bind(0, op.qkv);
     recorder_.bind(1, op.a);
     recorder_.bind(2, op.b);

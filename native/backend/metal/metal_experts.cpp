@@ -12,7 +12,7 @@ void MetalBackend::route(const Router& op) {
     if (op.experts > 1024 || op.top_k > kSimd || op.groups > 32) {
         fail(FM_ENGINE, op.experts, " experts, ", op.top_k, " a token: the Metal router goes to 1024 and 32");
     }
-    recorder_.begin(kernels_.route);
+    recorder_.begin(op.experts <= 256 ? kernels_.route_256 : op.experts <= 512 ? kernels_.route_512 : kernels_.route_1024);
     recorder_.bind(0, op.logits);
     recorder_.bind(1, op.choice_bias ? op.choice_bias : op.logits);
     recorder_.bind(2, op.ids);
@@ -20,6 +20,13 @@ void MetalBackend::route(const Router& op) {
     recorder_.bytes(4, FmRouterArgs{op.experts, op.top_k, op.groups, op.top_groups, op.sigmoid ? 1u : 0u, op.normalise ? 1u : 0u,
                           op.choice_bias ? 1u : 0u, op.scale});
     recorder_.dispatch({op.tokens, 1, 1}, kSimd);
+}
+
+void MetalBackend::dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, uint32_t width, uint32_t works, uint32_t entries) {
+    const RowShare share = share_rows(matrix.rows, matrix.cols, entries);
+    recorder_.bytes(5, FmExpertArgs{hidden, width, matrix.group, works, share.parts, share.rows_each, FM_CODE_EXPONENT});
+    if (matrix.bits == 0) recorder_.dispatch({groups_of(matrix.rows, kSimds), entries, 1}, kThreads);
+    else recorder_.dispatch({share.groups, entries, 1}, FM_ROW_SIMDS * kSimd);
 }
 
 void MetalBackend::experts(const ExpertBatch& op) {
@@ -58,8 +65,7 @@ void MetalBackend::experts(const ExpertBatch& op) {
     recorder_.bytes(2, tokens, entries * sizeof *tokens);
     recorder_.bind(3, op.x);
     recorder_.bind(4, inner);
-    recorder_.bytes(5, FmExpertArgs{gate.cols, gate.rows, gate.group, op.count});
-    recorder_.dispatch({groups_of(gate.rows, kSimds * rows_per_simd(gate.bits)), entries, 1}, kThreads);
+    dispatch_expert_rows(gate, gate.cols, gate.rows, op.count, entries);
 
     recorder_.begin(kernels_.expert_down.of(down));
     recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
@@ -67,8 +73,7 @@ void MetalBackend::experts(const ExpertBatch& op) {
     recorder_.bytes(2, weights, entries * sizeof *weights);
     recorder_.bind(3, inner);
     recorder_.bind(4, results);
-    recorder_.bytes(5, FmExpertArgs{down.rows, down.cols, down.group, op.count});
-    recorder_.dispatch({groups_of(down.rows, kSimds * rows_per_simd(down.bits)), entries, 1}, kThreads);
+    dispatch_expert_rows(down, down.rows, down.cols, op.count, entries);
 
     recorder_.begin(kernels_.combine);
     recorder_.bind(0, results);

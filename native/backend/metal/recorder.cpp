@@ -1,5 +1,6 @@
 #include "backend/metal/recorder.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "core/error.h"
@@ -66,6 +67,8 @@ void Recorder::bind(uint32_t index, const Span& span) {
 void Recorder::bind(uint32_t index, gpu::Buffer& buffer, size_t offset) { command_->bind(index, buffer, offset); }
 
 void Recorder::bytes(uint32_t index, const void* value, size_t size) { command_->bind_bytes(index, value, size); }
+
+uint32_t Recorder::most_threads() const { return std::min(1024u, kernel_->pipeline->max_threads() / kSimd * kSimd); }
 
 void Recorder::dispatch(gpu::Size3 groups, uint32_t threads) {
     const uint32_t most = kernel_->pipeline->max_threads();

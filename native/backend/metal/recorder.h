@@ -48,6 +48,8 @@ class Recorder {
     void bind(uint32_t index, gpu::Buffer& buffer, size_t offset = 0);
     template <typename T> void bytes(uint32_t index, const T& value) { bytes(index, &value, sizeof value); }
     void bytes(uint32_t index, const void* value, size_t size);
+    /// Threads that a threadgroup of the dispatch being recorded may have, at most 1,024.
+    uint32_t most_threads() const;
     void dispatch(gpu::Size3 groups, uint32_t threads);
     /// The next dispatch does not see what the last one does, and need not wait for it.
     void beside_last() { barrier_due_ = false; }

@@ -25,6 +25,7 @@ static inline float fm_half_to_float(uint16_t bits) {
 }
 static inline float fm_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline float fm_exp(float x) { return ::expf(x); }
+static inline float fm_exp2(float x) { return ::exp2f(x); }
 static inline float fm_log(float x) { return ::logf(x); }
 static inline float fm_sqrt(float x) { return ::sqrtf(x); }
 static inline float fm_rint(float x) { return __builtin_rintf(x); }

@@ -24,6 +24,7 @@ FM_FUNCTION uint16_t fm_float_to_half(float value) { return __half_as_ushort(__f
 FM_FUNCTION float fm_half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
 FM_FUNCTION float fm_fma(float a, float b, float c) { return ::fmaf(a, b, c); }
 FM_FUNCTION float fm_exp(float x) { return ::expf(x); }
+FM_FUNCTION float fm_exp2(float x) { return ::exp2f(x); }
 FM_FUNCTION float fm_log(float x) { return ::logf(x); }
 FM_FUNCTION float fm_sqrt(float x) { return ::sqrtf(x); }
 FM_FUNCTION float fm_rint(float x) { return ::rintf(x); }

@@ -30,6 +30,7 @@ void threadgroup_barrier(mem_flags);
 void simdgroup_barrier(mem_flags);
 float fma(float, float, float);
 float exp(float);
+float exp2(float);
 float log(float);
 float sqrt(float);
 float rint(float);
@@ -43,5 +44,7 @@ float simd_max(float);
 uint simd_min(uint);
 float simd_broadcast(float, ushort);
 float simd_shuffle_xor(float, ushort);
+uint simd_shuffle_xor(uint, ushort);
+uint simd_shuffle(uint, ushort);
 template <class To, class From> To as_type(From);
 } // namespace metal

@@ -107,6 +107,7 @@ FM_FUNCTION float4 fma(float4 a, float4 b, float4 c) {
 }
 FM_FUNCTION float fma(float a, float b, float c) { return fm_fma(a, b, c); }
 FM_FUNCTION float exp(float x) { return fm_exp(x); }
+FM_FUNCTION float exp2(float x) { return fm_exp2(x); }
 FM_FUNCTION float log(float x) { return fm_log(x); }
 FM_FUNCTION float sqrt(float x) { return fm_sqrt(x); }
 FM_FUNCTION float rint(float x) { return fm_rint(x); }
