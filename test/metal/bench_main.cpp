@@ -55,6 +55,14 @@ class Bench {
   public:
     explicit Bench(const char *kernels) : backend(open_cuda_device(true), metal::kernel_source(kernels)) {}
 
+    /// The same of one of the call's kernels, without the others.
+    double time_only(const std::string &kernel, const std::string &name, double bytes, uint32_t calls, const std::function<void(uint32_t)> &call) {
+        launch_only(kernel);
+        const double us = time(name, bytes, calls, call);
+        launch_only("");
+        return us;
+    }
+
     /// Microseconds of one call: median of seven rounds.
     double time(const std::string &name, double bytes, uint32_t calls, const std::function<void(uint32_t)> &call) {
         std::vector<double> rounds;
@@ -67,8 +75,9 @@ class Bench {
         std::sort(rounds.begin(), rounds.end());
         const double seconds = rounds[rounds.size() / 2];
         const double spread = (rounds.back() - rounds.front()) / seconds;
-        printf("| %s | %.1f | %.1f | %.0f | %.0f | %.1f |\n", name.c_str(), bytes / 1e6, seconds * 1e6, bytes / seconds / 1e9,
-               100 * bytes / seconds / copy_rate, 100 * spread);
+        if (bytes == 0) printf("| %s | - | %.1f | - | - | %.1f |\n", name.c_str(), seconds * 1e6, 100 * spread);
+        else printf("| %s | %.1f | %.1f | %.0f | %.0f | %.1f |\n", name.c_str(), bytes / 1e6, seconds * 1e6, bytes / seconds / 1e9,
+                    100 * bytes / seconds / copy_rate, 100 * spread);
         fflush(stdout);
         return seconds * 1e6;
     }
@@ -81,7 +90,7 @@ class Bench {
         return time(name, static_cast<double>(weights.bytes) + tokens * 4.0 * (cols + rows), std::max(20u, weights.copies), [&](uint32_t i) { backend.linear(weights.at(i), x.span(), y.span(), tokens); });
     }
 
-    /// gate and up in one dispatch, down in another, joined by a third: their times come out together.
+    /// gate and up in one dispatch, down in another, joined by a third: each of the first two alone, then all.
     void experts(uint32_t hidden, uint32_t width, uint32_t count, uint32_t bits, uint32_t tokens = 1) {
         const size_t matrix = size_t{hidden} * width * bits / 8, scale = size_t{hidden} * width / 64 * 2;
         const size_t slot = 3 * matrix + 6 * scale;
@@ -91,8 +100,8 @@ class Bench {
         std::vector<float> weights(size_t{count} * tokens, 0.1f);
         for (uint32_t i = 0; i < count * tokens; i++) rows.push_back(i % tokens);
         const double bytes = static_cast<double>(slot) * count + tokens * 4.0 * (2.0 * hidden + 2.0 * width * count);
-        const std::string name = std::to_string(bits) + "-bit " + std::to_string(count) + " experts " + std::to_string(width) + "x" + std::to_string(hidden) + ", gate+up, down, combine" + (tokens > 1 ? ", " + std::to_string(tokens) + " tokens each" : "");
-        time(name, bytes, copies, [&](uint32_t i) {
+        const std::string name = std::to_string(bits) + "-bit " + std::to_string(count) + " experts " + std::to_string(width) + "x" + std::to_string(hidden) + (tokens > 1 ? ", " + std::to_string(tokens) + " tokens each" : "");
+        const auto call = [&](uint32_t i) {
             std::vector<ExpertWork> works;
             for (uint32_t e = 0; e < count; e++) {
                 size_t at = (size_t{i % copies} * count + e) * slot;
@@ -105,7 +114,11 @@ class Bench {
                 works.push_back({gate, up, down, e * tokens, tokens});
             }
             backend.experts({works.data(), count, rows.data(), weights.data(), x.span(), y.span()});
-        });
+        };
+        const double third = static_cast<double>(slot) * count / 3, in = tokens * 4.0 * hidden, inner = tokens * 4.0 * width * count;
+        time_only("fm_expert_gate_up", name + ": gate+up", 2 * third + in + inner, copies, call);
+        time_only("fm_expert_down", name + ": down", third + inner + in * count, copies, call);
+        time(name + ": gate+up, down, combine", bytes, copies, call);
     }
 
     void delta_net(uint32_t key_heads, uint32_t value_heads, uint32_t dim) {
@@ -114,19 +127,25 @@ class Bench {
         const Memory qkv(channels * 4), z(values * 4), ab(value_heads * 16), conv(channels * 16), norm(dim * 4);
         const Memory history(channels * 12), out(values * 4), state(values * dim * 4 * copies);
         const double bytes = 8.0 * values * dim + 4.0 * (channels * 12 + values * 4);
-        time("delta net, " + std::to_string(value_heads) + " heads of " + std::to_string(dim) + "x" + std::to_string(dim) + ", with conv and norm", bytes, copies, [&](uint32_t i) {
+        const std::string name = "delta net, " + std::to_string(value_heads) + " heads of " + std::to_string(dim) + "x" + std::to_string(dim);
+        const auto call = [&](uint32_t i) {
             backend.delta_net({.qkv = qkv.span(), .z = z.span(), .a = ab.span(), .b = ab.span(value_heads * 4), .conv = conv.span(), .a_log = ab.span(value_heads * 8), .dt_bias = ab.span(value_heads * 12), .norm = norm.span(), .history = history.span(), .state = state.span(i % copies * values * dim * 4), .out = out.span(), .key_heads = key_heads, .value_heads = value_heads, .key_dim = dim, .value_dim = dim, .conv_kernel = 4, .qk_norm_eps = 1e-6f, .norm_eps = 1e-6f, .tokens = 1});
-        });
+        };
+        time_only("fm_delta_step", name + ": step", 8.0 * values * dim, copies, call);
+        time(name + ": conv, step, norm", bytes, copies, call);
     }
 
     void attention(uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t keys) {
         const size_t codes = size_t{keys} * kv_heads * dim * 2, scales = size_t{keys} * kv_heads * 4;
         const uint32_t copies = static_cast<uint32_t>(std::clamp<size_t>(400'000'000 / codes, 2, 24));
         const Memory q(heads * dim * 8), out(heads * dim * 4), k(codes * copies), v(codes * copies), ks(scales * copies), vs(scales * copies);
-        time("attention, " + std::to_string(heads) + "/" + std::to_string(kv_heads) + " heads of " + std::to_string(dim) + ", " + std::to_string(keys) + " keys", 2.0 * (codes + scales), copies, [&](uint32_t i) {
+        const std::string name = "attention, " + std::to_string(heads) + "/" + std::to_string(kv_heads) + " heads of " + std::to_string(dim) + ", " + std::to_string(keys) + " keys";
+        const auto call = [&](uint32_t i) {
             const size_t n = i % copies;
             backend.gqa_attend({.q = q.span(), .q_stride = 2 * dim, .gated = true, .k_cache = {k.span(n * codes), ks.span(n * scales)}, .v_cache = {v.span(n * codes), vs.span(n * scales)}, .out = out.span(), .heads = heads, .kv_heads = kv_heads, .head_dim = dim, .scale = 0.0625f, .position = keys - 1, .tokens = 1});
-        });
+        };
+        time_only("fm_gqa_attend", name + ": splits", 2.0 * (codes + scales), copies, call);
+        time(name + ": splits, merge", 2.0 * (codes + scales), copies, call);
     }
 
     void latent_attention(uint32_t heads, uint32_t keys) {
@@ -157,7 +176,7 @@ class Bench {
         double bytes = static_cast<double>(slot) * experts + wide.bytes + out.bytes + router.bytes + 2 * up.bytes + down.bytes;
         bytes += attends ? 2.0 * kv.bytes + 2.0 * keys * 1032 : z.bytes + 2.0 * small.bytes + 2.0 * 64 * 128 * 128 * 4;
         const std::string name = attends ? "attention layer, " + std::to_string(keys) + " keys" : "delta net layer";
-        return time(name + " of the 397B", bytes, 24, [&](uint32_t i) {
+        const auto call = [&](uint32_t i) {
             backend.begin_side_by_side();
             backend.linear(wide.at(i), m.span(), inner.span(), 1);
             backend.linear(attends ? kv.at(i) : z.at(i), m.span(), other.span(), 1);
@@ -194,7 +213,13 @@ class Bench {
             }
             backend.experts({works.data(), experts, rows.data(), shares.data(), m.span(), y.span()});
             backend.add_norm(x.span(), y.span(), norm.span(), m.span(), hidden, 1e-6f, 1);
-        });
+        };
+        if (!attends) {
+            for (const char* kernel : {"fm_matvec_q4", "fm_matvec_q8", "fm_delta", "fm_gated_norm", "fm_add_norm", "fm_route", "fm_swiglu", "fm_add_gated", "fm_expert", "fm_combine"}) {
+                time_only(kernel, std::string(kernel) + "* of a delta net layer", 0, 24, call);
+            }
+        }
+        return time(name + " of the 397B", bytes, 24, call);
     }
 
     metal::MetalBackend backend;

@@ -17,5 +17,8 @@ std::unique_ptr<flashmoe::gpu::Buffer> resident_buffer(size_t bytes, uint32_t se
 int live_cuda_objects();
 std::vector<std::string> cuda_kernels_never_run();
 
+/// From now on commands launch only kernels whose names begin so; empty: all.
+void launch_only(const std::string &prefix);
+
 /// Bytes a second of a copy within device memory, read and written.
 double copy_bandwidth();
