@@ -9,6 +9,8 @@
 
 /// Of products with a vector: simdgroups a threadgroup, and the most rows that one of them walks through.
 enum { FM_ROW_SIMDS = 4, FM_MAX_ROWS_EACH = 32 };
+/// Tile of a threadgroup of fm_matmul, and its threads.
+enum { FM_MATMUL_ROWS = 64, FM_MATMUL_TOKENS = 32, FM_MATMUL_THREADS = 256 };
 /// The exponent of 2^23, under which a code is the mantissa of a float.
 enum { FM_CODE_EXPONENT = 0x4b000000 };
 

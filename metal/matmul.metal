@@ -3,27 +3,15 @@
 #include "args.h"
 #include "common.h"
 
-constant constexpr uint FM_ROWS = 64;
-constant constexpr uint FM_TOKENS = 32;
 constant constexpr uint FM_DEPTH = 32;
-/// One float of padding keeps column reads of neighbouring rows in different banks.
-constant constexpr uint FM_PITCH = FM_DEPTH + 1;
+/// Columns lie one behind the other; four floats of padding keep them in different banks.
+constant constexpr uint FM_ROW_PITCH = FM_MATMUL_ROWS + 4;
+constant constexpr uint FM_TOKEN_PITCH = FM_MATMUL_TOKENS + 4;
 
-/// 64 rows x 32 tokens a threadgroup of 256 threads; a thread owns 4 rows x 2 tokens.
-static inline void fm_tile_product(threadgroup const float* w, threadgroup const float* x, uint row, uint token,
-                                   thread float* sums) {
-    for (uint k = 0; k < FM_DEPTH; k++) {
-        float x0 = x[token * FM_PITCH + k];
-        float x1 = x[(token + 16) * FM_PITCH + k];
-        for (uint r = 0; r < 4; r++) {
-            float value = w[(row + 16 * r) * FM_PITCH + k];
-            sums[2 * r] = fma(value, x0, sums[2 * r]);
-            sums[2 * r + 1] = fma(value, x1, sums[2 * r + 1]);
-        }
-    }
-}
-
-/// Grid: (ceil(rows / 64), ceil(tokens / 32)), 256 threads. cols % 32 == 0, group % 32 == 0.
+/// 64 rows x 32 tokens a threadgroup. Its two halves of 128 threads take every other tile of 32 columns, so that one
+/// computes while the other waits; a thread owns 4 rows x 4 tokens of its half's sums, and fetches 16 columns of a row and
+/// 8 of a token for the tile after the one it multiplies.
+/// Grid: (ceil(rows / FM_MATMUL_ROWS), ceil(tokens / FM_MATMUL_TOKENS)). cols % 32 == 0, group % 32 == 0.
 template <int BITS, typename S>
 kernel void fm_matmul(device const uint* weight [[buffer(0)]],
                       device const S* scales [[buffer(1)]],
@@ -32,41 +20,76 @@ kernel void fm_matmul(device const uint* weight [[buffer(0)]],
                       device float* y [[buffer(4)]],
                       constant FmLinearArgs& args [[buffer(5)]],
                       uint3 block [[threadgroup_position_in_grid]],
-                      uint index [[thread_index_in_threadgroup]])
+                      uint thread_index [[thread_index_in_threadgroup]])
 {
-    threadgroup float w[FM_ROWS * FM_PITCH];
-    threadgroup float v[FM_TOKENS * FM_PITCH];
-    uint words = args.cols * uint(BITS) / 32;
-    uint groups = args.cols / args.group;
-    uint row = index % 16;
-    uint token = index / 16;
-    float sums[8];
-    for (uint i = 0; i < 8; i++) sums[i] = 0.0f;
-    for (uint first = 0; first < args.cols; first += FM_DEPTH) {
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-        // A thread decodes eight columns of one row: 64 rows x 4 pieces.
-        uint r = index / 4;
-        uint piece = index % 4 * 8;
-        uint source = min(block.x * FM_ROWS + r, args.rows - 1);
-        ulong place = ulong(source) * groups + (first + piece) / args.group;
-        float scale = float(scales[place]);
-        float bias = float(biases[place]);
-        device const uint* line = weight + ulong(source) * words;
-        for (uint i = 0; i < 8; i++) {
-            w[r * FM_PITCH + piece + i] = fma(scale, float(fm_code<BITS>(line, first + piece + i)), bias);
+    constexpr uint words = BITS / 2;
+    constexpr uint codes = 32 / BITS;
+    threadgroup float rows_tile[2 * FM_DEPTH * FM_ROW_PITCH];
+    threadgroup float tokens_tile[2 * FM_DEPTH * FM_TOKEN_PITCH];
+    uint side = thread_index / 128;
+    uint index = thread_index % 128;
+    threadgroup float* w = rows_tile + side * (FM_DEPTH * FM_ROW_PITCH);
+    threadgroup float* v = tokens_tile + side * (FM_DEPTH * FM_TOKEN_PITCH);
+    uint row = index % FM_MATMUL_ROWS;
+    uint row_part = index / FM_MATMUL_ROWS * 16;
+    uint token = index % FM_MATMUL_TOKENS;
+    uint token_part = index / FM_MATMUL_TOKENS * 8;
+    ulong line = min(block.x * FM_MATMUL_ROWS + row, args.rows - 1);
+    device const uint* packed = weight + line * (args.cols * uint(BITS) / 32) + row_part * uint(BITS) / 32;
+    ulong group_line = line * (args.cols / args.group);
+    device const float* input = x + ulong(min(block.y * FM_MATMUL_TOKENS + token, args.tokens - 1)) * args.x_stride + token_part;
+    uint out_row = index % 16 * 4;
+    uint out_token = index / 16 * 4;
+    float4 sums[4];
+    for (uint t = 0; t < 4; t++) sums[t] = float4(0.0f);
+
+    uint next[words];
+    float4 next_x[2];
+    float scale = 0.0f;
+    float bias = 0.0f;
+    for (uint i = 0; i < words; i++) next[i] = 0;
+    // A turn more than there are tiles: each fetches the tile of the next one.
+    for (uint pair = 0; pair < args.cols + 2 * FM_DEPTH; pair += 2 * FM_DEPTH) {
+        if (pair > 0) {
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+            for (uint i = 0; i < 16; i++) {
+                float code = float((next[i / codes] >> (BITS * (i % codes))) & ((1u << BITS) - 1u));
+                w[(row_part + i) * FM_ROW_PITCH + row] = fma(scale, code, bias);
+            }
+            for (uint i = 0; i < 8; i++) v[(token_part + i) * FM_TOKEN_PITCH + token] = next_x[i / 4][i % 4];
+            threadgroup_barrier(mem_flags::mem_threadgroup);
         }
-        for (uint i = index; i < FM_TOKENS * FM_DEPTH; i += 256) {
-            uint t = min(block.y * FM_TOKENS + i / FM_DEPTH, args.tokens - 1);
-            v[i / FM_DEPTH * FM_PITCH + i % FM_DEPTH] = x[ulong(t) * args.x_stride + first + i % FM_DEPTH];
+        uint first = pair + side * FM_DEPTH;
+        next_x[0] = float4(0.0f);
+        next_x[1] = float4(0.0f);
+        if (first < args.cols) {
+            fm_load_words<words>(packed + first * uint(BITS) / 32, next);
+            scale = float(scales[group_line + (first + row_part) / args.group]);
+            bias = float(biases[group_line + (first + row_part) / args.group]);
+            next_x[0] = ((device const float4*)(input + first))[0];
+            next_x[1] = ((device const float4*)(input + first))[1];
         }
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-        fm_tile_product(w, v, row, token, sums);
+        if (pair == 0) continue;
+        for (uint k = 0; k < FM_DEPTH; k++) {
+            float4 rows = *(threadgroup const float4*)(w + k * FM_ROW_PITCH + out_row);
+            float4 tokens = *(threadgroup const float4*)(v + k * FM_TOKEN_PITCH + out_token);
+            for (uint t = 0; t < 4; t++) sums[t] = fma(rows, float4(tokens[t]), sums[t]);
+        }
     }
-    for (uint r = 0; r < 4; r++) {
-        uint out_row = block.x * FM_ROWS + row + 16 * r;
-        for (uint t = 0; t < 2; t++) {
-            uint out_token = block.y * FM_TOKENS + token + 16 * t;
-            if (out_row < args.rows && out_token < args.tokens) y[ulong(out_token) * args.y_stride + out_row] = sums[2 * r + t];
+    // The second half hands its sums to the first through its own tile.
+    threadgroup float4* handed = (threadgroup float4*)(rows_tile + FM_DEPTH * FM_ROW_PITCH);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint t = 0; t < 4; t++) {
+        if (side == 1) handed[t * 128 + index] = sums[t];
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (side == 1) return;
+    for (uint t = 0; t < 4; t++) sums[t] += handed[t * 128 + index];
+    for (uint t = 0; t < 4; t++) {
+        uint to = block.y * FM_MATMUL_TOKENS + out_token + t;
+        for (uint r = 0; r < 4; r++) {
+            uint at = block.x * FM_MATMUL_ROWS + out_row + r;
+            if (at < args.rows && to < args.tokens) y[ulong(to) * args.y_stride + at] = sums[t][r];
         }
     }
 }

@@ -33,7 +33,7 @@ void MetalBackend::delta_net(const DeltaNet& op) {
     recorder_.bind(5, op.state);
     recorder_.bind(6, op.out);
     recorder_.bytes(7, step);
-    recorder_.dispatch({groups_of(op.value_dim, 4 * 4), op.value_heads, 1}, 4 * kSimd);
+    recorder_.dispatch({groups_of(op.value_dim, 4 * kSimds), op.value_heads, 1}, kThreads);
     recorder_.begin(kernels_.gated_norm);
     recorder_.bind(0, op.out);
     recorder_.bind(1, op.z);

@@ -61,7 +61,8 @@ void MetalBackend::linear(const Matrix& matrix, Span x, Span y, uint32_t tokens)
     recorder_.bind(3, x);
     recorder_.bind(4, y);
     recorder_.bytes(5, args);
-    if (tiled) recorder_.dispatch({groups_of(matrix.rows, 64), groups_of(tokens, 32), 1}, kThreads);
+    const gpu::Size3 tiles{groups_of(matrix.rows, FM_MATMUL_ROWS), groups_of(tokens, FM_MATMUL_TOKENS), 1};
+    if (tiled) recorder_.dispatch(tiles, FM_MATMUL_THREADS);
     else if (matrix.bits == 0) recorder_.dispatch({groups_of(matrix.rows, kSimds), tokens, 1}, kThreads);
     else recorder_.dispatch({share.groups, tokens, 1}, FM_ROW_SIMDS * kSimd);
 }

@@ -29,6 +29,7 @@ enum class mem_flags { mem_none, mem_device, mem_threadgroup };
 void threadgroup_barrier(mem_flags);
 void simdgroup_barrier(mem_flags);
 float fma(float, float, float);
+float4 fma(float4, float4, float4);
 float exp(float);
 float exp2(float);
 float log(float);
