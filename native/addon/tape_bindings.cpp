@@ -7,6 +7,7 @@
 #include "pack/tape.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 
 namespace flashmoe::addon {
@@ -120,7 +121,8 @@ struct Handle {
     std::unique_ptr<TapeWriter> writer;
     Napi::ThreadSafeFunction channel;
     std::size_t pending = 0;
-    bool closed = false;
+    /// Read by the threads of jobs as well.
+    std::atomic<bool> closed{false};
 };
 using Shared = std::shared_ptr<Handle>;
 
@@ -248,7 +250,7 @@ Napi::Value release(const Shared& handle, const Napi::CallbackInfo& info) {
 }
 
 Napi::Value close(const Shared& handle, const Napi::CallbackInfo& info) {
-    const bool first = !std::exchange(handle->closed, true);
+    const bool first = !handle->closed.exchange(true);
     return Job<bool>::start(
                info.Env(), info.Env().Undefined(),
                [handle](Control&) {

@@ -2,9 +2,9 @@
 // commit. Only `promote` gives a file its final name, and only its caller knows that the hash was right.
 
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { lstat, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
+import { makeDirectory, syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import { formatBytes } from '../base/format.js';
 import type { RepoFile, RepoListing } from './types.js';
@@ -39,7 +39,7 @@ export class PartialFile {
     const path = partialPath(destination);
     const binding = bindingOf(listing, file);
     try {
-      await mkdir(dirname(destination), { recursive: true });
+      await makeDirectory(dirname(destination));
       const isSame = (await readOrNull(sidecarPath(destination))) === binding;
       if (!isSame) {
         await rm(path, { force: true });

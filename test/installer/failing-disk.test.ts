@@ -2,6 +2,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Quant } from '../../src/installer/events.js';
 import { installationId } from '../../src/installer/model-files.js';
 import { start } from '../helpers/child.js';
 import { failingDisk } from '../helpers/disk/failing-disk.js';
@@ -29,8 +30,9 @@ afterAll(() => rm(folder, { recursive: true }));
 async function onFailingDisk(
   home: string,
   errors: string,
+  quant: Quant = '4bit',
 ): Promise<{ attempts: Attempt[]; failures: string[] }> {
-  const program = start(PROGRAM, [home, repo, '4bit', errors], {
+  const program = start(PROGRAM, [home, repo, quant, errors], {
     LD_PRELOAD: library ?? '',
     FM_DISK_ROOT: home,
   });
@@ -44,10 +46,10 @@ async function onFailingDisk(
   return { attempts, failures: program.stderr().trim().split('\n') };
 }
 
-async function expectUndisturbedFiles(home: string): Promise<void> {
+async function expectUndisturbedFiles(home: string, quant: Quant = '4bit'): Promise<void> {
   const alone = join(folder, 'alone');
-  await setUp(alone, { request: { bundled: repo, questions: [] } });
-  const rootIn = (of: string): string => join(of, 'models', installationId('tiny', '4bit'));
+  await setUp(alone, { quant, request: { bundled: repo, questions: [] } });
+  const rootIn = (of: string): string => join(of, 'models', installationId('tiny', quant));
   expect(await hashesBelow(rootIn(home))).toEqual(await hashesBelow(rootIn(alone)));
 }
 
@@ -74,6 +76,17 @@ describe.skipIf(library === null)('a disk', { timeout: 240_000 }, () => {
       expect(failures.some((line) => line.startsWith(write))).toBe(true);
     }
     await expectUndisturbedFiles(home);
+    console.log(`${failures.length} failures in ${attempts.length} runs`);
+  });
+
+  it('on which each operation fails once, in turn with every one of these errors, loses nothing at 2 bits either', async () => {
+    const home = join(folder, 'narrow');
+    const { attempts, failures } = await onFailingDisk(home, 'EIO,ENOSPC,EROFS,EACCES', '2bit');
+    expect(attempts.at(-1)?.code, JSON.stringify(attempts.at(-1))).toBeNull();
+    for (const kind of [...KINDS, 'download/params-']) {
+      expect(failures.filter((line) => line.includes(kind)).length, kind).toBeGreaterThan(1);
+    }
+    await expectUndisturbedFiles(home, '2bit');
     console.log(`${failures.length} failures in ${attempts.length} runs`);
   });
 
