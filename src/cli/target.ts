@@ -58,6 +58,8 @@ export interface SetupWords extends TargetArgs {
   quant: Quant | null;
   /** Budget in bytes for mixed widths. */
   size: number | null;
+  /** The checkpoint stays beside the model. */
+  keepSource: boolean;
   service: boolean;
   /** Rate and hours given for this run and those that go on with it. */
   limits: LimitChange;
@@ -83,6 +85,7 @@ export function setupWords(words: SetupWords): string[] {
     ...option('--from', words.from),
     ...option('--quant', words.quant),
     ...option('--size', words.size === null ? null : `${words.size}B`),
+    ...(words.keepSource ? ['--keep-source'] : []),
     ...(words.service ? [] : ['--no-service']),
     ...limitWords(words.limits),
     ...(words.deadline === null ? [] : ['--deadline', new Date(words.deadline).toISOString()]),

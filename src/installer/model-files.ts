@@ -9,6 +9,32 @@ import type { StoredPlan } from './stored-plan.js';
 
 export type StoredFiles = Pick<StoredPlan, 'pack' | 'sideFiles'>;
 
+/** In the model's folder: the checkpoint itself, where it was asked for. */
+const SOURCE_FOLDER = 'source';
+export const INDEX_FILE = 'model.safetensors.index.json';
+/** Room for the index, of which the plan has no size. */
+const INDEX_ROOM = 16 << 20;
+
+export function sourceFolder({ root }: Pick<ModelPaths, 'root'>): string {
+  return join(root, SOURCE_FOLDER);
+}
+
+/** Of the checkpoint, as paths relative to the model's folder. */
+export function sourceFiles({ pack, sideFiles }: StoredFiles): string[] {
+  const names = [...pack.shards, ...sideFiles].map(({ path }) => path);
+  return [...new Set([...names, INDEX_FILE])].map((path) => `${SOURCE_FOLDER}/${path}`);
+}
+
+/** Of the checkpoint's shards, by paths relative to the model's folder. */
+export function sourceHashes({ pack }: StoredFiles): [path: string, sha256: string][] {
+  return pack.shards.map(({ path, sha256 }) => [`${SOURCE_FOLDER}/${path}`, sha256]);
+}
+
+/** Bytes that the checkpoint takes, with room for its index. */
+export function sourceBytes({ pack, sideFiles }: StoredFiles): number {
+  return [...pack.shards, ...sideFiles].reduce((sum, { size }) => sum + size, INDEX_ROOM);
+}
+
 /** One folder a model and width, so that both widths of a model can stand side by side. */
 export function installationId(model: string, quant: Quant): string {
   return quant === '4bit' ? model : `${model}-${quant}`;

@@ -2,7 +2,7 @@
 
 import { journalLines, RECORD_LIMIT } from './records.js';
 import type { PlanSummary } from './events.js';
-import { blocksBytes } from './model-files.js';
+import { blocksBytes, sourceBytes } from './model-files.js';
 import { remainingWork, type RemainingWork } from './remaining.js';
 import { peakAlong, roadOf, tapeWork, type TapeWork } from './road.js';
 import { doneBytes, type JournalState } from './state.js';
@@ -30,6 +30,8 @@ export interface Circumstances {
   bytesPerSecond: number | null;
   /** The server sends whole files only. */
   whole?: boolean;
+  /** The checkpoint stays beside the model, and so many bytes of it are there. */
+  keptBytes?: number;
 }
 
 /** manifest.json with its receipt, the tag of the scratch folder, and what a resumed run writes twice. */
@@ -56,11 +58,17 @@ export function makePlan(
     along === null
       ? doneBytes(pack, state)
       : shardBytes - along.tape.length + (along.placed?.at ?? 0);
-  const downloadBytes = sideBytes + shardBytes;
-  const done =
-    doneOfShards +
-    sideFiles.reduce((sum, { path, size }) => sum + (state.copied.has(path) ? size : 0), 0);
-  const finalBytes = pack.finalBytes + sideBytes + blocksBytes(pack);
+  const { keptBytes } = circumstances;
+  const kept = keptBytes === undefined ? 0 : sourceBytes(stored);
+  const whole = pack.shards.reduce((sum, { size }) => sum + size, sideBytes);
+  // The small files are fetched for the model as well.
+  const downloadBytes = sideBytes + (keptBytes === undefined ? shardBytes : whole);
+  const done = Math.min(
+    downloadBytes,
+    (keptBytes ?? doneOfShards) +
+      sideFiles.reduce((sum, { path, size }) => sum + (state.copied.has(path) ? size : 0), 0),
+  );
+  const finalBytes = pack.finalBytes + sideBytes + blocksBytes(pack) + kept;
   const records =
     Buffer.byteLength(storedPlanText(stored)) +
     Buffer.byteLength(journalLines(stored)) +
@@ -68,7 +76,7 @@ export function makePlan(
     2 * RECORD_LIMIT +
     RECORDS_SLACK;
   const roadPeak = along === null ? work.peakBytes : peakAlong(pack, along);
-  const peakBytes = Math.max(roadPeak + sideBytes, finalBytes) + records;
+  const peakBytes = Math.max(roadPeak + sideBytes + kept, finalBytes) + records;
   return {
     stored,
     state,

@@ -17,8 +17,11 @@ import {
   type JournalContent,
   type JournalHeader,
 } from './journal.js';
-import { writeLimits } from './limits/limits.js';
+import { openHubSource } from './hub-source.js';
+import { keepSource } from './keep-source.js';
+import { Limits, writeLimits } from './limits/limits.js';
 import { Recorder } from './record/recorder.js';
+import { sourceFolder } from './model-files.js';
 import { removeOutdated } from './outdated.js';
 import { makePlan, type ProvisioningPlan } from './plan.js';
 import { overall } from './quality.js';
@@ -27,7 +30,7 @@ import { copyPlan } from './share/copy-plan.js';
 import { receive } from './share/receive.js';
 import { ensureEngine } from './steps/engine.js';
 import { finish } from './steps/finish.js';
-import { currentState } from './steps/planning.js';
+import { currentState, keptCircumstance } from './steps/planning.js';
 import { proveAndReceipt } from './steps/receipt.js';
 import { fetchSideFiles } from './steps/side-files.js';
 import { listingOf, storedPlanText, writeStoredPlan, type StoredPlan } from './stored-plan.js';
@@ -86,7 +89,11 @@ export async function provision(
     };
     const side = await fetchSideFiles(work);
     const { downloadedBytes } =
-      offer === null ? await byEitherRoad(work, begun !== null) : await receive(work, offer);
+      offer !== null
+        ? await receive(work, offer)
+        : request.keepSource === true
+          ? await fromKeptSource(parts, work)
+          : await byEitherRoad(work, begun !== null);
     const manifest = await finish(work);
     await budget.sample();
     await serviceStep(world, emit, signal);
@@ -108,6 +115,24 @@ export async function provision(
     await recorder?.end(outcome);
     await journal?.close();
   }
+}
+
+/** The checkpoint first, all of it; then the model out of it, by ranges on loopback and at no pace. */
+async function fromKeptSource(
+  { request: { repo, revision }, world, paths }: PlannedSetup,
+  task: TransferTask,
+): Promise<{ downloadedBytes: number }> {
+  const kept = await keepSource(task);
+  const { emit, signal } = task;
+  const carried = { folder: sourceFolder(paths), repo, revision, paths, emit, signal };
+  const options = { pace: new Limits({ bytesPerSecond: null, hours: null }).pace, isKnown: true };
+  const source = await openHubSource(world.hub, { repo, bundled: null, carried }, options);
+  try {
+    await byEitherRoad({ ...task, client: source.client }, true);
+  } finally {
+    await source.close();
+  }
+  return kept;
 }
 
 /** By ranges where the server knows them, else as whole shards, which is said and needs more room. */
@@ -165,13 +190,16 @@ function beginJournal(
 
 /** Another run may have got further between our plan and our lock. */
 async function planUnderLock(
-  { plan, paths, offer, client }: PlannedSetup,
+  { plan, paths, offer, client, request }: PlannedSetup,
   journal: JournalContent | null,
 ): Promise<ProvisioningPlan> {
   const state = await currentState(paths, plan.stored, journal);
   const { directory, freeBytes } = plan.summary;
   const whole = client.ignoresRanges;
-  const circumstances = { directory, freeBytes, bytesPerSecond: null, whole };
+  const circumstances = {
+    ...{ directory, freeBytes, bytesPerSecond: null, whole },
+    ...(await keptCircumstance(paths, request.keepSource)),
+  };
   const again = makePlan(plan.stored, state, circumstances);
   return offer === null ? again : copyPlan(again, offer);
 }

@@ -8,7 +8,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
 import type { ModelManifest } from './manifest.js';
-import { finalFiles, MOVING_FILE, SCRATCH_NAME } from './model-files.js';
+import { finalFiles, MOVING_FILE, SCRATCH_NAME, sourceFiles } from './model-files.js';
 import type { StoredPlan } from './stored-plan.js';
 
 export interface Removal {
@@ -100,7 +100,7 @@ function ownership(
     ...[paths.manifest, paths.journal, paths.plan, paths.limits, paths.record].map(below),
     MOVING_FILE,
     ...(manifest?.files ?? []).map(({ path }) => path),
-    ...(plan === null ? [] : finalFiles(paths, plan)),
+    ...(plan === null ? [] : [...finalFiles(paths, plan), ...sourceFiles(plan)]),
     ...[...(plan?.pack.shards ?? []), ...(plan?.sideFiles ?? [])].map(
       ({ path }) => `${download}/${path}`,
     ),

@@ -26,6 +26,8 @@ export interface SetupRequest {
   bundled: string | null;
   /** Folder with a checkpoint of `repo`, absolute: its bytes are taken in place of the hub's. */
   from?: string | null;
+  /** The checkpoint itself stays, too: see keep-source.ts. Not with `from` or `share`. */
+  keepSource?: boolean;
   /** Another machine that shares the finished model: it is copied in place of fetched and packed. */
   share?: ShareAddress | null;
   questions: readonly SmokeQuestion[];

@@ -40,7 +40,7 @@ export async function openSetup(
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
   const { model, repo, revision, quant, size = null, bytesPerSecond } = request;
-  const { bundled, from = null, share = null } = request;
+  const { bundled, from = null, share = null, keepSource = false } = request;
   const paths = await locatedInstallation(world.home, model, quant);
   let source: HubSource | null = null;
   const close = async (): Promise<void> => {
@@ -66,7 +66,7 @@ export async function openSetup(
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
-      ...{ bundled: bundled !== null, ...volume },
+      ...{ bundled: bundled !== null, keepSource, ...volume },
     };
     const plan = await planPatiently(asking, request.patient ?? false);
     const parts = { request, world, paths, client, limits, plan, offer: null };

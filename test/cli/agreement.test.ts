@@ -16,6 +16,7 @@ const words: SetupWords = {
   limits: {},
   deadline: null,
   overnight: false,
+  keepSource: false,
   yes: false,
   json: true,
   home: '/Volumes/Big Disk/flashmoe',

@@ -300,6 +300,22 @@ describe('setup --from', () => {
     expect(alone.stdout).toContain('local/tiny');
   });
 
+  test('--keep-source keeps the checkpoint as the hub has it, another width is made of it, and --from refuses it', async () => {
+    const extra = fresh();
+    const hubbed = { ...extra, HF_ENDPOINT: hub.endpoint };
+    const kept = await set(['--repo', 'acme/tiny', '--keep-source'], hubbed);
+    expect(kept).toMatchObject({ status: 0 });
+    const source = join(extra.FLASHMOE_HOME, 'models/acme--tiny/source');
+    for (const shard of shards) {
+      expect(readFileSync(join(source, shard)).equals(readFileSync(join(tiny, shard)))).toBe(true);
+    }
+    const more = ['--repo', 'acme/tiny', '--from', source, '--quant', '2bit'];
+    expect(await set(more, { ...extra, ...elsewhere })).toMatchObject({ status: 0 });
+    const both = await set(['--repo', 'acme/tiny', '--from', source, '--keep-source'], extra);
+    expect(both.status).toBe(64);
+    expect(both.stderr).toContain('what --from names is the source already');
+  });
+
   test('a folder of another model, a cut shard and a folder without a checkpoint are refused', async () => {
     const other = await set(['tiny', '--from', cache('other', hub.commit)], fresh());
     expect(other.status).toBe(64);

@@ -27,10 +27,16 @@ export class KilledSetup {
     readonly hub: FaultHub,
     readonly home: string,
     readonly quant: Quant,
+    readonly keepSource: boolean,
   ) {}
 
-  static async of(repo: string, home: string, quant: Quant): Promise<KilledSetup> {
-    return new KilledSetup(await FaultHub.start(repo, 'flashmoe/tiny'), home, quant);
+  static async of(
+    repo: string,
+    home: string,
+    quant: Quant,
+    keepSource = false,
+  ): Promise<KilledSetup> {
+    return new KilledSetup(await FaultHub.start(repo, 'flashmoe/tiny'), home, quant, keepSource);
   }
 
   get paths(): ModelPaths {
@@ -43,8 +49,8 @@ export class KilledSetup {
     laterMs = 0,
     env: Record<string, string> = {},
   ): Promise<CutShort> {
-    const { hub, home, quant } = this;
-    const job = { home, folder: null, quant, questions: [] };
+    const { hub, home, quant, keepSource } = this;
+    const job = { home, folder: null, quant, questions: [], keepSource };
     const program = await begin(job, { HF_ENDPOINT: hub.endpoint, HF_TOKEN: '', ...env });
     let [sent, isDying] = [0, false];
     hub.reset();

@@ -31,6 +31,7 @@ export async function plan(context: CliContext, typed: PlanArgs): Promise<number
       limits: {},
       deadline: null,
       overnight: false,
+      keepSource: false,
       yes: false,
       json: false,
       home: context.homeOption,
@@ -49,7 +50,7 @@ export async function plan(context: CliContext, typed: PlanArgs): Promise<number
       {
         ...{ from: args.from, share: shareOf(args.from, context.host.env) },
         ...{ size: args.size, resumeCommand: command },
-        ...{ limits: {}, deadline: null, yes: false },
+        ...{ limits: {}, deadline: null, yes: false, keepSource: false },
       },
       null,
     ),

@@ -16,6 +16,12 @@ import { createSink, finish, onTerminal, outcome, showJob } from '../setup-view.
 import { targetOf, type SetupWords, type Target } from '../target.js';
 
 export async function setup(context: CliContext, typed: SetupWords): Promise<number> {
+  if (typed.keepSource && typed.from !== null) {
+    throw new FlashmoeError('ERR_USAGE', 'what --from names is the source already', {
+      hint: 'leave --keep-source away',
+      subject: '--keep-source',
+    });
+  }
   const words = await withCarried(context, typed);
   const target = targetOf(words);
   const joined = target === null ? null : await join(context, target, words);

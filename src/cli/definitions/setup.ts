@@ -26,6 +26,7 @@ export interface SetupFlags {
   hours?: LimitChange;
   deadline?: number;
   overnight?: boolean;
+  keepSource?: boolean;
 }
 
 export function defineSetup(program: Command, open: Open, done: Done): void {
@@ -39,6 +40,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     .addOption(fromOption())
     .addOption(quantOption())
     .addOption(sizeOption())
+    .option('--keep-source', 'keep the checkpoint itself, too, as the hub has it')
     .option('-y, --yes', 'agree to the plan; off a terminal needed above 1 GB')
     .option('--no-service', 'leave the server at login alone')
     .option('--limit <rate>', 'at most 20MB/s, 100Mbit/s, …; off', rateChange)
@@ -61,6 +63,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
       const name = oneModel(model, flags.model);
       const limits = { ...flags.limit, ...flags.hours };
       const { deadline: at = null, overnight = false } = flags;
+      const { keepSource = false } = flags;
       const night = { limits, deadline: at, overnight };
       const words = {
         model: name,
@@ -69,6 +72,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
         from,
         quant,
         size,
+        keepSource,
         ...night,
         yes,
         service,

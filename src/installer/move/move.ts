@@ -13,10 +13,10 @@ import { verifyFiles } from '../../repack/verify.js';
 import { fileSize } from '../disk-state.js';
 import { removeLocation, writeLocation } from '../location.js';
 import type { ModelManifest } from '../manifest.js';
-import { MOVING_FILE } from '../model-files.js';
+import { MOVING_FILE, sourceHashes } from '../model-files.js';
 import { planRemoval, removeEmptyFolders, removeFiles, type Removal } from '../removal.js';
 import { trustedChains } from '../repair/chains.js';
-import { readStoredPlan } from '../stored-plan.js';
+import { readStoredPlan, type StoredPlan } from '../stored-plan.js';
 import { copyFile } from './copy-file.js';
 import { checkDestination } from './destination.js';
 
@@ -54,7 +54,8 @@ export async function moveModel(folder: string, task: MoveTask): Promise<Moved> 
   const lock = await acquireLock(paths.lock);
   try {
     await finishEarlier(task);
-    const removal = await planRemoval(paths, manifest, await readStoredPlan(paths.plan));
+    const stored = await readStoredPlan(paths.plan);
+    const removal = await planRemoval(paths, manifest, stored);
     const marker = markerText(paths.root, manifest);
     const source = paths.root;
     const { bytes, foreign } = removal;
@@ -64,7 +65,7 @@ export async function moveModel(folder: string, task: MoveTask): Promise<Moved> 
     if (root === source) return moved;
     await mkdir(root, { recursive: true });
     await writeFileAtomic(join(root, MOVING_FILE), marker);
-    moved.copiedBytes = await bring(removal, root, sameVolume, task);
+    moved.copiedBytes = await bring(removal, root, sameVolume, task, stored);
     if (moved.copiedBytes > 0) await requireRight(root, task);
     await point(root, task);
     await removeSource(removal, task);
@@ -84,8 +85,11 @@ async function bring(
   root: string,
   sameVolume: boolean,
   { paths, manifest, signal, emit }: MoveTask,
+  stored: StoredPlan | null,
 ): Promise<number> {
   const hashes = new Map(manifest.files.map(({ path, sha256 }) => [path, sha256]));
+  for (const [path, sha256] of stored === null ? [] : sourceHashes(stored))
+    hashes.set(path, sha256);
   const folders = new Set([root]);
   let [copied, before] = [0, 0];
   emit({ type: 'step', step: sameVolume ? 'link' : 'copy' });

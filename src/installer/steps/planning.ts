@@ -16,9 +16,11 @@ import {
 } from '../../repack/inventory.js';
 import { buildPlan } from '../../repack/plan.js';
 import type { PackPlan } from '../../repack/types.js';
+import { bytesBelow } from '../disk-budget.js';
 import { readDiskSizes } from '../disk-state.js';
 import type { Emit, Quant } from '../events.js';
 import { differentRun, readJournal, type JournalContent } from '../journal.js';
+import { INDEX_FILE, sourceFolder } from '../model-files.js';
 import { makePlan, type ProvisioningPlan } from '../plan.js';
 import type { Offer } from '../share/offer.js';
 import { copyPlan } from '../share/copy-plan.js';
@@ -42,6 +44,8 @@ export interface PlanningTask {
   signal: AbortSignal;
   /** null: measured where it is worth it. */
   bytesPerSecond: number | null;
+  /** Of a setup request. */
+  keepSource?: boolean;
   volume?: (path: string) => Promise<Volume>;
 }
 
@@ -49,7 +53,6 @@ export interface PlanningTask {
 const WORTH_MEASURING = 1e9;
 const MAX_CONFIG = 4 << 20;
 const MAX_INDEX = 64 << 20;
-const INDEX = 'model.safetensors.index.json';
 
 /** Writes nothing. Throws what the hub, the family or the checkpoint refuses, and ERR_JOURNAL for another run's folder. */
 export async function planProvisioning(task: PlanningTask): Promise<ProvisioningPlan> {
@@ -62,7 +65,10 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
     const { client, signal } = task;
     const { bytesPerSecond } = task;
     const whole = client.ignoresRanges;
-    const circumstances = { directory: task.paths.root, freeBytes, bytesPerSecond, whole };
+    const circumstances = {
+      ...{ directory: task.paths.root, freeBytes, bytesPerSecond, whole },
+      ...(await keptCircumstance(task.paths, task.keepSource)),
+    };
     let plan = makePlan(stored, state, circumstances);
     const { downloadBytes, doneBytes } = plan.summary;
     if (bytesPerSecond === null && downloadBytes - doneBytes > WORTH_MEASURING) {
@@ -100,6 +106,14 @@ export async function planCopy(
   emit({ type: 'plan', plan: copy.summary });
   emit({ type: 'step', step: 'plan', status: 'done' });
   return copy;
+}
+
+/** What a plan has to know of a checkpoint that is kept. */
+export async function keptCircumstance(
+  paths: ModelPaths,
+  keepSource: boolean | undefined,
+): Promise<{ keptBytes?: number }> {
+  return keepSource === true ? { keptBytes: await bytesBelow(sourceFolder(paths)) } : {};
 }
 
 /** What the journal says and the disk confirms; nothing is done when the journal speaks of another plan. */
@@ -182,8 +196,8 @@ export async function planAt(
   const to = hubTask(task);
   const config = await readJson(client, listing, 'config.json', MAX_CONFIG, to);
   const names = listing.files.map(({ path }) => path);
-  const index = names.includes(INDEX)
-    ? parseIndex((await client.readSmall(listing, INDEX, MAX_INDEX, to)).toString('utf8'))
+  const index = names.includes(INDEX_FILE)
+    ? parseIndex((await client.readSmall(listing, INDEX_FILE, MAX_INDEX, to)).toString('utf8'))
     : null;
   const sources = selectShards(names, index).map((path): ShardSource => {
     const { size, sha256 } = fileOf(listing, path);

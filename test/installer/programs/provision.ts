@@ -17,6 +17,7 @@ export interface Job {
   folder: string | null;
   quant: Quant;
   questions: SmokeQuestion[];
+  keepSource?: boolean;
   /** SIGKILL to itself at its nth journal line of this run: before it, in the middle of it, or after it is durable. */
   kill?: { line: number; when: 'before' | 'torn' | 'after' };
 }
@@ -37,6 +38,7 @@ const setup = await openSetup(
   {
     ...{ model: 'tiny', repo: 'flashmoe/tiny', revision: 'main', quant: job.quant },
     ...{ bundled: job.folder, questions: job.questions, bytesPerSecond: null },
+    keepSource: job.keepSource ?? false,
     resumeCommand: 'flashmoe setup --model tiny',
   },
   {
