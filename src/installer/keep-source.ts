@@ -12,7 +12,7 @@ import type { TransferTask } from './transfer.js';
 
 /** Fetches what is missing of the checkpoint. Returns the bytes received; a file with its final name was verified. */
 export async function keepSource(task: TransferTask): Promise<{ downloadedBytes: number }> {
-  const { plan, paths, client } = task;
+  const { plan, paths, client, emit } = task;
   const folder = sourceFolder(paths);
   const { pack, revision } = plan.stored;
   const listing = listingOf(plan.stored);
@@ -31,6 +31,7 @@ export async function keepSource(task: TransferTask): Promise<{ downloadedBytes:
     const file = all.files.find(({ path }) => path === INDEX_FILE);
     if (file !== undefined) downloadedBytes += await fetchOne(task, all, file, index);
   }
+  if (downloadedBytes > 0) emit({ type: 'notice', message: `the checkpoint is kept in ${folder}` });
   return { downloadedBytes };
 }
 
@@ -40,7 +41,6 @@ async function fetchOne(
   { path, size }: RepoFile,
   destination: string,
 ): Promise<number> {
-  emit({ type: 'shard', shard: path, step: 'fetch', status: 'started' });
   await makeDirectory(dirname(destination));
   const missing = async (): Promise<number> =>
     Math.max(0, size - ((await fileSize(destination + PARTIAL_SUFFIX)) ?? 0));
@@ -63,7 +63,6 @@ async function fetchOne(
         client.download(listing, path, destination, to),
       );
       await syncDirectory(dirname(destination));
-      emit({ type: 'shard', shard: path, step: 'fetch', status: 'done' });
       await budget.sample();
       return fetchedBytes;
     } catch (error) {
