@@ -56,7 +56,7 @@ static inline float fm_sum8(thread float* x, uint lane) {
 
 constant constexpr uint FM_TILE_KEYS = 8;
 
-/// COUNT words from a place aligned to as many, four at most.
+/// COUNT words (1, 2, or a multiple of 4) from a place aligned to as many, four at most.
 template <int COUNT>
 static inline void fm_load_words(device const uint* from, thread uint* to) {
     if (COUNT == 1) to[0] = from[0];
@@ -195,20 +195,7 @@ template <int BITS, typename S>
 static inline void fm_load4(FmRows<S> matrix, uint first, uint word, uint group, thread FmFour<BITS, S>& four) {
     for (uint r = 0; r < 4; r++) {
         uint row = min(first + r, matrix.rows - 1);
-        device const uint* from = matrix.codes + (row * matrix.words + word);
-        thread uint* to = four.words + r * BITS;
-        if (BITS == 2) {
-            uint2 pair = *(device const uint2*)from;
-            to[0] = pair.x;
-            to[1] = pair.y;
-        }
-        for (uint i = 0; i < BITS / 4; i++) {
-            uint4 quad = ((device const uint4*)from)[i];
-            to[4 * i] = quad.x;
-            to[4 * i + 1] = quad.y;
-            to[4 * i + 2] = quad.z;
-            to[4 * i + 3] = quad.w;
-        }
+        fm_load_words<BITS>(matrix.codes + (row * matrix.words + word), four.words + r * BITS);
         uint place = row * matrix.groups + group;
         four.scales[r] = matrix.scales[place];
         four.biases[r] = matrix.biases[place];
