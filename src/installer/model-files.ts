@@ -5,6 +5,7 @@ import { expertsFolder, modelPaths, type HomePaths, type ModelPaths } from '../b
 import { blocksText, emptyChain } from '../repack/blocks.js';
 import type { LayerPlan, PackPlan } from '../repack/types.js';
 import type { Quant } from './events.js';
+import type { OwnedFile } from './manifest.js';
 import type { StoredPlan } from './stored-plan.js';
 
 export type StoredFiles = Pick<StoredPlan, 'pack' | 'sideFiles'>;
@@ -25,9 +26,13 @@ export function sourceFiles({ pack, sideFiles }: StoredFiles): string[] {
   return [...new Set([...names, INDEX_FILE])].map((path) => `${SOURCE_FOLDER}/${path}`);
 }
 
-/** Of the checkpoint's shards, by paths relative to the model's folder. */
-export function sourceHashes({ pack }: StoredFiles): [path: string, sha256: string][] {
-  return pack.shards.map(({ path, sha256 }) => [`${SOURCE_FOLDER}/${path}`, sha256]);
+/** The checkpoint's shards, with paths relative to the model's folder. */
+export function sourceShards({ pack }: StoredFiles): OwnedFile[] {
+  return pack.shards.map(({ path, size, sha256 }) => ({
+    path: `${SOURCE_FOLDER}/${path}`,
+    size,
+    sha256,
+  }));
 }
 
 /** Bytes that the checkpoint takes, with room for its index. */

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,7 +6,7 @@ import { homePaths, modelPaths } from '../../src/base/paths.js';
 import { locatedPaths } from '../../src/installer/location.js';
 import { readManifest } from '../../src/installer/manifest.js';
 import { sourceFolder } from '../../src/installer/model-files.js';
-import { moveModel } from '../../src/installer/move/move.js';
+import { moveModel, type MoveEvent } from '../../src/installer/move/move.js';
 import { planRemoval, remove } from '../../src/installer/removal.js';
 import { readStoredPlan } from '../../src/installer/stored-plan.js';
 import { testAddon } from '../repack/fixtures.js';
@@ -14,6 +14,7 @@ import { KilledSetup } from './cut-short.js';
 import { only, setUp } from './in-process.js';
 import { makeLargeRepo } from './large-repo.js';
 import { FIXTURE, hashesBelow } from './provisioned.js';
+import { mountSmallVolume } from './small-volume.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -99,6 +100,42 @@ describe('a setup that keeps the source', { timeout: 120_000 }, () => {
     expect(removal.foreign.sort()).toEqual(['source/README.md', 'source/mine.txt']);
     await remove(removal, located, quiet);
     expect((await readdir(join(to, 'source'))).sort()).toEqual(['README.md', 'mine.txt']);
+  });
+
+  it('on another volume a shard that changed is named each time, and one that is right is read back', async ({
+    skip,
+  }) => {
+    const root = join(folder, 'away');
+    const home = homePaths(root);
+    expect((await setUp(root, { request: { keepSource: true } })).error).toBeNull();
+    const paths = await locatedPaths(home, 'tiny');
+    const manifest = await readManifest(paths.manifest);
+    if (manifest === null) throw new Error('no manifest');
+    const volume = mountSmallVolume(join(folder, 'volume'), 64 << 20);
+    if (volume === null) return skip('no volume');
+    try {
+      const shard = join(sourceFolder(paths), 'model-00002-of-00003.safetensors');
+      const right = await readFile(shard);
+      const wrong = Buffer.from(right);
+      wrong[wrong.length - 1] = (wrong.at(-1) ?? 0) ^ 1;
+      await writeFile(shard, wrong);
+      const read = new Set<string>();
+      const emit = (event: MoveEvent): void => {
+        if (event.type === 'progress' && event.step === 'verify') read.add(event.item);
+      };
+      const task = { home, id: 'tiny', paths, manifest, addon: testAddon(), fileSystem: 'ext4' };
+      const move = () => moveModel(volume.path, { ...task, signal: quiet, emit });
+      // The copy of the first time must not be taken for the shard by its size.
+      const refused = { code: 'ERR_MODEL_DAMAGED', subject: shard };
+      await expect(move()).rejects.toMatchObject(refused);
+      await expect(move()).rejects.toMatchObject(refused);
+      await writeFile(shard, right);
+      const { to } = await move();
+      await expectSame(join(to, 'source'), FIXTURE);
+      expect([...read].filter((path) => path.startsWith('source/'))).toHaveLength(3);
+    } finally {
+      volume.unmount();
+    }
   });
 
   it('that is killed goes on in the middle of a shard, and fetches none twice', async () => {

@@ -12,8 +12,8 @@ import type { NativeAddon } from '../../addon/types.js';
 import { verifyFiles } from '../../repack/verify.js';
 import { fileSize } from '../disk-state.js';
 import { removeLocation, writeLocation } from '../location.js';
-import type { ModelManifest } from '../manifest.js';
-import { MOVING_FILE, sourceHashes } from '../model-files.js';
+import type { ModelManifest, OwnedFile } from '../manifest.js';
+import { MOVING_FILE, sourceShards } from '../model-files.js';
 import { planRemoval, removeEmptyFolders, removeFiles, type Removal } from '../removal.js';
 import { trustedChains } from '../repair/chains.js';
 import { readStoredPlan, type StoredPlan } from '../stored-plan.js';
@@ -56,6 +56,7 @@ export async function moveModel(folder: string, task: MoveTask): Promise<Moved> 
     await finishEarlier(task);
     const stored = await readStoredPlan(paths.plan);
     const removal = await planRemoval(paths, manifest, stored);
+    const shards = keptShards(removal, stored);
     const marker = markerText(paths.root, manifest);
     const source = paths.root;
     const { bytes, foreign } = removal;
@@ -65,8 +66,8 @@ export async function moveModel(folder: string, task: MoveTask): Promise<Moved> 
     if (root === source) return moved;
     await mkdir(root, { recursive: true });
     await writeFileAtomic(join(root, MOVING_FILE), marker);
-    moved.copiedBytes = await bring(removal, root, sameVolume, task, stored);
-    if (moved.copiedBytes > 0) await requireRight(root, task);
+    moved.copiedBytes = await bring(removal, root, sameVolume, task, shards);
+    if (moved.copiedBytes > 0) await requireRight(root, shards, task);
     await point(root, task);
     await removeSource(removal, task);
     await rm(join(root, MOVING_FILE), { force: true });
@@ -79,17 +80,23 @@ export async function moveModel(folder: string, task: MoveTask): Promise<Moved> 
   }
 }
 
+/** Of a checkpoint beside the model, what is there of its shards. */
+function keptShards({ files }: Removal, stored: StoredPlan | null): OwnedFile[] {
+  if (stored === null) return [];
+  const there = new Set(files.map(({ path }) => path));
+  return sourceShards(stored).filter(({ path }) => there.has(path));
+}
+
 /** Bytes copied. Files that an earlier run brought are passed over; all are read back later. */
 async function bring(
   { files, bytes: total }: Removal,
   root: string,
   sameVolume: boolean,
   { paths, manifest, signal, emit }: MoveTask,
-  stored: StoredPlan | null,
+  shards: readonly OwnedFile[],
 ): Promise<number> {
-  const hashes = new Map(manifest.files.map(({ path, sha256 }) => [path, sha256]));
-  for (const [path, sha256] of stored === null ? [] : sourceHashes(stored))
-    hashes.set(path, sha256);
+  const known = [...manifest.files, ...shards];
+  const hashes = new Map(known.map(({ path, sha256 }) => [path, sha256]));
   const folders = new Set([root]);
   let [copied, before] = [0, 0];
   emit({ type: 'step', step: sameVolume ? 'link' : 'copy' });
@@ -105,7 +112,11 @@ async function bring(
         emit({ type: 'progress', step: 'copy', item: path, done: before + done, total });
       };
       const { sha256 } = await copyFile(source, target, { signal, onProgress });
-      if (listed !== undefined && sha256 !== listed) throw damagedSource(source, target);
+      if (listed !== undefined && sha256 !== listed) {
+        if (!shards.some((shard) => shard.path === path)) throw damagedSource(source, target);
+        await rm(target, { force: true });
+        throw damagedShard(source);
+      }
       copied += bytes;
     } else if (!sameVolume) copied += bytes;
     before += bytes;
@@ -128,12 +139,16 @@ async function isLinked(source: string, target: string): Promise<boolean> {
   }
 }
 
-/** Every file at the target is read back and has the manifest's hash. */
-async function requireRight(root: string, task: MoveTask): Promise<void> {
+/** Every file at the target is read back and has the manifest's hash, or the hub's. */
+async function requireRight(
+  root: string,
+  shards: readonly OwnedFile[],
+  task: MoveTask,
+): Promise<void> {
   const { manifest, addon, signal, emit } = task;
   emit({ type: 'step', step: 'verify' });
   const at = modelPathsAt(root);
-  const files = await verifyFiles(root, manifest.files, {
+  const files = await verifyFiles(root, [...manifest.files, ...shards], {
     ...{ addon, signal, chains: await trustedChains(at, manifest) },
     onProgress: (item, done, total) =>
       emit({ type: 'progress', step: 'verify', item, done, total }),
@@ -187,5 +202,16 @@ function damagedSource(source: string, target: string): FlashmoeError {
     'ERR_MODEL_DAMAGED',
     `${source} is not what manifest.json says; it was left as it is, and so was its copy ${target}`,
     { hint: '`flashmoe verify --repair`, then the same command again', subject: source },
+  );
+}
+
+function damagedShard(file: string): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_MODEL_DAMAGED',
+    `${file} is not what the hub had when it came; it was left as it is`,
+    {
+      hint: 'delete it, and the move does without; `flashmoe setup --keep-source` fetches it again',
+      subject: file,
+    },
   );
 }
