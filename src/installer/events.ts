@@ -27,6 +27,8 @@ export interface PlanSummary {
   /** Of downloadBytes, already verified or packed on disk. */
   doneBytes: number;
   finalBytes: number;
+  /** Of finalBytes, most that a kept checkpoint takes; absent where none is kept. */
+  sourceBytes?: number;
   peakBytes: number;
   freeBytes: number;
   /** Seconds, low and high; null when nothing was measured to tell from. */

@@ -97,6 +97,7 @@ export function makePlan(
       downloadBytes,
       doneBytes: done,
       finalBytes,
+      ...(keptBytes === undefined ? {} : { sourceBytes: kept }),
       peakBytes,
       freeBytes: circumstances.freeBytes,
       seconds: duration(downloadBytes - done, circumstances.bytesPerSecond),

@@ -20,9 +20,16 @@ export function planPairs(plan: PlanSummary): [string, string][] {
       : []),
     ['disk at most', exact(plan.peakBytes)],
     ['disk at the end', `${exact(plan.finalBytes)} in ${count(plan.layers, 'layer file')}`],
+    ...sourceRow(plan),
     ['free now', formatBytesBoth(plan.freeBytes)],
     ['time', planTime(plan)],
   ];
+}
+
+/** The index is counted with the room that it may need. */
+function sourceRow({ sourceBytes }: PlanSummary): [string, string][] {
+  if (sourceBytes === undefined) return [];
+  return [['of that, source', `at most ${formatBytesBoth(sourceBytes)}, kept in source/`]];
 }
 
 export function widthWords(quant: Quant): string {

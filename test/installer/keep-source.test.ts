@@ -3,12 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { homePaths, modelPaths } from '../../src/base/paths.js';
+import { bytesBelow } from '../../src/installer/disk-budget.js';
 import { locatedPaths } from '../../src/installer/location.js';
 import { readManifest } from '../../src/installer/manifest.js';
 import { sourceFolder } from '../../src/installer/model-files.js';
 import { moveModel, type MoveEvent } from '../../src/installer/move/move.js';
 import { planRemoval, remove } from '../../src/installer/removal.js';
 import { readStoredPlan } from '../../src/installer/stored-plan.js';
+import { planText } from '../../src/ui/plan-view.js';
 import { testAddon } from '../repack/fixtures.js';
 import { KilledSetup } from './cut-short.js';
 import { only, setUp } from './in-process.js';
@@ -56,6 +58,9 @@ describe('a setup that keeps the source', { timeout: 120_000 }, () => {
     await expectSame(sourceFolder(paths), FIXTURE);
     const [shown] = only(events, 'plan');
     expect(receipt?.peakBytes).toBeLessThanOrEqual(shown?.plan.peakBytes ?? 0);
+    const kept = await bytesBelow(sourceFolder(paths));
+    expect(shown?.plan.sourceBytes).toBeGreaterThanOrEqual(kept);
+    expect(shown && planText(shown.plan)).toMatch(/of that, source +at most .*kept in source\//);
 
     const alone = join(folder, 'alone');
     expect((await setUp(alone)).error).toBeNull();
