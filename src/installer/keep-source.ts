@@ -2,10 +2,15 @@
 // against the hub's hash before it gets its name. It comes first; then the model is made of these files.
 
 import { dirname, join } from 'node:path';
-import { makeDirectory, PARTIAL_SUFFIX, syncDirectory } from '../base/atomic-file.js';
+import {
+  makeDirectory,
+  PARTIAL_SUFFIX,
+  syncDirectory,
+  writeFileAtomic,
+} from '../base/atomic-file.js';
 import type { HubEvent, RepoFile, RepoListing } from '../hub/types.js';
 import { fileSize } from './disk-state.js';
-import { INDEX_FILE, sourceFolder } from './model-files.js';
+import { INDEX_FILE, SOURCE_MARK, sourceFolder } from './model-files.js';
 import { forwardHubEvent, hubTask } from './steps/planning.js';
 import { listingOf } from './stored-plan.js';
 import type { TransferTask } from './transfer.js';
@@ -17,6 +22,8 @@ export async function keepSource(task: TransferTask): Promise<{ downloadedBytes:
   const { pack, revision } = plan.stored;
   const listing = listingOf(plan.stored);
   let downloadedBytes = 0;
+  await makeDirectory(folder);
+  await writeFileAtomic(join(paths.root, SOURCE_MARK), '');
   const missing: RepoFile[] = [];
   for (const file of listing.files) {
     if ((await fileSize(join(folder, file.path))) !== file.size) missing.push(file);

@@ -20,10 +20,14 @@ export function sourceFolder({ root }: Pick<ModelPaths, 'root'>): string {
   return join(root, SOURCE_FOLDER);
 }
 
+/** Says that the checkpoint in its folder is ours: without it whatever is there is the user's. */
+export const SOURCE_MARK = `${SOURCE_FOLDER}/.kept`;
+
 /** Of the checkpoint, as paths relative to the model's folder. */
 export function sourceFiles({ pack, sideFiles }: StoredFiles): string[] {
   const names = [...pack.shards, ...sideFiles].map(({ path }) => path);
-  return [...new Set([...names, INDEX_FILE])].map((path) => `${SOURCE_FOLDER}/${path}`);
+  const paths = [...new Set([...names, INDEX_FILE])].map((path) => `${SOURCE_FOLDER}/${path}`);
+  return [...paths, SOURCE_MARK];
 }
 
 /** The checkpoint's shards, with paths relative to the model's folder. */

@@ -8,7 +8,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
 import type { ModelManifest } from './manifest.js';
-import { finalFiles, MOVING_FILE, SCRATCH_NAME, sourceFiles } from './model-files.js';
+import { finalFiles, MOVING_FILE, SCRATCH_NAME, SOURCE_MARK, sourceFiles } from './model-files.js';
 import type { StoredPlan } from './stored-plan.js';
 
 export interface Removal {
@@ -45,7 +45,8 @@ export async function planRemoval(
       },
     );
   }
-  const isOurs = ownership(paths, manifest, plan);
+  const mark = await lstat(join(paths.root, SOURCE_MARK)).catch(() => null);
+  const isOurs = ownership(paths, manifest, plan, mark?.isFile() === true);
   const lock = `${basename(paths.lock)}/`;
   for (const { path, bytes } of await filesBelow(paths.root, '', root.dev)) {
     // Its owner takes it away.
@@ -93,6 +94,7 @@ function ownership(
   paths: ModelPaths,
   manifest: ModelManifest | null,
   plan: StoredPlan | null,
+  keepsSource: boolean,
 ): (path: string) => boolean {
   const below = (path: string): string => relative(paths.root, path).split(sep).join('/');
   const download = below(paths.download);
@@ -100,7 +102,9 @@ function ownership(
     ...[paths.manifest, paths.journal, paths.plan, paths.limits, paths.record].map(below),
     MOVING_FILE,
     ...(manifest?.files ?? []).map(({ path }) => path),
-    ...(plan === null ? [] : [...finalFiles(paths, plan), ...sourceFiles(plan)]),
+    ...(plan === null
+      ? []
+      : [...finalFiles(paths, plan), ...(keepsSource ? sourceFiles(plan) : [])]),
     ...[...(plan?.pack.shards ?? []), ...(plan?.sideFiles ?? [])].map(
       ({ path }) => `${download}/${path}`,
     ),

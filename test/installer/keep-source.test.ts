@@ -31,7 +31,11 @@ const KEPT =
   /\.safetensors$|\.index\.json$|^(tokenizer|config|generation_config|tokenizer_config)\.json$|\.jinja$/;
 
 async function expectSame(kept: string, repo: string): Promise<void> {
-  const [there, published] = [await hashesBelow(kept), await hashesBelow(repo)];
+  const [{ '.kept': mark, ...there }, published] = [
+    await hashesBelow(kept),
+    await hashesBelow(repo),
+  ];
+  expect(mark).toBeDefined();
   expect(Object.keys(there).length).toBeGreaterThan(3);
   for (const [path, hash] of Object.entries(there)) expect(published[path], path).toBe(hash);
   const names = (await readdir(repo)).filter(
@@ -105,6 +109,20 @@ describe('a setup that keeps the source', { timeout: 120_000 }, () => {
     expect(removal.foreign.sort()).toEqual(['source/README.md', 'source/mine.txt']);
     await remove(removal, located, quiet);
     expect((await readdir(join(to, 'source'))).sort()).toEqual(['README.md', 'mine.txt']);
+  });
+
+  it('takes no folder for its own that it did not make', async () => {
+    const home = homePaths(join(folder, 'users'));
+    expect((await setUp(home.home)).error).toBeNull();
+    const paths = modelPaths(home, 'tiny');
+    await mkdir(sourceFolder(paths));
+    await writeFile(join(sourceFolder(paths), 'model-00001-of-00003.safetensors'), 'mine');
+    const [manifest, stored] = [
+      await readManifest(paths.manifest),
+      await readStoredPlan(paths.plan),
+    ];
+    const { foreign } = await planRemoval(paths, manifest, stored);
+    expect(foreign).toEqual(['source/model-00001-of-00003.safetensors']);
   });
 
   it('on another volume a shard that changed is named each time, and one that is right is read back', async ({
