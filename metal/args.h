@@ -85,7 +85,7 @@ struct FmMlaAttendArgs {
 };
 
 /// Simdgroups among which the rows of a transposed matrix are shared out.
-enum { FM_TURNED_SIMDS = 8 };
+enum { FM_TRANSPOSED_SIMDS = 8 };
 
 /// A matrix a head: rows [first_row, first_row + rows) of each head's head_rows. Strides from head to head.
 struct FmHeadLinearArgs {

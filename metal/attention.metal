@@ -2,6 +2,7 @@
 // joining the splits. A cached vector is integer codes and one scale: value = code * scale.
 #include "args.h"
 #include "common.h"
+#include "cached_keys.h"
 
 constant constexpr uint FM_MAX_HEAD = 256;
 constant constexpr float FM_CODE_MAX = 32767.0f;
@@ -174,7 +175,7 @@ kernel void fm_gqa_attend(device const float* q [[buffer(0)]],
         for (uint j = 0; j < uint(QUERIES); j++) {
             float score = fm_sum8(products[j], lane) * k_scale;
             float fade;
-            weight[j] = fm_weigh(mine <= last ? score : -INFINITY, largest[j], total[j], fade) * v_scale;
+            weight[j] = fm_online_softmax(mine <= last ? score : -INFINITY, largest[j], total[j], fade) * v_scale;
             for (uint i = 0; i < uint(VALUES); i++) sum[j][i] *= fade;
         }
         for (uint n = 0; n < FM_TILE_KEYS; n++) {

@@ -1,8 +1,8 @@
 // Matrix times vector. Weights are read once, in order, 16 bytes a lane.
 #include "args.h"
 #include "common.h"
+#include "rows.h"
 
-/// `parts` simdgroups share a row, each with its slices of x; every simdgroup walks through rows_each rows.
 /// Grid: (ceil(rows / (rows_each * FM_ROW_SIMDS / parts)), tokens), FM_ROW_SIMDS simdgroups. cols % 32 == 0,
 /// group % 32 == 0, rows_each % 4 == 0.
 template <int BITS, typename S>
@@ -17,35 +17,15 @@ kernel void fm_matvec(device const uint* weight [[buffer(0)]],
                       uint simd [[simdgroup_index_in_threadgroup]])
 {
     threadgroup float4 staged[FM_ROW_SIMDS * FM_SLICE_QUADS];
-    threadgroup float partial[FM_ROW_SIMDS * FM_MAX_ROWS_EACH];
-    uint part = simd % args.parts;
-    uint first = (block.x * (FM_ROW_SIMDS / args.parts) + simd / args.parts) * args.rows_each;
+    threadgroup float sums[FM_ROW_SUMS];
+    threadgroup float* mine = sums + simd * FM_MAX_ROWS_EACH;
     FmRows<S> matrix = {weight, scales, biases, args.rows, args.cols * uint(BITS) / 32, args.cols / args.group};
-    device const float* input = x + block.y * args.x_stride;
-    threadgroup float* mine = partial + simd * FM_MAX_ROWS_EACH;
-
-    for (uint begin = part * FM_SLICE; begin < args.cols; begin += args.parts * FM_SLICE) {
-        uint width = min(FM_SLICE, args.cols - begin);
-        uint column = begin + (lane * 32 < width ? lane * 32 : 0);
-        uint word = column * uint(BITS) / 32;
-        uint group = column / args.group;
-        // The first rows are under way while x is turned round.
-        FmFour<BITS, S> four;
-        fm_load4<BITS, S>(matrix, first, word, group, four);
-        float4 values[8];
-        float total = fm_take_slice<BITS>(input + begin, staged + simd * FM_SLICE_QUADS, width, lane, values);
-        for (uint r = 0; r < args.rows_each; r += 4) {
-            float sum = fm_dot4<BITS, S>(four, args.exponent, values, total, lane);
-            if (r + 4 < args.rows_each) fm_load4<BITS, S>(matrix, first + r + 4, word, group, four);
-            uint at = r + lane / 8;
-            if (lane % 8 == 0) mine[at] = begin < FM_SLICE * args.parts ? sum : mine[at] + sum;
-        }
-    }
+    FmWalk walk = fm_walk(args.cols, args.group, args.parts, args.rows_each, args.exponent, block.x, simd);
+    fm_walk_rows<BITS, S>(matrix, x + block.y * args.x_stride, walk, staged + simd * FM_SLICE_QUADS, mine, lane);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (part == 0 && lane < args.rows_each && first + lane < args.rows) {
-        float sum = mine[lane];
-        for (uint p = 1; p < args.parts; p++) sum += mine[p * FM_MAX_ROWS_EACH + lane];
-        y[block.y * args.y_stride + first + lane] = sum;
+    uint row = walk.first + lane;
+    if (walk.part == 0 && lane < walk.rows_each && row < args.rows) {
+        y[block.y * args.y_stride + row] = fm_sum_parts(mine, walk.parts, lane);
     }
 }
 

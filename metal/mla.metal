@@ -2,6 +2,8 @@
 // serves as key and value for all heads, and each head's latent result is expanded once.
 #include "args.h"
 #include "common.h"
+#include "cached_keys.h"
+#include "rows.h"
 
 constant constexpr uint FM_MAX_ROPE = 128;
 constant constexpr float FM_MLA_CODE_MAX = 32767.0f;
@@ -146,8 +148,8 @@ kernel void fm_head_matvec_transposed(device const S* weight [[buffer(0)]],
     y[(block.z * args.heads + block.y) * args.y_stride + column] = sum;
 }
 
-/// The same for packed weights: a lane owns the columns of one word, a simdgroup every FM_TURNED_SIMDS-th row.
-/// Grid: (ceil(words / 32), heads, tokens), FM_TURNED_SIMDS simdgroups.
+/// The same for packed weights: a lane owns the columns of one word, a simdgroup every FM_TRANSPOSED_SIMDS-th row.
+/// Grid: (ceil(words / 32), heads, tokens), FM_TRANSPOSED_SIMDS simdgroups.
 template <int BITS, typename S>
 kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
                                         device const S* scales [[buffer(1)]],
@@ -160,7 +162,7 @@ kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
                                         uint simd [[simdgroup_index_in_threadgroup]])
 {
     constexpr uint codes = 32 / BITS;
-    threadgroup float parts[FM_TURNED_SIMDS * FM_SIMD * codes];
+    threadgroup float parts[FM_TRANSPOSED_SIMDS * FM_SIMD * codes];
     uint words = args.cols * uint(BITS) / 32;
     uint groups = args.cols / args.group;
     uint word = block.x * FM_SIMD + lane;
@@ -171,7 +173,7 @@ kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
     float sums[codes];
     float total = 0.0f;
     for (uint i = 0; i < codes; i++) sums[i] = 0.0f;
-    for (uint row = simd; row < args.rows; row += FM_TURNED_SIMDS) {
+    for (uint row = simd; row < args.rows; row += FM_TRANSPOSED_SIMDS) {
         uint packed = weight[(line + row) * words + safe];
         ulong place = (line + row) * groups + group;
         float value = input[row];
@@ -182,9 +184,9 @@ kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
     for (uint i = 0; i < codes; i++) parts[(simd * codes + i) * FM_SIMD + lane] = sums[i] + total;
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (word >= words) return;
-    for (uint i = simd; i < codes; i += FM_TURNED_SIMDS) {
+    for (uint i = simd; i < codes; i += FM_TRANSPOSED_SIMDS) {
         float sum = 0.0f;
-        for (uint s = 0; s < FM_TURNED_SIMDS; s++) sum += parts[(s * codes + i) * FM_SIMD + lane];
+        for (uint s = 0; s < FM_TRANSPOSED_SIMDS; s++) sum += parts[(s * codes + i) * FM_SIMD + lane];
         y[(block.z * args.heads + block.y) * args.y_stride + word * codes + i] = sum;
     }
 }
@@ -245,7 +247,7 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
     uint head0 = (block.x * FM_ATTEND_SIMDS + simd) * QUERIES;
 
     float query[QUERIES][VALUES];
-    float turned[QUERIES][2];
+    float rope_query[QUERIES][2];
     float sum[QUERIES][VALUES];
     float largest[QUERIES];
     float total[QUERIES];
@@ -257,7 +259,7 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
             query[j][i] = is_used ? from[i] * args.scale : 0.0f;
             sum[j][i] = 0.0f;
         }
-        for (uint i = 0; i < 2; i++) turned[j][i] = is_rotated ? rope_from[i] * args.scale : 0.0f;
+        for (uint i = 0; i < 2; i++) rope_query[j][i] = is_rotated ? rope_from[i] * args.scale : 0.0f;
         largest[j] = -INFINITY;
         total[j] = 0.0f;
     }
@@ -298,8 +300,8 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
             fm_take_key<VALUES>(tile + n * pitch, lane, part);
             fm_take_key<2>(tile + n * pitch + VALUES * FM_SIMD, lane, rotated);
             for (uint j = 0; j < uint(QUERIES); j++) {
-                float product = rotated[0] * turned[j][0];
-                product = fma(rotated[1], turned[j][1], product);
+                float product = rotated[0] * rope_query[j][0];
+                product = fma(rotated[1], rope_query[j][1], product);
                 for (uint i = 0; i < uint(VALUES); i++) product = fma(part[i], query[j][i], product);
                 products[j][n] = product;
             }
@@ -308,7 +310,7 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
         for (uint j = 0; j < uint(QUERIES); j++) {
             float score = fm_sum8(products[j], lane);
             float fade;
-            weight[j] = fm_weigh(mine <= last ? score : -INFINITY, largest[j], total[j], fade);
+            weight[j] = fm_online_softmax(mine <= last ? score : -INFINITY, largest[j], total[j], fade);
             for (uint i = 0; i < uint(VALUES); i++) sum[j][i] *= fade;
         }
         for (uint n = 0; n < FM_TILE_KEYS; n++) {

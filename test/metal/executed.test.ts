@@ -79,10 +79,10 @@ test('every barrier is missed by something when it is left out', async () => {
     console.log(stdout);
     // Simd operations keep the executor's lanes together where this one does; a compiler may still move the writes
     // behind it. ThreadSanitizer, which knows that they order no memory, reports it (docs/metal-verification.md).
-    const lines = readFileSync(join(kernels, 'common.h'), 'utf8').split('\n');
+    const lines = readFileSync(join(kernels, 'rows.h'), 'utf8').split('\n');
     const place = lines.findIndex((line) => line.includes('A slice before this one may still be read.')) + 2;
     expect(stdout.match(/.*NOTHING.*/g)).toEqual([
-      expect.stringContaining(`| common.h:${place} | simdgroup_barrier |`),
+      expect.stringContaining(`| rows.h:${place} | simdgroup_barrier |`),
     ]);
     expect(stdout).toMatch(/^[1-9]\d* caught, 1 missed$/m);
   } finally {

@@ -10,6 +10,8 @@ export interface KernelSignature {
   }[];
 }
 
+export function headersIn(folder: string): string[];
+
 export function translate(files: { name: string; text: string }[]): {
   code: string;
   signatures: KernelSignature[];

@@ -376,7 +376,13 @@ export function translate(files) {
   return { code, signatures };
 }
 
-/** C++ of one .metal file for the shim that FM_SHIM names; statics of common.h stay its own. */
+/** Headers of a folder of kernels behind args.h, in the order in which they need each other. */
+export function headersIn(folder) {
+  const others = readdirSync(folder).filter((name) => name.endsWith('.h') && name !== 'args.h' && name !== 'common.h');
+  return ['common.h', ...others.sort()];
+}
+
+/** C++ of one .metal file for the shim that FM_SHIM names; statics of the headers stay its own. */
 function unit(name, code) {
   return `#include FM_SHIM\n#include "args.h"\nFM_OPEN\nnamespace fm_${name} {\n${code}}\nFM_CLOSE\n`;
 }
@@ -394,7 +400,7 @@ function main(source, target) {
   // Included by host and kernels alike: it must be Metal, too.
   new Translator('args.h', read('args.h').text).checkWords();
   for (const file of readdirSync(source).filter((name) => name.endsWith('.metal'))) {
-    const made = translate([read('common.h'), read(file)]);
+    const made = translate([...headersIn(source).map(read), read(file)]);
     signatures.push(...made.signatures);
     const name = basename(file, '.metal');
     write(join(target, `${name}.cpp`), unit(name, made.code));

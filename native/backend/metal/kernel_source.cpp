@@ -24,14 +24,19 @@ void append(std::string& program, const std::filesystem::path& path) {
 } // namespace
 
 std::string kernel_source(const std::string& folder) {
+    // Headers first: args.h and common.h, which the others need, and then those.
+    const auto rank = [](const std::filesystem::path& path) {
+        return path.filename() == "args.h" ? 0 : path.filename() == "common.h" ? 1 : path.extension() == ".h" ? 2 : 3;
+    };
     std::vector<std::filesystem::path> files;
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-        if (entry.path().extension() == ".metal") files.push_back(entry.path());
+        if (entry.path().extension() == ".metal" || entry.path().extension() == ".h") files.push_back(entry.path());
     }
-    if (error || files.empty()) fail(FM_ENGINE, folder, ": holds no Metal kernels");
-    std::sort(files.begin(), files.end());
-    files.insert(files.begin(), {std::filesystem::path(folder) / "args.h", std::filesystem::path(folder) / "common.h"});
+    std::sort(files.begin(), files.end(), [&](const auto& a, const auto& b) { return std::pair(rank(a), a) < std::pair(rank(b), b); });
+    if (error || files.empty() || rank(files.front()) != 0 || rank(files.back()) != 3) {
+        fail(FM_ENGINE, folder, ": holds no Metal kernels");
+    }
     std::string program;
     for (const auto& path : files) append(program, path);
     return program;

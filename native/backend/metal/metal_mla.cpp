@@ -35,7 +35,7 @@ void MetalBackend::head_linear(FormatKernels& kernels, const Matrix& matrix, gpu
         recorder_.dispatch({transposed ? groups_of(matrix.cols, kThreads) : groups_of(rows, kSimds), heads, tokens}, kThreads);
     } else if (transposed) {
         const uint32_t words = matrix.cols * matrix.bits / 32;
-        recorder_.dispatch({groups_of(words, kSimd), heads, tokens}, FM_TURNED_SIMDS * kSimd);
+        recorder_.dispatch({groups_of(words, kSimd), heads, tokens}, FM_TRANSPOSED_SIMDS * kSimd);
     } else {
         recorder_.dispatch({groups_of(rows, 4 * FM_ROW_SIMDS), heads, tokens}, FM_ROW_SIMDS * kSimd);
     }

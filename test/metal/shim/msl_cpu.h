@@ -118,10 +118,6 @@ template <class T> FM_FUNCTION T simd_max(T value, int line = __builtin_LINE()) 
     for (uint step = 16; step > 0; step /= 2) value = max(value, fm_exchange(value, fm_lane() ^ step, line));
     return value;
 }
-template <class T> FM_FUNCTION T simd_min(T value, int line = __builtin_LINE()) {
-    for (uint step = 16; step > 0; step /= 2) value = min(value, fm_exchange(value, fm_lane() ^ step, line));
-    return value;
-}
 template <class T> FM_FUNCTION T simd_broadcast(T value, ushort lane, int line = __builtin_LINE()) {
     return fm_exchange(value, lane, line);
 }

@@ -102,10 +102,6 @@ template <class T> FM_FUNCTION T simd_max(T value) {
     for (int step = 16; step > 0; step /= 2) value = max(value, __shfl_xor_sync(FM_ALL, value, step));
     return value;
 }
-template <class T> FM_FUNCTION T simd_min(T value) {
-    for (int step = 16; step > 0; step /= 2) value = min(value, __shfl_xor_sync(FM_ALL, value, step));
-    return value;
-}
 template <class T> FM_FUNCTION T simd_broadcast(T value, ushort lane) { return __shfl_sync(FM_ALL, value, lane); }
 template <class T> FM_FUNCTION T simd_shuffle(T value, ushort lane) { return __shfl_sync(FM_ALL, value, lane); }
 template <class T> FM_FUNCTION T simd_shuffle_xor(T value, ushort mask) { return __shfl_xor_sync(FM_ALL, value, mask); }

@@ -42,7 +42,6 @@ uint max(uint, uint);
 uint min(uint, uint);
 float simd_sum(float);
 float simd_max(float);
-uint simd_min(uint);
 float simd_broadcast(float, ushort);
 float simd_shuffle_xor(float, ushort);
 uint simd_shuffle_xor(uint, ushort);
