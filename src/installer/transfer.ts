@@ -10,18 +10,17 @@ import { makeDirectory, PARTIAL_SUFFIX } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import type { ModelPaths } from '../base/paths.js';
 import type { HubClient } from '../hub/client.js';
-import type { HubTask, RepoListing } from '../hub/types.js';
+import type { RepoListing } from '../hub/types.js';
 import { extractDense, packLayer, type PackTarget } from '../repack/pack.js';
 import type { LayerPlan } from '../repack/types.js';
 import type { Gate } from './controls.js';
 import type { DiskBudget } from './disk-budget.js';
-import { fileSize } from './disk-state.js';
 import type { Emit } from './events.js';
 import type { Journal, JournalEntry } from './journal.js';
 import { layerPath } from './model-files.js';
 import { requantisedLayer } from './quality.js';
 import type { ProvisioningPlan } from './plan.js';
-import { forwardHubEvent } from './steps/planning.js';
+import { fetchWhole } from './whole-file.js';
 
 export interface TransferTask {
   plan: ProvisioningPlan;
@@ -153,60 +152,21 @@ class Transfer {
   }
 
   async #fetch(shard: string): Promise<void> {
-    const { plan, emit, budget, gate } = this.#task;
+    const { plan, emit, budget } = this.#task;
     if (plan.state.verified.has(shard)) {
       emit({ type: 'shard', shard, step: 'fetch', status: 'skipped' });
       return;
     }
     const { size, sha256 } = this.#shard(shard);
     emit({ type: 'shard', shard, step: 'fetch', status: 'started' });
-    const toFetch = await this.#missing(shard, size);
-    for (;;) {
-      await gate.pass(this.#signal);
-      await budget.waitForRoom(await this.#missing(shard, size), shard, this.#signal);
-      const closing = gate.signal;
-      try {
-        await this.#download(shard, size, AbortSignal.any([this.#signal, closing]));
-        break;
-      } catch (error) {
-        // A pause let go of the connection; the partial file goes on where it was.
-        if (!closing.aborted || this.#signal.aborted) throw error;
-      }
-    }
-    this.#downloadedBytes += toFetch;
+    const { listing, paths } = this.#task;
+    const destination = join(paths.download, shard);
+    const file = { path: shard, size };
+    this.#downloadedBytes += await fetchWhole(this.#task, listing, file, destination, this.#signal);
     await this.#append({ step: 'verified', shard, bytes: size, sha256 });
     plan.state.verified.set(shard, { bytes: size, sha256 });
     emit({ type: 'shard', shard, step: 'fetch', status: 'done' });
     await budget.sample();
-  }
-
-  async #download(shard: string, size: number, signal: AbortSignal): Promise<void> {
-    const { client, listing, paths, budget } = this.#task;
-    const to = this.#hubTask(signal);
-    const need = (): Promise<number> => this.#missing(shard, size);
-    await budget.patiently(shard, need, signal, () =>
-      client.download(listing, shard, join(paths.download, shard), to),
-    );
-  }
-
-  /** Bytes of a shard that are not on disk yet. */
-  async #missing(shard: string, size: number): Promise<number> {
-    const path = join(this.#task.paths.download, shard);
-    const here = (await fileSize(path)) ?? (await fileSize(path + PARTIAL_SUFFIX)) ?? 0;
-    return Math.max(0, size - here);
-  }
-
-  #hubTask(signal: AbortSignal): HubTask {
-    const { emit } = this.#task;
-    return {
-      signal,
-      emit: (event) => {
-        if (event.type === 'progress') {
-          const { file: item, done, total } = event;
-          emit({ type: 'progress', step: 'fetch', item, done, total });
-        } else forwardHubEvent(event, emit);
-      },
-    };
   }
 
   async #dense(shard: string): Promise<void> {
