@@ -39,9 +39,14 @@ export function sourceShards({ pack }: StoredFiles): OwnedFile[] {
   }));
 }
 
-/** Bytes that the checkpoint takes, with room for its index. */
-export function sourceBytes({ pack, sideFiles }: StoredFiles): number {
-  return [...pack.shards, ...sideFiles].reduce((sum, { size }) => sum + size, INDEX_ROOM);
+/** Of the files that the plan names. */
+export function checkpointBytes({ pack, sideFiles }: StoredFiles): number {
+  return [...pack.shards, ...sideFiles].reduce((sum, { size }) => sum + size, 0);
+}
+
+/** Most bytes that the checkpoint takes, with its index. */
+export function sourceBytes(files: StoredFiles): number {
+  return checkpointBytes(files) + INDEX_ROOM;
 }
 
 /** One folder a model and width, so that both widths of a model can stand side by side. */

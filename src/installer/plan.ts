@@ -2,7 +2,7 @@
 
 import { journalLines, RECORD_LIMIT } from './records.js';
 import type { PlanSummary } from './events.js';
-import { blocksBytes, sourceBytes } from './model-files.js';
+import { blocksBytes, checkpointBytes, sourceBytes } from './model-files.js';
 import { remainingWork, type RemainingWork } from './remaining.js';
 import { peakAlong, roadOf, tapeWork, type TapeWork } from './road.js';
 import { doneBytes, type JournalState } from './state.js';
@@ -60,9 +60,9 @@ export function makePlan(
       : shardBytes - along.tape.length + (along.placed?.at ?? 0);
   const { keptBytes } = circumstances;
   const kept = keptBytes === undefined ? 0 : sourceBytes(stored);
-  const whole = pack.shards.reduce((sum, { size }) => sum + size, sideBytes);
-  // The small files are fetched for the model as well.
-  const downloadBytes = sideBytes + (keptBytes === undefined ? shardBytes : whole);
+  // Of a kept checkpoint every shard is fetched, and the small files for the model as well.
+  const downloadBytes =
+    sideBytes + (keptBytes === undefined ? shardBytes : checkpointBytes(stored));
   const done = Math.min(
     downloadBytes,
     (keptBytes ?? doneOfShards) +

@@ -54,6 +54,11 @@ describe('agreeing off a terminal', () => {
     );
   });
 
+  test('a printed command and a night’s job keep the source where that was asked for', () => {
+    expect(setupWords({ ...words, keepSource: true })).toContain('--keep-source');
+    expect(setupWords(words)).not.toContain('--keep-source');
+  });
+
   test('what a shell would expand is quoted', () => {
     expect(commandLine(['run', "it's $HOME", '--model=x'])).toBe(
       `flashmoe run 'it'\\''s $HOME' --model=x`,

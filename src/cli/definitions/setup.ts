@@ -54,6 +54,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
         revision = null,
         from = null,
         size = null,
+        keepSource = false,
         yes = false,
         service,
       } = flags;
@@ -63,7 +64,6 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
       const name = oneModel(model, flags.model);
       const limits = { ...flags.limit, ...flags.hours };
       const { deadline: at = null, overnight = false } = flags;
-      const { keepSource = false } = flags;
       const night = { limits, deadline: at, overnight };
       const words = {
         model: name,
