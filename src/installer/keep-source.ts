@@ -1,80 +1,55 @@
 // The checkpoint itself, kept beside the model that is made of it: shards whole, index, config and tokenizer, each held
 // against the hub's hash before it gets its name. It comes first; then the model is made of these files.
 
-import { dirname, join } from 'node:path';
-import {
-  makeDirectory,
-  PARTIAL_SUFFIX,
-  syncDirectory,
-  writeFileAtomic,
-} from '../base/atomic-file.js';
-import type { HubEvent, RepoFile, RepoListing } from '../hub/types.js';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeDirectory, PARTIAL_SUFFIX, writeFileAtomic } from '../base/atomic-file.js';
+import { FlashmoeError } from '../base/errors.js';
 import { fileSize } from './disk-state.js';
 import { INDEX_FILE, SOURCE_MARK, sourceFolder } from './model-files.js';
-import { forwardHubEvent, hubTask } from './steps/planning.js';
+import { hubTask } from './steps/planning.js';
 import { listingOf } from './stored-plan.js';
 import type { TransferTask } from './transfer.js';
+import { fetchWhole } from './whole-file.js';
 
-/** Fetches what is missing of the checkpoint. Returns the bytes received; a file with its final name was verified. */
+/**
+ * Fetches what is missing of the checkpoint; a file with its final name was verified. Returns the bytes received.
+ * ERR_HOME when something that is not ours is in its folder.
+ */
 export async function keepSource(task: TransferTask): Promise<{ downloadedBytes: number }> {
-  const { plan, paths, client, emit } = task;
-  const folder = sourceFolder(paths);
+  const { plan, paths, client, emit, signal } = task;
   const { pack, revision } = plan.stored;
-  const listing = listingOf(plan.stored);
+  const folder = sourceFolder(paths);
+  await claim(folder, join(paths.root, SOURCE_MARK));
   let downloadedBytes = 0;
-  await makeDirectory(folder);
-  await writeFileAtomic(join(paths.root, SOURCE_MARK), '');
-  const missing: RepoFile[] = [];
+  const listing = listingOf(plan.stored);
   for (const file of listing.files) {
-    if ((await fileSize(join(folder, file.path))) !== file.size) missing.push(file);
-  }
-  for (const file of missing) {
-    downloadedBytes += await fetchOne(task, listing, file, join(folder, file.path));
+    const path = join(folder, file.path);
+    if ((await fileSize(path)) === file.size) continue;
+    downloadedBytes += await fetchWhole(task, listing, file, path, signal);
+    await task.budget.sample();
   }
   // The plan doesn't hold the index; one shard needs none.
   const index = join(folder, INDEX_FILE);
   if (pack.shards.length > 1 && (await fileSize(index)) === null) {
     const all = await client.listAt(pack.repo, revision, pack.commit, hubTask(task));
     const file = all.files.find(({ path }) => path === INDEX_FILE);
-    if (file !== undefined) downloadedBytes += await fetchOne(task, all, file, index);
+    if (file !== undefined) downloadedBytes += await fetchWhole(task, all, file, index, signal);
   }
   if (downloadedBytes > 0) emit({ type: 'notice', message: `the checkpoint is kept in ${folder}` });
   return { downloadedBytes };
 }
 
-async function fetchOne(
-  { client, gate, budget, emit, signal }: TransferTask,
-  listing: RepoListing,
-  { path, size }: RepoFile,
-  destination: string,
-): Promise<number> {
-  await makeDirectory(dirname(destination));
-  const missing = async (): Promise<number> =>
-    Math.max(0, size - ((await fileSize(destination + PARTIAL_SUFFIX)) ?? 0));
-  for (;;) {
-    await gate.pass(signal);
-    await budget.waitForRoom(await missing(), path, signal);
-    const closing = gate.signal;
-    const until = AbortSignal.any([signal, closing]);
-    const to = {
-      signal: until,
-      emit: (event: HubEvent) => {
-        if (event.type === 'progress') {
-          const { file: item, done, total } = event;
-          emit({ type: 'progress', step: 'fetch', item, done, total });
-        } else forwardHubEvent(event, emit);
-      },
-    };
-    try {
-      const { fetchedBytes } = await budget.patiently(path, missing, until, () =>
-        client.download(listing, path, destination, to),
-      );
-      await syncDirectory(dirname(destination));
-      await budget.sample();
-      return fetchedBytes;
-    } catch (error) {
-      // A pause let go of the connection; the partial file goes on where it was.
-      if (!closing.aborted || signal.aborted) throw error;
-    }
+/** Marks the folder as ours; what a person put there before is neither taken over nor written into. */
+async function claim(folder: string, mark: string): Promise<void> {
+  if ((await fileSize(mark)) !== null) return;
+  await makeDirectory(folder);
+  const others = (await readdir(folder)).filter((name) => !name.endsWith(PARTIAL_SUFFIX));
+  if (others.length > 0) {
+    throw new FlashmoeError('ERR_HOME', `${folder} has files that no setup put there`, {
+      hint: 'move them away, or leave --keep-source away',
+      subject: folder,
+    });
   }
+  await writeFileAtomic(mark, '');
 }

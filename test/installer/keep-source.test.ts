@@ -123,6 +123,9 @@ describe('a setup that keeps the source', { timeout: 120_000 }, () => {
     ];
     const { foreign } = await planRemoval(paths, manifest, stored);
     expect(foreign).toEqual(['source/model-00001-of-00003.safetensors']);
+    const { error } = await setUp(home.home, { request: { keepSource: true } });
+    expect(error).toMatchObject({ code: 'ERR_HOME', subject: sourceFolder(paths) });
+    expect(await readdir(sourceFolder(paths))).toEqual(['model-00001-of-00003.safetensors']);
   });
 
   it('on another volume a shard that changed is named each time, and one that is right is read back', async ({
