@@ -1,6 +1,7 @@
 // 4-bit groups to 2 bits, kLanes groups side by side. Included once by each instruction set's file, inside its
-// namespace, with FM_LANES, tail_counts, gather, any and encode defined there; so no include guard. Every operation on floats
-// is elementwise and rounds on its own (no contraction), so all instruction sets write the same bytes.
+// namespace, with FM_LANES, tail_counts, gather, any, fused and encode defined there; so no include guard. Every operation on
+// floats that a result depends on is elementwise and rounds on its own (no contraction), so all instruction sets write the
+// same bytes.
 //
 // A group has at most 16 distinct values, so everything is decided on counts of the 16 levels k, value s*k + b.
 // A code q = [k >= t1] + [k >= t2] + [k >= t3]; with n = group size, and for each threshold t
@@ -172,84 +173,129 @@ struct Best : Partition {
     }
 };
 
-/// Whether anything offered could be better than the best so far: half the work of taking it. Over by more than rounding
-/// can do, so what it turns away Best would turn away, and lanes that share an offer don't change each other's result.
-struct Screen {
-    Floats ratio;
-    Ints passed;
-
-    explicit Screen(const Best& best) : ratio(best.spread / best.square * splat(1.0001f)), passed{} {}
-    void offer(const Partition& other) { passed |= other.rise * other.rise * ratio > other.spread; }
-};
-
 /// Per threshold t what it adds: to the sum of codes as any threshold (tail), to D (lift), and to n times the sum of
 /// squared codes as first, second or third threshold.
 struct Rows {
     Floats tail[kLevels + 1], lift[kLevels + 1], first[kLevels + 1], second[kLevels + 1], third[kLevels + 1];
 };
 
-/// Two thresholds, to be completed by a third.
-struct Pair {
-    Floats lift, tail, weight;
+/// Takes the best of the partitions that are offered: two thresholds, completed by a third or by none.
+struct Chooser {
+    const Rows* rows;
+    Best best{};
 
-    Pair(const Rows& rows, int t1, int t2)
-        : lift(rows.lift[t1] + rows.lift[t2]), tail(rows.tail[t1] + rows.tail[t2]),
-          weight(rows.first[t1] + rows.second[t2]) {}
-
-    Partition with(const Rows& rows, int t3) const {
-        const Floats sum = tail + rows.tail[t3];
-        return {lift + rows.lift[t3], sum, (weight + rows.third[t3]) - sum * sum};
+    struct Pair {
+        Floats lift, tail, weight;
+    };
+    Pair pair(int t1, int t2) const {
+        return {rows->lift[t1] + rows->lift[t2], rows->tail[t1] + rows->tail[t2], rows->first[t1] + rows->second[t2]};
+    }
+    void offer(const Pair& pair, int t3) {
+        const Floats sum = pair.tail + rows->tail[t3];
+        best.offer({pair.lift + rows->lift[t3], sum, (pair.weight + rows->third[t3]) - sum * sum});
     }
     /// The third threshold past the last level, where it adds nothing.
-    Partition alone() const { return {lift, tail, weight - tail * tail}; }
+    void offer_open(int t1, int t2) {
+        const Pair two = pair(t1, t2);
+        best.offer({two.lift, two.tail, two.weight - two.tail * two.tail});
+    }
+};
+
+/// What a screen looks up per threshold.
+struct ScreenRows {
+    const Rows& rows;
+    Floats ratio, slack;
+    Floats lift[kLevels + 1], tail[kLevels + 1], second[kLevels + 1], third[kLevels + 1];
+
+    ScreenRows(const Rows& from, const Best& best, float n)
+        : rows(from), ratio(best.spread / best.square * splat(1.0001f)), slack(splat(1e-5f * n * n)) {
+        for (int t = 1; t <= kLevels; ++t) {
+            lift[t] = rows.lift[t] + rows.lift[t];
+            tail[t] = rows.tail[t] + rows.tail[t];
+            const Floats own = fused(ratio * rows.lift[t], rows.lift[t], rows.tail[t] * rows.tail[t]);
+            second[t] = own - rows.second[t];
+            third[t] = own - rows.third[t];
+        }
+    }
+};
+
+/// Whether anything offered could be better than the best so far, for a third of the work of taking it: with r = spread /
+/// rise^2 of the best, r rise^2 + sum^2 - weight > 0 for what is offered, multiplied out so that most of it belongs to one
+/// threshold or to a pair. It passes too much rather than too little, so rounding in here changes no result.
+struct Screen {
+    const ScreenRows& of;
+    Floats most;
+
+    explicit Screen(const ScreenRows& rows) : of(rows), most(-rows.slack) {}
+    struct Pair {
+        Floats lift, tail, own;
+    };
+    Pair pair(int t1, int t2) const {
+        const Floats lift = of.rows.lift[t1] + of.rows.lift[t2], tail = of.rows.tail[t1] + of.rows.tail[t2];
+        const Floats scaled = of.ratio * lift;
+        return {scaled, tail, fused(scaled, lift, fused(tail, tail, -(of.rows.first[t1] + of.rows.second[t2])))};
+    }
+    void offer(const Pair& pair, int t3) {
+        take(pair.own + fused(pair.lift, of.lift[t3], fused(pair.tail, of.tail[t3], of.third[t3])));
+    }
+    void offer_open(int t1, int t2) {
+        const Floats lift = of.rows.lift[t1], tail = of.rows.tail[t1], scaled = of.ratio * lift;
+        const Floats own = fused(scaled, lift, fused(tail, tail, -of.rows.first[t1]));
+        take(own + fused(scaled, of.lift[t2], fused(tail, of.tail[t2], of.second[t2])));
+    }
+    bool passed() const { return any(most > -of.slack); }
+
+  private:
+    void take(const Floats& value) { most = value > most ? value : most; }
 };
 
 /// Thresholds `step` apart from t1 on, the last one a level more or less.
-template <int step, typename To> inline void offer_steps(const Rows& rows, int t1, To& to) {
+template <int step, typename To> inline void offer_steps(To& to, int t1) {
     const int t3 = t1 + 2 * step;
     if (t3 > kLevels) return;
-    const Pair pair(rows, t1, t1 + step);
-    if (step > 1) to.offer(pair.with(rows, t3 - 1));
-    if (t3 < kLevels) to.offer(pair.with(rows, t3));
-    if (t3 + 1 < kLevels) to.offer(pair.with(rows, t3 + 1));
+    const auto pair = to.pair(t1, t1 + step);
+    if (step > 1) to.offer(pair, t3 - 1);
+    if (t3 < kLevels) to.offer(pair, t3);
+    if (t3 + 1 < kLevels) to.offer(pair, t3 + 1);
 }
 
-template <int step, typename To> inline void offer_spaced(const Rows& rows, To& to) {
-    for (int t1 = 1; t1 + 2 * step <= kLevels; ++t1) offer_steps<step>(rows, t1, to);
+template <int step, typename To> inline void offer_spaced(To& to) {
+    for (int t1 = 1; t1 + 2 * step <= kLevels; ++t1) offer_steps<step>(to, t1);
 }
 
 /// The third threshold, or the second too, past the last level.
-template <typename To> inline void offer_open(const Rows& rows, To& to) {
+template <typename To> inline void offer_open(To& to) {
     for (int t1 = 1; t1 < kLevels; ++t1) {
-        for (int t2 = (kLevels + t1) / 2; t2 <= kLevels; ++t2) to.offer(Pair(rows, t1, t2).alone());
+        for (int t2 = (kLevels + t1) / 2; t2 <= kLevels; ++t2) to.offer_open(t1, t2);
     }
 }
 
-/// Takes the partitions that `offer` offers, but only if one of them may be better.
-template <typename Offer> inline void offer_rarely(Best& best, const Offer& offer) {
-    Screen screen(best);
-    offer(screen);
-    if (any(screen.passed)) offer(best);
+/// Takes the partitions that `offers` offers, but only if one of them may be better.
+template <typename Offers> inline void offer_rarely(Chooser& chooser, const ScreenRows& rows, const Offers& offers) {
+    // Both by value: what has an address is written to memory at each offer.
+    if (offers(Screen(rows)).passed()) chooser = offers(chooser);
 }
 
 /// The best of all 211 partitions. Nearly always its steps are three or four levels wide.
-inline Best best_partition(const Rows& rows) {
+inline Best best_partition(const Rows& rows, float n) {
     // Two, because each comparison has to wait for the one before it.
-    Best best, other;
+    Chooser chooser{&rows}, other{&rows};
     for (int t1 = 1; t1 + 2 * 3 <= kLevels; ++t1) {
-        offer_steps<3>(rows, t1, best);
-        offer_steps<4>(rows, t1, other);
+        offer_steps<3>(chooser, t1);
+        offer_steps<4>(other, t1);
     }
-    best.offer(other);
-    offer_rarely(best, [&](auto& to) { offer_spaced<2>(rows, to); });
-    offer_rarely(best, [&](auto& to) { offer_spaced<1>(rows, to); });
-    offer_rarely(best, [&](auto& to) {
-        offer_spaced<5>(rows, to);
-        offer_spaced<6>(rows, to);
-        offer_spaced<7>(rows, to);
+    chooser.best.offer(other.best);
+    const ScreenRows screened(rows, chooser.best, n);
+    offer_rarely(chooser, screened, [](auto to) { return offer_spaced<2>(to), to; });
+    offer_rarely(chooser, screened, [](auto to) { return offer_spaced<1>(to), to; });
+    offer_rarely(chooser, screened, [](auto to) {
+        offer_spaced<5>(to);
+        offer_spaced<6>(to);
+        offer_spaced<7>(to);
+        return to;
     });
-    offer_rarely(best, [&](auto& to) { offer_open(rows, to); });
-    return best;
+    offer_rarely(chooser, screened, [](auto to) { return offer_open(to), to; });
+    return chooser.best;
 }
 
 inline Params search_params(const Counts& counts, const Params& source, float n) {
@@ -262,7 +308,7 @@ inline Params search_params(const Counts& counts, const Params& source, float n)
         rows.third[t] = splat(5.0f * n) * rows.tail[t];
         rows.lift[t] = splat(n) * to_floats(counts.sums(t)) - total * rows.tail[t];
     }
-    const Best best = best_partition(rows);
+    const Best best = best_partition(rows, n);
 
     const Floats magnitude = source.scale < 0.0f ? -source.scale : source.scale;
     const Floats scale = round_to_bf16(magnitude * (best.rise / best.spread));

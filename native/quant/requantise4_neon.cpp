@@ -68,6 +68,19 @@ inline bool any(const Ints& mask) {
     return vmaxvq_u32(bits) != 0;
 }
 
+/// a * b + c, for what may be rounded once.
+template <typename Floats>
+inline Floats fused(const Floats& a, const Floats& b, const Floats& c) {
+    float32x4_t x, y, z;
+    std::memcpy(&x, &a, sizeof x);
+    std::memcpy(&y, &b, sizeof y);
+    std::memcpy(&z, &c, sizeof z);
+    const float32x4_t sum = vfmaq_f32(z, x, y);
+    Floats value;
+    std::memcpy(&value, &sum, sizeof value);
+    return value;
+}
+
 #include "quant/requantise4_body.h"
 
 } // namespace

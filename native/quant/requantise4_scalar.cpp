@@ -50,6 +50,12 @@ inline bool any(const Ints& mask) {
     return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
 }
 
+/// a * b + c, for what may be rounded once.
+template <typename Floats>
+inline Floats fused(const Floats& a, const Floats& b, const Floats& c) {
+    return a * b + c;
+}
+
 #include "quant/requantise4_body.h"
 
 } // namespace
