@@ -28,9 +28,12 @@ export interface RangeSink {
 /** This server sends whole files only. */
 export class RangesUnsupported extends FlashmoeError {}
 
-/** What goes to the sink at once, and how long the first of its bytes may wait for the rest. */
+/**
+ * What goes to the sink at once, and how long the first of its bytes may wait for the rest: a process that is
+ * killed has fetched in vain what the sink doesn't have.
+ */
 const BATCH_BYTES = 256 << 10;
-const BATCH_MS = 200;
+const BATCH_MS = 10;
 const STRETCH_MS = 2_000;
 /** A connection is far slower when it does less than a tenth of the others' median for this long. */
 const SLOW_MS = 10_000;
@@ -204,7 +207,7 @@ class Fetcher {
 class Batch {
   #chunks: Buffer[] = [];
   #bytes = 0;
-  #since = 0;
+  #timer: NodeJS.Timeout | null = null;
   #at: number;
   #keeping: Promise<void> | null = null;
   #failure: { error: unknown } | null = null;
@@ -219,11 +222,12 @@ class Batch {
 
   /** Null while there is room for more at once. */
   add(chunk: Buffer): Promise<void> | null {
-    if (this.#bytes === 0) this.#since = monotonic();
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    if (this.#bytes < BATCH_BYTES && monotonic() - this.#since < BATCH_MS) return null;
-    return this.#flush();
+    if (this.#bytes >= BATCH_BYTES) return this.#flush();
+    // What goes wrong is kept for the next that adds or ends.
+    this.#timer ??= setTimeout(() => void this.#flush().catch(() => undefined), BATCH_MS);
+    return null;
   }
 
   async end(): Promise<void> {
@@ -235,6 +239,8 @@ class Batch {
   async #flush(): Promise<void> {
     await this.#keeping;
     if (this.#failure !== null) throw this.#failure.error;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
     if (this.#bytes === 0) return;
     const [at, bytes] = [this.#at, this.#bytes];
     this.#keeping = this.put(at, this.#chunks).then(
