@@ -2,12 +2,52 @@
 // that serving many gigabytes costs a hub no more than sending them.
 import { createHash, randomFillSync } from 'node:crypto';
 import { config } from '../make-safetensors.mjs';
-import { codes } from '../random-weights.mjs';
 import { attentionLinears, benchShape, expertLinears, layerNorms } from '../shape.mjs';
 
 /** Of one layer with 128 experts, dense parts included. */
 const LAYER_BYTES = 355e6;
 const SHARD_BYTES = 1e9;
+
+const GROUP = 64;
+/**
+ * Normal weights, each group of 64 rounded to the 16 steps of its range, as a published model is: how often the requantiser
+ * has to look further depends on them. 32 MiB, repeated from changing places.
+ */
+const CODES = normalCodes(32 << 20);
+
+function normalCodes(bytes) {
+  const codes = Buffer.alloc(bytes);
+  const values = new Float32Array(GROUP);
+  for (let at = 0; at < bytes; at += GROUP / 2) {
+    for (let i = 0; i < GROUP; i += 2) {
+      const [radius, angle] = [
+        Math.sqrt(-2 * Math.log(1 - Math.random())),
+        Math.random() * 2 * Math.PI,
+      ];
+      values[i] = radius * Math.cos(angle);
+      values[i + 1] = radius * Math.sin(angle);
+    }
+    const low = Math.min(...values);
+    const step = (Math.max(...values) - low) / 15;
+    for (let i = 0; i < GROUP; i += 2) {
+      const [even, odd] = [values[i], values[i + 1]].map((value) =>
+        Math.round((value - low) / step),
+      );
+      codes[at + i / 2] = even | (odd << 4);
+    }
+  }
+  return codes;
+}
+
+/** `size` bytes of codes in pieces, from a group on that depends on `salt`. */
+function codes(size, salt) {
+  const pieces = [];
+  for (let at = (salt * 7919 * GROUP) % CODES.length, left = size; left > 0; at = 0) {
+    pieces.push(CODES.subarray(at, Math.min(CODES.length, at + left)));
+    left -= pieces.at(-1).length;
+  }
+  return pieces;
+}
 
 /** Small BF16 numbers, all usable as scales. */
 const PARAMETERS = Buffer.from(
@@ -30,7 +70,7 @@ function quantised(name, rows, columns, salt, stack = []) {
   const parameter = (part) =>
     of(part, 'BF16', columns / 64, count / 32, () => parameters(count / 32));
   return [
-    of('weight', 'U32', columns / 8, count / 2, () => [...codes(count / 2, salt)]),
+    of('weight', 'U32', columns / 8, count / 2, () => codes(count / 2, salt)),
     parameter('scales'),
     parameter('biases'),
   ];
