@@ -263,10 +263,18 @@ template <int step, typename To> inline void offer_spaced(To& to) {
     for (int t1 = 1; t1 + 2 * step <= kLevels; ++t1) offer_steps<step>(to, t1);
 }
 
-/// The third threshold, or the second too, past the last level.
+/// The third threshold past the last level: with the second as far from the first as that needs, or one level more.
 template <typename To> inline void offer_open(To& to) {
     for (int t1 = 1; t1 < kLevels; ++t1) {
-        for (int t2 = (kLevels + t1) / 2; t2 <= kLevels; ++t2) to.offer_open(t1, t2);
+        const int t2 = (kLevels + t1) / 2;
+        to.offer_open(t1, t2);
+        to.offer_open(t1, t2 + 1);
+    }
+}
+/// The second farther still, perhaps past the last level as well.
+template <typename To> inline void offer_wide_open(To& to) {
+    for (int t1 = 1; t1 < kLevels; ++t1) {
+        for (int t2 = (kLevels + t1) / 2 + 2; t2 <= kLevels; ++t2) to.offer_open(t1, t2);
     }
 }
 
@@ -286,15 +294,16 @@ inline Best best_partition(const Rows& rows, float n) {
     }
     chooser.best.offer(other.best);
     const ScreenRows screened(rows, chooser.best, n);
+    offer_rarely(chooser, screened, [](auto to) { return offer_spaced<5>(to), to; });
+    offer_rarely(chooser, screened, [](auto to) { return offer_open(to), to; });
     offer_rarely(chooser, screened, [](auto to) { return offer_spaced<2>(to), to; });
-    offer_rarely(chooser, screened, [](auto to) { return offer_spaced<1>(to), to; });
     offer_rarely(chooser, screened, [](auto to) {
-        offer_spaced<5>(to);
+        offer_spaced<1>(to);
         offer_spaced<6>(to);
         offer_spaced<7>(to);
+        offer_wide_open(to);
         return to;
     });
-    offer_rarely(chooser, screened, [](auto to) { return offer_open(to), to; });
     return chooser.best;
 }
 
