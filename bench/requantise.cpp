@@ -28,6 +28,7 @@ static double cpu_seconds() {
 struct Weights {
     std::vector<uint8_t> codes = std::vector<uint8_t>(kGroups * kGroupSize / 2);
     std::vector<uint16_t> scales, biases;
+    std::vector<uint8_t> columns;
 
     Weights() {
         std::mt19937 random(1);
@@ -44,11 +45,15 @@ struct Weights {
             scales.push_back(float_to_bf16(scale));
             biases.push_back(float_to_bf16(*low));
         }
+        std::lognormal_distribution<double> size(0, 1.5);
+        for (int i = 0; i < 4096; ++i) columns.push_back(static_cast<uint8_t>(std::clamp(size(random) * 12, 1.0, 255.0)));
     }
     Codes view() const {
         const auto bytes = [](const auto& values) { return reinterpret_cast<const uint8_t*>(values.data()); };
         return {codes.data(), bytes(scales), bytes(biases), ParamType::bf16, 4, kGroupSize, kGroups};
     }
+    /// Of 4096 columns: as activations have it, most count little.
+    Importance importance() const { return {columns.data(), columns.size() / kGroupSize, 0}; }
     double bytes() const { return static_cast<double>(codes.size() + 4 * kGroups); }
 };
 
@@ -58,17 +63,22 @@ int main(int argc, char** argv) {
     std::vector<uint8_t> codes(kGroups * kGroupSize / 4), scales(2 * kGroups), biases(2 * kGroups);
     for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
         if (!has_isa(isa) || (argc > 2 && std::string_view(argv[2]) != isa_name(isa))) continue;
-        double best[] = {1e9, 1e9};
+        double minmax = 1e9, search = 1e9, weighed = 1e9;
         ErrorSums sums;
+        const Importance importance = weights.importance();
+        const auto timed = [&](double& best, Method method, const Importance* columns) {
+            const double start = cpu_seconds();
+            const auto left = requantise(weights.view(), {codes.data(), scales.data(), biases.data()}, method, isa, columns);
+            best = std::min(best, cpu_seconds() - start);
+            return left;
+        };
         for (int round = 0; round < rounds; ++round) {
-            for (const Method method : {Method::minmax, Method::search}) {
-                const double start = cpu_seconds();
-                sums = requantise(weights.view(), {codes.data(), scales.data(), biases.data()}, method, isa);
-                double& seconds = best[method == Method::search];
-                seconds = std::min(seconds, cpu_seconds() - start);
-            }
+            timed(minmax, Method::minmax, nullptr);
+            timed(weighed, Method::search, &importance);
+            sums = timed(search, Method::search, nullptr);
         }
-        std::printf("{\"isa\":\"%s\",\"search\":%.3g,\"minmax\":%.3g,\"error\":%.4f}\n", isa_name(isa),
-                    weights.bytes() / best[1], weights.bytes() / best[0], std::sqrt(sums.squared_error / sums.range_error));
+        const auto rate = [&](double seconds) { return weights.bytes() / seconds; };
+        std::printf("{\"isa\":\"%s\",\"search\":%.3g,\"minmax\":%.3g,\"weighed\":%.3g,\"error\":%.4f}\n", isa_name(isa),
+                    rate(search), rate(minmax), rate(weighed), std::sqrt(sums.squared_error / sums.range_error));
     }
 }

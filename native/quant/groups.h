@@ -30,13 +30,19 @@ inline bool is_usable(float scale, float bias) {
     return std::fabs(scale) < kMaxParameter && std::fabs(bias) < kMaxParameter; // false for NaN
 }
 
-using Kernel = ErrorSums (*)(const Codes& source, const TwoBitTarget& target, Method method);
+/// Weights of group `index` of the codes.
+inline const std::uint8_t* weights_of(const Importance& importance, std::size_t index, unsigned group_size) {
+    return importance.weights + (importance.first + index) % importance.row_groups * group_size;
+}
 
-ErrorSums requantise4_scalar(const Codes& source, const TwoBitTarget& target, Method method);
-ErrorSums requantise4_avx2(const Codes& source, const TwoBitTarget& target, Method method);
-ErrorSums requantise4_avx512(const Codes& source, const TwoBitTarget& target, Method method);
-ErrorSums requantise4_neon(const Codes& source, const TwoBitTarget& target, Method method);
+/// `importance` may be null.
+using Kernel = ErrorSums (*)(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance);
+
+ErrorSums requantise4_scalar(const Codes&, const TwoBitTarget&, Method, const Importance*);
+ErrorSums requantise4_avx2(const Codes&, const TwoBitTarget&, Method, const Importance*);
+ErrorSums requantise4_avx512(const Codes&, const TwoBitTarget&, Method, const Importance*);
+ErrorSums requantise4_neon(const Codes&, const TwoBitTarget&, Method, const Importance*);
 /// Any width, value by value.
-ErrorSums requantise_values(const Codes& source, const TwoBitTarget& target, Method method);
+ErrorSums requantise_values(const Codes&, const TwoBitTarget&, Method, const Importance*);
 
 } // namespace flashmoe::quant

@@ -62,9 +62,11 @@ static Kernel kernel_for(Isa isa) {
     }
 }
 
-ErrorSums requantise(const Codes& source, const TwoBitTarget& target, Method method, Isa isa) {
-    if (source.bits != 4) return requantise_values(source, target, method);
-    return kernel_for(isa)(source, target, method);
+ErrorSums requantise(const Codes& source, const TwoBitTarget& target, Method method, Isa isa,
+                     const Importance* importance) {
+    if (method == Method::minmax) importance = nullptr;
+    if (source.bits != 4) return requantise_values(source, target, method, importance);
+    return kernel_for(isa)(source, target, method, importance);
 }
 
 } // namespace flashmoe::quant

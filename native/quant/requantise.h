@@ -26,6 +26,14 @@ struct Codes {
     std::size_t groups;
 };
 
+/// How much a squared error counts, by column and the same in every row. What is minimised is the weighted error; what is
+/// counted in ErrorSums stays the plain one.
+struct Importance {
+    const std::uint8_t* weights; // columns, each from 1 to 255
+    std::size_t row_groups; // columns / group_size
+    std::size_t first; // the row's group that the codes begin with
+};
+
 /// Room for groups * group_size / 4 bytes of codes and groups BF16 parameters each.
 struct TwoBitTarget {
     std::uint8_t* codes;
@@ -52,7 +60,9 @@ Isa best_isa();
 bool has_isa(Isa isa);
 const char* isa_name(Isa isa);
 
-/// Source and target may not overlap. Costs the same for one call or many, from a few hundred groups on.
-ErrorSums requantise(const Codes& source, const TwoBitTarget& target, Method method, Isa isa = best_isa());
+/// Source and target may not overlap. Costs the same for one call or many, from a few hundred groups on. Importance is
+/// for the search; null: all columns count alike.
+ErrorSums requantise(const Codes& source, const TwoBitTarget& target, Method method, Isa isa = best_isa(),
+                     const Importance* importance = nullptr);
 
 } // namespace flashmoe::quant

@@ -55,8 +55,8 @@ inline Floats fused(const Floats& a, const Floats& b, const Floats& c) {
 
 } // namespace
 
-ErrorSums requantise4_avx2(const Codes& source, const TwoBitTarget& target, Method method) {
-    return requantise_any(source, target, method);
+ErrorSums requantise4_avx2(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance) {
+    return requantise_any(source, target, method, importance);
 }
 
 } // namespace flashmoe::quant

@@ -60,8 +60,8 @@ inline Floats fused(const Floats& a, const Floats& b, const Floats& c) {
 
 } // namespace
 
-ErrorSums requantise4_scalar(const Codes& source, const TwoBitTarget& target, Method method) {
-    return requantise_any(source, target, method);
+ErrorSums requantise4_scalar(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance) {
+    return requantise_any(source, target, method, importance);
 }
 
 } // namespace flashmoe::quant

@@ -21,13 +21,17 @@ constexpr int kRefits = 3;
 
 struct Group {
     std::array<double, 128> values;
+    /// Whole numbers: 1 where columns have none.
+    std::array<double, 128> weights;
+    double weight = 0;
     unsigned size = 0;
     double low = 0, high = 0, mean = 0;
 };
 
 struct Fit {
     float scale = 0, bias = 0;
-    double error = 0;
+    /// Plain, and by weights.
+    double error = 0, weighted = 0;
 };
 
 unsigned code_of(double value, double scale, double bias) {
@@ -36,10 +40,12 @@ unsigned code_of(double value, double scale, double bias) {
 }
 
 Fit stored(const Group& group, double scale, double bias) {
-    Fit fit{bf16_to_float(float_to_bf16(static_cast<float>(scale))), bf16_to_float(float_to_bf16(static_cast<float>(bias))), 0};
+    Fit fit{bf16_to_float(float_to_bf16(static_cast<float>(scale))), bf16_to_float(float_to_bf16(static_cast<float>(bias)))};
     for (unsigned i = 0; i < group.size; ++i) {
         const double point = double{fit.scale} * code_of(group.values[i], fit.scale, fit.bias) + fit.bias;
-        fit.error += (group.values[i] - point) * (group.values[i] - point);
+        const double square = (group.values[i] - point) * (group.values[i] - point);
+        fit.error += square;
+        fit.weighted += group.weights[i] * square;
     }
     return fit;
 }
@@ -54,48 +60,51 @@ Fit search(const Group& group, Fit best) {
             double codes = 0, squares = 0, products = 0;
             for (unsigned v = 0; v < group.size; ++v) {
                 const double q = code_of(group.values[v], scale, bias);
-                codes += q;
-                squares += q * q;
-                products += q * (group.values[v] - group.mean);
+                codes += group.weights[v] * q;
+                squares += group.weights[v] * q * q;
+                products += group.weights[v] * q * (group.values[v] - group.mean);
             }
-            const double spread = squares - codes * codes / group.size;
+            const double spread = squares - codes * codes / group.weight;
             if (spread > 0) scale = products / spread;
-            bias = group.mean - scale * codes / group.size;
+            bias = group.mean - scale * codes / group.weight;
         }
         const Fit fit = stored(group, scale, bias);
-        if (fit.error < best.error) best = fit;
+        if (fit.weighted < best.weighted) best = fit;
     }
     return best;
 }
 
-Group decode(const Codes& source, std::size_t index, float scale, float bias) {
+Group decode(const Codes& source, std::size_t index, float scale, float bias, const Importance* importance) {
     Group group;
     group.size = source.group_size;
+    const std::uint8_t* weights = importance == nullptr ? nullptr : weights_of(*importance, index, group.size);
     const std::size_t first_bit = index * source.group_size * source.bits;
     double sum = 0;
     for (unsigned i = 0; i < group.size; ++i) {
         const std::size_t bit = first_bit + i * source.bits;
         const unsigned code = (source.codes[bit / 8] >> (bit % 8)) & ((1u << source.bits) - 1);
         group.values[i] = scale * static_cast<float>(code) + bias;
-        sum += group.values[i];
+        group.weights[i] = weights == nullptr ? 1 : weights[i];
+        group.weight += group.weights[i];
+        sum += group.weights[i] * group.values[i];
     }
     const auto [low, high] = std::minmax_element(group.values.begin(), group.values.begin() + group.size);
     group.low = *low;
     group.high = *high;
-    group.mean = sum / group.size;
+    group.mean = sum / group.weight;
     return group;
 }
 
 } // namespace
 
-ErrorSums requantise_values(const Codes& source, const TwoBitTarget& target, Method method) {
+ErrorSums requantise_values(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance) {
     ErrorSums sums;
     for (std::size_t i = 0; i < source.groups; ++i) {
         const float scale = parameter(source.scales, source.type, i);
         const float bias = parameter(source.biases, source.type, i);
         const bool usable = is_usable(scale, bias);
         if (!usable) ++sums.broken_groups;
-        const Group group = decode(source, i, usable ? scale : 0, usable ? bias : 0);
+        const Group group = decode(source, i, usable ? scale : 0, usable ? bias : 0, importance);
         Fit fit = stored(group, (group.high - group.low) / 3, group.low);
         sums.range_error += fit.error;
         if (method == Method::search) fit = search(group, fit);

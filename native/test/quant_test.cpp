@@ -21,7 +21,17 @@ struct Sample {
     ParamType type = ParamType::bf16;
     unsigned bits = 4, group_size = 64;
     size_t groups = 0;
+    /// Of the columns; none: all count alike.
+    std::vector<uint8_t> weights{};
 
+    double weight(size_t group, unsigned i) const {
+        return weights.empty() ? 1 : weights[(group * group_size + i) % weights.size()];
+    }
+    /// From a group on.
+    Importance importance(size_t first = 0) const {
+        const size_t row_groups = weights.size() / group_size;
+        return {weights.data(), row_groups, row_groups == 0 ? 0 : first % row_groups};
+    }
     Codes view() const { return {codes.data(), scales.data(), biases.data(), type, bits, group_size, groups}; }
     unsigned code(size_t group, unsigned i) const {
         const size_t bit = (group * group_size + i) * bits;
@@ -98,13 +108,31 @@ struct Packed {
         for (unsigned i = 0; i < from.group_size; ++i) sum += std::pow(from.value(group, i) - value(from, group, i), 2);
         return sum;
     }
+    double weighted_error(const Sample& from, size_t group) const {
+        double sum = 0;
+        for (unsigned i = 0; i < from.group_size; ++i) {
+            sum += from.weight(group, i) * std::pow(from.value(group, i) - value(from, group, i), 2);
+        }
+        return sum;
+    }
 };
+
+/// A row of `row_groups` groups: most columns count little, some a lot, as activations have it.
+std::vector<uint8_t> column_weights(size_t row_groups, unsigned group_size, unsigned seed) {
+    std::mt19937 random(seed);
+    std::lognormal_distribution<double> size(0, 1.5);
+    std::vector<uint8_t> weights(row_groups * group_size);
+    for (uint8_t& weight : weights) weight = static_cast<uint8_t>(std::clamp(size(random) * 12, 1.0, 255.0));
+    return weights;
+}
 
 Packed pack_sample(const Sample& from, Method method, Isa isa) {
     // A guard byte behind each: nothing may be written past the end.
     Packed to{std::vector<uint8_t>(from.groups * from.group_size / 4 + 1, 0xa5),
               std::vector<uint8_t>(from.groups * 2 + 1, 0xa5), std::vector<uint8_t>(from.groups * 2 + 1, 0xa5), {}};
-    to.sums = requantise(from.view(), {to.codes.data(), to.scales.data(), to.biases.data()}, method, isa);
+    const Importance importance = from.importance();
+    to.sums = requantise(from.view(), {to.codes.data(), to.scales.data(), to.biases.data()}, method, isa,
+                         from.weights.empty() ? nullptr : &importance);
     for (auto* bytes : {&to.codes, &to.scales, &to.biases}) {
         EXPECT_EQ(int{bytes->back()}, 0xa5);
         bytes->pop_back();
@@ -120,18 +148,18 @@ std::vector<Isa> machine_isas() {
     return found;
 }
 
-/// Least squared error of a 4-bit group over all ways to cut 16 levels into four runs, parameters unrounded.
+/// Least squared error, by weights, of a 4-bit group over all ways to cut 16 levels into four runs, parameters unrounded.
 double best_of_all_cuts(const Sample& from, size_t group) {
     std::array<double, 17> count{}, sum{};
-    double total = 0, squares = 0;
-    const double n = from.group_size;
+    double total = 0, squares = 0, n = 0;
     for (unsigned i = 0; i < from.group_size; ++i) {
-        const double value = from.value(group, i);
-        total += value;
-        squares += value * value;
+        const double value = from.value(group, i), weight = from.weight(group, i);
+        n += weight;
+        total += weight * value;
+        squares += weight * value * value;
         for (unsigned t = 1; t <= from.code(group, i); ++t) {
-            count[t] += 1;
-            sum[t] += value;
+            count[t] += weight;
+            sum[t] += weight * value;
         }
     }
     double explained = 0;
@@ -195,6 +223,81 @@ TEST("no group is worse than with the grid over its range, and the reported erro
         EXPECT(std::fabs(search.sums.squared_error / error - 1) < 1e-5);
         EXPECT(std::sqrt(search.sums.squared_error) < 0.75 * std::sqrt(range.sums.squared_error));
     }
+}
+
+TEST("with weights every instruction set writes the same bytes, too") {
+    unsigned seed = 500;
+    for (const unsigned group_size : {32u, 64u, 128u}) {
+        for (const size_t groups : {1u, 45u, 1000u}) {
+            Sample from = sample(groups, 4, group_size, ParamType::bf16, ++seed);
+            from.weights = column_weights(3, group_size, seed);
+            const Packed plain = pack_sample(from, Method::search, Isa::scalar);
+            for (const Isa isa : machine_isas()) {
+                const Packed other = pack_sample(from, Method::search, isa);
+                EXPECT(other.codes == plain.codes && other.scales == plain.scales && other.biases == plain.biases);
+            }
+        }
+    }
+}
+
+TEST("columns that count alike change nothing") {
+    for (const unsigned bits : {4u, 8u}) {
+        Sample from = sample(300, bits, 64, ParamType::bf16, 61);
+        const Packed plain = pack_sample(from, Method::search, best_isa());
+        from.weights.assign(128, 1);
+        const Packed alike = pack_sample(from, Method::search, best_isa());
+        EXPECT(alike.codes == plain.codes && alike.scales == plain.scales && alike.biases == plain.biases);
+        EXPECT_EQ(alike.sums.squared_error, plain.sums.squared_error);
+    }
+}
+
+TEST("the weighted search is within a thousandth of the best that any cut of the levels could do") {
+    for (const unsigned group_size : {32u, 64u, 128u}) {
+        Sample from = sample(2000, 4, group_size, ParamType::bf16, 98);
+        from.weights = column_weights(5, group_size, 98);
+        const Packed to = pack_sample(from, Method::search, best_isa());
+        double best = 0, error = 0;
+        for (size_t group = 0; group < from.groups; ++group) {
+            best += best_of_all_cuts(from, group);
+            error += to.weighted_error(from, group);
+        }
+        EXPECT(error >= best * (1 - 1e-6));
+        EXPECT(error <= best * 1.001);
+    }
+}
+
+TEST("weights lower the weighted error and the reported one stays the plain one of the bytes") {
+    for (const unsigned bits : {4u, 8u}) {
+        Sample from = sample(500, bits, 64, ParamType::bf16, 6);
+        const Packed plain = pack_sample(from, Method::search, best_isa());
+        from.weights = column_weights(4, 64, 6);
+        const Packed weighted = pack_sample(from, Method::search, best_isa());
+        double error = 0, by_weight = 0, by_weight_before = 0;
+        for (size_t group = 0; group < from.groups; ++group) {
+            error += weighted.error(from, group);
+            by_weight += weighted.weighted_error(from, group);
+            by_weight_before += plain.weighted_error(from, group);
+        }
+        EXPECT(by_weight < 0.9 * by_weight_before);
+        EXPECT(std::fabs(weighted.sums.squared_error / error - 1) < 1e-5);
+        EXPECT(weighted.sums.squared_error > plain.sums.squared_error);
+        EXPECT_EQ(weighted.sums.range_error, plain.sums.range_error);
+    }
+}
+
+TEST("a weighted matrix cut in the middle of its rows gives the bytes of the whole") {
+    Sample from = sample(7 * 40, 4, 64, ParamType::bf16, 32);
+    from.weights = column_weights(7, 64, 32);
+    const Packed whole = pack_sample(from, Method::search, best_isa());
+    Packed cut{std::vector<uint8_t>(whole.codes.size()), std::vector<uint8_t>(whole.scales.size()),
+               std::vector<uint8_t>(whole.biases.size()), {}};
+    for (size_t first = 0, count = 5; first < from.groups; first += count, count = std::min(count + 9, from.groups - first)) {
+        const Importance importance = from.importance(first);
+        requantise({&from.codes[first * 32], &from.scales[2 * first], &from.biases[2 * first], from.type, 4, 64, count},
+                   {&cut.codes[first * 16], &cut.scales[2 * first], &cut.biases[2 * first]}, Method::search, best_isa(),
+                   &importance);
+    }
+    EXPECT(cut.codes == whole.codes && cut.scales == whole.scales && cut.biases == whole.biases);
 }
 
 TEST("a matrix cut into slices of rows gives the bytes and the sums of the whole") {
