@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include "pack/failure.h"
+#include "pack/importance.h"
 
 #include <cmath>
 #include <string>
@@ -47,6 +48,14 @@ inline Napi::Array array_field(const Napi::Object& object, const char* name) {
     const Napi::Value value = field(object, name);
     if (!value.IsArray()) pack::fail_plan(std::string(name) + " must be a list");
     return value.As<Napi::Array>();
+}
+
+/// `importance` of a projection or a place: null and undefined are none.
+inline pack::ImportancePlace importance_field(const Napi::Object& object, std::uint64_t columns) {
+    const Napi::Value value = field(object, "importance");
+    if (value.IsNull() || value.IsUndefined()) return {};
+    const Napi::Object place = object_of(value, "importance");
+    return {count_field(place, "offset"), count_field(place, "stride"), columns};
 }
 
 inline Napi::Number number(Napi::Env env, std::uint64_t value) {

@@ -38,6 +38,8 @@ std::optional<StackedTensor> optional_tensor(const Napi::Object& object, const c
 
 Projection projection_of(const Napi::Object& object) {
     const Napi::Object offsets = object_of(field(object, "targetOffsets"), "targetOffsets");
+    const ImportancePlace importance = importance_field(object, count_field(object, "columns"));
+    const bool has_any = importance.columns > 0;
     return {
         count_field(object, "rows"),
         count_field(object, "columns"),
@@ -48,6 +50,8 @@ Projection projection_of(const Napi::Object& object) {
         optional_tensor(object, "biases"),
         small_field(object, "targetBits"),
         {count_field(offsets, "weight"), count_field(offsets, "scales"), count_field(offsets, "biases")},
+        importance,
+        has_any ? text_field(object_of(field(object, "importance"), "importance"), "source") : "",
     };
 }
 

@@ -51,6 +51,7 @@ Place place_of(const Napi::Object& object) {
     place.biases = count_field(object, "biases");
     const Napi::Object offsets = object_of(field(object, "offsets"), "offsets");
     place.offsets = {count_field(offsets, "weight"), count_field(offsets, "scales"), count_field(offsets, "biases")};
+    if (field(object, "importance").IsObject()) place.importance = importance_field(object, count_field(object, "columns"));
     return place;
 }
 
@@ -90,6 +91,7 @@ TapeJob tape_job(const Napi::Object& object) {
     }
     job.spool = text_field(object, "spool");
     job.mark = text_field(object, "mark");
+    if (field(object, "importance").IsString()) job.importance = text_field(object, "importance");
     job.window = count_field(object, "window");
     job.binding = text_field(object, "binding");
     job.threads = small_field(object, "threads");

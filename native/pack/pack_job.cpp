@@ -54,6 +54,12 @@ std::uint64_t dtype_bytes(DType dtype) { return dtype == DType::bf16 || dtype ==
 
 std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
     check_widths(p);
+    if (p.importance.columns != 0) {
+        if (p.source_bits == p.target_bits || p.importance.columns != p.columns) {
+            fail_plan(part_name(p, 0) + ": importance without columns to requantise");
+        }
+        check_importance(p.importance, p.group_size, "packLayer");
+    }
     const std::uint64_t values = p.rows * p.columns;
     std::vector<Part> parts;
     const auto add = [&](const StackedTensor& tensor, std::uint64_t source_size, std::uint64_t target_size) {

@@ -55,11 +55,15 @@ class Packer {
     Packer(const PackLayerJob& job, const Control& control) : job_(job), control_(control) {
         check_job(job);
         errors_.resize(job.projections.size());
+        importance_.resize(job.projections.size());
         for (const auto& projection : job.projections) {
             parts_.push_back(checked_parts(job, projection));
             for (const auto& part : parts_.back()) {
                 sources_.add(*part.tensor);
                 bytes_per_expert_ += part.source_size;
+            }
+            if (projection.importance.columns > 0) {
+                importance_[parts_.size() - 1] = File::open_source(projection.importance_source);
             }
         }
         target_ = File::open_target(job.target, true);
@@ -143,7 +147,14 @@ class Packer {
         const quant::TwoBitTarget target{base + parts[0].target_offset, base + parts[1].target_offset,
                                          base + parts[2].target_offset};
         const auto method = job_.search ? quant::Method::search : quant::Method::minmax;
-        const auto sums = quant::requantise(source, target, method, quant::best_isa());
+        std::vector<std::uint8_t> weights;
+        quant::Importance importance{};
+        if (projection.importance.columns > 0) {
+            weights = column_weights(importance_[index], projection.importance, expert, projection.group_size);
+            importance = {weights.data(), projection.columns / projection.group_size, 0};
+        }
+        const auto sums = quant::requantise(source, target, method, quant::best_isa(),
+                                            weights.empty() ? nullptr : &importance);
         if (sums.broken_groups > 0) {
             throw Failure("ERR_SAFETENSORS", projection.scales->source + ": expert " + std::to_string(expert) +
                                                  " has " + std::to_string(sums.broken_groups) +
@@ -173,6 +184,8 @@ class Packer {
     const Control& control_;
     Sources sources_;
     std::vector<std::vector<Part>> parts_;
+    /// One a projection, open where it has any.
+    std::vector<File> importance_;
     std::uint64_t bytes_per_expert_ = 0;
     File target_;
     std::mutex mutex_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pack/control.h"
+#include "pack/importance.h"
 #include "quant/requantise.h"
 
 #include <array>
@@ -36,6 +37,9 @@ struct Projection {
     std::uint32_t target_bits = 0;
     /// Of weight, scales, biases inside an expert.
     std::array<std::uint64_t, 3> target_offsets{};
+    /// For the search; the columns are those above, or 0 without any.
+    ImportancePlace importance{};
+    std::string importance_source{};
 };
 
 struct PackLayerJob {

@@ -66,6 +66,10 @@ void TapeFiles::release(std::size_t file) {
     entry.dirty = false;
 }
 
+Placer::Placer(TapeFiles& files, bool search, const std::string& importance) : files_(files), search_(search) {
+    if (!importance.empty()) importance_ = File::open_source(importance);
+}
+
 quant::ErrorSums Placer::place(const Place& place, const Piece& piece) {
     quant::ErrorSums sums;
     const std::uint8_t* bytes = piece.bytes.data();
@@ -103,9 +107,17 @@ quant::ErrorSums Placer::requantise(const Place& place, const std::uint8_t* code
     std::vector<std::uint8_t> new_scales(groups * 2);
     std::vector<std::uint8_t> new_biases(groups * 2);
     const auto method = search_ ? quant::Method::search : quant::Method::minmax;
+    std::vector<std::uint8_t> weights;
+    quant::Importance importance{};
+    if (place.importance.columns > 0) {
+        weights = column_weights(importance_, place.importance, at / place.slice, place.group_size);
+        const std::uint64_t row_groups = place.importance.columns / place.group_size;
+        importance = {weights.data(), row_groups, at % place.slice / group % row_groups};
+    }
     const auto sums = quant::requantise(
         {codes, scales.data(), biases.data(), place.dtype, place.bits, place.group_size, groups},
-        {narrow.data(), new_scales.data(), new_biases.data()}, method, quant::best_isa());
+        {narrow.data(), new_scales.data(), new_biases.data()}, method, quant::best_isa(),
+        weights.empty() ? nullptr : &importance);
     if (sums.broken_groups > 0) {
         throw Failure("ERR_SAFETENSORS", "expert " + std::to_string(at / place.slice) + " of a projection has " +
                                              std::to_string(sums.broken_groups) +

@@ -45,7 +45,8 @@ struct Piece {
 
 class Placer {
   public:
-    Placer(TapeFiles& files, bool search) : files_(files), search_(search) {}
+    /// `importance`: path of the file of mean squares, or empty.
+    Placer(TapeFiles& files, bool search, const std::string& importance);
 
     /// Any number of threads at once. Returns what requantising left; zeros for bytes that are copied.
     quant::ErrorSums place(const Place& place, const Piece& piece);
@@ -55,6 +56,7 @@ class Placer {
 
     TapeFiles& files_;
     const bool search_;
+    File importance_;
 };
 
 } // namespace flashmoe::pack

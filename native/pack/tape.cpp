@@ -30,7 +30,7 @@ std::exception_ptr interrupted() {
 
 TapeWriter::TapeWriter(TapeJob job)
     : job_(std::move(job)), starts_(checked_starts(job_)), piece_bytes_(piece_size(job_.window)),
-      files_(job_.files), placer_(files_, job_.search), spool_(File::open_target(job_.spool, false)),
+      files_(job_.files), placer_(files_, job_.search, job_.importance), spool_(File::open_target(job_.spool, false)),
       mark_(job_.mark, job_.binding) {
     seals_.push_back(0);
     for (const auto& item : job_.items) seals_.push_back(seals_.back() + (item.type == TapeItem::Type::seal));

@@ -64,6 +64,10 @@ class Check {
         const bool is_width = p.bits == 4 || p.bits == 8;
         const bool is_group = p.group_size == 32 || p.group_size == 64 || p.group_size == 128;
         if (!is_width || !is_group) fail("no supported width");
+        if (p.importance.columns == 0) return;
+        check_importance(p.importance, p.group_size, "openTape");
+        if (job_.importance.empty()) fail("importance without its file");
+        if (p.slice % (p.importance.columns * p.bits / 8) != 0) fail("rows are cut");
     }
 
     const TapeJob& job_;

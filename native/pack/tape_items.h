@@ -1,6 +1,7 @@
 // What a tape consists of. All numbers are bytes unless said otherwise.
 #pragma once
 
+#include "pack/importance.h"
 #include "pack/sha256.h"
 #include "quant/requantise.h"
 
@@ -38,6 +39,8 @@ struct Place {
     std::size_t scales = 0;
     std::size_t biases = 0;
     std::array<std::uint64_t, 3> offsets{};
+    /// Of the job's file of mean squares.
+    ImportancePlace importance{};
 };
 
 struct TapeItem {
@@ -69,6 +72,8 @@ struct TapeJob {
     std::vector<TapeItem> items;
     std::string spool;
     std::string mark;
+    /// File that the places' importance is read from; empty where none has any.
+    std::string importance;
     std::uint64_t window = 0;
     std::string binding;
     std::optional<TapeState> from;

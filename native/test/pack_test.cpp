@@ -116,6 +116,13 @@ TEST("a job whose numbers can't be right is refused before the target exists") {
     EXPECT_EQ(refused([](auto&, auto& p) { p.scales.reset(); }), "ERR_PLAN");
     EXPECT_EQ(refused([](auto&, auto& p) { p.target_offsets[1] = 1; }), "ERR_PLAN");
     EXPECT_EQ(refused([](auto&, auto& p) { p.target_offsets[2] = 1 << 20; }), "ERR_PLAN");
+    // Nothing to requantise; then columns, an offset and a stride of another projection.
+    EXPECT_EQ(refused([](auto&, auto& p) { p.importance.columns = kColumns; }), "ERR_PLAN");
+    const auto narrow = [](auto& p) { p.target_bits = 2, p.importance = {0, 0, kColumns}, p.importance_source = "absent"; };
+    EXPECT_EQ(refused([&](auto&, auto& p) { narrow(p), p.importance.columns = 64; }), "ERR_PLAN");
+    EXPECT_EQ(refused([&](auto&, auto& p) { narrow(p), p.importance.offset = ~0ull; }), "ERR_PLAN");
+    EXPECT_EQ(refused([&](auto&, auto& p) { narrow(p), p.importance.stride = 64; }), "ERR_PLAN");
+    EXPECT_EQ(refused([&](auto&, auto& p) { narrow(p); }), "ENOENT");
     EXPECT_EQ(refused([](auto&, auto& p) { p.weight.offset += 10000; }), "ERR_IO");
     EXPECT_EQ(refused([](auto&, auto& p) { p.weight.source += "-absent"; }), "ENOENT");
 }
