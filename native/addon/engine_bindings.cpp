@@ -2,7 +2,9 @@
 #include "addon/handles.h"
 #include "addon/registers.h"
 
+#include <algorithm>
 #include <cinttypes>
+#include <vector>
 #include <cstdio>
 
 namespace flashmoe::addon {
@@ -20,6 +22,23 @@ Napi::Object info_value(Napi::Env env, const fm_engine_info& info) {
     object.Set("expertBytesPerToken", number(env, static_cast<double>(info.expert_bytes_per_token)));
     object.Set("stateBytes", number(env, static_cast<double>(info.state_bytes)));
     object.Set("kvBytesPerToken", number(env, static_cast<double>(info.kv_bytes_per_token)));
+    return object;
+}
+
+Napi::Float64Array floats_value(Napi::Env env, const double* from, size_t count) {
+    auto values = Napi::Float64Array::New(env, count);
+    std::copy_n(from, count, values.Data());
+    return values;
+}
+
+Napi::Value squares_value(Napi::Env env, const fm_channel_squares& squares) {
+    if (squares.experts == 0) return env.Null();
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("experts", number(env, squares.experts));
+    object.Set("input", floats_value(env, squares.input, squares.hidden));
+    object.Set("inner", floats_value(env, squares.inner, size_t{squares.experts} * squares.intermediate));
+    const std::vector<double> tokens(squares.tokens, squares.tokens + squares.experts);
+    object.Set("tokens", floats_value(env, tokens.data(), tokens.size()));
     return object;
 }
 
@@ -50,6 +69,17 @@ Napi::Value engine_value(Napi::Env env, std::shared_ptr<EngineHandle>& handle) {
         fm_error error;
         check(fm_session_create(engine, whole_of(info[0], "maxTokens"), &session->session, &error), error);
         return session_object(info.Env(), std::move(session));
+    });
+    method(object, "observe", [reference](const Napi::CallbackInfo& info) {
+        fm_error error;
+        check(fm_engine_observe(reference->get("engine")->engine, &error), error);
+        return info.Env().Undefined();
+    });
+    method(object, "squares", [reference](const Napi::CallbackInfo& info) {
+        fm_channel_squares squares;
+        fm_error error;
+        check(fm_engine_squares(reference->get("engine")->engine, whole_of(info[0], "layer"), &squares, &error), error);
+        return squares_value(info.Env(), squares);
     });
     method(object, "close", [reference](const Napi::CallbackInfo& info) {
         reference->handle.reset();

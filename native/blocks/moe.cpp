@@ -40,7 +40,7 @@ void RoutingRoom::plan(uint32_t token_count, uint32_t top_k, uint32_t expert_cou
 }
 
 Moe::Moe(const MoeSpec& spec, uint32_t layer, uint32_t hidden, uint32_t top_k, DenseWeights& weights)
-    : hidden_(hidden), experts_(spec.experts), top_k_(top_k == 0 ? spec.top_k : top_k), groups_(spec.groups),
+    : layer_(layer), hidden_(hidden), experts_(spec.experts), top_k_(top_k == 0 ? spec.top_k : top_k), groups_(spec.groups),
       top_groups_(spec.top_groups), sigmoid_(spec.sigmoid_scoring), normalise_(spec.norm_top_k),
       scale_(spec.routed_scale), router_(weights.matrix(spec.router, spec.experts, hidden)) {
     const uint32_t most = top_groups_ * (experts_ / groups_);
@@ -59,7 +59,7 @@ size_t Moe::scratch_floats() const {
 }
 
 void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
-                 RoutingRoom& room) const {
+                 RoutingRoom& room, ExpertObserver* observer) const {
     route(batch, tokens, x, room);
     // The only wait of a layer: its answer says which experts to read. Everything before it is done then, the last
     // layer's experts included, so that all slots are free.
@@ -71,7 +71,7 @@ void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, const Expe
         if (shared_) add_shared(batch, tokens, x, y);
         // A device computes this while the first experts are read.
         batch.backend.submit();
-        add_routed(batch.backend, x, y, files, reader, room);
+        add_routed(batch.backend, x, y, files, reader, room, observer);
     } catch (...) {
         batch.backend.wait();
         reader.finish();
@@ -152,7 +152,7 @@ class Moe::SlotsInUse {
 };
 
 void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
-                     const RoutingRoom& room) const {
+                     const RoutingRoom& room, ExpertObserver* observer) const {
     ExpertWork works[kMaxExpertWorks];
     const auto total = static_cast<uint32_t>(room.experts.size());
     SlotsInUse in_use(backend, reader);
@@ -181,7 +181,12 @@ void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files,
                 if (count == kMaxExpertWorks || entries + part > kMaxExpertEntries) flush();
                 works[count] = whole;
                 works[count].first = room.starts[index] + first;
-                works[count++].count = part;
+                works[count].count = part;
+                if (observer != nullptr) {
+                    observer->see(layer_, experts_, room.experts[index], works[count], room.tokens.data(),
+                                  room.token_weights.data(), x);
+                }
+                ++count;
                 entries += part;
             }
         }

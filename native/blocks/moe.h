@@ -7,6 +7,7 @@
 
 #include "blocks/block.h"
 #include "blocks/dense_mlp.h"
+#include "blocks/expert_observer.h"
 #include "experts/expert_reader.h"
 
 namespace flashmoe {
@@ -34,9 +35,10 @@ class Moe {
     uint32_t top_k() const { return top_k_; }
     uint32_t experts() const { return experts_; }
 
-    /// y = moe(x), both [tokens, hidden], any number of tokens; batch.tokens and position are not looked at.
+    /// y = moe(x), both [tokens, hidden], any number of tokens; batch.tokens and position are not looked at. `observer` may
+    /// be null.
     void append(const Batch& batch, uint32_t tokens, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
-                RoutingRoom& room) const;
+                RoutingRoom& room, ExpertObserver* observer) const;
 
   private:
     class SlotsInUse;
@@ -44,9 +46,9 @@ class Moe {
     void route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const;
     void add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const;
     void add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
-                    const RoutingRoom& room) const;
+                    const RoutingRoom& room, ExpertObserver* observer) const;
 
-    uint32_t hidden_, experts_, top_k_, groups_, top_groups_;
+    uint32_t layer_, hidden_, experts_, top_k_, groups_, top_groups_;
     bool sigmoid_, normalise_;
     float scale_;
     Matrix router_;

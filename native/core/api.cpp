@@ -113,6 +113,21 @@ fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, f
 
 void fm_engine_info_get(const fm_engine* engine, fm_engine_info* info) { *info = engine->engine->info(); }
 
+fm_status fm_engine_observe(fm_engine* engine, fm_error* error) {
+    return guarded(error, [&] { engine->engine->observe(); });
+}
+
+fm_status fm_engine_squares(const fm_engine* engine, uint32_t layer, fm_channel_squares* squares, fm_error* error) {
+    return guarded(error, [&] {
+        const auto* observer = engine->engine->observed();
+        if (observer == nullptr || layer >= engine->engine->model().layers.size()) {
+            flashmoe::fail(FM_ENGINE, "layer ", layer, " is not observed");
+        }
+        const auto& sums = observer->layer(layer);
+        *squares = {sums.experts, sums.hidden, sums.intermediate, sums.input.data(), sums.inner.data(), sums.tokens.data()};
+    });
+}
+
 void fm_engine_close(fm_engine* engine) { delete engine; }
 
 fm_status fm_session_create(fm_engine* engine, uint32_t max_tokens, fm_session** session, fm_error* error) {

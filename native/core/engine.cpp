@@ -66,6 +66,11 @@ uint64_t Engine::state_key(const std::string& program) const {
     return hash_bytes(parts, sizeof parts, hash_bytes(program.data(), program.size()));
 }
 
+void Engine::observe() {
+    const std::lock_guard lock(step_mutex);
+    if (observer_ == nullptr) observer_ = std::make_unique<ExpertObserver>(*backend_, static_cast<uint32_t>(model_->layers.size()));
+}
+
 void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
     if (tokens == room_.tokens && logit_rows == room_.logit_rows) return;
     const Model& model = *model_;
@@ -206,7 +211,8 @@ void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens, 
 void Engine::run_mlp(uint32_t index, uint32_t tokens) {
     const auto& mlp = model_->layers[index].mlp;
     if (const auto* moe = std::get_if<Moe>(&mlp)) {
-        moe->append(batch_at(0, 0, 0), tokens, room_.m, room_.y, files_->layer(index), *reader_, routing_);
+        moe->append(batch_at(0, 0, 0), tokens, room_.m, room_.y, files_->layer(index), *reader_, routing_,
+                    observer_.get());
         return;
     }
     for (uint32_t first = 0; first < tokens; first += kMaxBatchTokens) {

@@ -57,6 +57,9 @@ class Engine {
     fm_engine_info info() const;
     /// Of weights, experts, top-k and `program`: states of engines with equal keys are exchangeable.
     uint64_t state_key(const std::string& program) const;
+    /// From here on steps add up what the experts' channels carry; null from observed() before.
+    void observe();
+    const ExpertObserver* observed() const { return observer_.get(); }
     BackendCounters device_counters() const { return backend_->counters(); }
     ReadCounters read_counters() const { return reader_ ? reader_->counters() : ReadCounters{}; }
 
@@ -106,6 +109,7 @@ class Engine {
     std::unique_ptr<ExpertFiles> files_;
     std::unique_ptr<Model> model_;
     std::unique_ptr<ExpertReader> reader_;
+    std::unique_ptr<ExpertObserver> observer_;
     Room room_;
     RoutingRoom routing_;
     std::vector<RopeTable> tables_;

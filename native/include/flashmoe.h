@@ -89,6 +89,20 @@ void fm_engine_info_get(const fm_engine *engine, fm_engine_info *info);
 /* Drops the handle; sessions keep what they need alive. */
 void fm_engine_close(fm_engine *engine);
 
+/* What routed experts multiplied their weights with, squared and added up over tokens, each weighted by the square of the
+ * expert's share. */
+typedef struct fm_channel_squares {
+    uint32_t experts, hidden, intermediate; /* 0: the layer has no routed experts, or they have seen nothing */
+    const double *input;    /* [hidden]: the input of gate and up, over all experts */
+    const double *inner;    /* [experts, intermediate]: the input of down */
+    const uint64_t *tokens; /* [experts]: for how many tokens each was chosen */
+} fm_channel_squares;
+
+/* From here on steps count; each costs about twice as much. */
+fm_status fm_engine_observe(fm_engine *engine, fm_error *error);
+/* Points into the engine: good until its next step. FM_ENGINE where nothing is observed or there is no such layer. */
+fm_status fm_engine_squares(const fm_engine *engine, uint32_t layer, fm_channel_squares *squares, fm_error *error);
+
 /* Reserves address space for max_tokens; memory is used as tokens come. */
 fm_status fm_session_create(fm_engine *engine, uint32_t max_tokens, fm_session **session, fm_error *error);
 void fm_session_close(fm_session *session);

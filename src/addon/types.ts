@@ -46,6 +46,15 @@ export interface PackProjection {
   /** Equal to sourceBits: bytes are copied as they are. 2 from 4 or 8: requantised, scales and biases become BF16. */
   targetBits: number;
   targetOffsets: { weight: number; scales: number; biases: number };
+  /** For projections that are requantised: how much their columns count. Absent: all alike. */
+  importance?: ImportanceRow;
+}
+
+/** BF16 [columns] in a file of mean squares; expert e's `e * stride` bytes behind, 0 where all share one row. */
+export interface ImportanceRow {
+  source: string;
+  offset: number;
+  stride: number;
 }
 
 export interface PackLayerJob {
@@ -105,6 +114,9 @@ export type TapePlace =
       scales: number;
       biases: number;
       offsets: { weight: number; scales: number; biases: number };
+      /** Of one expert; needed with `importance`, which lies in TapeJob.importance. */
+      columns?: number;
+      importance?: { offset: number; stride: number };
     };
 
 export type TapeItem =
@@ -125,6 +137,8 @@ export interface TapeJob {
   /** Ring for bytes that arrived early, and the record of what is in it; created if absent. */
   spool: string;
   mark: string;
+  /** File of mean squares; null where no place has importance. */
+  importance: string | null;
   /** Bytes of the ring. */
   window: number;
   /** What the mark must be bound to, any text: one of another tape is ignored. */
@@ -342,10 +356,25 @@ export interface NativeSession {
   close(): void;
 }
 
+/** Sums over tokens, each weighted by the square of the expert's share in the layer's output. */
+export interface ChannelSquares {
+  experts: number;
+  /** [hidden]: the input of gate and up, over all experts. */
+  input: Float64Array;
+  /** [experts, intermediate]: the input of down. */
+  inner: Float64Array;
+  /** [experts]: for how many tokens each was chosen. */
+  tokens: Float64Array;
+}
+
 export interface NativeEngine {
   info(): EngineInfo;
   /** `maxTokens`: context to reserve address space for; ERR_CONTEXT when the memory isn't there. */
   createSession(maxTokens: number): NativeSession;
+  /** From here on steps add up squares for calibration, at about twice the cost. */
+  observe(): void;
+  /** What the routed experts of a layer have seen since; null for a layer without any. Throws where nothing is observed. */
+  squares(layer: number): ChannelSquares | null;
   /** 16 hex digits: equal for engines whose saved states are exchangeable. */
   stateKey(program: string): string;
   close(): void;
@@ -353,7 +382,7 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
-  readonly contract: 3;
+  readonly contract: 4;
   selfTest(): SelfTest;
   /** The GPU that the backend metal would use, or why there is none. */
   metalDevice(): { device: MetalDevice | null; reason: string };

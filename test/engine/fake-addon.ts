@@ -187,6 +187,8 @@ export function fakeAddon(
       const engine = {
         info: () => info,
         stateKey: () => '0123456789abcdef',
+        observe: () => undefined,
+        squares: () => null,
         createSession: (maxTokens: number) => {
           if (maxTokens <= memoryFor) return session;
           throw Object.assign(new Error(`${maxTokens} tokens`), { code: 'ERR_CONTEXT' });

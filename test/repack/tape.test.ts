@@ -35,7 +35,7 @@ function job(
     ...{ threads: 2, method: 'search' as const },
     files: tape.files.map(({ size }, index) => ({ path: join(folder, names[index] ?? ''), size })),
     spool: join(folder, 'spool'),
-    mark: join(folder, 'mark'),
+    ...{ mark: join(folder, 'mark'), importance: null },
   };
 }
 
