@@ -4,13 +4,13 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadAddon, packageRoot, runJob } from '../dist/addon/load.js';
+import { packageRoot } from '../dist/addon/load.js';
 import { TINY_QUESTIONS } from '../dist/models/tiny-questions.js';
 import { packDirectory } from '../dist/repack/pack-directory.js';
+import { addon, distance, logitsOf } from './logits.mjs';
 
 const PROJECTIONS = ['gate_proj', 'up_proj', 'down_proj'];
 const PAGE = 16_384;
-const { addon } = loadAddon([join(packageRoot, 'build/Release/flashmoe.node')]);
 const fixtures = ['qwen3_5_moe', 'qwen3_moe', 'deepseek_v3', 'kimi_k2'];
 const root = await mkdtemp(join(tmpdir(), 'flashmoe-sensitivity-'));
 
@@ -44,7 +44,7 @@ async function measure(name, folder, sequences) {
     });
   }
   const { modelDir } = packs['4bit'];
-  const truth = await logitsOf(modelDir, packs['4bit'].expertsDir, sequences);
+  const truth = await logitsOf(packs['4bit'], sequences);
   const kept = (narrow) => PROJECTIONS.filter((each) => !narrow.includes(each));
   const choices = [
     ...PROJECTIONS.map((each) => [each]),
@@ -53,7 +53,10 @@ async function measure(name, folder, sequences) {
   ];
   for (const narrow of choices) {
     const expertsDir = await mixed(packs, kept(narrow), join(root, name, narrow.join('-')));
-    const { error, divergence } = distance(truth, await logitsOf(modelDir, expertsDir, sequences));
+    const { error, divergence } = distance(
+      truth,
+      await logitsOf({ modelDir, expertsDir }, sequences),
+    );
     const words = narrow.map((each) => each.replace('_proj', '')).join(', ');
     console.log(
       `| ${name} | ${kept(narrow).length} of 3 kept | ${words} | ${error.toFixed(4)} | ${divergence.toFixed(5)} |`,
@@ -104,45 +107,4 @@ async function mixed(packs, keptNames, target) {
   }
   await writeFile(join(target, 'layout.json'), JSON.stringify({ ...wide, layouts, layers }));
   return target;
-}
-
-async function logitsOf(modelDir, expertsDir, sequences) {
-  const engine = await runJob(
-    addon.openEngine({
-      ...{ modelDir, expertsDir, threads: 1, ioThreads: 1, tokenLimit: 0, expertsPerToken: 0 },
-      ...{ backend: 'cpu', kernelsDir: join(packageRoot, 'metal') },
-    }),
-  );
-  const rows = [];
-  for (const tokens of sequences) {
-    const session = engine.createSession(tokens.length);
-    const { logits } = await runJob(session.evaluate(Int32Array.from(tokens), false));
-    const width = logits.length / tokens.length;
-    for (let i = 0; i < tokens.length; i++) rows.push(logits.subarray(i * width, (i + 1) * width));
-    session.close();
-  }
-  engine.close();
-  return rows;
-}
-
-/** Root mean square of the difference over the logits' deviation, and KL of the softmax, both over all positions. */
-function distance(truth, rows) {
-  let [squares, deviation, divergence] = [0, 0, 0];
-  truth.forEach((wanted, at) => {
-    const got = rows[at];
-    const mean = wanted.reduce((sum, value) => sum + value, 0) / wanted.length;
-    const [p, q] = [logSoftmax(wanted), logSoftmax(got)];
-    wanted.forEach((value, i) => {
-      squares += (value - got[i]) ** 2;
-      deviation += (value - mean) ** 2;
-      divergence += Math.exp(p[i]) * (p[i] - q[i]);
-    });
-  });
-  return { error: Math.sqrt(squares / deviation), divergence: divergence / truth.length };
-}
-
-function logSoftmax(logits) {
-  const top = logits.reduce((most, value) => Math.max(most, value), -Infinity);
-  const norm = top + Math.log(logits.reduce((sum, value) => sum + Math.exp(value - top), 0));
-  return Array.from(logits, (value) => value - norm);
 }

@@ -1,4 +1,4 @@
-// Evaluation prompts as data: one JSON object a line, one file a skill. This folder knows questions and what
+// Conversations and evaluation prompts as data: one JSON object a line, prompts one file a skill. This folder knows questions and what
 // counts as right; it sees an engine only through engine/types.ts.
 
 import { z } from 'zod';
@@ -33,41 +33,56 @@ const expectation = z.union([
   z.object({ object: z.record(z.string(), z.unknown()), schema: objectSchema }),
 ]);
 
-const record = z.object({
-  id: z.string(),
-  messages: z.array(message),
+const conversation = z.object({
+  messages: z.array(message).min(1),
   tools: z.array(tool).optional(),
-  expect: expectation,
 });
+
+const record = conversation.extend({ id: z.string(), expect: expectation });
 
 /** Exact text, calls in order, or one JSON object that fits a schema and equals this one. */
 export type Expectation = z.infer<typeof expectation>;
 export type ObjectSchema = z.infer<typeof objectSchema>;
 
-export interface EvalRecord {
-  id: string;
+export interface Conversation {
   messages: ChatMessage[];
   tools: ToolDefinition[];
+}
+
+export interface EvalRecord extends Conversation {
+  id: string;
   expect: Expectation;
 }
 
 /** Lines of one file. Throws ERR_USAGE naming file and line. */
 export function parseRecords(file: string, text: string): EvalRecord[] {
+  return parseLines(file, text, record).map(({ id, expect, ...rest }) => ({
+    ...{ id, expect },
+    ...conversationOf(rest),
+  }));
+}
+
+/** As parseRecords, of conversations without what is expected; other fields are passed over. */
+export function parseConversations(file: string, text: string): Conversation[] {
+  return parseLines(file, text, conversation).map(conversationOf);
+}
+
+function parseLines<T>(file: string, text: string, schema: z.ZodType<T>): T[] {
   return text
     .split('\n')
     .map((line, index) => ({ line, number: index + 1 }))
     .filter(({ line }) => line.trim() !== '')
-    .map(({ line, number }) => parseRecord(`${file}:${number}`, line));
+    .map(({ line, number }) => parseLine(`${file}:${number}`, line, schema));
 }
 
-function parseRecord(place: string, line: string): EvalRecord {
+function parseLine<T>(place: string, line: string, schema: z.ZodType<T>): T {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch (cause) {
     throw new FlashmoeError('ERR_USAGE', `${place}: not JSON`, { cause });
   }
-  const parsed = record.safeParse(value);
+  const parsed = schema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw new FlashmoeError(
@@ -75,10 +90,11 @@ function parseRecord(place: string, line: string): EvalRecord {
       `${place}: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`,
     );
   }
-  const { id, messages, tools, expect } = parsed.data;
+  return parsed.data;
+}
+
+function conversationOf({ messages, tools }: z.infer<typeof conversation>): Conversation {
   return {
-    id,
-    expect,
     messages: messages.map((each, index) => chatMessage(each, messages[index - 1])),
     tools: (tools ?? []).map(({ function: { name, description, parameters } }) => ({
       name,

@@ -46,6 +46,7 @@ export type BlockPiece =
   | {
       kind: 'requantise';
       projection: PackProjection;
+      expert: number;
       sources: SourceRange[];
       targets: { offset: number; size: number }[];
     };
@@ -101,7 +102,7 @@ export function layerPieces(
       if (touched.length === 0) continue;
       if (sourceBits !== targetBits) {
         const [sources, targets] = [parts.map((p) => p.source), parts.map((p) => p.target)];
-        pieces.push({ kind: 'requantise', projection, sources, targets });
+        pieces.push({ kind: 'requantise', projection, expert, sources, targets });
         continue;
       }
       for (const { source, target } of touched) {

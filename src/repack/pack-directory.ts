@@ -7,6 +7,7 @@ import type { NativeAddon } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { Quant } from '../models/quant.js';
 import { isSideFile } from '../models/repository-files.js';
+import { CALIBRATION_FILE, readCalibration } from './calibration.js';
 import { parseIndex, readInventory, selectShards, type ShardSource } from './inventory.js';
 import { extractDense, finishDense, packLayer, type PackTarget, writeLayout } from './pack.js';
 import { buildPlan } from './plan.js';
@@ -21,6 +22,7 @@ export interface PackDirectoryOptions {
   quant: Quant;
   /** As of a plan's input. */
   size?: number;
+  calibration?: string;
   threads: number;
   signal?: AbortSignal;
 }
@@ -50,6 +52,9 @@ export async function packDirectory(
     ...(signal && { signal }),
   };
   await mkdir(target, { recursive: true });
+  if (options.calibration !== undefined) {
+    await copyFile(options.calibration, join(target, CALIBRATION_FILE));
+  }
   for (const shard of plan.order) await extractDense(plan, shard, to);
   const hashes = new Map<number, string>();
   for (const { layer } of plan.layers) {
@@ -89,7 +94,10 @@ export async function planDirectory(
   const { inventory, warnings } = await readInventory(sources, index);
   // A folder has no commit; its shards' hashes identify it all the same.
   const [repo, commit] = ['local/folder', 'local'];
-  return buildPlan({ config, inventory, warnings, repo, commit, quant, size });
+  const read =
+    options.calibration === undefined ? null : await readCalibration(options.calibration);
+  const calibration = read && { ...read, repo };
+  return buildPlan({ config, inventory, warnings, repo, commit, quant, size, calibration });
 }
 
 async function readJson(folder: string, name: string): Promise<unknown> {

@@ -82,8 +82,11 @@ export async function packLayer(
         target: partial,
         experts: entry.experts,
         expertStride: layout.expert_stride,
-        projections: entry.projections.map((projection) => ({
+        projections: entry.projections.map(({ importance, ...projection }) => ({
           ...projection,
+          ...(importance && {
+            importance: { ...importance, source: join(target.root, importance.source) },
+          }),
           weight: locate(projection.weight),
           scales: locate(projection.scales),
           biases: locate(projection.biases),

@@ -12,6 +12,7 @@ import type { Projection } from '../models/names.js';
 import type { Quant } from '../models/quant.js';
 import { readModelSpec } from '../models/registry.js';
 import type { ExpertLayout } from '../models/spec.js';
+import { type CalibrationRows, fitting, importanceOf } from './calibration.js';
 import { classify, type RoutedLayer } from './classify.js';
 import { denseLayout, expertLayout, packProjection } from './layout.js';
 import { manifestBytes, type PlanBody } from './manifests.js';
@@ -29,13 +30,15 @@ export interface PlanInput {
   quant: Quant;
   /** Most bytes that everything written may have; for `mixed`. */
   size?: number | null;
+  /** Of the same repository's model: errors of requantising are weighed by it. */
+  calibration?: CalibrationRows | null;
   /** Of the inventory; shown with the plan's own. */
   warnings?: readonly string[];
 }
 
 /** Throws ERR_UNSUPPORTED_MODEL or ERR_PLAN, naming the field, module or tensor. */
 export function buildPlan(input: PlanInput): PackPlan {
-  const { config, inventory, quant } = input;
+  const { config, inventory, quant, calibration = null } = input;
   const block = readQuantization(Config.of(config));
   const names = new Set([...inventory.tensors.keys()].map(manifestName));
   const spec = readModelSpec(config, names);
@@ -52,10 +55,11 @@ export function buildPlan(input: PlanInput): PackPlan {
     spec,
     shards: inventory.shards,
     dense: { file: 'model_weights.bin', ...denseLayout(dense) },
+    ...(calibration === null ? {} : { calibration: fitting(calibration, input) }),
     skipped,
     warnings: [...(input.warnings ?? []), ...warnings, ...widthWarnings(routed, quant)],
   };
-  const withWidths = (kept: KeptWidths) => ({ ...fixed, ...planLayers(routed, kept) });
+  const withWidths = (kept: KeptWidths) => ({ ...fixed, ...planLayers(routed, kept, calibration) });
   const kept = chooseWidths(routed, quant, {
     size: input.size ?? null,
     bytesOf: (choice) => bytesOf(withWidths(choice)),
@@ -80,10 +84,13 @@ function bytesOf(body: PlanBody): number {
 function planLayers(
   routed: readonly RoutedLayer[],
   kept: KeptWidths,
+  calibration: CalibrationRows | null,
 ): Pick<PackPlan, 'layouts' | 'layers'> {
   const layouts: ExpertLayout[] = [];
   const none = new Set<Projection>();
-  const layers = routed.map((layer) => planLayer(layer, kept.get(layer.layer) ?? none, layouts));
+  const layers = routed.map((layer) =>
+    planLayer(layer, kept.get(layer.layer) ?? none, layouts, calibration),
+  );
   return { layouts, layers };
 }
 
@@ -91,6 +98,7 @@ function planLayer(
   { layer, experts, projections }: RoutedLayer,
   kept: ReadonlySet<Projection>,
   layouts: ExpertLayout[],
+  calibration: CalibrationRows | null,
 ): LayerPlan {
   const layout = expertLayout(projections, kept);
   const text = JSON.stringify(layout);
@@ -108,7 +116,13 @@ function planLayer(
     layout: index,
     shards: [...new Set(sources.flatMap((tensor) => tensor?.shard ?? []))].sort(),
     experts,
-    projections: projections.map((projection) => packProjection(projection, layout, kept)),
+    projections: projections.map((projection) => {
+      const packed = packProjection(projection, layout, kept);
+      if (calibration === null || packed.sourceBits === packed.targetBits) return packed;
+      const { name, columns } = projection;
+      const importance = importanceOf(calibration, { layer, projection: name, experts, columns });
+      return { ...packed, importance };
+    }),
   };
 }
 

@@ -186,6 +186,7 @@ class Builder {
     stride: number,
   ): void {
     const { weight, scales, biases, sourceBits: bits, groupSize, targetOffsets } = projection;
+    const { columns, importance } = projection;
     if (scales === null || biases === null) throw new RangeError('codes without parameters');
     const ahead: (() => void)[] = [];
     const scratch = [scales, biases].map((tensor, part) =>
@@ -198,6 +199,9 @@ class Builder {
       ...{ kind: 'requantise', file, from: 0, slice: weight.size / layer.experts, stride },
       ...{ bits, groupSize, dtype: scales.dtype as 'BF16' | 'F16' | 'F32' },
       ...{ scales: scalesFile, biases: biasesFile, offsets: targetOffsets },
+      ...(importance === undefined
+        ? {}
+        : { columns, importance: { offset: importance.offset, stride: importance.stride } }),
     };
     this.#segment(weight.source, weight.offset, weight.size, () => {
       for (const fetch of ahead) fetch();

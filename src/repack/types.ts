@@ -3,6 +3,7 @@
 
 import type { PackProjection } from '../addon/types.js';
 import type { Quant } from '../models/quant.js';
+import type { Calibration } from './calibration.js';
 import type { DenseManifest, DType, ExpertLayout, ModelSpec } from '../models/spec.js';
 
 /** Reads [start, start + length) of a file wherever it lies, so a header parser can't tell disk from network. */
@@ -67,6 +68,8 @@ export interface PackPlan {
   dense: { file: string; size: number; entries: DenseEntry[] };
   layouts: ExpertLayout[];
   layers: LayerPlan[];
+  /** What requantising weighs errors by; absent: all alike. */
+  calibration?: Calibration;
   /** Shard order that lets shards go early. */
   order: string[];
   /** Names left out on purpose (vision, multi-token prediction …), for the log. */
