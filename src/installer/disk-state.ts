@@ -4,13 +4,13 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PARTIAL_SUFFIX } from '../base/atomic-file.js';
 import type { ModelPaths } from '../base/paths.js';
-import { layerPath, type StoredFiles } from './model-files.js';
+import { layerPath, smallFiles, type StoredFiles } from './model-files.js';
 import type { DiskSizes } from './state.js';
 
 export async function readDiskSizes(paths: ModelPaths, files: StoredFiles): Promise<DiskSizes> {
   const names = [
     files.pack.dense.file,
-    ...files.sideFiles.map(({ path }) => path),
+    ...smallFiles(files).map(({ path }) => path),
     ...files.pack.layers.map((layer) => layerPath(paths, files.pack.quant, layer)),
   ];
   const sizes = await Promise.all(names.map((name) => fileSize(join(paths.root, name))));

@@ -27,6 +27,8 @@ export interface PlanSummary {
   /** Of downloadBytes, already verified or packed on disk. */
   doneBytes: number;
   finalBytes: number;
+  /** That a calibration saw which errors are weighed by; absent without one. */
+  calibrationTokens?: number;
   /** Of finalBytes, most that a kept checkpoint takes; absent where none is kept. */
   sourceBytes?: number;
   peakBytes: number;

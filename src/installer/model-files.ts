@@ -3,6 +3,7 @@
 import { basename, join } from 'node:path';
 import { expertsFolder, modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
 import { blocksText, emptyChain } from '../repack/blocks.js';
+import { CALIBRATION_FILE } from '../repack/calibration.js';
 import type { LayerPlan, PackPlan } from '../repack/types.js';
 import type { Quant } from './events.js';
 import type { OwnedFile } from './manifest.js';
@@ -66,10 +67,21 @@ export function layerPath(
   return join(basename(paths.experts(quant)), file);
 }
 
+/**
+ * Files that come before the weights: tokenizer, template and config as the hub has them, and the calibration that
+ * the weights are made with.
+ */
+export function smallFiles({ pack, sideFiles }: StoredFiles): { path: string; size: number }[] {
+  const { calibration } = pack;
+  if (calibration === undefined) return [...sideFiles];
+  return [...sideFiles, { path: CALIBRATION_FILE, size: calibration.size }];
+}
+
 /** Everything that the finished model consists of, in the order of its manifest. */
-export function finalFiles(paths: ModelPaths, { pack, sideFiles }: StoredFiles): string[] {
+export function finalFiles(paths: ModelPaths, stored: StoredFiles): string[] {
+  const { pack } = stored;
   return [
-    ...sideFiles.map(({ path }) => path),
+    ...smallFiles(stored).map(({ path }) => path),
     pack.dense.file,
     basename(paths.denseManifest),
     basename(paths.blocks),

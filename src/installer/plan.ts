@@ -2,7 +2,7 @@
 
 import { journalLines, RECORD_LIMIT } from './records.js';
 import type { PlanSummary } from './events.js';
-import { blocksBytes, checkpointBytes, sourceBytes } from './model-files.js';
+import { blocksBytes, checkpointBytes, smallFiles, sourceBytes } from './model-files.js';
 import { remainingWork, type RemainingWork } from './remaining.js';
 import { peakAlong, roadOf, tapeWork, type TapeWork } from './road.js';
 import { doneBytes, type JournalState } from './state.js';
@@ -68,7 +68,8 @@ export function makePlan(
     (keptBytes ?? doneOfShards) +
       sideFiles.reduce((sum, { path, size }) => sum + (state.copied.has(path) ? size : 0), 0),
   );
-  const finalBytes = pack.finalBytes + sideBytes + blocksBytes(pack) + kept;
+  const smallBytes = smallFiles(stored).reduce((sum, { size }) => sum + size, 0);
+  const finalBytes = pack.finalBytes + smallBytes + blocksBytes(pack) + kept;
   const records =
     Buffer.byteLength(storedPlanText(stored)) +
     Buffer.byteLength(journalLines(stored)) +
@@ -76,7 +77,7 @@ export function makePlan(
     2 * RECORD_LIMIT +
     RECORDS_SLACK;
   const roadPeak = along === null ? work.peakBytes : peakAlong(pack, along);
-  const peakBytes = Math.max(roadPeak + sideBytes + kept, finalBytes) + records;
+  const peakBytes = Math.max(roadPeak + smallBytes + kept, finalBytes) + records;
   return {
     stored,
     state,
@@ -98,6 +99,7 @@ export function makePlan(
       doneBytes: done,
       finalBytes,
       ...(keptBytes === undefined ? {} : { sourceBytes: kept }),
+      ...(pack.calibration === undefined ? {} : { calibrationTokens: pack.calibration.tokens }),
       peakBytes,
       freeBytes: circumstances.freeBytes,
       seconds: duration(downloadBytes - done, circumstances.bytesPerSecond),

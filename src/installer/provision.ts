@@ -87,7 +87,10 @@ export async function provision(
       threads: world.host.cores,
       now: () => world.host.now(),
     };
-    const side = await fetchSideFiles(work);
+    const side = await fetchSideFiles(work, {
+      isShared: offer !== null,
+      file: request.calibration ?? null,
+    });
     const { downloadedBytes } =
       offer !== null
         ? await receive(work, offer)

@@ -2,6 +2,7 @@
 
 import { emptyChain } from '../repack/blocks.js';
 import type { PackPlan } from '../repack/types.js';
+import { smallFiles } from './model-files.js';
 import type { JournalEntry, JournalHeader } from './journal-lines.js';
 import type { Requantised } from './quality.js';
 import type { StoredPlan } from './stored-plan.js';
@@ -46,7 +47,8 @@ function allErrors({ layers }: PackPlan): Requantised[] {
   );
 }
 
-export function journalLines({ pack, revision, sideFiles }: StoredPlan): string {
+export function journalLines(stored: StoredPlan): string {
+  const { pack, revision } = stored;
   const header: JournalHeader = {
     schema: 1,
     repo: pack.repo,
@@ -72,7 +74,7 @@ export function journalLines({ pack, revision, sideFiles }: StoredPlan): string 
       ...hash,
       chain: emptyChain(size),
     })),
-    ...sideFiles.map(({ path, size }): JournalEntry => ({
+    ...smallFiles(stored).map(({ path, size }): JournalEntry => ({
       step: 'copied',
       file: path,
       bytes: size,

@@ -8,7 +8,14 @@ import { FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
 import type { ModelManifest } from './manifest.js';
-import { finalFiles, MOVING_FILE, SCRATCH_NAME, SOURCE_MARK, sourceFiles } from './model-files.js';
+import {
+  finalFiles,
+  smallFiles,
+  MOVING_FILE,
+  SCRATCH_NAME,
+  SOURCE_MARK,
+  sourceFiles,
+} from './model-files.js';
 import type { StoredPlan } from './stored-plan.js';
 
 export interface Removal {
@@ -105,7 +112,7 @@ function ownership(
     ...(plan === null
       ? []
       : [...finalFiles(paths, plan), ...(keepsSource ? sourceFiles(plan) : [])]),
-    ...[...(plan?.pack.shards ?? []), ...(plan?.sideFiles ?? [])].map(
+    ...[...(plan?.pack.shards ?? []), ...(plan === null ? [] : smallFiles(plan))].map(
       ({ path }) => `${download}/${path}`,
     ),
   ]);

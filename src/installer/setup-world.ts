@@ -22,6 +22,8 @@ export interface SetupRequest {
   quant: Quant;
   /** Most bytes that the model's folder may have in the end, for mixed widths. */
   size?: number | null;
+  /** File of `flashmoe calibrate`, absolute: errors of requantising are weighed by it. */
+  calibration?: string | null;
   /** Folder of a repository that comes with flashmoe; it is served on loopback as `repo`. */
   bundled: string | null;
   /** Folder with a checkpoint of `repo`, absolute: its bytes are taken in place of the hub's. */

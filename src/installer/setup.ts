@@ -6,6 +6,7 @@ import { makeDirectory } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
+import { readCalibration, requireNarrow } from '../repack/calibration.js';
 import { diskFinding } from '../machine/facts.js';
 import { CONTROL_VERSION } from './control/protocol.js';
 import { JobServer } from './control/server.js';
@@ -41,6 +42,8 @@ export async function openSetup(
 ): Promise<Setup> {
   const { model, repo, revision, quant, size = null, bytesPerSecond } = request;
   const { bundled, from = null, share = null, keepSource = false } = request;
+  if (request.calibration) requireNarrow(quant);
+  const calibration = request.calibration ? await readCalibration(request.calibration) : null;
   const paths = await locatedInstallation(world.home, model, quant);
   let source: HubSource | null = null;
   const close = async (): Promise<void> => {
@@ -66,7 +69,7 @@ export async function openSetup(
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
-      ...{ bundled: bundled !== null, keepSource, ...volume },
+      ...{ bundled: bundled !== null, keepSource, calibration, ...volume },
     };
     const plan = await planPatiently(asking, request.patient ?? false);
     const parts = { request, world, paths, client, limits, plan, offer: null };

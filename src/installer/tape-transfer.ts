@@ -10,6 +10,7 @@ import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { monotonic } from '../base/host.js';
 import type { RangeSink } from '../hub/fetch-ranges.js';
 import type { HubTask } from '../hub/types.js';
+import { CALIBRATION_FILE } from '../repack/calibration.js';
 import { beginningOf, type Tape, type TapePass } from '../repack/tape.js';
 import { rangesFrom, requestBytes } from '../repack/tape-ranges.js';
 import type { LayerPlan } from '../repack/types.js';
@@ -184,6 +185,8 @@ class TapeTransfer {
       ...{ items: tape.items, window, from: this.#placed, threads, method: 'search' },
       sums: this.#sumsUnderWay(),
       files: tape.files.map((file) => ({ path: this.#pathOf(file), size: file.size })),
+      importance:
+        plan.stored.pack.calibration === undefined ? null : join(paths.root, CALIBRATION_FILE),
       spool: join(paths.download, 'spool'),
       mark: join(paths.download, 'spool.mark'),
       // A repeated pass must not go on from what the first one left.

@@ -9,6 +9,7 @@ export function planPairs(plan: PlanSummary): [string, string][] {
   const rest = plan.downloadBytes - plan.doneBytes;
   return [
     ['model', `${plan.model} (${widthWords(plan.quant)} experts)`],
+    ...calibrationRow(plan),
     ['source', `${plan.repo} @ ${plan.commit.slice(0, 12)}`],
     ['directory', plan.directory],
     ['download', `${exact(plan.downloadBytes)} in ${count(plan.shards, 'shard')}`],
@@ -24,6 +25,11 @@ export function planPairs(plan: PlanSummary): [string, string][] {
     ['free now', formatBytesBoth(plan.freeBytes)],
     ['time', planTime(plan)],
   ];
+}
+
+function calibrationRow({ calibrationTokens: tokens }: PlanSummary): [string, string][] {
+  if (tokens === undefined) return [];
+  return [['errors', `weighed by what ${count(tokens, 'token')} of a calibration used`]];
 }
 
 /** The index is counted with the room that it may need. */

@@ -9,6 +9,7 @@ import { reduceJournal } from '../../src/installer/state.js';
 import { readStoredPlan } from '../../src/installer/stored-plan.js';
 import { rangesFrom } from '../../src/repack/tape-ranges.js';
 import { FaultHub } from '../helpers/hub/fault-hub.js';
+import type { Job } from './programs/provision.js';
 import { begin } from './provisioned.js';
 
 export interface CutShort {
@@ -27,16 +28,16 @@ export class KilledSetup {
     readonly hub: FaultHub,
     readonly home: string,
     readonly quant: Quant,
-    readonly keepSource: boolean,
+    readonly kept: Pick<Job, 'keepSource' | 'calibration'>,
   ) {}
 
   static async of(
     repo: string,
     home: string,
     quant: Quant,
-    keepSource = false,
+    kept: Pick<Job, 'keepSource' | 'calibration'> = {},
   ): Promise<KilledSetup> {
-    return new KilledSetup(await FaultHub.start(repo, 'flashmoe/tiny'), home, quant, keepSource);
+    return new KilledSetup(await FaultHub.start(repo, 'flashmoe/tiny'), home, quant, kept);
   }
 
   get paths(): ModelPaths {
@@ -49,8 +50,8 @@ export class KilledSetup {
     laterMs = 0,
     env: Record<string, string> = {},
   ): Promise<CutShort> {
-    const { hub, home, quant, keepSource } = this;
-    const job = { home, folder: null, quant, questions: [], keepSource };
+    const { hub, home, quant, kept } = this;
+    const job = { home, folder: null, quant, questions: [], ...kept };
     const program = await begin(job, { HF_ENDPOINT: hub.endpoint, HF_TOKEN: '', ...env });
     let [sent, isDying] = [0, false];
     hub.reset();

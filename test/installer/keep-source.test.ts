@@ -167,7 +167,9 @@ describe('a setup that keeps the source', { timeout: 120_000 }, () => {
   it('that is killed goes on in the middle of a shard, and fetches none twice', async () => {
     const repo = join(folder, 'repo');
     await makeLargeRepo(repo, { experts: 32, shardBytes: 4 << 20 });
-    const killed = await KilledSetup.of(repo, join(folder, 'killed'), '4bit', true);
+    const killed = await KilledSetup.of(repo, join(folder, 'killed'), '4bit', {
+      keepSource: true,
+    });
     try {
       let kills = 0;
       const begun: number[] = [];

@@ -159,7 +159,7 @@ describe('a model', { timeout: 120_000 }, () => {
     const { pack } = stored;
     const task = {
       ...{ ...recordingTask(), client, listing: listingOf(stored), addon, threads: 1 },
-      scratch: join(folder, 'scratch'),
+      ...{ scratch: join(folder, 'scratch'), calibration: '' },
     };
     const layer = pack.layers[3];
     if (layer === undefined) throw new Error('the fixture has eight layers');

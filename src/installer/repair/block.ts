@@ -1,10 +1,15 @@
 // The bytes of one block made anew from the ranges of the shards that it came from. Memory holds the block and
 // its sources: some tens of megabytes at most, whatever the model.
 
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runJob } from '../../addon/load.js';
-import type { NativeAddon, PackProjection, StackedTensor } from '../../addon/types.js';
+import type {
+  ImportanceRow,
+  NativeAddon,
+  PackProjection,
+  StackedTensor,
+} from '../../addon/types.js';
 import type { HubClient } from '../../hub/client.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
 import { sourcesOf, type BlockPiece, type SourceRange } from '../../repack/blocks.js';
@@ -18,6 +23,8 @@ export interface BlockTask extends HubTask {
   threads: number;
   /** Folder for what the requantiser reads and writes; the names are those of SCRATCH_NAME. */
   scratch: string;
+  /** The model's own, where its plan has one. */
+  calibration: string;
 }
 
 /** Bytes [start, end) of a finished file, and what was fetched for them. Nothing is written but scratch. */
@@ -102,13 +109,15 @@ async function requantise(
   projection: PackProjection,
   experts: readonly RequantisedPiece[],
   parts: readonly (readonly Buffer[])[],
-  { addon, threads, scratch, signal }: BlockTask,
+  { addon, threads, scratch, calibration, signal }: BlockTask,
 ): Promise<Buffer> {
   const [source, target] = [join(scratch, 'repair.source'), join(scratch, 'repair.target')];
   await mkdir(scratch, { recursive: true });
   // As the shards have them: all weights, then all scales, then all biases.
   const stacked = [0, 1, 2].map((part) => Buffer.concat(parts.map((of) => of[part] ?? NOTHING)));
-  await writeFile(source, Buffer.concat(stacked));
+  const { importance, columns } = projection;
+  const rows = importance && (await rowsOf(calibration, importance, columns, experts));
+  await writeFile(source, Buffer.concat([...stacked, ...(rows ?? [])]));
   const [weight = 0, scales = 0, biases = 0] = stacked.map(({ length }) => length);
   const [weightOut = 0, scalesOut = 0, biasesOut = 0] = (experts[0]?.targets ?? []).map(
     ({ size }) => size,
@@ -124,6 +133,9 @@ async function requantise(
         weight: at(projection.weight, 0, weight),
         scales: at(projection.scales, weight, scales),
         biases: at(projection.biases, weight + scales, biases),
+        ...(importance && {
+          importance: { source, offset: weight + scales + biases, stride: 2 * columns },
+        }),
         targetOffsets: { weight: 0, scales: weightOut, biases: weightOut + scalesOut },
       },
     ],
@@ -136,6 +148,27 @@ async function requantise(
   await rm(source);
   await rm(target);
   return made;
+}
+
+/** What the columns of each expert count, as the calibration has it. */
+async function rowsOf(
+  path: string,
+  { offset, stride }: ImportanceRow,
+  columns: number,
+  experts: readonly RequantisedPiece[],
+): Promise<Buffer[]> {
+  const file = await open(path, 'r');
+  try {
+    return await Promise.all(
+      experts.map(async ({ expert }) => {
+        const row = Buffer.alloc(2 * columns);
+        await file.read(row, 0, row.length, offset + expert * stride);
+        return row;
+      }),
+    );
+  } finally {
+    await file.close();
+  }
 }
 
 const NOTHING = Buffer.alloc(0);

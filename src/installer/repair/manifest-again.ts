@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { FlashmoeError } from '../../base/errors.js';
 import type { ModelPaths } from '../../base/paths.js';
 import { contentSha256 } from '../../repack/verify.js';
+import { smallFiles } from '../model-files.js';
 import { readJournal } from '../journal.js';
 import type { ModelManifest, OwnedFile } from '../manifest.js';
 import { reduceJournal, type FileFact } from '../state.js';
@@ -24,11 +25,12 @@ export async function manifestAgain(paths: ModelPaths): Promise<ModelManifest> {
   // What was damaged once and not mended since still has its hash in the lines before.
   const intact = journal.entries.filter(({ step }) => step !== 'damaged');
   const state = reduceJournal(intact);
-  const { pack, sideFiles, model, revision } = stored;
+  const { pack, model, revision } = stored;
   const { layers, denseFile, copied, finished } = state;
   if (!finished || denseFile === null) throw lost('it was never whole');
   const facts = [...layers.values(), denseFile, ...copied.values()];
-  if (facts.length !== pack.layers.length + 1 + sideFiles.length) throw lost('it was never whole');
+  if (facts.length !== pack.layers.length + 1 + smallFiles(stored).length)
+    throw lost('it was never whole');
   const files = facts.map(({ file, bytes, sha256 }): OwnedFile => ({
     ...{ path: file, size: bytes, sha256 },
   }));

@@ -1,9 +1,11 @@
 // The plan that a finished model was made by: from its folder, else from the same commit once more.
 
+import { join } from 'node:path';
 import { FlashmoeError } from '../../base/errors.js';
 import type { ModelPaths } from '../../base/paths.js';
 import type { HubClient } from '../../hub/client.js';
 import type { HubTask } from '../../hub/types.js';
+import { CALIBRATION_FILE, readCalibration } from '../../repack/calibration.js';
 import type { ModelManifest } from '../manifest.js';
 import { planAt } from '../steps/planning.js';
 import { readStoredPlan, writeStoredPlan, type StoredPlan } from '../stored-plan.js';
@@ -22,7 +24,9 @@ export async function planOfModel(
   const emit = (event: { type: string; message?: string }): void => {
     if (event.type === 'notice') task.emit({ type: 'notice', message: event.message ?? '' });
   };
-  const asking = { model, quant, size: null, client, emit, signal: task.signal };
+  const isWeighed = manifest.files.some(({ path }) => path === CALIBRATION_FILE);
+  const calibration = isWeighed ? await readCalibration(join(paths.root, CALIBRATION_FILE)) : null;
+  const asking = { model, quant, size: null, calibration, client, emit, signal: task.signal };
   const again = await planAt(asking, listing);
   if (again.pack.fingerprint !== fingerprint) {
     throw new FlashmoeError(

@@ -15,6 +15,7 @@ import { acquireLock } from '../../base/file-lock.js';
 import type { ModelPaths } from '../../base/paths.js';
 import type { HubClient } from '../../hub/client.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
+import { CALIBRATION_FILE } from '../../repack/calibration.js';
 import { BLOCK_BYTES, densePieces, layerPieces, type BlockPiece } from '../../repack/blocks.js';
 import type { VerifiedFile } from '../../repack/verify.js';
 import { fileSize } from '../disk-state.js';
@@ -93,6 +94,7 @@ class Repair {
   async one(file: VerifiedFile): Promise<RepairedFile> {
     const { stored, paths } = this.#task;
     await this.#note({ step: 'damaged', file: file.path });
+    if (file.path === CALIBRATION_FILE) throw notOurs(file);
     if (stored.sideFiles.some(({ path }) => path === file.path)) return await this.#sideFile(file);
     const { dense, layers, quant } = stored.pack;
     const { path, size: bytes, sha256 } = file;
@@ -140,6 +142,7 @@ class Repair {
             ...this.#task,
             listing: this.#listing,
             scratch: this.#task.paths.download,
+            calibration: join(this.#task.paths.root, CALIBRATION_FILE),
           });
           fetchedBytes += fetched;
           await handle.write(bytes, 0, bytes.length, start);
@@ -208,7 +211,9 @@ class Repair {
   }
 }
 
-const rank = ({ path }: VerifiedFile): number => (path.endsWith('.bin') ? 0 : 1);
+/** What blocks are made of comes before them. */
+const rank = ({ path }: VerifiedFile): number =>
+  path === CALIBRATION_FILE ? 0 : path.endsWith('.bin') ? 1 : 2;
 
 const ignore = (): void => undefined;
 
@@ -225,6 +230,17 @@ function otherFile({ path, sha256 }: VerifiedFile, made: string): FlashmoeError 
     'ERR_HASH',
     `${path}: made anew its sha256 is ${made}, where manifest.json says ${sha256}; it was left as it is`,
     { subject: path, hint: '`flashmoe setup` writes it and the manifest anew' },
+  );
+}
+
+function notOurs({ path, sha256 }: VerifiedFile): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_HASH',
+    `${path} is damaged, and the hub has none; nothing else was mended`,
+    {
+      hint: `\`flashmoe setup\` with --calibration and the file with sha256 ${sha256} puts it back`,
+      subject: path,
+    },
   );
 }
 

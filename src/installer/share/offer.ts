@@ -6,8 +6,9 @@ import { expertsFolder, modelPathsAt } from '../../base/paths.js';
 import { HubClient, type HubClientOptions } from '../../hub/client.js';
 import { SHARED_REPO } from '../../hub/share-server.js';
 import type { HubSettings, HubTask, HubToken, RepoListing } from '../../hub/types.js';
+import { CALIBRATION_FILE } from '../../repack/calibration.js';
 import { parseManifest, type ModelManifest } from '../manifest.js';
-import { finalFiles } from '../model-files.js';
+import { finalFiles, smallFiles } from '../model-files.js';
 import { chainsIn } from '../repair/chains.js';
 import { parseStoredPlan, type StoredPlan } from '../stored-plan.js';
 
@@ -72,7 +73,8 @@ export async function askOffer(client: HubClient, url: string, task: HubTask): P
   }
 }
 
-function fits({ model, revision, pack, sideFiles }: StoredPlan, manifest: ModelManifest): boolean {
+function fits(stored: StoredPlan, manifest: ModelManifest): boolean {
+  const { model, revision, pack, sideFiles } = stored;
   const sizes = new Map(manifest.files.map(({ path, size }) => [path, size]));
   // Names alone are asked for, so any root will do.
   const paths = modelPathsAt('/');
@@ -85,7 +87,7 @@ function fits({ model, revision, pack, sideFiles }: StoredPlan, manifest: ModelM
     revision === manifest.revision;
   const sized = [
     { path: pack.dense.file, size: pack.dense.size },
-    ...sideFiles,
+    ...smallFiles(stored),
     ...pack.layers.map(({ file, size }) => ({
       path: `${expertsFolder(pack.quant)}/${file}`,
       size,
@@ -94,6 +96,8 @@ function fits({ model, revision, pack, sideFiles }: StoredPlan, manifest: ModelM
   return (
     same &&
     pack.dense.file === 'model_weights.bin' &&
+    manifest.files.find(({ path }) => path === CALIBRATION_FILE)?.sha256 ===
+      pack.calibration?.sha256 &&
     pack.layers.every(({ file }) => LAYER_FILE.test(file)) &&
     pack.shards.every(({ path }) => SHARD_FILE.test(path)) &&
     sized.every(({ path, size }) => sizes.get(path) === size) &&

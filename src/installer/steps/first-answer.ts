@@ -9,6 +9,7 @@ import { judgeAnswer, judgeTokens, type SmokeQuestion } from '../../models/smoke
 import { fileSize } from '../disk-state.js';
 import type { Emit, KnownAnswer } from '../events.js';
 import { endsInLoop, judgeFigures } from '../judge.js';
+import { CALIBRATION_FILE } from '../../repack/calibration.js';
 import type { ModelManifest } from '../manifest.js';
 
 export interface FirstAnswerTask {
@@ -50,7 +51,9 @@ interface Generated {
 /** Throws ERR_KNOWN_ANSWER with the first thing that is wrong, after all questions; ERR_MODEL_DAMAGED for a bad file. */
 export async function askFirstAnswers(task: FirstAnswerTask): Promise<FirstAnswers> {
   const { emit, signal, manifest } = task;
-  const questions = task.questions.length > 0 ? task.questions : [ANY_ANSWER];
+  // Known answers are those of errors that were not weighed.
+  const isWeighed = manifest.files.some(({ path }) => path === CALIBRATION_FILE);
+  const questions = task.questions.length > 0 && !isWeighed ? task.questions : [ANY_ANSWER];
   emit({ type: 'step', step: 'first-answer', status: 'started' });
   try {
     await requireFiles(manifest, task.paths);

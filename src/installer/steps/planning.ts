@@ -14,6 +14,7 @@ import {
   selectShards,
   type ShardSource,
 } from '../../repack/inventory.js';
+import type { CalibrationRows } from '../../repack/calibration.js';
 import { buildPlan } from '../../repack/plan.js';
 import type { PackPlan } from '../../repack/types.js';
 import { bytesBelow } from '../disk-budget.js';
@@ -44,6 +45,8 @@ export interface PlanningTask {
   signal: AbortSignal;
   /** null: measured where it is worth it. */
   bytesPerSecond: number | null;
+  /** What --calibration names; null: nothing was said of it. */
+  calibration?: CalibrationRows | null;
   /** Of a setup request. */
   keepSource?: boolean;
   volume?: (path: string) => Promise<Volume>;
@@ -154,6 +157,9 @@ async function choosePlan(task: PlanningTask, journal: JournalContent | null): P
   if (different !== null) throw different;
   const stored = await readStoredPlan(paths.plan);
   if (stored?.pack.fingerprint === header.plan) {
+    const { calibration = null } = task;
+    const begun = stored.pack.calibration?.sha256;
+    if (calibration !== null && calibration.sha256 !== begun) throw otherCalibration(paths.root);
     if (task.size === null || task.size === stored.size) return stored;
     throw otherSize(paths.root, stored.size ?? null, task.size);
   }
@@ -169,6 +175,17 @@ function otherSize(folder: string, then: number | null, now: number): FlashmoeEr
     'ERR_JOURNAL',
     `${folder} began with ${began}, now ${formatBytes(now)} is asked for; nothing was changed`,
     { hint: `go on without --size, or delete ${folder} and start again`, subject: 'size' },
+  );
+}
+
+function otherCalibration(folder: string): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_JOURNAL',
+    `${folder} began without this calibration; nothing was changed`,
+    {
+      hint: `go on without --calibration, or delete ${folder} and start again`,
+      subject: '--calibration',
+    },
   );
 }
 
@@ -189,7 +206,10 @@ async function commitNow(task: PlanningTask): Promise<string | null> {
 
 /** The plan for what a listing holds: config, index and headers are read, nothing is written. */
 export async function planAt(
-  task: Pick<PlanningTask, 'model' | 'quant' | 'size' | 'client' | 'emit' | 'signal'>,
+  task: Pick<
+    PlanningTask,
+    'model' | 'quant' | 'size' | 'calibration' | 'client' | 'emit' | 'signal'
+  >,
   listing: RepoListing,
 ): Promise<StoredPlan> {
   const { client, emit, quant } = task;
@@ -208,9 +228,15 @@ export async function planAt(
   const { inventory, warnings } = await readInventory(sources, index);
   const { repo, commit } = listing;
   const sideFiles = listing.files.filter(({ path }) => isSideFile(path));
-  const besides = sideFiles.reduce((sum, file) => sum + file.size, 0);
+  const { calibration = null } = task;
+  const besides = sideFiles.reduce((sum, file) => sum + file.size, calibration?.size ?? 0);
   const size = task.size === null ? null : task.size - besides;
-  const pack: PackPlan = buildPlan({ config, inventory, repo, commit, quant, size, warnings });
+  const input = { config, inventory, repo, commit, quant, size, calibration, warnings };
+  const pack: PackPlan = buildPlan(input);
+  if (calibration !== null && calibration.commit !== commit) {
+    const [then, now] = [calibration.commit.slice(0, 12), commit.slice(0, 12)];
+    emit({ type: 'notice', message: `the calibration is of commit ${then}, this is ${now}` });
+  }
   for (const message of pack.warnings) emit({ type: 'notice', message });
   const asked = task.size === null ? {} : { size: task.size };
   return { schema: 1, model: task.model, revision: listing.revision, ...asked, sideFiles, pack };

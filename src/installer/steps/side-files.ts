@@ -3,27 +3,77 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { rename } from 'node:fs/promises';
+import { copyFile, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeDirectory, syncDirectory } from '../../base/atomic-file.js';
 import type { RepoFile } from '../../hub/types.js';
+import { FlashmoeError } from '../../base/errors.js';
+import { CALIBRATION_FILE } from '../../repack/calibration.js';
 import { fileSize } from '../disk-state.js';
+import { smallFiles } from '../model-files.js';
+import type { FileFact } from '../state.js';
 import type { TransferTask } from '../transfer.js';
 import { forwardHubEvent } from './planning.js';
 
+/** Where a calibration comes from: another machine that shares the model with it, else the user's file. */
+interface CalibrationSource {
+  isShared: boolean;
+  /** Of the setup request; null when none was named. */
+  file: string | null;
+}
+
 /** Returns the bytes received in this run. */
-export async function fetchSideFiles(task: TransferTask): Promise<{ downloadedBytes: number }> {
+export async function fetchSideFiles(
+  task: TransferTask,
+  calibration: CalibrationSource,
+): Promise<{ downloadedBytes: number }> {
   const { plan, paths } = task;
-  const missing = plan.stored.sideFiles.filter(({ path }) => !plan.state.copied.has(path));
+  const missing = smallFiles(plan.stored).filter(({ path }) => !plan.state.copied.has(path));
   if (missing.length === 0) return { downloadedBytes: 0 };
   await makeDirectory(paths.download);
   let downloadedBytes = 0;
-  for (const file of missing) downloadedBytes += await fetchOne(task, file);
+  for (const file of missing) {
+    if (file.path !== CALIBRATION_FILE || calibration.isShared) {
+      downloadedBytes += await fetchOne(task, file);
+    } else await copyCalibration(task, calibration.file);
+  }
   return { downloadedBytes };
 }
 
-async function fetchOne(task: TransferTask, { path: file, size }: RepoFile): Promise<number> {
-  const { client, listing, paths, emit, signal, budget, journal, plan } = task;
+async function copyCalibration(task: TransferTask, from: string | null): Promise<void> {
+  const { paths, signal, budget, plan } = task;
+  const { size, sha256 } = plan.stored.pack.calibration ?? { size: 0, sha256: '' };
+  if (from === null) {
+    throw new FlashmoeError(
+      'ERR_USAGE',
+      'this setup began with a calibration that is not here yet',
+      {
+        hint: 'name it once more with --calibration',
+        subject: '--calibration',
+      },
+    );
+  }
+  const scratch = join(paths.download, CALIBRATION_FILE);
+  const need = (): Promise<number> => Promise.resolve(size);
+  await budget.patiently(CALIBRATION_FILE, need, signal, async () => {
+    await copyFile(from, scratch);
+    const copy = await open(scratch, 'r+');
+    await copy.sync().finally(() => copy.close());
+  });
+  if ((await hashFile(scratch)) !== sha256) {
+    throw new FlashmoeError('ERR_HASH', `${from} has changed since the plan was made`, {
+      hint: 'run the command again',
+      subject: '--calibration',
+    });
+  }
+  await keep(task, { file: CALIBRATION_FILE, bytes: size, sha256 });
+}
+
+async function fetchOne(
+  task: TransferTask,
+  { path: file, size }: Pick<RepoFile, 'path' | 'size'>,
+): Promise<number> {
+  const { client, listing, paths, emit, signal, budget } = task;
   const scratch = join(paths.download, file);
   const to = {
     signal,
@@ -35,7 +85,16 @@ async function fetchOne(task: TransferTask, { path: file, size }: RepoFile): Pro
   const { fetchedBytes } = await budget.patiently(file, need, signal, () =>
     client.download(listing, file, scratch, to),
   );
-  const fact = { file, bytes: size, sha256: await hashFile(scratch) };
+  await keep(task, { file, bytes: size, sha256: await hashFile(scratch) });
+  return fetchedBytes;
+}
+
+/** Gives a verified file of the scratch folder its name, and writes it down. */
+async function keep(task: TransferTask, fact: FileFact): Promise<void> {
+  const { paths, signal, budget, journal, plan } = task;
+  const { file, bytes } = fact;
+  const scratch = join(paths.download, file);
+  const need = (): Promise<number> => Promise.resolve(bytes);
   await budget.patiently(file, need, signal, async () => {
     if ((await fileSize(scratch)) !== null) await rename(scratch, join(paths.root, file));
     await syncDirectory(paths.root);
@@ -44,7 +103,6 @@ async function fetchOne(task: TransferTask, { path: file, size }: RepoFile): Pro
     journal.append({ step: 'copied', ...fact }),
   );
   plan.state.copied.set(file, fact);
-  return fetchedBytes;
 }
 
 /** sha256 in hex. */

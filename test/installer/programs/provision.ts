@@ -18,6 +18,7 @@ export interface Job {
   quant: Quant;
   questions: SmokeQuestion[];
   keepSource?: boolean;
+  calibration?: string;
   /** SIGKILL to itself at its nth journal line of this run: before it, in the middle of it, or after it is durable. */
   kill?: { line: number; when: 'before' | 'torn' | 'after' };
 }
@@ -39,6 +40,7 @@ const setup = await openSetup(
     ...{ model: 'tiny', repo: 'flashmoe/tiny', revision: 'main', quant: job.quant },
     ...{ bundled: job.folder, questions: job.questions, bytesPerSecond: null },
     keepSource: job.keepSource ?? false,
+    calibration: job.calibration ?? null,
     resumeCommand: 'flashmoe setup --model tiny',
   },
   {
