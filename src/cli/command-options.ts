@@ -30,6 +30,10 @@ export function sizeOption(): Option {
   );
 }
 
+export function calibrationOption(): Option {
+  return new Option('--calibration <file>', '2bit, mixed: weigh errors by `flashmoe calibrate`');
+}
+
 /** A size asks for mixed widths by itself. */
 export function quantOf(quant: Quant | undefined, size: number | undefined): Quant | null {
   if (size === undefined || quant === 'mixed') return quant ?? null;

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { examples } from './command-options.js';
 import type { Done, Open } from './definition.js';
 import { defineBench } from './definitions/bench.js';
+import { defineCalibrate } from './definitions/calibrate.js';
 import { defineConnect } from './definitions/connect.js';
 import { defineCompletions } from './definitions/completions.js';
 import { defineDoctor } from './definitions/doctor.js';
@@ -47,6 +48,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineMv(program, open, done);
   defineRm(program, open, done);
   defineShare(program, open, done);
+  defineCalibrate(program, open, done);
   defineQuality(program, open, done);
   defineEval(program, open, done);
   defineLogits(program, open, done);

@@ -20,13 +20,17 @@ import type { SetupWords, Target } from './target.js';
 export function setupRequest(
   target: Target,
   quant: Quant,
-  words: Pick<SetupWords, 'from' | 'limits' | 'deadline' | 'size' | 'yes' | 'keepSource'> & {
+  words: Pick<
+    SetupWords,
+    'from' | 'limits' | 'deadline' | 'size' | 'yes' | 'calibration' | 'keepSource'
+  > & {
     share: ShareAddress | null;
     resumeCommand: string;
   },
   bytesPerSecond: number | null,
 ): SetupRequest {
-  const { share, resumeCommand, limits, size, deadline, yes: patient, keepSource } = words;
+  const { share, resumeCommand, limits, size, deadline, yes: patient } = words;
+  const { calibration, keepSource } = words;
   const { model, repo, revision, bundled } = target;
   const entry = CATALOG.find(({ id }) => id === model);
   return {
@@ -34,6 +38,7 @@ export function setupRequest(
     ...(deadline === null ? {} : { deadline }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
     ...(share === null ? { from: words.from } : { share }),
+    ...(calibration === null ? {} : { calibration }),
     ...(keepSource ? { keepSource } : {}),
     bundled: bundled && words.from === null ? join(packageRoot, 'models', model) : null,
     questions: entry?.questions[quant] ?? [],

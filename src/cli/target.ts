@@ -58,6 +58,8 @@ export interface SetupWords extends TargetArgs {
   quant: Quant | null;
   /** Budget in bytes for mixed widths. */
   size: number | null;
+  /** Absolute path of a file of `flashmoe calibrate`. */
+  calibration: string | null;
   /** The checkpoint stays beside the model. */
   keepSource: boolean;
   service: boolean;
@@ -85,6 +87,7 @@ export function setupWords(words: SetupWords): string[] {
     ...option('--from', words.from),
     ...option('--quant', words.quant),
     ...option('--size', words.size === null ? null : `${words.size}B`),
+    ...option('--calibration', words.calibration),
     ...(words.keepSource ? ['--keep-source'] : []),
     ...(words.service ? [] : ['--no-service']),
     ...limitWords(words.limits),

@@ -19,13 +19,16 @@ export interface ModelQuality {
   quant: Quant;
   /** Null where nothing was requantised, or nothing is known of it. */
   overall: WeightErrors | null;
+  /** That a calibration saw which errors were weighed by; null without one. */
+  calibrationTokens: number | null;
   /** Those that were requantised. */
   projections: readonly ProjectionQuality[];
 }
 
 const WIDTH = 80;
 
-export function qualityText({ model, quant, overall, projections }: ModelQuality): string {
+export function qualityText(of: ModelQuality): string {
+  const { model, quant, overall, projections, calibrationTokens: tokens } = of;
   if (quant === '4bit') return `${model}: the experts are as published, byte for byte`;
   if (overall === null) return `${model}: an older flashmoe requantised it and kept no errors`;
   const layers = [...new Set(projections.map(({ layer }) => layer))];
@@ -47,6 +50,9 @@ export function qualityText({ model, quant, overall, projections }: ModelQuality
     ),
     '',
     `all: ${errorWords(overall)}`,
+    ...(tokens === null
+      ? []
+      : [`chosen by what ${tokens} tokens of a calibration used; shown with all columns alike`]),
     ...(partly === 0
       ? []
       : [`${partly} of ${projections.length} are of a part: setup was interrupted there`]),

@@ -16,6 +16,7 @@ const words: SetupWords = {
   limits: {},
   deadline: null,
   overnight: false,
+  calibration: null,
   keepSource: false,
   yes: false,
   json: true,

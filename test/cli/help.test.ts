@@ -43,6 +43,7 @@ describe('help', () => {
       'mv',
       'rm',
       'share',
+      'calibrate',
       'quality',
       'eval',
       'logits',

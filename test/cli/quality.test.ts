@@ -52,7 +52,7 @@ test('a mixed model of a given size is set up as planned, gives its known answer
 test('a setup that was interrupted in a projection says of how much its figure is', () => {
   const errors = { relativeRmse: 0.3, rangeRelativeRmse: 0.5 };
   const text = qualityText({
-    ...{ model: 'half', quant: '2bit', overall: errors },
+    ...{ model: 'half', quant: '2bit', overall: errors, calibrationTokens: 1000 },
     projections: [
       { layer: 3, projection: 'gate_proj', errors, measured: 0.5 },
       { layer: 3, projection: 'up_proj', errors: null, measured: 0 },
@@ -60,6 +60,8 @@ test('a setup that was interrupted in a projection says of how much its figure i
   });
   expect(text).toMatch(/^ +3 +0\.300 \(0\.500\) +not known +as published$/m);
   expect(text).toMatch(/^2 of 2 are of a part/m);
+  expect(text).toMatch(/^chosen by what 1000 tokens of a calibration used/m);
+  for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
 });
 
 test('a model as published has no errors to tell', async () => {

@@ -15,6 +15,8 @@ import { setupWords, requireTarget } from '../target.js';
 export interface PlanArgs extends CarriedArgs {
   quant: Quant | null;
   size: number | null;
+  /** Absolute path. */
+  calibration: string | null;
 }
 
 export async function plan(context: CliContext, typed: PlanArgs): Promise<number> {
@@ -49,7 +51,7 @@ export async function plan(context: CliContext, typed: PlanArgs): Promise<number
       quant,
       {
         ...{ from: args.from, share: shareOf(args.from, context.host.env) },
-        ...{ size: args.size, resumeCommand: command },
+        ...{ size: args.size, calibration: args.calibration, resumeCommand: command },
         ...{ limits: {}, deadline: null, yes: false, keepSource: false },
       },
       null,

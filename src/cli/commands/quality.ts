@@ -25,6 +25,7 @@ async function qualityOfModel({ id, paths, manifest }: Ready): Promise<ModelQual
     model: id,
     quant: manifest.quant,
     overall: overall(sums),
+    calibrationTokens: stored?.pack.calibration?.tokens ?? null,
     projections: stored === null ? [] : qualityOf(stored.pack, sums),
   };
 }

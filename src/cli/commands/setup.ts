@@ -6,7 +6,7 @@ import { locatedInstallation } from '../../installer/location.js';
 import type { EmitAt, SetupChoice } from '../../ui/setup-runner.js';
 import { createWizard } from '../../ui/wizard.js';
 import { requireAgreement } from '../agreement.js';
-import { withCarried } from '../carried.js';
+import { shareOf, withCarried } from '../carried.js';
 import type { CliContext } from '../context.js';
 import { recommend } from '../model-choices.js';
 import { handOver, leaveNoJob } from '../overnight.js';
@@ -20,6 +20,12 @@ export async function setup(context: CliContext, typed: SetupWords): Promise<num
     throw new FlashmoeError('ERR_USAGE', 'what --from names is the source already', {
       hint: 'leave --keep-source away',
       subject: '--keep-source',
+    });
+  }
+  if (typed.calibration !== null && shareOf(typed.from, context.host.env) !== null) {
+    throw new FlashmoeError('ERR_USAGE', 'what another machine shares is made already', {
+      hint: 'leave --calibration away, or take the bytes from the hub',
+      subject: '--calibration',
     });
   }
   const words = await withCarried(context, typed);

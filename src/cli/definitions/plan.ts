@@ -1,5 +1,7 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import {
+  calibrationOption,
   examples,
   quantOf,
   quantOption,
@@ -21,11 +23,13 @@ export function definePlan(program: Command, open: Open, done: Done): void {
     .addOption(fromOption())
     .addOption(quantOption())
     .addOption(sizeOption())
+    .addOption(calibrationOption())
     .action(async (model: string | undefined, flags: Omit<SetupFlags, 'model'>) => {
       const { plan } = await import('../commands/plan.js');
       const { repo = null, revision = null, from = null, size = null } = flags;
+      const calibration = flags.calibration === undefined ? null : resolve(flags.calibration);
       const quant = quantOf(flags.quant, flags.size);
-      const args = { model: model ?? null, repo, revision, from, quant, size };
+      const args = { model: model ?? null, repo, revision, from, quant, size, calibration };
       done(await plan(await open(command), args));
     });
   examples(command, [

@@ -1,6 +1,8 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Quant } from '../../installer/events.js';
 import {
+  calibrationOption,
   examples,
   oneModel,
   quantOf,
@@ -20,6 +22,7 @@ export interface SetupFlags {
   from?: string;
   quant?: Quant;
   size?: number;
+  calibration?: string;
   yes?: boolean;
   service: boolean;
   limit?: LimitChange;
@@ -40,6 +43,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     .addOption(fromOption())
     .addOption(quantOption())
     .addOption(sizeOption())
+    .addOption(calibrationOption())
     .option('--keep-source', 'keep the checkpoint itself, too, as the hub has it')
     .option('-y, --yes', 'agree to the plan; off a terminal needed above 1 GB')
     .option('--no-service', 'leave the server at login alone')
@@ -54,6 +58,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
         revision = null,
         from = null,
         size = null,
+        calibration = null,
         keepSource = false,
         yes = false,
         service,
@@ -72,6 +77,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
         from,
         quant,
         size,
+        calibration: calibration === null ? null : resolve(calibration),
         keepSource,
         ...night,
         yes,

@@ -1,0 +1,132 @@
+// flashmoe calibrate [MODEL]: a text through the model, and a file that a setup weighs two-bit errors by.
+
+import { readFile, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { BackendName } from '../../addon/types.js';
+import { writeFileAtomic } from '../../base/atomic-file.js';
+import { EXIT, FlashmoeError } from '../../base/errors.js';
+import { formatBytes } from '../../base/format.js';
+import { observeTexts } from '../../engine/calibrate.js';
+import { loadChatTemplate, type ChatTemplate } from '../../engine/chat-template.js';
+import { openNative } from '../../engine/open-native.js';
+import { loadTokenizer, type Tokenizer } from '../../engine/tokenizer.js';
+import { parseConversations } from '../../eval/records.js';
+import type { Quant } from '../../models/quant.js';
+import { calibrationBytes } from '../../repack/calibration.js';
+import { commandLine } from '../command-line.js';
+import type { CliContext } from '../context.js';
+import { chooseWidth, IO_THREADS } from '../installed.js';
+import { nativeAddon } from '../native.js';
+import { readSettings } from '../settings.js';
+
+export interface CalibrateArgs {
+  model: string | null;
+  texts: string[];
+  out: string | null;
+  tokens: number;
+  quant: Quant | null;
+  backend: BackendName | null;
+}
+
+const MOST_TEXT = 256 << 20;
+
+export async function calibrate(context: CliContext, args: CalibrateArgs): Promise<number> {
+  const { host, signal } = context;
+  const texts = await Promise.all(
+    args.texts.map(async (path) => ({ path, text: await readText(path) })),
+  );
+  const { id, paths, manifest } = await chooseWidth(context, args.model, args.quant);
+  const out = resolve(args.out ?? `${id}.calibration.safetensors`);
+  if (await isThere(out)) {
+    throw new FlashmoeError('ERR_USAGE', `${out} is there already; it was left as it is`, {
+      hint: 'name another file with --out',
+      subject: '--out',
+    });
+  }
+  const started = host.monotonic();
+  const tokenizer = await loadTokenizer(paths.root);
+  const template = await loadChatTemplate(paths.root, tokenizer);
+  const encoded = texts.map(({ path, text }) => encode(path, text, tokenizer, template));
+  const settings = await readSettings(context.home.settings);
+  const native = await openNative({
+    ...{ addon: nativeAddon(context), id, modelDir: paths.root, signal },
+    ...{ expertsDir: paths.experts(manifest.quant), threads: host.cores, ioThreads: IO_THREADS },
+    ...{ tokenLimit: 0, backend: args.backend ?? settings.backend ?? null },
+  });
+  try {
+    const { layers, tokens } = await observeTexts({
+      ...{ native, texts: encoded, signal },
+      mostTokens: args.tokens,
+      onProgress: (done, total) => progress(context, id, done, total),
+    });
+    const { repo, commit, quant } = manifest;
+    const bytes = calibrationBytes(layers, { repo, commit, tokens });
+    await writeFileAtomic(out, bytes);
+    const seconds = (host.monotonic() - started) / 1000;
+    tell(context, { file: out, model: id, quant, tokens, bytes: bytes.length, seconds }, repo);
+  } finally {
+    native.close();
+  }
+  return EXIT.done;
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    const { size } = await stat(path);
+    if (size > MOST_TEXT) throw new Error(`${formatBytes(size)} are more than a calibration needs`);
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new FlashmoeError('ERR_USAGE', `${path} cannot be read: ${(cause as Error).message}`, {
+      subject: '--text',
+      cause,
+    });
+  }
+}
+
+/** Conversations as the model reads them, one after the other; anything else is plain text. */
+function encode(
+  path: string,
+  text: string,
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+): number[] {
+  if (!path.endsWith('.jsonl')) return tokenizer.encodeText(text);
+  return parseConversations(path, text).flatMap(
+    (conversation) => template.prompt({ ...conversation, thinking: null }).ids,
+  );
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function progress(context: CliContext, item: string, done: number, total: number): void {
+  if (context.json) context.emit('progress', { step: 'calibrate', item, done, total });
+  else if (context.stderr.isTTY) {
+    context.stderr.write(`\r\u001B[K${done === total ? '' : `${done} of ${total} tokens`}`);
+  }
+}
+
+interface Calibrated {
+  file: string;
+  model: string;
+  quant: Quant;
+  tokens: number;
+  bytes: number;
+  seconds: number;
+}
+
+function tell(context: CliContext, made: Calibrated, repo: string): void {
+  if (context.json) {
+    context.emit('calibrated', { ...made });
+    return;
+  }
+  context.print(made.file);
+  const { tokens, bytes, seconds } = made;
+  context.note(`${tokens} tokens, ${formatBytes(bytes)}, ${seconds.toFixed(1)} s`);
+  const words = ['setup', '--repo', repo, '--quant', '2bit', '--calibration', made.file];
+  context.note(`next: \`${commandLine(words)}\``);
+}
