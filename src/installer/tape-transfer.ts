@@ -23,7 +23,7 @@ import { LINE_EVERY_BYTES, LINE_LEAST_BYTES } from './records.js';
 import { sealedBefore, startOf, tapeFileName, type TapeWork } from './road.js';
 import { noteErrors } from './state.js';
 import { forwardHubEvent } from './steps/planning.js';
-import { CACHEDIR_TAG, LINE_BYTES, type TransferTask } from './transfer.js';
+import { CACHEDIR_TAG, FOLDER_BYTES, lineRoom, type TransferTask } from './transfer.js';
 
 const LINE_EVERY_MS = 5_000;
 const LOOK_MS = 100;
@@ -354,7 +354,7 @@ class TapeTransfer {
     if (bytes !== layer.size) {
       throw new FlashmoeError('ERR_IO', `${path}: has ${bytes} bytes, the plan ${layer.size}`);
     }
-    const need = (): Promise<number> => Promise.resolve(LINE_BYTES);
+    const need = (): Promise<number> => Promise.resolve(FOLDER_BYTES);
     await budget.patiently(file, need, this.#signal, async () => {
       if (!isNamed) await renameOnce(current, path);
       await syncDirectory(dirname(path));
@@ -408,7 +408,7 @@ class TapeTransfer {
 
   async #append(entry: JournalEntry): Promise<void> {
     const { journal, budget, signal } = this.#task;
-    const need = (): Promise<number> => Promise.resolve(LINE_BYTES);
+    const need = (): Promise<number> => Promise.resolve(lineRoom(entry));
     await budget.patiently('the journal', need, signal, () => journal.append(entry));
   }
 

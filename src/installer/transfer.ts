@@ -41,8 +41,13 @@ export interface TransferTask {
 /** The line that tells backup and index programs to stay out, as bford.info/cachedir specifies it. */
 export const CACHEDIR_TAG =
   'Signature: 8a477f597d28d172789f06886806bc55\n# Scratch space of flashmoe.\n';
-/** A journal line and the block it may begin. */
-export const LINE_BYTES = 8192;
+/** What a change of a folder may take. */
+export const FOLDER_BYTES = 8192;
+
+/** Room for a journal line, and for the block that it may begin. */
+export function lineRoom(entry: JournalEntry): number {
+  return Buffer.byteLength(JSON.stringify(entry)) + FOLDER_BYTES;
+}
 
 /** Returns the bytes that this run added to what was there. On abort everything journalled is durable and nothing else counts. */
 export async function transfer(task: TransferTask): Promise<{ downloadedBytes: number }> {
@@ -232,7 +237,7 @@ class Transfer {
 
   async #append(entry: JournalEntry): Promise<void> {
     const { journal, budget } = this.#task;
-    const need = (): Promise<number> => Promise.resolve(LINE_BYTES);
+    const need = (): Promise<number> => Promise.resolve(lineRoom(entry));
     await budget.patiently('the journal', need, this.#task.signal, () => journal.append(entry));
   }
 

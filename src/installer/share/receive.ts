@@ -10,7 +10,7 @@ import { fileSize } from '../disk-state.js';
 import { layerPath } from '../model-files.js';
 import { forwardHubEvent } from '../steps/planning.js';
 import { hashFile } from '../steps/side-files.js';
-import { CACHEDIR_TAG, LINE_BYTES, type TransferTask } from '../transfer.js';
+import { CACHEDIR_TAG, lineRoom, type TransferTask } from '../transfer.js';
 import type { JournalEntry } from '../journal.js';
 import type { Offer } from './offer.js';
 import { receiveFile, type WantedFile } from './receive-file.js';
@@ -109,6 +109,6 @@ async function bringDenseManifest(
 }
 
 async function append({ journal, budget, signal }: TransferTask, entry: JournalEntry) {
-  const need = (): Promise<number> => Promise.resolve(LINE_BYTES);
+  const need = (): Promise<number> => Promise.resolve(lineRoom(entry));
   await budget.patiently('the journal', need, signal, () => journal.append(entry));
 }
