@@ -1,11 +1,10 @@
 // The long part by ranges: requests along the tape, a native writer that hashes and places, and a journal
 // that follows. A stretch is what runs between two pauses; each begins where the last one's bytes are.
 
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { runJob } from '../addon/load.js';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ErrorSums, TapeState, TapeWriter } from '../addon/types.js';
-import { makeDirectory, PARTIAL_SUFFIX, syncDirectory, withPath } from '../base/atomic-file.js';
+import { makeDirectory, PARTIAL_SUFFIX, withPath } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { monotonic } from '../base/host.js';
 import type { RangeSink } from '../hub/fetch-ranges.js';
@@ -13,17 +12,16 @@ import type { HubTask } from '../hub/types.js';
 import { CALIBRATION_FILE } from '../repack/calibration.js';
 import { beginningOf, type Tape, type TapePass } from '../repack/tape.js';
 import { rangesFrom, requestBytes } from '../repack/tape-ranges.js';
-import type { LayerPlan } from '../repack/types.js';
 import { bytesBelow } from './disk-budget.js';
-import { fileSize } from './disk-state.js';
 import type { JournalEntry } from './journal.js';
+import { LayerNaming } from './layer-naming.js';
 import { layerPath } from './model-files.js';
 import { requantisedFrom, sumsUnderWay } from './quality.js';
 import { LINE_EVERY_BYTES, LINE_LEAST_BYTES } from './records.js';
 import { sealedBefore, startOf, tapeFileName, type TapeWork } from './road.js';
 import { noteErrors } from './state.js';
 import { forwardHubEvent } from './steps/planning.js';
-import { CACHEDIR_TAG, FOLDER_BYTES, lineRoom, type TransferTask } from './transfer.js';
+import { CACHEDIR_TAG, lineRoom, type TransferTask } from './transfer.js';
 
 const LINE_EVERY_MS = 5_000;
 const LOOK_MS = 100;
@@ -43,13 +41,11 @@ class TapeTransfer {
   readonly #tape: Tape;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
-  readonly #todo: Set<LayerPlan>;
+  readonly #naming: LayerNaming;
   #placed: TapeState;
   #sealed = 0;
   readonly #dropped = new Set<number>();
   #downloadedBytes = 0;
-  /** Layers being read back and named, one after the other. */
-  #finishing: Promise<void> = Promise.resolve();
 
   constructor(task: TransferTask, work: TapeWork) {
     this.#task = task;
@@ -57,13 +53,16 @@ class TapeTransfer {
     this.#tape = work.tape;
     this.#signal = AbortSignal.any([task.signal, this.#stop.signal]);
     this.#placed = work.placed ?? beginningOf({ at: 0, item: 0 });
-    const { state, stored } = task.plan;
-    this.#todo = new Set(stored.pack.layers.filter(({ layer }) => !state.layers.has(layer)));
+    this.#naming = new LayerNaming(
+      { ...task, signal: this.#signal },
+      (entry) => this.#append(entry),
+      (error) => this.#stop.abort(asFlashmoeError(error)),
+    );
   }
 
   async all(): Promise<{ downloadedBytes: number }> {
     const { emit, paths, plan, budget } = this.#task;
-    const isDone = this.#todo.size === 0 && this.#placed.at === this.#tape.length;
+    const isDone = this.#naming.isDone && this.#placed.at === this.#tape.length;
     this.#tellSkipped(isDone);
     if (isDone) return { downloadedBytes: 0 };
     const need = (): Promise<number> => Promise.resolve(CACHEDIR_TAG.length);
@@ -80,10 +79,10 @@ class TapeTransfer {
       this.#sealed = 0;
       await this.#noteSeals(sealedBefore(this.#tape, this.#placed.item));
       while (this.#placed.item < this.#tape.items.length) await this.#stretch();
-      await this.#finishing;
+      await this.#naming.settled();
     } catch (error) {
       this.#stop.abort();
-      await this.#finishing.catch(() => undefined);
+      await this.#naming.settled().catch(() => undefined);
       throw error;
     }
     await budget.sample();
@@ -321,47 +320,7 @@ class TapeTransfer {
       emit({ type: 'shard', shard: pass.shard, step: 'fetch', status: 'done' });
       await budget.sample();
     }
-    this.#nameLayers();
-  }
-
-  /** Every layer whose shards are all sealed is read back and gets its name. */
-  #nameLayers(): void {
-    const open = new Set(this.#tape.passes.slice(this.#sealed).map(({ shard }) => shard));
-    for (const layer of this.#todo) {
-      if (layer.shards.some((shard) => open.has(shard))) continue;
-      this.#todo.delete(layer);
-      this.#finishing = this.#finishing.then(() => this.#name(layer));
-    }
-    this.#finishing.catch((error: unknown) => this.#stop.abort(asFlashmoeError(error)));
-  }
-
-  async #name(layer: LayerPlan): Promise<void> {
-    const { addon, budget, emit, gate, paths, plan } = this.#task;
-    const { pack } = plan.stored;
-    const file = layerPath(paths, pack.quant, layer);
-    const path = join(paths.root, file);
-    await gate.pass(this.#signal);
-    // A run that was killed between the name and the line left it under its name.
-    const isNamed = (await fileSize(path + PARTIAL_SUFFIX)) === null;
-    const current = isNamed ? path : path + PARTIAL_SUFFIX;
-    emit({ type: 'layer', layer: layer.layer, file, status: 'started' });
-    const { sha256, bytes, chain } = await runJob(
-      addon.hashFile(current, (done, total) => {
-        emit({ type: 'progress', step: 'pack', item: file, done, total });
-      }),
-      this.#signal,
-    );
-    if (bytes !== layer.size) {
-      throw new FlashmoeError('ERR_IO', `${path}: has ${bytes} bytes, the plan ${layer.size}`);
-    }
-    const need = (): Promise<number> => Promise.resolve(FOLDER_BYTES);
-    await budget.patiently(file, need, this.#signal, async () => {
-      if (!isNamed) await renameOnce(current, path);
-      await syncDirectory(dirname(path));
-    });
-    await this.#append({ step: 'packed', layer: layer.layer, file, bytes, sha256, chain });
-    plan.state.layers.set(layer.layer, { file, bytes, sha256, chain });
-    emit({ type: 'layer', layer: layer.layer, file, status: 'done' });
+    this.#naming.begin(new Set(this.#tape.passes.slice(this.#sealed).map(({ shard }) => shard)));
   }
 
   /** A shard came with another digest: once more from where its first bytes were fetched, and no third time. */
@@ -440,9 +399,4 @@ function quietly(ms: number, signal: AbortSignal): Promise<void> {
 
 function withoutSuffix(path: string): string {
   return path.endsWith(PARTIAL_SUFFIX) ? path.slice(0, -PARTIAL_SUFFIX.length) : path;
-}
-
-/** Also where an attempt before has given the name already. */
-async function renameOnce(from: string, to: string): Promise<void> {
-  if ((await fileSize(from)) !== null) await rename(from, to);
 }
