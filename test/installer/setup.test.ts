@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   cp,
   mkdtemp,
@@ -40,6 +41,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(home, { recursive: true }));
 
+const sha256Of = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 const alreadyFinished = (): Promise<void> => cp(finished.home, home, { recursive: true });
 const paths = () => modelPaths(homePaths(home), 'tiny');
 const steps = (events: readonly InstallEvent[]): [StepId, string][] =>
@@ -179,12 +181,15 @@ describe('a setup', { timeout: 60_000 }, () => {
   it('paused in the middle of a download lets go of the line and keeps the bytes', async () => {
     const hub = await FaultHub.start(FIXTURE, 'flashmoe/tiny');
     try {
-      let paused = false;
+      const second = 'model-00002-of-00003.safetensors';
+      const sha256 = sha256Of(await readFile(join(FIXTURE, second)));
+      let [fetching, paused, begun] = [false, false, 0];
       hub.rule({
         on: 'cdn',
         fault: ({ request, response, status, headers, body, send }) => {
-          // Half of a whole shard, and then silence: only a pause gets away from it this soon.
-          if (request.range !== null || paused) return send();
+          // Of a shard that has begun half of each answer, then silence: only a pause gets away from it this soon.
+          if (!fetching || paused || !request.path.endsWith(sha256)) return send();
+          if ((begun += body.length) < 1 << 18) return send();
           response.writeHead(status, headers);
           response.write(body.subarray(0, body.length / 2));
         },
@@ -193,8 +198,9 @@ describe('a setup', { timeout: 60_000 }, () => {
         request: { bundled: null },
         world: { hub: testSettings(hub.endpoint) },
         onEvent: (event, { controls }) => {
-          if (event.type !== 'progress' || event.step !== 'fetch' || controls.paused) return;
-          if (event.item !== 'model-00002-of-00003.safetensors' || paused) return;
+          if (event.type === 'step' && event.step === 'fetch') fetching = true;
+          if (event.type !== 'progress' || event.step !== 'fetch' || paused) return;
+          if (event.item !== second) return;
           paused = true;
           controls.pause();
           setImmediate(() => {
