@@ -12,6 +12,7 @@ import {
   writeFileAtomic,
 } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
+import { CALIBRATION_FILE } from './calibration.js';
 import { denseManifest, expertsManifest, manifestText } from './manifests.js';
 import type { PackPlan } from './types.js';
 
@@ -85,7 +86,7 @@ export async function packLayer(
         projections: entry.projections.map(({ importance, ...projection }) => ({
           ...projection,
           ...(importance && {
-            importance: { ...importance, source: join(target.root, importance.source) },
+            importance: { ...importance, source: join(target.root, CALIBRATION_FILE) },
           }),
           weight: locate(projection.weight),
           scales: locate(projection.scales),

@@ -1,7 +1,7 @@
 // A setup that weighs errors by a calibration: the same model by every road and through every interruption, the file
 // a part of it from then on.
 
-import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -40,7 +40,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'fm-weighed-'));
   file = join(folder, 'c.safetensors');
   other = join(folder, 'other.safetensors');
-  await writeFile(file, await made(1));
+  await writeFile(file, await made(1), { mode: 0o444 });
   await writeFile(other, await made(2));
 });
 afterAll(() => rm(folder, { recursive: true }));
@@ -100,6 +100,8 @@ describe('a setup with a calibration', { timeout: 120_000 }, () => {
     expect(changed.some((path) => path.startsWith('model_weights'))).toBe(false);
     const kept = await readFile(join(paths.root, 'calibration.safetensors'));
     expect(kept.equals(await readFile(file))).toBe(true);
+    // Not the mode of the user's file, which is for reading only.
+    expect((await stat(join(paths.root, 'calibration.safetensors'))).mode & 0o777).toBe(0o644);
 
     const [shown] = only(events, 'plan');
     expect(shown && planText(shown.plan)).toMatch(/errors +weighed by what 1000 tokens/);

@@ -2,10 +2,10 @@
 // moved to their final names. A few megabytes, so they come first and fail early.
 
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { copyFile, open, rename } from 'node:fs/promises';
+import { constants, createReadStream } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeDirectory, syncDirectory } from '../../base/atomic-file.js';
+import { makeDirectory, syncDirectory, withPath } from '../../base/atomic-file.js';
 import type { RepoFile } from '../../hub/types.js';
 import { FlashmoeError } from '../../base/errors.js';
 import { CALIBRATION_FILE } from '../../repack/calibration.js';
@@ -56,9 +56,17 @@ async function copyCalibration(task: TransferTask, from: string | null): Promise
   const scratch = join(paths.download, CALIBRATION_FILE);
   const need = (): Promise<number> => Promise.resolve(size);
   await budget.patiently(CALIBRATION_FILE, need, signal, async () => {
-    await copyFile(from, scratch);
-    const copy = await open(scratch, 'r+');
-    await copy.sync().finally(() => copy.close());
+    // Not as copyFile does it: the mode of the user's file is none of ours.
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+    const copy = await open(scratch, flags, 0o644);
+    try {
+      for await (const chunk of createReadStream(from)) await copy.writeFile(chunk as Buffer);
+      await copy.sync();
+    } catch (error) {
+      throw withPath(error, scratch);
+    } finally {
+      await copy.close();
+    }
   });
   if ((await hashFile(scratch)) !== sha256) {
     throw new FlashmoeError('ERR_HASH', `${from} has changed since the plan was made`, {
