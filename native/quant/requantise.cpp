@@ -22,7 +22,7 @@ bool has_isa(Isa isa) {
     case Isa::avx512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+               __builtin_cpu_supports("popcnt");
 #elif defined(__aarch64__)
     case Isa::neon: return true;
 #endif

@@ -5,11 +5,10 @@ import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import type { ChannelSquares, ImportanceRow } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
-import { isRecord } from '../models/config.js';
 import type { Projection } from '../models/names.js';
 import type { Quant } from '../models/quant.js';
-import { MAX_HEADER_BYTES, parseHeader } from './safetensors.js';
-import type { SourceTensor } from './types.js';
+import { readHeader } from './safetensors.js';
+import type { ReadRange, SourceTensor } from './types.js';
 
 /** In the folder of a model that was made with it. */
 export const CALIBRATION_FILE = 'calibration.safetensors';
@@ -114,19 +113,15 @@ export async function readCalibration(path: string): Promise<CalibrationRows> {
 async function readOpen(file: FileHandle, path: string): Promise<CalibrationRows> {
   const { size } = await file.stat();
   if (size < 16 || size > MOST_BYTES) throw refusal(path, `has ${size} bytes`);
-  const prefix = Buffer.alloc(8);
-  await file.read(prefix, 0, 8, 0);
-  const length = prefix.readBigUInt64LE();
-  if (length > BigInt(Math.min(size - 8, MAX_HEADER_BYTES)))
-    throw refusal(path, 'is no calibration');
-  const text = Buffer.alloc(Number(length));
-  await file.read(text, 0, text.length, 8);
-  const { tensors } = parseHeader(text, size, path);
-  // It was parsed and checked a line above.
-  const { __metadata__: about } = JSON.parse(text.toString('utf8')) as Record<string, unknown>;
+  // Over the handle that is hashed below, so that header and hash are of one file.
+  const read: ReadRange = async (start, length) => {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, start);
+    return buffer.subarray(0, bytesRead);
+  };
+  const { tensors, metadata } = await readHeader(read, size, path);
   const field = (name: string): string => {
-    const value = isRecord(about) ? about[name] : undefined;
-    if (typeof value !== 'string') throw refusal(path, `does not say its ${name}`);
+    const value = metadata[name];
+    if (value === undefined) throw refusal(path, `does not say its ${name}`);
     return value;
   };
   if (field('format') !== FORMAT) throw refusal(path, `is of format ${field('format')}`);

@@ -37,6 +37,8 @@ export const DTYPE_BYTES: Readonly<Record<string, number>> = {
 
 export interface SafetensorsHeader {
   tensors: SourceTensor[];
+  /** What `__metadata__` says; empty without it. */
+  metadata: Readonly<Record<string, string>>;
   /** Bytes that no tensor claims: allowed, but not written by any known tool. */
   warnings: string[];
 }
@@ -74,11 +76,12 @@ export function parseHeader(bytes: Uint8Array, size: number, file: string): Safe
   const entries = Object.entries(parseObject(bytes, file));
   const dataStart = 8 + bytes.byteLength;
   const tensors: SourceTensor[] = [];
+  let metadata: Record<string, string> = {};
   for (const [name, entry] of entries) {
-    if (name === '__metadata__') checkMetadata(entry, file);
+    if (name === '__metadata__') metadata = checkedMetadata(entry, file);
     else tensors.push(parseTensor(name, entry, dataStart, size, file));
   }
-  return { tensors, warnings: checkExtents(tensors, dataStart, size, file) };
+  return { tensors, metadata, warnings: checkExtents(tensors, dataStart, size, file) };
 }
 
 function parseObject(bytes: Uint8Array, file: string): Record<string, unknown> {
@@ -105,12 +108,13 @@ function parseObject(bytes: Uint8Array, file: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-function checkMetadata(value: unknown, file: string): void {
+function checkedMetadata(value: unknown, file: string): Record<string, string> {
   const ok =
     typeof value === 'object' &&
     value !== null &&
     Object.values(value).every((item) => typeof item === 'string');
   if (!ok) throw bad(file, '__metadata__ is not a map of strings');
+  return value as Record<string, string>;
 }
 
 function parseTensor(

@@ -1,7 +1,7 @@
 // A setup that weighs errors by a calibration: the same model by every road and through every interruption, the file
 // a part of it from then on.
 
-import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -28,7 +28,7 @@ import { recordingTask, testSettings } from '../helpers/hub/settings.js';
 import { testAddon } from '../repack/fixtures.js';
 import { KilledSetup } from './cut-short.js';
 import { only, setUp } from './in-process.js';
-import { FIXTURE, hashesBelow } from './provisioned.js';
+import { FIXTURE, flip, hashesBelow } from './provisioned.js';
 
 const addon = testAddon();
 let folder: string;
@@ -276,12 +276,4 @@ function expectSameWeights(of: Record<string, string>): void {
   const weights = (all: Record<string, string>) =>
     Object.fromEntries(Object.entries(all).filter(([path]) => path.endsWith('.bin')));
   expect(weights(of)).toEqual(weights(hashes));
-}
-
-async function flip(path: string, at: number): Promise<void> {
-  const handle = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await handle.read(byte, 0, 1, at);
-  await handle.write(Buffer.from([(byte[0] ?? 0) ^ 0x10]), 0, 1, at);
-  await handle.close();
 }

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { InstallEvent, Quant } from '../../src/installer/events.js';
@@ -68,6 +68,15 @@ export async function provision(job: Job, env: Record<string, string> = {}): Pro
     // Its output has ended.
   }
   return { status: await status, events, stderr: running.stderr() };
+}
+
+/** Changes one bit of a file's byte. */
+export async function flip(path: string, at: number): Promise<void> {
+  const file = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, at);
+  await file.write(Buffer.from([(byte[0] ?? 0) ^ 0x10]), 0, 1, at);
+  await file.close();
 }
 
 /** Path → sha256 of every file below a folder, without the records that hold times of their own. */

@@ -1,4 +1,4 @@
-import { mkdtemp, open, readFile, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -21,7 +21,7 @@ import { QUICK_RETRY, recordingTask, testSettings } from '../helpers/hub/setting
 import { testAddon } from '../repack/fixtures.js';
 import { setUp } from './in-process.js';
 import { makeLargeRepo } from './large-repo.js';
-import { FIXTURE, hashesBelow } from './provisioned.js';
+import { FIXTURE, flip, hashesBelow } from './provisioned.js';
 
 const addon = testAddon();
 const BLOCK = 16 << 20;
@@ -68,14 +68,6 @@ async function provisioned(name: string, repo: string, quant: Quant): Promise<Pr
   const made = { hub, client, paths, manifest, hashes: await hashesBelow(paths.root) };
   open_.push(made);
   return made;
-}
-
-async function flip(path: string, at: number): Promise<void> {
-  const file = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, at);
-  await file.write(Buffer.from([(byte[0] ?? 0) ^ 0x10]), 0, 1, at);
-  await file.close();
 }
 
 /** As `verify --repair`: check, note, repair. */
