@@ -157,7 +157,6 @@ void TapeWriter::spool_loop() {
                 receive(from, end);
                 write_mark();
             }
-            starved_ = false;
             changed_.notify_all();
         }
         put.done(nullptr);
@@ -218,7 +217,7 @@ void TapeWriter::cursor_loop() {
         }
     }
     const std::lock_guard lock(mutex_);
-    starved_ = true;
+    ended_ = true;
     changed_.notify_all();
 }
 
@@ -230,12 +229,10 @@ void TapeWriter::take_bytes(const TapeItem& item) {
         Lock lock(mutex_);
         // Its parameters must be in their files before the first codes are.
         if (item.place.kind == Place::Kind::requantise && done == 0) wait(lock, [&] { return steps_.empty(); });
-        if (!has(cursor_.at, cursor_.at + size)) {
-            starved_ = true;
-            changed_.notify_all();
-            wait(lock, [&] { return has(cursor_.at, cursor_.at + size); });
-        }
-        starved_ = false;
+        needed_ = Interval{cursor_.at, cursor_.at + size};
+        changed_.notify_all();
+        wait(lock, [&] { return has(needed_->start, needed_->end); });
+        needed_.reset();
     }
     Piece piece{cursor_.item, done, buffer(size)};
     read_from_spool(piece.bytes, cursor_.at);
@@ -358,7 +355,7 @@ Checkpoint TapeWriter::checkpoint(bool drain, std::uint64_t journalled, const Co
         errors_.erase(errors_.begin(), errors_.lower_bound(journalled));
         if (drain) {
             wait(lock, [&] {
-                return control.cancelled || (puts_.empty() && !spooling_ && starved_ && steps_.empty());
+                return control.cancelled || (puts_.empty() && !spooling_ && starved() && steps_.empty());
             });
             control.check();
         }

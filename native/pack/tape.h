@@ -97,6 +97,8 @@ class TapeWriter {
     void receive(std::uint64_t start, std::uint64_t end);
     void write_mark();
     bool has(std::uint64_t start, std::uint64_t end) const;
+    /// The cursor goes no further with what was put so far.
+    bool starved() const { return ended_ || (needed_ && !has(needed_->start, needed_->end)); }
     std::vector<std::uint8_t> buffer(std::uint64_t size);
     void fail(std::exception_ptr failure);
     void run(void (TapeWriter::*loop)());
@@ -126,8 +128,9 @@ class TapeWriter {
     std::optional<Mismatch> mismatch_;
     std::exception_ptr failure_;
     bool closing_ = false;
-    /// The cursor waits for bytes that nobody has put yet.
-    bool starved_ = false;
+    /// Bytes that the cursor waits for; and whether it has come to the end.
+    std::optional<Interval> needed_;
+    bool ended_ = false;
     std::vector<std::vector<std::uint8_t>> free_;
 
     /// The cursor thread's own.

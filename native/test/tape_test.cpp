@@ -199,6 +199,20 @@ TEST("a writer that is opened again goes on where the mark says, and needs no by
     expect_placed(tape);
 }
 
+TEST("a checkpoint that drains ends though the last bytes put were too few for the cursor that waited") {
+    const TestTape tape;
+    Outcomes outcomes;
+    TapeWriter writer(tape.job);
+    for (const std::uint64_t at : {std::uint64_t{0}, tape.job.window / 4, std::uint64_t{10}}) {
+        // It returns once the cursor waits, so that the next bytes find it waiting.
+        writer.checkpoint(true, 0, {});
+        writer.put(at, {{tape.bytes.data() + at, 10}}, outcomes.one());
+    }
+    EXPECT_EQ(writer.checkpoint(true, 0, {}).state.at, 0u);
+    writer.close(); // every put has its outcome then
+    EXPECT_EQ(outcomes.taken.load(), 3);
+}
+
 TEST("closing fails the puts that still wait, each exactly once, from whichever thread") {
     const TestTape tape;
     for (int round = 0; round < 20; ++round) {
