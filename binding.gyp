@@ -18,7 +18,7 @@
       "cflags_cc": ["-std=c++20", "-O3", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-cast-function-type", "-Wno-unused-parameter", "<(strict)"],
       "conditions": [
         ["OS=='mac'", {
-          "libraries": ["-framework Foundation", "-framework Metal"],
+          "libraries": ["-framework CoreGraphics", "-framework Foundation", "-framework Metal"],
           "xcode_settings": {
             "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
             "CLANG_CXX_LANGUAGE_STANDARD": "c++20",

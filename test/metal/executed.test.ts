@@ -52,6 +52,10 @@ describe.runIf(hasObjectiveC)('metal_device.mm over a stand-in for Metal', () =>
     await expectAllPassed('stand-in-check', 'forward');
   }, 300_000);
 
+  test('opens the GPU that is there on every system, and names one that it cannot use', async () => {
+    await expectAllPassed('stand-in-device');
+  });
+
   test('hands on errors, limits and low power mode as Metal gives them', async () => {
     await expectAllPassed('stand-in-faults');
   });

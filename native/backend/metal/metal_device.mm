@@ -4,7 +4,21 @@
 #import <Foundation/Foundation.h>
 #import <Metal/Metal.h>
 
+#include <mutex>
+
 #include "backend/metal/device.h"
+
+// What macOS 15 added: declared by its SDK and newer ones, there at run time where the system is new enough.
+#if !defined(__APPLE__) || (defined(__MAC_15_0) && __MAC_OS_X_VERSION_MAX_ALLOWED >= __MAC_15_0)
+#define FM_DECLARES_MACOS_15 1
+#else
+#define FM_DECLARES_MACOS_15 0
+#endif
+#ifdef __APPLE__
+#define FM_RUNS_MACOS_15 __builtin_available(macOS 15.0, *)
+#else
+#define FM_RUNS_MACOS_15 [[NSProcessInfo processInfo] runsMacOS15]
+#endif
 
 namespace flashmoe::gpu {
 namespace {
@@ -28,14 +42,71 @@ std::string text_of(NSError* error, const char* otherwise) {
 
 MTLSize size_of(Size3 size) { return MTLSizeMake(size.x, size.y, size.z); }
 
+/// Tells the system which buffers the GPU is about to use, once for all of them instead of with every command buffer.
+/// Before macOS 15 there is no such thing, and Metal makes each buffer resident when a command buffer names it.
+class Residency {
+  public:
+    Residency(id<MTLDevice> device, id<MTLCommandQueue> queue) {
+#if FM_DECLARES_MACOS_15
+        if (FM_RUNS_MACOS_15) {
+            MTLResidencySetDescriptor* descriptor = [[[MTLResidencySetDescriptor alloc] init] autorelease];
+            NSError* error = nil;
+            id<MTLResidencySet> set = [device newResidencySetWithDescriptor:descriptor error:&error];
+            if (set != nil) [queue addResidencySet:set];
+            set_ = set;
+        }
+#endif
+        (void)device, (void)queue;
+    }
+    ~Residency() { [set_ release]; }
+    Residency(const Residency&) = delete;
+    Residency& operator=(const Residency&) = delete;
+
+    void add(id<MTLBuffer> buffer) { change(buffer, true); }
+    void remove(id<MTLBuffer> buffer) { change(buffer, false); }
+
+  private:
+    void change(id<MTLBuffer> buffer, bool resident) {
+#if FM_DECLARES_MACOS_15
+        if (set_ == nil) return;
+        if (FM_RUNS_MACOS_15) {
+            // Sessions come and go on threads of their own, and a set may be changed by one at a time.
+            const std::lock_guard lock(changing_);
+            const Pool pool;
+            id<MTLResidencySet> set = set_;
+            if (resident) {
+                [set addAllocation:buffer];
+            } else {
+                [set removeAllocation:buffer];
+            }
+            [set commit];
+        }
+#endif
+        (void)buffer, (void)resident;
+    }
+
+    /// id and not id<MTLResidencySet>: older SDKs have no such protocol.
+    id set_ = nil;
+    std::mutex changing_;
+};
+
 class MetalBuffer final : public Buffer {
   public:
-    explicit MetalBuffer(id<MTLBuffer> owned) : buffer(owned) {}
-    ~MetalBuffer() override { [buffer release]; }
+    MetalBuffer(id<MTLBuffer> owned, std::shared_ptr<Residency> residency) : buffer(owned), residency_(std::move(residency)) {
+        residency_->add(buffer);
+    }
+    ~MetalBuffer() override {
+        residency_->remove(buffer);
+        [buffer release];
+    }
     std::byte* contents() override { return static_cast<std::byte*>([buffer contents]); }
     size_t size() const override { return [buffer length]; }
 
     const id<MTLBuffer> buffer;
+
+  private:
+    /// Shared: a buffer may outlive its device.
+    const std::shared_ptr<Residency> residency_;
 };
 
 class MetalPipeline final : public Pipeline {
@@ -98,7 +169,8 @@ class MetalCommand final : public Command {
 
 class MetalDevice final : public Device {
   public:
-    explicit MetalDevice(id<MTLDevice> owned) : device_(owned), queue_([owned newCommandQueue]) {}
+    explicit MetalDevice(id<MTLDevice> owned)
+        : device_(owned), queue_([owned newCommandQueue]), residency_(std::make_shared<Residency>(device_, queue_)) {}
     ~MetalDevice() override {
         [library_ release];
         [queue_ release];
@@ -127,7 +199,7 @@ class MetalDevice final : public Device {
         MTLCompileOptions* options = [[[MTLCompileOptions alloc] init] autorelease];
         // 3.1 has bfloat. Fast math would change results: exponentials, infinities, the order of sums.
         [options setLanguageVersion:MTLLanguageVersion3_1];
-        [options setFastMathEnabled:NO];
+        disable_fast_math(options);
         NSError* error = nil;
         NSString* text = [NSString stringWithUTF8String:source.c_str()];
         [library_ release];
@@ -157,25 +229,57 @@ class MetalDevice final : public Device {
     }
 
   private:
-    static std::unique_ptr<Buffer> owned(id<MTLBuffer> buffer) {
-        return buffer == nil ? nullptr : std::make_unique<MetalBuffer>(buffer);
+    std::unique_ptr<Buffer> owned(id<MTLBuffer> buffer) {
+        return buffer == nil ? nullptr : std::make_unique<MetalBuffer>(buffer, residency_);
+    }
+    static void disable_fast_math(MTLCompileOptions* options) {
+#if FM_DECLARES_MACOS_15
+        if (FM_RUNS_MACOS_15) {
+            [options setMathMode:MTLMathModeSafe];
+            return;
+        }
+#endif
+        // Deprecated by what macOS 15 has instead; gcc, which compiles this file for tests, knows no such pragma.
+#ifdef __clang__
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wdeprecated-declarations"
+#endif
+        [options setFastMathEnabled:NO];
+#ifdef __clang__
+#pragma clang diagnostic pop
+#endif
     }
 
     const id<MTLDevice> device_;
     const id<MTLCommandQueue> queue_;
+    const std::shared_ptr<Residency> residency_;
     id<MTLLibrary> library_ = nil;
 };
+
+/// The first GPU of the list, retained, or nil. MTLCreateSystemDefaultDevice alone is not enough: it answers nil in
+/// programs that do not link CoreGraphics and in sessions without a display, where the list still names the GPU.
+id<MTLDevice> first_device() {
+    NSArray* devices = MTLCopyAllDevices();
+    id<MTLDevice> device = [devices count] == 0 ? nil : [[devices objectAtIndex:0] retain];
+    [devices release];
+    return device != nil ? device : MTLCreateSystemDefaultDevice();
+}
 
 } // namespace
 
 std::unique_ptr<Device> open_device(std::string& reason) {
     const Pool pool;
-    id<MTLDevice> device = MTLCreateSystemDefaultDevice();
+    id<MTLDevice> device = first_device();
     if (device == nil) {
         reason = "this machine shows no Metal device";
         return nullptr;
     }
     auto opened = std::make_unique<MetalDevice>(device);
+    // Kernels add over the threads of a simdgroup, which the GPU of a virtual machine reports not to do.
+    if (![device supportsFamily:MTLGPUFamilyApple7]) {
+        reason = opened->facts().name + " is of no GPU family from Apple 7 (M1) on: it has no SIMD-group reductions";
+        return nullptr;
+    }
     if (opened->is_open()) return opened;
     reason = "the Metal device gives no command queue";
     return nullptr;

@@ -15,6 +15,8 @@ namespace fm_msl {
 struct Shortcomings {
     uint64_t working_set = 1ull << 34, max_buffer = 1ull << 34;
     bool low_power = false, no_buffers = false, no_commands = false;
+    /// Of Metal's own: a system before macOS 15, a virtual machine's GPU, and the two ways of finding one.
+    bool macos_14 = false, paravirtual = false, no_default_device = false, no_listed_device = false;
     uint32_t simd_width = SIMD_WIDTH, max_threads = 1024;
     /// Texts of the compiler, of a pipeline, and of the first command buffer that is waited for; empty: none.
     std::string compiler = {}, pipeline = {}, command = {};

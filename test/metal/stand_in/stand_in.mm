@@ -50,11 +50,14 @@ static void demand(bool holds, const char *what) {
 - (BOOL)isLowPowerModeEnabled {
     return executed.shortcomings.low_power;
 }
+- (BOOL)runsMacOS15 {
+    return !executed.shortcomings.macos_14;
+}
 @end
 
 @implementation MTLCompileOptions
 - (id)init {
-    _fastMath = YES; // Metal's default
+    _mathMode = MTLMathModeFast; // Metal's default
     return [super init];
 }
 - (void)setLanguageVersion:(MTLLanguageVersion)version {
@@ -64,10 +67,17 @@ static void demand(bool holds, const char *what) {
     return _version;
 }
 - (void)setFastMathEnabled:(BOOL)enabled {
-    _fastMath = enabled;
+    _mathMode = enabled ? MTLMathModeFast : MTLMathModeSafe;
 }
 - (BOOL)fastMathEnabled {
-    return _fastMath;
+    return _mathMode == MTLMathModeFast;
+}
+- (void)setMathMode:(MTLMathMode)mode {
+    demand(!executed.shortcomings.macos_14, "a selector of macOS 15 on macOS 14");
+    _mathMode = mode;
+}
+- (MTLMathMode)mathMode {
+    return _mathMode;
 }
 @end
 
@@ -86,6 +96,46 @@ static void demand(bool holds, const char *what) {
 }
 - (NSUInteger)length {
     return _buffer->size();
+}
+@end
+
+@implementation MTLResidencySetDescriptor
+- (id)init {
+    demand(!executed.shortcomings.macos_14, "a class of macOS 15 on macOS 14");
+    return [super init];
+}
+@end
+
+/// What was added and not removed; a commit is due after every change.
+@interface StandInResidency : Counted <MTLResidencySet> {
+  @public
+    NSMutableArray *_members;
+    bool _changed;
+}
+@end
+@implementation StandInResidency
+- (id)init {
+    _members = [[NSMutableArray alloc] init];
+    return [super init];
+}
+- (void)dealloc {
+    demand([_members count] == 0, "a residency set outlived by what is in it");
+    [_members release];
+    [super dealloc];
+}
+- (void)addAllocation:(id<MTLAllocation>)allocation {
+    demand(allocation != nil && ![_members containsObject:allocation], "a buffer made resident twice");
+    [_members addObject:allocation];
+    _changed = true;
+}
+- (void)removeAllocation:(id<MTLAllocation>)allocation {
+    demand([_members containsObject:allocation], "a buffer removed that was never made resident");
+    [_members removeObject:allocation];
+    _changed = true;
+}
+- (void)commit {
+    demand(_changed, "a residency set committed without a change");
+    _changed = false;
 }
 @end
 
@@ -231,10 +281,20 @@ static id<MTLBuffer> buffer_of(std::unique_ptr<gpu::Buffer> given) {
 @interface StandInQueue : Counted <MTLCommandQueue> {
   @public
     gpu::Device *_device;
+    StandInResidency *_residency;
 }
 @end
 @implementation StandInQueue
+- (void)dealloc {
+    [_residency release];
+    [super dealloc];
+}
+- (void)addResidencySet:(id<MTLResidencySet>)set {
+    demand(set != nil && _residency == nil, "no residency set, or a second one");
+    _residency = [(StandInResidency *)set retain];
+}
 - (id<MTLCommandBuffer>)commandBuffer {
+    demand(_residency == nil || !_residency->_changed, "a residency set that was changed and not committed");
     gpu::Command *command = _device->command().release();
     if (command == nullptr) return nil;
     StandInCommands *commands = [[[StandInCommands alloc] init] autorelease];
@@ -261,6 +321,14 @@ static id<MTLBuffer> buffer_of(std::unique_ptr<gpu::Buffer> given) {
 }
 - (NSUInteger)maxBufferLength {
     return _device->facts().max_buffer_bytes;
+}
+- (BOOL)supportsFamily:(MTLGPUFamily)family {
+    demand(family == MTLGPUFamilyApple7, "another family than the one that is needed");
+    return !executed.shortcomings.paravirtual;
+}
+- (id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor *)descriptor error:(NSError **)error {
+    demand(descriptor != nil && error != nullptr, "no descriptor, or nobody wants to know of errors");
+    return [[StandInResidency alloc] init];
 }
 - (id<MTLCommandQueue>)newCommandQueue {
     StandInQueue *queue = [[StandInQueue alloc] init];
@@ -304,8 +372,16 @@ static id<MTLBuffer> buffer_of(std::unique_ptr<gpu::Buffer> given) {
 }
 @end
 
-id<MTLDevice> MTLCreateSystemDefaultDevice(void) {
+static id<MTLDevice> new_device() {
     StandInDevice *device = [[StandInDevice alloc] init];
     device->_device = fm_msl::open_executed_device(executed).release();
     return device;
+}
+
+id<MTLDevice> MTLCreateSystemDefaultDevice(void) { return executed.shortcomings.no_default_device ? nil : new_device(); }
+
+NSArray *MTLCopyAllDevices(void) {
+    if (executed.shortcomings.no_listed_device) return [[NSArray alloc] init];
+    id<MTLDevice> device = [new_device() autorelease];
+    return [[NSArray arrayWithObject:device] retain];
 }

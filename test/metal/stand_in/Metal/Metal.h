@@ -16,6 +16,10 @@ typedef NSUInteger MTLResourceOptions;
 enum { MTLResourceStorageModeShared = 0 };
 typedef NSUInteger MTLLanguageVersion;
 enum { MTLLanguageVersion3_1 = (3 << 16) + 1 };
+typedef NSInteger MTLMathMode;
+enum { MTLMathModeSafe = 0, MTLMathModeRelaxed = 1, MTLMathModeFast = 2 };
+typedef NSInteger MTLGPUFamily;
+enum { MTLGPUFamilyApple7 = 1007 };
 typedef NSUInteger MTLDispatchType;
 enum { MTLDispatchTypeSerial = 0, MTLDispatchTypeConcurrent = 1 };
 typedef NSUInteger MTLBarrierScope;
@@ -24,23 +28,30 @@ typedef NSUInteger MTLCommandBufferStatus;
 enum { MTLCommandBufferStatusCompleted = 4, MTLCommandBufferStatusError = 5 };
 
 @class MTLCompileOptions;
-@protocol MTLDevice, MTLBuffer, MTLLibrary, MTLFunction, MTLComputePipelineState, MTLCommandQueue, MTLCommandBuffer,
+@protocol MTLDevice, MTLResidencySet, MTLBuffer, MTLLibrary, MTLFunction, MTLComputePipelineState, MTLCommandQueue, MTLCommandBuffer,
     MTLComputeCommandEncoder;
 
 @interface MTLCompileOptions : NSObject {
     MTLLanguageVersion _version;
-    BOOL _fastMath;
+    MTLMathMode _mathMode;
 }
 - (void)setLanguageVersion:(MTLLanguageVersion)version;
 - (MTLLanguageVersion)languageVersion;
 - (void)setFastMathEnabled:(BOOL)enabled;
 - (BOOL)fastMathEnabled;
+- (void)setMathMode:(MTLMathMode)mode;
+- (MTLMathMode)mathMode;
+@end
+
+@interface MTLResidencySetDescriptor : NSObject
 @end
 
 @protocol MTLDevice <NSObject>
 - (NSString *)name;
 - (uint64_t)recommendedMaxWorkingSetSize;
 - (NSUInteger)maxBufferLength;
+- (BOOL)supportsFamily:(MTLGPUFamily)family;
+- (id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor *)descriptor error:(NSError **)error;
 - (id<MTLCommandQueue>)newCommandQueue;
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options;
 - (id<MTLBuffer>)newBufferWithBytesNoCopy:(void *)pointer
@@ -51,7 +62,16 @@ enum { MTLCommandBufferStatusCompleted = 4, MTLCommandBufferStatusError = 5 };
 - (id<MTLComputePipelineState>)newComputePipelineStateWithFunction:(id<MTLFunction>)function error:(NSError **)error;
 @end
 
-@protocol MTLBuffer <NSObject>
+@protocol MTLAllocation <NSObject>
+@end
+
+@protocol MTLResidencySet <NSObject>
+- (void)addAllocation:(id<MTLAllocation>)allocation;
+- (void)removeAllocation:(id<MTLAllocation>)allocation;
+- (void)commit;
+@end
+
+@protocol MTLBuffer <MTLAllocation>
 - (void *)contents;
 - (NSUInteger)length;
 @end
@@ -70,6 +90,7 @@ enum { MTLCommandBufferStatusCompleted = 4, MTLCommandBufferStatusError = 5 };
 
 @protocol MTLCommandQueue <NSObject>
 - (id<MTLCommandBuffer>)commandBuffer;
+- (void)addResidencySet:(id<MTLResidencySet>)set;
 @end
 
 @protocol MTLCommandBuffer <NSObject>
@@ -91,12 +112,17 @@ enum { MTLCommandBufferStatusCompleted = 4, MTLCommandBufferStatusError = 5 };
 - (void)endEncoding;
 @end
 
-/// GNUstep's NSProcessInfo has no such question.
+/// GNUstep's NSProcessInfo has no such questions; the second stands for what a Mac's compiler asks the system.
 @interface NSProcessInfo (LowPower)
 - (BOOL)isLowPowerModeEnabled;
+- (BOOL)runsMacOS15;
 @end
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
 id<MTLDevice> MTLCreateSystemDefaultDevice(void);
+NSArray *MTLCopyAllDevices(void);
+#ifdef __cplusplus
+}
+#endif
