@@ -1,0 +1,162 @@
+// The home that version 0.1.0 left, under the program as it is now: it opens, resumes, verifies and serves.
+
+import { once } from 'node:events';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { BUILD_MS, buildCli, flashmoe, projectRoot, type CliResult } from '../helpers/built-cli.js';
+import { FaultHub } from '../helpers/hub/fault-hub.js';
+import { openOldHome, remakeWeights, type OldHome } from '../helpers/old-home/open.js';
+import { standIn, type StandIn } from '../helpers/stand-in.js';
+
+vi.setConfig({ testTimeout: 120_000 });
+
+let weights = '';
+let old: OldHome;
+beforeAll(async () => {
+  await buildCli();
+  weights = await remakeWeights();
+}, BUILD_MS);
+afterAll(() => rm(weights, { recursive: true, force: true }));
+beforeEach(async () => {
+  old = await openOldHome(weights);
+});
+afterEach(() => old.remove());
+
+const at = (args: string[], env: Record<string, string> = {}): Promise<CliResult> =>
+  flashmoe(args, { env: { FLASHMOE_HOME: old.home, HF_HUB_OFFLINE: '1', ...env } });
+
+/** Bytes of the half's checkpoint, and more than headers that are looked at again. */
+const SHARDS = [140_767, 142_421, 218_667] as const;
+const HEADERS = 32_768;
+
+interface Answer {
+  choices: { message: { content: string } }[];
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+const ask = async (port: number, model: string): Promise<string> => {
+  const response = await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      ...{ model, max_tokens: 8, temperature: 0, enable_thinking: false },
+      messages: [{ role: 'user', content: '12 + 30 = ?' }],
+    }),
+  });
+  const body = await response.text();
+  expect(response.status, body).toBe(200);
+  return (JSON.parse(body) as Answer).choices[0]?.message.content ?? '';
+};
+
+describe('the home of version 0.1.0', () => {
+  it('shows every model that it holds, the moved one included', async () => {
+    const { status, stdout } = await at(['status', '--json']);
+    expect(status).toBe(0);
+    const { models, defaultModel } = JSON.parse(stdout) as {
+      models: { id: string; state: string; detail: string | null; bytes: number | null }[];
+      defaultModel: string;
+    };
+    expect(models.map(({ id }) => id)).toEqual(['acme--half', 'acme--small', 'tiny', 'tiny-2bit']);
+    expect(models.map(({ state }) => state)).not.toContain('unreadable');
+    expect(models.filter(({ bytes }) => bytes !== null).map(({ id }) => id)).toEqual([
+      'acme--small',
+      'tiny',
+      'tiny-2bit',
+    ]);
+    expect(defaultModel).toBe('acme--small');
+  });
+
+  it('verifies, every file of every model', async () => {
+    const { status, stdout } = await at(['verify', '--json']);
+    expect(status, stdout).toBe(0);
+    const { models } = JSON.parse(stdout) as { models: { id: string; files: unknown[] }[] };
+    expect(models.map(({ id }) => id)).toEqual(['acme--small', 'tiny', 'tiny-2bit']);
+  });
+
+  it('goes on with half a setup and fetches no shard again', async () => {
+    const hub = await FaultHub.start(join(projectRoot, 'test/fixtures/qwen3_moe'), 'acme/half');
+    try {
+      const args = ['setup', '--repo', 'acme/half', '--yes', '--no-service', '--limit', 'off'];
+      const { stdout, stderr } = await at([...args, '--json'], {
+        ...{ HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: '0' },
+      });
+      expect(stdout, stderr).toContain('"step":"finish","status":"done"');
+      const fetched = hub.log.reduce((sum, { side, sent }) => sum + (side === 'cdn' ? sent : 0), 0);
+      const [first, second, third] = SHARDS;
+      expect(fetched).toBeGreaterThan(third);
+      expect(fetched).toBeLessThanOrEqual(second + third + HEADERS);
+      expect(first).toBeGreaterThan(HEADERS);
+      const { status } = await at(['verify', 'acme--half']);
+      expect(status).toBe(0);
+      const files = (home: string) =>
+        readFile(join(home, 'models/acme--half/packed_experts/layer_02.bin'));
+      const whole = await readFile(
+        join(old.home, 'models/acme--small/packed_experts/layer_02.bin'),
+      );
+      expect((await files(old.home)).equals(whole)).toBe(true);
+    } finally {
+      await hub.close();
+    }
+  });
+
+  it('answers with the model that lies in it, and with the one that was moved', async () => {
+    for (const model of ['tiny', 'tiny-2bit']) {
+      const { status, stdout, stderr } = await at(['run', '--model', model, 'What is 347 + 285?']);
+      expect(status, stderr).toBe(0);
+      expect(stdout.trim()).toBe('632');
+    }
+  });
+
+  it('keeps states of prompts, and is asked for them without harm', async () => {
+    const prompt = 'Say: Yūki café. '.repeat(20);
+    const { status, stderr } = await at(['run', '--model', 'tiny', prompt, '--max-tokens', '4']);
+    expect(status, stderr).toBe(0);
+    expect(stderr).not.toContain('states of prompts');
+  });
+});
+
+const isLinux = process.platform === 'linux';
+if (!isLinux) console.log('SKIP the service of version 0.1.0: its file is of systemd');
+
+describe.runIf(isLinux)('the service that version 0.1.0 installed', () => {
+  let manager: StandIn;
+  beforeEach(() => {
+    manager = standIn('systemctl', { bus: 1 });
+  });
+  afterEach(() => manager.dispose());
+
+  it('starts by its own path and serves the models that are there', async () => {
+    const units = join(manager.home, '.config/systemd/user');
+    await cp(old.service, units, { recursive: true });
+    await mkdir(join(old.home, 'logs'), { recursive: true });
+    const settings = join(old.home, 'settings.json');
+    const port = await freePort();
+    const chosen = JSON.parse(await readFile(settings, 'utf8')) as object;
+    await writeFile(settings, JSON.stringify({ ...chosen, port }));
+    await at(['service', 'start'], manager.env);
+    await vi.waitFor(
+      async () => {
+        const { status } = (await (await fetch(`http://127.0.0.1:${port}/health`)).json()) as {
+          status: string;
+        };
+        expect(status).toBe('ok');
+      },
+      { timeout: 60_000, interval: 100 },
+    );
+    expect(await ask(port, 'acme--small')).not.toBe('');
+    const { stdout } = await at(['service', 'status', '--json'], manager.env);
+    expect(JSON.parse(stdout)).toMatchObject({ installed: true, running: true });
+    const stopped = await at(['service', 'stop', '--json'], manager.env);
+    expect(JSON.parse(stopped.stdout)).toMatchObject({ running: false });
+  });
+});
