@@ -51,14 +51,29 @@ const MAY_IMPORT: Record<string, string[]> = {
   hub: [],
   repack: ['addon', 'models'],
   engine: ['addon', 'models'],
-  installer: ['addon', 'engine', 'hub', 'machine', 'models', 'repack', 'service'],
+  store: ['addon', 'hub', 'machine', 'models', 'repack'],
+  jobs: ['hub', 'models', 'store'],
+  transfer: ['addon', 'hub', 'jobs', 'repack', 'store'],
+  share: ['addon', 'hub', 'repack', 'store', 'transfer'],
+  installer: [
+    'addon',
+    'engine',
+    'hub',
+    'jobs',
+    'machine',
+    'models',
+    'repack',
+    'share',
+    'store',
+    'transfer',
+  ],
   launchd: ['service'],
   systemd: ['service'],
   server: ['engine/types'],
   connect: [],
   eval: ['engine/types'],
-  doctor: ['addon', 'hub', 'installer', 'machine', 'models', 'repack', 'service', 'engine/types'],
-  ui: ['installer/events', 'installer/state', 'models'],
+  doctor: ['addon', 'hub', 'machine', 'models', 'service', 'store/receipt'],
+  ui: ['jobs/events', 'models', 'store/receipt', 'store/requantisation'],
   cli: [
     'addon',
     'connect',
@@ -67,7 +82,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     'engine',
     'hub',
     'installer',
-    'launchd',
+    'jobs',
     'machine',
     'models',
     'repack',
@@ -75,7 +90,9 @@ const MAY_IMPORT: Record<string, string[]> = {
     'service',
     'service-command',
     'service-manager',
-    'systemd',
+    'share',
+    'store',
+    'transfer',
     'ui',
   ],
   index: ['*'],
@@ -115,6 +132,20 @@ function withoutComments(text: string): string {
   return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '');
 }
 
+/** Ways along imports that end where they began, one for each import that closes one. */
+function circlesOf(leadsTo: ReadonlyMap<string, readonly string[]>): string[] {
+  const circles: string[] = [];
+  const finished = new Set<string>();
+  const walk = (at: string, way: readonly string[]): void => {
+    if (way.includes(at)) circles.push([...way.slice(way.indexOf(at)), at].join(' > '));
+    if (way.includes(at) || finished.has(at)) return;
+    for (const next of leadsTo.get(at) ?? []) walk(next, [...way, at]);
+    finished.add(at);
+  };
+  for (const at of leadsTo.keys()) walk(at, []);
+  return circles;
+}
+
 describe('the architecture', () => {
   it('has a rule for every room', () => {
     const rooms = new Set(sources.map(({ path }) => roomOf(path)));
@@ -136,6 +167,27 @@ describe('the architecture', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('knows each room below only: no two rooms lead to each other', () => {
+    const leadsTo = new Map(
+      Object.entries(MAY_IMPORT).map(([room, allowed]) => [
+        room,
+        allowed.filter((each) => each !== '*').map((each) => each.split('/')[0] ?? ''),
+      ]),
+    );
+    expect(circlesOf(leadsTo)).toEqual([]);
+  });
+
+  it('has no circle of files that import each other', () => {
+    const known = new Set(sources.map(({ path }) => path));
+    const leadsTo = new Map(
+      sources.map(({ path, imports }) => [
+        path,
+        imports.map((to) => (known.has(to) ? to : to.replace(/\.ts$/, '.tsx'))),
+      ]),
+    );
+    expect(circlesOf(leadsTo)).toEqual([]);
+  });
+
   it('has one barrel, the package entry, which nothing inside imports', () => {
     expect(offenders(({ imports }) => imports.filter((to) => to === 'src/index.ts'))).toEqual([]);
     expect(matches(/^export \* from/, /^src\/index\.ts/)).toEqual([]);
@@ -150,7 +202,7 @@ describe('the architecture', () => {
 
   it('plans without files, network or native code', () => {
     const pure =
-      /^src\/(models\/.*|.*\/(plan|state|range-plan|schedule|remaining|records|judge)\.ts)$/;
+      /^src\/(models\/.*|.*\/(plan|state|range-plan|reconcile|transfer-mode|schedule|remaining-work|expected-journal|requantisation|check-figures)\.ts)$/;
     const impure = /^(node:)?(fs|net|http|https|child_process|worker_threads|dgram|dns|tls)(\/|$)/;
     const wrong = sources
       .filter(({ path }) => pure.test(path))

@@ -3,7 +3,7 @@
 import { currentHost } from '../../dist/base/host.js';
 import { homePaths } from '../../dist/base/paths.js';
 import { hubSettings } from '../../dist/hub/settings.js';
-import { Controls } from '../../dist/installer/controls.js';
+import { Controls } from '../../dist/jobs/controls.js';
 import { openSetup } from '../../dist/installer/setup.js';
 
 const [home, endpoint, repo, quant] = process.argv.slice(2);

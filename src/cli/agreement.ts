@@ -2,7 +2,7 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import { formatBytesBoth } from '../base/format.js';
-import type { PlanSummary } from '../installer/events.js';
+import type { PlanSummary } from '../jobs/events.js';
 import { commandLine } from './command-line.js';
 import { setupWords, type SetupWords } from './target.js';
 

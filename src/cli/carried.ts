@@ -3,10 +3,10 @@
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
 import { locateCheckpoint } from '../hub/checkpoint-folder.js';
-import { askOffer, SHARE_KEY, shareClient, type ShareAddress } from '../installer/share/offer.js';
+import { askOffer, SHARE_KEY, shareClient, type ShareAddress } from '../share/offer.js';
 import { modelIdForRepo } from '../models/catalog.js';
 import type { Quant } from '../models/quant.js';
-import { LOCAL_OWNER } from '../installer/folder-source.js';
+import { LOCAL_OWNER } from '../transfer/folder-source.js';
 import type { CliContext } from './context.js';
 import { environment } from './setup-parts.js';
 import { DEFAULT_REVISION, targetOf, type TargetArgs } from './target.js';

@@ -9,7 +9,7 @@ import { exec } from '../base/exec.js';
 import type { DoctorWorld, ModelsOnDisk } from '../doctor/world.js';
 import { hubSettings } from '../hub/settings.js';
 import { tokenVerdict } from '../hub/whoami.js';
-import type { KnownAnswer } from '../installer/events.js';
+import type { KnownAnswer } from '../store/receipt.js';
 import { askFirstAnswers } from '../installer/steps/first-answer.js';
 import { CATALOG } from '../models/catalog.js';
 import { portOwner } from '../server/port-owner.js';

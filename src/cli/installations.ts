@@ -5,13 +5,13 @@ import { probeLock, type LockOwner } from '../base/file-lock.js';
 import { asFlashmoeError } from '../base/errors.js';
 import { modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
 import { volumeOf } from '../base/volume.js';
-import type { PlanSummary } from '../installer/events.js';
-import { readJournal } from '../installer/journal.js';
-import { absentPlace, locatedPaths } from '../installer/location.js';
-import { readManifest, type ModelManifest } from '../installer/manifest.js';
-import { makePlan } from '../installer/plan.js';
+import type { PlanSummary } from '../jobs/events.js';
+import { readJournal } from '../store/journal.js';
+import { absentPlace, locatedPaths } from '../store/location.js';
+import { readManifest, type ModelManifest } from '../store/manifest.js';
+import { makePlan } from '../transfer/plan.js';
 import { currentState } from '../installer/steps/planning.js';
-import { readStoredPlan } from '../installer/stored-plan.js';
+import { readStoredPlan } from '../store/stored-plan.js';
 
 export interface Installation {
   /** Folder name; for 4-bit the model's id, else with the width behind it. */

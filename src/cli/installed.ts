@@ -5,7 +5,7 @@ import type { BackendName } from '../addon/types.js';
 import type { HomePaths } from '../base/paths.js';
 import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine } from '../engine/types.js';
-import type { Quant } from '../installer/events.js';
+import type { Quant } from '../models/quant.js';
 import type { CliContext } from './context.js';
 import { nativeAddon } from './native.js';
 import { listInstallations, type Installation } from './installations.js';

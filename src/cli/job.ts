@@ -1,8 +1,8 @@
 // The setup that is running, of this home: found by name or because there is only one, and followed like one's own.
 
 import { FlashmoeError } from '../base/errors.js';
-import { connectToJob, type JobConnection } from '../installer/control/client.js';
-import type { Receipt } from '../installer/events.js';
+import { connectToJob, type JobConnection } from '../jobs/control/client.js';
+import type { Receipt } from '../store/receipt.js';
 import type { StartTask } from '../ui/setup-runner.js';
 import type { CliContext } from './context.js';
 import { listInstallations, type Installation } from './installations.js';

@@ -3,10 +3,10 @@
 import { InvalidArgumentError } from 'commander';
 import { parseDeadline } from '../base/deadline.js';
 import { formatHours, parseHours } from '../base/hours.js';
-import type { LimitChange } from '../installer/limits/limits.js';
+import type { LimitChange } from '../jobs/limits.js';
 import { parseRate } from '../base/rate.js';
 
-export type { LimitChange } from '../installer/limits/limits.js';
+export type { LimitChange } from '../jobs/limits.js';
 
 const OFF = 'off';
 

@@ -1,7 +1,7 @@
 // Where a running setup is at this moment, as its own view would show it.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectToJob } from '../installer/control/client.js';
+import { connectToJob } from '../jobs/control/client.js';
 import { fetchFigures, retryText } from '../ui/progress.js';
 import { EMPTY_RUN, reduce, type RunView } from '../ui/reduce.js';
 

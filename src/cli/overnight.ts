@@ -3,7 +3,7 @@
 
 import { fileURLToPath } from 'node:url';
 import { EXIT, FlashmoeError } from '../base/errors.js';
-import { SHARE_KEY } from '../installer/share/offer.js';
+import { SHARE_KEY } from '../share/offer.js';
 import { powerWarnings } from '../machine/power.js';
 import { PROVISION_LABEL, provisionService } from '../service-command.js';
 import type { SetupChoice } from '../ui/setup-runner.js';

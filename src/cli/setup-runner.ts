@@ -1,10 +1,11 @@
 // The wizard's interface to the installer: what the views ask for, done with the real parts.
 
 import { FlashmoeError } from '../base/errors.js';
-import { connectToJob } from '../installer/control/client.js';
-import { Controls } from '../installer/controls.js';
-import type { Emit, InstallEvent, PlanSummary, Receipt } from '../installer/events.js';
-import { locatedInstallation } from '../installer/location.js';
+import { connectToJob } from '../jobs/control/client.js';
+import { Controls } from '../jobs/controls.js';
+import type { Emit, InstallEvent, PlanSummary } from '../jobs/events.js';
+import type { Receipt } from '../store/receipt.js';
+import { locatedInstallation } from '../store/location.js';
 import { openSetup, type Setup } from '../installer/setup.js';
 import { checkMachine } from '../installer/steps/machine.js';
 import type { Finding } from '../ui/reduce.js';

@@ -1,7 +1,8 @@
 // How a run of a setup is shown and how its outcome is told, whether it is ours or another process's.
 
 import { EXIT } from '../base/errors.js';
-import type { InstallEvent, Receipt } from '../installer/events.js';
+import type { InstallEvent } from '../jobs/events.js';
+import type { Receipt } from '../store/receipt.js';
 import { ndjsonSink } from '../ui/ndjson.js';
 import { plainSink } from '../ui/plain.js';
 import { receiptText } from '../ui/receipt-view.js';

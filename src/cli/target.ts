@@ -2,7 +2,7 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import { catalogEntry, entryForRepo, modelIdForRepo } from '../models/catalog.js';
-import type { Quant } from '../installer/events.js';
+import type { Quant } from '../models/quant.js';
 import { limitWords, type LimitChange } from './limit-options.js';
 
 export interface TargetArgs {

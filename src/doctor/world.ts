@@ -9,7 +9,8 @@ import type { BackendName } from '../addon/types.js';
 import type { ProbeResult } from '../addon/probe.js';
 import type { DepthRate } from '../addon/read-rate.js';
 import type { TokenVerdict } from '../hub/whoami.js';
-import type { KnownAnswer, Quant } from '../installer/events.js';
+import type { KnownAnswer } from '../store/receipt.js';
+import type { Quant } from '../models/quant.js';
 import type { ServiceManager, ServiceSpec } from '../service.js';
 
 export interface ModelFiles {

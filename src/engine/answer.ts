@@ -4,7 +4,7 @@
 import { Detokenizer } from './detokenizer.js';
 import { OutputParser, type ParsedOutput, type ParserOptions } from './output-parser.js';
 import { StopSequences } from './stop-sequences.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer-types.js';
 import type { FinishReason, GenerateEvent, TokenLogprob } from './types.js';
 
 export type AnswerEvent = Extract<GenerateEvent, { type: 'text' | 'tool-call' | 'tool-arguments' }>;

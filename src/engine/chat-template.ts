@@ -8,7 +8,7 @@ import { ControlText, unusedMark } from './control-text.js';
 import { isObject, readJsonObject, readText, type JsonObject } from './model-files.js';
 import { parseTemplate, type ParsedTemplate } from './python-jinja.js';
 import { templateMessages, templateTools } from './template-input.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer-types.js';
 import { lacksTools, toolsText } from './tools-text.js';
 import type { ChatRequest } from './types.js';
 

@@ -11,7 +11,7 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import { isObject } from './model-files.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer-types.js';
 
 const PRIVATE_USE: readonly (readonly [number, number])[] = [
   [0xe000, 0xf8ff],

@@ -1,7 +1,7 @@
 // Token ids to text, one at a time. A character whose bytes are spread over several tokens comes out
 // with its last byte, so no piece ever ends inside a UTF-8 sequence or a surrogate pair.
 
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer-types.js';
 
 export class Detokenizer {
   readonly #hidden: ReadonlySet<number>;

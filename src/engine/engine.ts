@@ -15,7 +15,7 @@ import { tokenLogprob } from './logprobs.js';
 import { Session, type MarksOf, type PrefillEvent } from './session.js';
 import type { StateStore } from './state-store.js';
 import { TokenBias } from './token-bias.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer-types.js';
 import { turnMarks } from './turns.js';
 import type {
   AnswerRequest,

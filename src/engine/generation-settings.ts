@@ -3,7 +3,7 @@
 import { FlashmoeError } from '../base/errors.js';
 import type { ChatTemplate } from './chat-template.js';
 import { isObject, readJsonObject, type JsonObject } from './model-files.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer-types.js';
 import type { Sampling } from './types.js';
 
 export interface GenerationSettings {

@@ -1,6 +1,6 @@
 // What the model thought of a token and of its alternatives.
 
-import type { Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer-types.js';
 import type { TokenLogprob } from './types.js';
 
 /**

@@ -1,7 +1,8 @@
 // A model's text, split while it arrives into reasoning, content and tool calls. Which markers mean
 // what is decided by the text of the chat template, never by the model's name.
 
-import { callForm, type CallForm, type CallPart, type CallReader } from './calls/form.js';
+import { callForm, type CallForm } from './calls/form.js';
+import type { CallPart, CallReader } from './calls/reader.js';
 import { overlap } from './stop-sequences.js';
 import type { ToolDefinition } from './types.js';
 

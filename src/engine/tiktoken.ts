@@ -3,7 +3,7 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import { joinByRank } from './byte-pairs.js';
-import type { ControlToken, Tokenizer } from './tokenizer.js';
+import type { ControlToken, Tokenizer } from './tokenizer-types.js';
 
 const SPACE = String.raw`\p{White_Space}`;
 const UPPER = String.raw`[[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]--\p{Script=Han}]`;

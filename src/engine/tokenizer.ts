@@ -8,6 +8,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { bytesOfEntry } from './byte-level.js';
 import { isObject, readJsonObject, readText, type JsonObject } from './model-files.js';
 import { tiktokenTokenizer } from './tiktoken.js';
+import type { ControlToken, Tokenizer } from './tokenizer-types.js';
 
 // The library's declarations name their files without extensions, which NodeNext doesn't resolve.
 const { Tokenizer: HubTokenizer } = hub as unknown as {
@@ -16,23 +17,6 @@ const { Tokenizer: HubTokenizer } = hub as unknown as {
     config: object,
   ) => { encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] } };
 };
-
-export interface ControlToken {
-  id: number;
-  content: string;
-  /** Not meant to be read: left out of a model's text unless a parser asks for it. */
-  special: boolean;
-}
-
-export interface Tokenizer {
-  /** Ids of plain text. Never a control token's id, whatever the text holds. */
-  encodeText(text: string): number[];
-  readonly controlTokens: readonly ControlToken[];
-  /** UTF-8 of one token, which may be part of a sequence; empty for an id that names no token. */
-  bytes(id: number): Uint8Array;
-  /** Largest id + 1; rows of the output matrix from here on are padding. */
-  readonly tokenLimit: number;
-}
 
 /** tokenizer.json if there is one, else tiktoken.model with tokenizer_config.json. */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {

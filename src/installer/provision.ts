@@ -4,11 +4,13 @@ import { loadAddon } from '../addon/load.js';
 import { asFlashmoeError } from '../base/errors.js';
 import type { ModelPaths } from '../base/paths.js';
 import { RangesUnsupported } from '../hub/fetch-ranges.js';
-import { watchClock } from './clock-watch.js';
-import { Gate } from './controls.js';
-import { DiskBudget, reserveFor } from './disk-budget.js';
-import type { Emit, Receipt } from './events.js';
-import { Holds } from './holds.js';
+import { watchClock } from '../jobs/clock-watch.js';
+import { Gate } from '../jobs/controls.js';
+import { DiskBudget } from '../transfer/disk-budget.js';
+import { reserveFor } from '../store/disk-usage.js';
+import type { Emit } from '../jobs/events.js';
+import type { Receipt } from '../store/receipt.js';
+import { Holds } from '../jobs/pause-reasons.js';
 import {
   differentRun,
   openJournal,
@@ -16,28 +18,34 @@ import {
   type Journal,
   type JournalContent,
   type JournalHeader,
-} from './journal.js';
-import { openHubSource } from './hub-source.js';
-import { keepSource } from './keep-source.js';
-import { Limits, writeLimits } from './limits/limits.js';
-import { Recorder } from './record/recorder.js';
-import { sourceFolder } from './model-files.js';
-import { removeOutdated } from './outdated.js';
-import { makePlan, type ProvisioningPlan } from './plan.js';
-import { overall } from './quality.js';
-import type { PlannedSetup, RunTask, SetupWorld } from './setup-world.js';
-import { copyPlan } from './share/copy-plan.js';
-import { receive } from './share/receive.js';
+} from '../store/journal.js';
+import { openHubSource } from '../transfer/hub-source.js';
+import { keepSource } from '../transfer/keep-source.js';
+import { Limits, writeLimits } from '../jobs/limits.js';
+import { Recorder } from '../jobs/record/recorder.js';
+import { sourceFolder } from '../store/model-files.js';
+import { removeOutdated } from '../store/outdated.js';
+import { makePlan, type ProvisioningPlan } from '../transfer/plan.js';
+import { overall } from '../store/requantisation.js';
+import type { PlannedSetup, RunTask, SetupWorld } from './setup-context.js';
+import { copyPlan } from '../share/copy-plan.js';
+import { receive } from '../share/receive.js';
 import { ensureEngine } from './steps/engine.js';
 import { finish } from './steps/finish.js';
 import { currentState, keptCircumstance } from './steps/planning.js';
 import { proveAndReceipt } from './steps/receipt.js';
-import { fetchSideFiles } from './steps/side-files.js';
-import { listingOf, storedPlanText, writeStoredPlan, type StoredPlan } from './stored-plan.js';
-import { roadOf } from './road.js';
-import { reduceJournal } from './state.js';
-import { transferAlong } from './tape-transfer.js';
-import { transfer, type TransferTask } from './transfer.js';
+import { fetchSideFiles } from '../transfer/side-files.js';
+import {
+  listingOf,
+  storedPlanText,
+  writeStoredPlan,
+  type StoredPlan,
+} from '../store/stored-plan.js';
+import { roadOf } from '../store/transfer-mode.js';
+import { reduceJournal } from '../store/state.js';
+import { transferAlong } from '../transfer/ranged-transfer.js';
+import { transfer } from '../transfer/whole-shards.js';
+import type { TransferTask } from '../transfer/transfer-task.js';
 
 /** Every step after the plan. The caller holds the folder's lock. */
 export async function provision(

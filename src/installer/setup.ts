@@ -8,23 +8,25 @@ import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
 import { readCalibration, requireNarrow } from '../repack/calibration.js';
 import { diskFinding } from '../machine/facts.js';
-import { CONTROL_VERSION } from './control/protocol.js';
-import { JobServer } from './control/server.js';
-import { fileSize } from './disk-state.js';
-import type { Emit, InstallEvent, Receipt } from './events.js';
-import { openHubSource, type HubSource } from './hub-source.js';
-import { Limits, readLimits, writeLimits, type LimitChange } from './limits/limits.js';
-import { locatedInstallation } from './location.js';
-import type { ProvisioningPlan } from './plan.js';
+import { CONTROL_VERSION } from '../jobs/control/protocol.js';
+import { JobServer } from '../jobs/control/server.js';
+import { fileSize } from '../store/disk-sizes.js';
+import type { Emit, InstallEvent } from '../jobs/events.js';
+import type { Receipt } from '../store/receipt.js';
+import { openHubSource, type HubSource } from '../transfer/hub-source.js';
+import { Limits, readLimits, writeLimits, type LimitChange } from '../jobs/limits.js';
+import { locatedInstallation } from '../store/location.js';
+import type { ProvisioningPlan } from '../transfer/plan.js';
 import { provision } from './provision.js';
-import type { PlannedSetup, RunTask, SetupRequest, SetupWorld } from './setup-world.js';
-import { askOffer, shareClient } from './share/offer.js';
+import type { PlannedSetup, RunTask, SetupRequest, SetupWorld } from './setup-context.js';
+import { askOffer, shareClient } from '../share/offer.js';
 import { planPatiently } from './steps/patient-planning.js';
-import { hubTask, planCopy, type PlanningTask } from './steps/planning.js';
+import { hubTask } from '../transfer/hub-events.js';
+import { planCopy, type PlanningTask } from './steps/planning.js';
 
 const DEADLINE_LOOK_MS = 1_000;
 
-export type { ModelToOpen, RunTask, SetupRequest, SetupWorld } from './setup-world.js';
+export type { ModelToOpen, RunTask, SetupRequest, SetupWorld } from './setup-context.js';
 
 export interface Setup {
   readonly plan: ProvisioningPlan;

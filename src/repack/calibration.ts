@@ -8,7 +8,7 @@ import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { Projection } from '../models/names.js';
 import type { Quant } from '../models/quant.js';
 import { readHeader } from './safetensors.js';
-import type { ReadRange, SourceTensor } from './types.js';
+import type { Calibration, ReadRange, SourceTensor } from './types.js';
 
 /** In the folder of a model that was made with it. */
 export const CALIBRATION_FILE = 'calibration.safetensors';
@@ -17,16 +17,6 @@ const FORMAT = 'flashmoe-calibration-1';
 /** A model with 512 experts in 60 layers takes 63 MB. */
 const MOST_BYTES = 4 * 2 ** 30;
 const HASH_PIECE = 1 << 20;
-
-/** What a plan keeps of the file. */
-export interface Calibration {
-  size: number;
-  sha256: string;
-  /** Of the model that saw the text. */
-  repo: string;
-  commit: string;
-  tokens: number;
-}
 
 /** A calibration and where its rows are. */
 export interface CalibrationRows extends Calibration {

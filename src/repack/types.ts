@@ -3,7 +3,6 @@
 
 import type { PackProjection } from '../addon/types.js';
 import type { Quant } from '../models/quant.js';
-import type { Calibration } from './calibration.js';
 import type { DenseManifest, DType, ExpertLayout, ModelSpec } from '../models/spec.js';
 
 /** Reads [start, start + length) of a file wherever it lies, so a header parser can't tell disk from network. */
@@ -23,6 +22,16 @@ export interface ShardInfo {
   path: string;
   size: number;
   sha256: string;
+}
+
+/** What a plan keeps of a calibration's file. */
+export interface Calibration {
+  size: number;
+  sha256: string;
+  /** Of the model that saw the text. */
+  repo: string;
+  commit: string;
+  tokens: number;
 }
 
 /** All tensors of a checkpoint after validation of each header (docs/format.md), no duplicates, index checked. */

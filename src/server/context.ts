@@ -6,7 +6,7 @@ import type { Upstream } from './fast/upstream.js';
 import type { Metrics } from './metrics.js';
 import type { ModelHost } from './model-host.js';
 import type { Queue } from './queue.js';
-import type { ResponseStore } from './responses/store.js';
+import type { ResponseStore } from './openai/responses/store.js';
 
 /** What a server tells its owner. Never a prompt, an answer or a key. */
 export type ServerEvent =

@@ -12,7 +12,7 @@ import { listen } from './listen.js';
 import { Metrics } from './metrics.js';
 import { ModelHost, type ModelState } from './model-host.js';
 import { Queue } from './queue.js';
-import { ResponseStore } from './responses/store.js';
+import { ResponseStore } from './openai/responses/store.js';
 
 export const DEFAULT_HOST = '127.0.0.1';
 export const DEFAULT_PORT = 11435;

@@ -1,6 +1,6 @@
 // Events as NDJSON: `{v, t, event, …}`, one line each, no ANSI. The last line of a run is its result.
 
-import type { InstallEvent } from '../installer/events.js';
+import type { InstallEvent } from '../jobs/events.js';
 
 export const NDJSON_VERSION = 1;
 

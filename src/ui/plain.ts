@@ -2,7 +2,7 @@
 // The view of logs, pipes and CI; also what `setup` in the background leaves to read.
 
 import { formatBytes, formatDuration, formatDurationRange, formatRate } from '../base/format.js';
-import type { InstallEvent } from '../installer/events.js';
+import type { InstallEvent } from '../jobs/events.js';
 import { percent } from './bar.js';
 import { clockOf, clockWithSeconds, sleptText } from './clock.js';
 import { planText } from './plan-view.js';

@@ -1,7 +1,8 @@
 // The plan as a contract: exact bytes, the most the disk will hold at once, and a time range.
 
 import { formatBytes, formatBytesBoth, formatDurationRange, formatExact } from '../base/format.js';
-import type { PlanSummary, Quant } from '../installer/events.js';
+import type { PlanSummary } from '../jobs/events.js';
+import type { Quant } from '../models/quant.js';
 import { pairLines } from './table.js';
 
 /** Pairs of the contract; `PlanSummary` in words, nothing left out that the user agrees to. */

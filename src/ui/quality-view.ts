@@ -1,6 +1,6 @@
 // What requantising cost, as a table of layers and projections.
 
-import type { WeightErrors } from '../installer/events.js';
+import type { WeightErrors } from '../store/requantisation.js';
 import { PROJECTIONS } from '../models/names.js';
 import type { Quant } from '../models/quant.js';
 import { tableLines } from './table.js';

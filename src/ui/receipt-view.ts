@@ -1,7 +1,7 @@
 // What a finished run proved, for the end of setup and for comparing two machines.
 
 import { formatBytes, formatBytesBoth, formatDuration } from '../base/format.js';
-import type { KnownAnswer, Receipt } from '../installer/events.js';
+import type { KnownAnswer, Receipt } from '../store/receipt.js';
 import { widthWords } from './plan-view.js';
 import { errorWords } from './quality-view.js';
 import type { Style } from './style.js';

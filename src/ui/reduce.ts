@@ -1,13 +1,7 @@
 // Events to a view state: the one truth behind the terminal view and the plain lines. Pure.
 
-import type {
-  InstallEvent,
-  KnownAnswer,
-  PlanSummary,
-  Receipt,
-  Status,
-  StepId,
-} from '../installer/events.js';
+import type { InstallEvent, PlanSummary, Status, StepId } from '../jobs/events.js';
+import type { KnownAnswer, Receipt } from '../store/receipt.js';
 import { sleptText } from './clock.js';
 import { advance, EMPTY_METER, type Meter } from './meter.js';
 

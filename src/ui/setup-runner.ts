@@ -1,6 +1,8 @@
 // What the wizard needs done, as an interface: the views never import the installer itself.
 
-import type { InstallEvent, PlanSummary, Quant, Receipt } from '../installer/events.js';
+import type { InstallEvent, PlanSummary } from '../jobs/events.js';
+import type { Quant } from '../models/quant.js';
+import type { Receipt } from '../store/receipt.js';
 import type { Finding } from './reduce.js';
 
 /** A row of the model table, with what this machine will make of it. */

@@ -1,7 +1,7 @@
 // The questions before a run: machine, model, bits, plan. Forward with enter, back with escape.
 
 import { asFlashmoeError } from '../base/errors.js';
-import { QUANTS } from '../installer/events.js';
+import { QUANTS } from '../models/quant.js';
 import type { SetupChoice } from './setup-runner.js';
 import {
   blocked,
@@ -12,7 +12,7 @@ import {
   type WizardState,
 } from './wizard-state.js';
 import type { WizardStore } from './wizard-store.js';
-import type { WizardOptions } from './wizard.js';
+import type { WizardOptions } from './wizard-options.js';
 
 type Move = 'next' | 'back' | 'quit';
 type Question = Exclude<Screen, 'run'>;

@@ -1,6 +1,7 @@
 // What the wizard shows at one moment. Plain data, so a view is a function of it.
 
-import { QUANTS, type PlanSummary, type Quant } from '../installer/events.js';
+import { QUANTS, type Quant } from '../models/quant.js';
+import type { PlanSummary } from '../jobs/events.js';
 import { EMPTY_RUN, type Finding, type RunView } from './reduce.js';
 import type { ModelChoice } from './setup-runner.js';
 

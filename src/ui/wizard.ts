@@ -2,9 +2,11 @@
 // React; a view subscribes to its state and feeds it keys.
 
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
-import { QUANTS, type Quant, type Receipt } from '../installer/events.js';
+import { QUANTS } from '../models/quant.js';
+import type { Receipt } from '../store/receipt.js';
 import { reduce } from './reduce.js';
-import type { RunningSetup, SetupChoice, SetupRunner, StartTask } from './setup-runner.js';
+import type { RunningSetup, SetupChoice, StartTask } from './setup-runner.js';
+import type { ViewOptions, WizardOptions } from './wizard-options.js';
 import { askQuestions, currentChoice } from './wizard-questions.js';
 import { FIRST_STATE, type WizardKey, type WizardState } from './wizard-state.js';
 import { createStore, type WizardStore } from './wizard-store.js';
@@ -15,27 +17,6 @@ export type WizardOutcome =
   | { kind: 'background'; pid: number; log: string }
   /** The view was closed; the run of that process goes on. */
   | { kind: 'left'; pid: number | null };
-
-export interface ViewOptions {
-  now: () => number;
-  /** Aborted by a signal from outside: the same as quitting. */
-  signal: AbortSignal;
-  /** Ctrl-C as a key. */
-  interrupt: () => void;
-}
-
-export interface WizardOptions extends ViewOptions {
-  runner: SetupRunner;
-  /** Given on the command line: that screen is skipped. */
-  model: string | null;
-  /** Pointed at first among the models. */
-  recommended: string | null;
-  quant: Quant | null;
-  /** Offer the service; null hides the question. */
-  service: boolean | null;
-  /** Agreed beforehand: nothing is asked. */
-  yes: boolean;
-}
 
 export interface Wizard {
   state: () => WizardState;

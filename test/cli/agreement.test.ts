@@ -3,7 +3,7 @@ import { exitStatus, type FlashmoeError } from '../../src/base/errors.js';
 import { requireAgreement } from '../../src/cli/agreement.js';
 import { commandLine } from '../../src/cli/command-line.js';
 import { setupWords, type SetupWords } from '../../src/cli/target.js';
-import type { PlanSummary } from '../../src/installer/events.js';
+import type { PlanSummary } from '../../src/jobs/events.js';
 
 const words: SetupWords = {
   from: null,

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import type { WeightErrors } from '../../src/installer/events.js';
+import type { WeightErrors } from '../../src/store/requantisation.js';
 import { qualityText, type ModelQuality } from '../../src/ui/quality-view.js';
 import { BUILD_MS, buildCli, flashmoe } from '../helpers/built-cli.js';
 

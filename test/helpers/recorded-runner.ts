@@ -1,5 +1,6 @@
 import { FlashmoeError } from '../../src/base/errors.js';
-import type { InstallEvent, PlanSummary, Receipt } from '../../src/installer/events.js';
+import type { InstallEvent, PlanSummary } from '../../src/jobs/events.js';
+import type { Receipt } from '../../src/store/receipt.js';
 import type { SetupChoice, SetupRunner } from '../../src/ui/setup-runner.js';
 import { someModels } from './models.js';
 import { readRecording } from './recording.js';

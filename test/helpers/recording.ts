@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { InstallEvent } from '../../src/installer/events.js';
+import type { InstallEvent } from '../../src/jobs/events.js';
 
 export interface Recorded {
   at: number;

@@ -1,12 +1,12 @@
 // A setup from a hub over HTTP that is killed once so many bytes of weights have been sent, and begun again.
 
 import { homePaths, type ModelPaths } from '../../src/base/paths.js';
-import type { Quant } from '../../src/installer/events.js';
-import { readJournal } from '../../src/installer/journal.js';
-import { installationPaths } from '../../src/installer/model-files.js';
-import { tapeWork } from '../../src/installer/road.js';
-import { reduceJournal } from '../../src/installer/state.js';
-import { readStoredPlan } from '../../src/installer/stored-plan.js';
+import type { Quant } from '../../src/models/quant.js';
+import { readJournal } from '../../src/store/journal.js';
+import { installationPaths } from '../../src/store/model-files.js';
+import { tapeWork } from '../../src/store/transfer-mode.js';
+import { reduceJournal } from '../../src/store/state.js';
+import { readStoredPlan } from '../../src/store/stored-plan.js';
 import { rangesFrom } from '../../src/repack/tape-ranges.js';
 import { FaultHub } from '../helpers/hub/fault-hub.js';
 import type { Job } from './programs/provision.js';

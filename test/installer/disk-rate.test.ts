@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { loadAddon } from '../../src/addon/load.js';
 import { homePaths, modelPaths, type ModelPaths } from '../../src/base/paths.js';
-import type { ModelManifest } from '../../src/installer/manifest.js';
+import type { ModelManifest } from '../../src/store/manifest.js';
 import { measureDiskRate } from '../../src/installer/steps/disk-rate.js';
 import { projectRoot } from '../helpers/built-cli.js';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { probeAddon } from '../../src/addon/probe.js';
 import { currentHost } from '../../src/base/host.js';
-import type { InstallEvent } from '../../src/installer/events.js';
+import type { InstallEvent } from '../../src/jobs/events.js';
 import { ensureEngine, type EngineTask } from '../../src/installer/steps/engine.js';
 
 let folder: string;

@@ -2,10 +2,10 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Quant } from '../../src/installer/events.js';
-import { readJournal } from '../../src/installer/journal.js';
-import { installationId } from '../../src/installer/model-files.js';
-import { reduceJournal, type JournalState } from '../../src/installer/state.js';
+import type { Quant } from '../../src/models/quant.js';
+import { readJournal } from '../../src/store/journal.js';
+import { installationId } from '../../src/store/model-files.js';
+import { reduceJournal, type JournalState } from '../../src/store/state.js';
 import { hashesBelow, jobFor, journalLength, provision } from './provisioned.js';
 import type { Job } from './programs/provision.js';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Exec } from '../../src/base/exec.js';
 import { currentHost } from '../../src/base/host.js';
-import type { InstallEvent } from '../../src/installer/events.js';
+import type { InstallEvent } from '../../src/jobs/events.js';
 import { checkMachine, type MachineTask } from '../../src/installer/steps/machine.js';
 
 let folder: string;

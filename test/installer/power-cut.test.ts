@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Quant } from '../../src/installer/events.js';
+import type { Quant } from '../../src/models/quant.js';
 import { failingDisk, ForgetfulDisk, type Survivors } from '../helpers/disk/failing-disk.js';
 import { KilledSetup } from './cut-short.js';
 import { makeLargeRepo } from './large-repo.js';

@@ -9,7 +9,7 @@ import { tapePeak } from '../../src/repack/tape-peak.js';
 import { windowFor } from '../../src/repack/tape-ranges.js';
 import type { PackPlan } from '../../src/repack/types.js';
 import { QWEN35_397B, type RealModel, REAL_MODELS } from '../models/real-configs.js';
-import { LINE_EVERY_BYTES } from '../../src/installer/records.js';
+import { LINE_EVERY_BYTES } from '../../src/store/expected-journal.js';
 import { declare, deal, shardSources, specOf } from './synthetic.js';
 
 const plans = new Map<string, Promise<PackPlan>>();

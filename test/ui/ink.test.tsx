@@ -1,6 +1,6 @@
 import { renderToString } from 'ink';
 import { describe, expect, test } from 'vitest';
-import type { PlanSummary } from '../../src/installer/events.js';
+import type { PlanSummary } from '../../src/jobs/events.js';
 import { WizardView } from '../../src/ui/ink/App.js';
 import { EMPTY_RUN, reduce, type RunView } from '../../src/ui/reduce.js';
 import { plainStyle } from '../../src/ui/style.js';

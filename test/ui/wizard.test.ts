@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { FlashmoeError } from '../../src/base/errors.js';
-import { createWizard, type Wizard, type WizardOptions } from '../../src/ui/wizard.js';
+import { createWizard, type Wizard } from '../../src/ui/wizard.js';
+import type { WizardOptions } from '../../src/ui/wizard-options.js';
 import type { WizardKey, WizardState } from '../../src/ui/wizard-state.js';
 import { recordedRunner, type RecordedRunner } from '../helpers/recorded-runner.js';
 

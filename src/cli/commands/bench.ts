@@ -8,7 +8,7 @@ import type { BackendName } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { openNative, readOrigin } from '../../engine/open-native.js';
 import { measureSpeed, type Speed } from '../../engine/speed.js';
-import type { Quant } from '../../installer/events.js';
+import type { Quant } from '../../models/quant.js';
 import { speedText, type SpeedReport } from '../../ui/speed-view.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS } from '../installed.js';

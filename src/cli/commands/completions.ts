@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { EXIT } from '../../base/errors.js';
 import { commandTree, type CommandFacts } from '../command-tree.js';
 import type { CliContext } from '../context.js';
-import type { Shell } from '../definitions/completions.js';
+import type { Shell } from '../shells/shell.js';
 import { manualPage } from '../manual.js';
 import { bashCompletion } from '../shells/bash.js';
 import { fishCompletion } from '../shells/fish.js';

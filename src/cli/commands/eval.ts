@@ -7,7 +7,7 @@ import { packageRoot } from '../../addon/load.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { parseRecords, type EvalRecord } from '../../eval/records.js';
 import { evaluate, type EvalReport } from '../../eval/run.js';
-import type { Quant } from '../../installer/events.js';
+import type { Quant } from '../../models/quant.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, openEngineOf, type Ready } from '../installed.js';
 

@@ -2,9 +2,9 @@
 
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatRate } from '../../base/format.js';
-import type { Wish } from '../../installer/control/protocol.js';
+import type { Wish } from '../../jobs/control/protocol.js';
 import { formatHours } from '../../base/hours.js';
-import { readLimits, writeLimits, type LimitChange } from '../../installer/limits/limits.js';
+import { readLimits, writeLimits, type LimitChange } from '../../jobs/limits.js';
 import type { CliContext } from '../context.js';
 import { findJob, findUnfinished } from '../job.js';
 import { showJob } from '../setup-view.js';

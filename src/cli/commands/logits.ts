@@ -8,7 +8,7 @@ import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import { writeLogits, type LogitsWritten } from '../../engine/logits.js';
 import { openNative, readOrigin } from '../../engine/open-native.js';
-import type { Quant } from '../../installer/events.js';
+import type { Quant } from '../../models/quant.js';
 import { packDirectory } from '../../repack/pack-directory.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS, readyInstallations } from '../installed.js';

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { exec } from '../../base/exec.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatBytesBoth } from '../../base/format.js';
-import { moveModel, type Moved, type MoveEvent } from '../../installer/move/move.js';
+import { moveModel, type Moved, type MoveEvent } from '../../store/move/move.js';
 import { volumeFacts } from '../../machine/volume-facts.js';
 import { percent } from '../../ui/bar.js';
 import { clockWithSeconds } from '../../ui/clock.js';

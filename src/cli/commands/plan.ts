@@ -1,7 +1,8 @@
 // flashmoe plan [MODEL]: the contract, from listing and headers alone. Changes nothing.
 
 import { EXIT } from '../../base/errors.js';
-import type { InstallEvent, Quant } from '../../installer/events.js';
+import type { InstallEvent } from '../../jobs/events.js';
+import type { Quant } from '../../models/quant.js';
 import { openSetup } from '../../installer/setup.js';
 import { planText } from '../../ui/plan-view.js';
 import { retryText } from '../../ui/progress.js';

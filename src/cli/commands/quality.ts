@@ -1,10 +1,10 @@
 // flashmoe quality [MODEL]: how far the requantised weights are from those that were published.
 
 import { EXIT } from '../../base/errors.js';
-import { readJournal } from '../../installer/journal.js';
-import { overall, qualityOf } from '../../installer/quality.js';
-import { reduceJournal } from '../../installer/state.js';
-import { readStoredPlan } from '../../installer/stored-plan.js';
+import { readJournal } from '../../store/journal.js';
+import { overall, qualityOf } from '../../store/requantisation.js';
+import { reduceJournal } from '../../store/state.js';
+import { readStoredPlan } from '../../store/stored-plan.js';
 import { qualityText, type ModelQuality } from '../../ui/quality-view.js';
 import type { CliContext } from '../context.js';
 import { chooseInstalled, type Ready } from '../installed.js';

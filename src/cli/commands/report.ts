@@ -1,8 +1,8 @@
 // flashmoe report [MODEL]: how the night went.
 
 import { EXIT, FlashmoeError } from '../../base/errors.js';
-import { readRecord } from '../../installer/record/recorder.js';
-import { summarise } from '../../installer/record/summary.js';
+import { readRecord } from '../../jobs/record/recorder.js';
+import { summarise } from '../../jobs/record/summary.js';
 import { reportText, type NightReport } from '../../ui/report-view.js';
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../installations.js';

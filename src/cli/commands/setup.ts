@@ -1,8 +1,8 @@
 // flashmoe setup: a wizard on a terminal, plain lines or NDJSON elsewhere; in the end a known answer.
 
 import { FlashmoeError } from '../../base/errors.js';
-import { connectToJob } from '../../installer/control/client.js';
-import { locatedInstallation } from '../../installer/location.js';
+import { connectToJob } from '../../jobs/control/client.js';
+import { locatedInstallation } from '../../store/location.js';
 import type { EmitAt, SetupChoice } from '../../ui/setup-runner.js';
 import { createWizard } from '../../ui/wizard.js';
 import { requireAgreement } from '../agreement.js';

@@ -5,15 +5,10 @@ import { basename, dirname, join } from 'node:path';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatBytesBoth } from '../../base/format.js';
 import { modelPaths } from '../../base/paths.js';
-import { bytesBelow } from '../../installer/disk-budget.js';
-import {
-  absentPlace,
-  LOCATION_FILE,
-  readLocation,
-  removeLocation,
-} from '../../installer/location.js';
-import { planRemoval, remove, type Removal } from '../../installer/removal.js';
-import { readStoredPlan } from '../../installer/stored-plan.js';
+import { bytesBelow } from '../../store/disk-usage.js';
+import { absentPlace, LOCATION_FILE, readLocation, removeLocation } from '../../store/location.js';
+import { planRemoval, remove, type Removal } from '../../store/removal.js';
+import { readStoredPlan } from '../../store/stored-plan.js';
 import type { Quant } from '../../models/quant.js';
 import { SERVER_LABEL } from '../../service-command.js';
 import { detectServiceManager } from '../../service-manager.js';

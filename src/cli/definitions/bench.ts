@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { BackendName } from '../../addon/types.js';
-import type { Quant } from '../../installer/events.js';
+import type { Quant } from '../../models/quant.js';
 import { backendOption, examples, quantOption, wholeNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 

@@ -1,9 +1,7 @@
 import { Argument, type Command } from 'commander';
 import { examples } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
-
-const SHELLS = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof SHELLS)[number];
+import { SHELLS, type Shell } from '../shells/shell.js';
 
 /** Homebrew installs what both print; elsewhere a person does. */
 export function defineCompletions(program: Command, open: Open, done: Done): void {

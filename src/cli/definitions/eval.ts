@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Quant } from '../../installer/events.js';
+import type { Quant } from '../../models/quant.js';
 import type { BackendName } from '../../addon/types.js';
 import { backendOption, examples, quantOption, wholeNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';

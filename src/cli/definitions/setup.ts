@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { Quant } from '../../installer/events.js';
+import type { Quant } from '../../models/quant.js';
 import {
   calibrationOption,
   examples,

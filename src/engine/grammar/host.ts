@@ -4,7 +4,7 @@
 import { Worker } from 'node:worker_threads';
 import { FlashmoeError } from '../../base/errors.js';
 import { entryOfBytes } from '../byte-level.js';
-import type { Tokenizer } from '../tokenizer.js';
+import type { Tokenizer } from '../tokenizer-types.js';
 
 interface Reply {
   serial: number;

@@ -13,7 +13,7 @@ import type { SelfTest } from '../../addon/types.js';
 import { writeFileAtomic } from '../../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../../base/errors.js';
 import type { Host } from '../../base/host.js';
-import type { Emit, Status } from '../events.js';
+import type { Emit, Status } from '../../jobs/events.js';
 import { buildRecordPath, sourceDigest } from './engine-sources.js';
 import type { Exec } from '../../base/exec.js';
 import { checkToolchain } from '../../machine/toolchain.js';

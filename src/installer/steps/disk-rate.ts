@@ -7,7 +7,7 @@ import { isWorthMeasuring, measureReadRates } from '../../addon/read-rate.js';
 import type { NativeAddon } from '../../addon/types.js';
 import type { ModelPaths } from '../../base/paths.js';
 import type { ExpertsManifest } from '../../models/spec.js';
-import type { ModelManifest } from '../manifest.js';
+import type { ModelManifest } from '../../store/manifest.js';
 
 /** The engine keeps eight reads under way; a drive that wants more shows it at sixteen. */
 const DEPTHS = [8, 16];

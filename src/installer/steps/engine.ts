@@ -8,7 +8,7 @@ import { probeAddon } from '../../addon/probe.js';
 import type { SelfTest } from '../../addon/types.js';
 import { FlashmoeError } from '../../base/errors.js';
 import type { Host } from '../../base/host.js';
-import type { Emit } from '../events.js';
+import type { Emit } from '../../jobs/events.js';
 import { buildEngine } from './build-engine.js';
 import { isCurrentBuild } from './engine-sources.js';
 import { exec as realExec, type Exec } from '../../base/exec.js';

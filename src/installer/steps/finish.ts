@@ -8,11 +8,16 @@ import { FlashmoeError } from '../../base/errors.js';
 import { blocksText } from '../../repack/blocks.js';
 import { finishDense, writeLayout, type PackTarget } from '../../repack/pack.js';
 import { contentSha256 } from '../../repack/verify.js';
-import { fileSize } from '../disk-state.js';
-import { readManifest, writeManifest, type ModelManifest, type OwnedFile } from '../manifest.js';
-import { finalFiles, layerPath } from '../model-files.js';
-import type { TransferTask } from '../transfer.js';
-import { hashFile } from './side-files.js';
+import { fileSize } from '../../store/disk-sizes.js';
+import {
+  readManifest,
+  writeManifest,
+  type ModelManifest,
+  type OwnedFile,
+} from '../../store/manifest.js';
+import { finalFiles, layerPath } from '../../store/model-files.js';
+import type { TransferTask } from '../../transfer/transfer-task.js';
+import { hashFile } from '../../base/hash-file.js';
 
 /** Both manifests, the model's own and a few journal lines. */
 const RECORDS_BYTES = 1 << 20;

@@ -6,11 +6,12 @@ import { FlashmoeError } from '../../base/errors.js';
 import type { ModelPaths } from '../../base/paths.js';
 import type { Engine, GenerateEvent, Timings, Usage } from '../../engine/types.js';
 import { judgeAnswer, judgeTokens, type SmokeQuestion } from '../../models/smoke.js';
-import { fileSize } from '../disk-state.js';
-import type { Emit, KnownAnswer } from '../events.js';
-import { endsInLoop, judgeFigures } from '../judge.js';
+import { fileSize } from '../../store/disk-sizes.js';
+import type { Emit } from '../../jobs/events.js';
+import type { KnownAnswer } from '../../store/receipt.js';
+import { endsInLoop, judgeFigures } from '../check-figures.js';
 import { CALIBRATION_FILE } from '../../repack/calibration.js';
-import type { ModelManifest } from '../manifest.js';
+import type { ModelManifest } from '../../store/manifest.js';
 
 export interface FirstAnswerTask {
   /** Where none are known, the engine is only watched while it decodes. */

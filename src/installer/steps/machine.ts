@@ -7,7 +7,7 @@ import type { Volume } from '../../base/volume.js';
 import { chipFinding, diskFinding, memoryFinding, nodeFinding } from '../../machine/facts.js';
 import type { MachineFinding } from '../../machine/finding.js';
 import { checkToolchain, type ToolchainHost } from '../../machine/toolchain.js';
-import type { Emit } from '../events.js';
+import type { Emit } from '../../jobs/events.js';
 
 export interface MachineTask {
   emit: Emit;

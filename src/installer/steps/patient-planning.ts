@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FlashmoeError } from '../../base/errors.js';
-import type { ProvisioningPlan } from '../plan.js';
+import type { ProvisioningPlan } from '../../transfer/plan.js';
 import { planProvisioning, type PlanningTask } from './planning.js';
 
 const AGAIN_MS = 60_000;

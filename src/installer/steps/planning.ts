@@ -6,7 +6,7 @@ import { formatBytes } from '../../base/format.js';
 import type { ModelPaths } from '../../base/paths.js';
 import { volumeOf, type Volume } from '../../base/volume.js';
 import type { HubClient } from '../../hub/client.js';
-import type { HubEvent, HubTask, RepoListing } from '../../hub/types.js';
+import type { HubTask, RepoListing } from '../../hub/types.js';
 import { isSideFile } from '../../models/repository-files.js';
 import {
   parseIndex,
@@ -17,16 +17,19 @@ import {
 import type { CalibrationRows } from '../../repack/calibration.js';
 import { buildPlan } from '../../repack/plan.js';
 import type { PackPlan } from '../../repack/types.js';
-import { bytesBelow } from '../disk-budget.js';
-import { readDiskSizes } from '../disk-state.js';
-import type { Emit, Quant } from '../events.js';
-import { differentRun, readJournal, type JournalContent } from '../journal.js';
-import { INDEX_FILE, sourceFolder } from '../model-files.js';
-import { makePlan, type ProvisioningPlan } from '../plan.js';
-import type { Offer } from '../share/offer.js';
-import { copyPlan } from '../share/copy-plan.js';
-import { believe, neededShards, reduceJournal, type JournalState } from '../state.js';
-import { listingOf, readStoredPlan, type StoredPlan } from '../stored-plan.js';
+import { bytesBelow } from '../../store/disk-usage.js';
+import { hubTask } from '../../transfer/hub-events.js';
+import { readDiskSizes } from '../../store/disk-sizes.js';
+import type { Emit } from '../../jobs/events.js';
+import type { Quant } from '../../models/quant.js';
+import { differentRun, readJournal, type JournalContent } from '../../store/journal.js';
+import { INDEX_FILE, sourceFolder } from '../../store/model-files.js';
+import { makePlan, type ProvisioningPlan } from '../../transfer/plan.js';
+import type { Offer } from '../../share/offer.js';
+import { copyPlan } from '../../share/copy-plan.js';
+import { reconcile } from '../../store/reconcile.js';
+import { neededShards, reduceJournal, type JournalState } from '../../store/state.js';
+import { listingOf, readStoredPlan, type StoredPlan } from '../../store/stored-plan.js';
 import { measureRate } from './rate.js';
 
 export interface PlanningTask {
@@ -127,7 +130,7 @@ export async function currentState(
 ): Promise<JournalState> {
   if (journal?.header.plan !== stored.pack.fingerprint) return reduceJournal([]);
   const disk = await readDiskSizes(paths, stored);
-  return believe(reduceJournal(journal.entries), disk, stored.pack);
+  return reconcile(reduceJournal(journal.entries), disk, stored.pack);
 }
 
 async function choosePlan(task: PlanningTask, journal: JournalContent | null): Promise<StoredPlan> {
@@ -270,18 +273,4 @@ function fileOf(listing: RepoListing, path: string): { size: number; sha256: str
     );
   }
   return { size: file.size, sha256: file.sha256 };
-}
-
-export function hubTask({ emit, signal }: Pick<PlanningTask, 'emit' | 'signal'>): HubTask {
-  return { signal, emit: (event) => forwardHubEvent(event, emit) };
-}
-
-/** Retries and notices of small requests; their progress is not worth an event. */
-export function forwardHubEvent(event: HubEvent, emit: Emit): void {
-  if (event.type === 'retry') {
-    const { file: item, attempt, delayMs, reason } = event;
-    emit({ type: 'retry', item, attempt, delayMs, reason });
-  } else if (event.type === 'notice') {
-    emit(event);
-  }
 }

@@ -1,10 +1,10 @@
 // The end of a setup: the model proves itself, and the receipt goes into its manifest.
 
 import { FlashmoeError } from '../../base/errors.js';
-import type { Receipt } from '../events.js';
-import { writeManifest, type ModelManifest } from '../manifest.js';
-import type { PlannedSetup } from '../setup-world.js';
-import type { TransferTask } from '../transfer.js';
+import type { Receipt } from '../../store/receipt.js';
+import { writeManifest, type ModelManifest } from '../../store/manifest.js';
+import type { PlannedSetup } from '../setup-context.js';
+import type { TransferTask } from '../../transfer/transfer-task.js';
 import { measureDiskRate } from './disk-rate.js';
 import { askFirstAnswers } from './first-answer.js';
 

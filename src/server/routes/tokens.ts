@@ -2,8 +2,8 @@
 
 import { z } from 'zod';
 import { badField } from '../api-error.js';
-import { chatRequest } from '../chat-request.js';
-import { parseChatBody } from '../chat-schema.js';
+import { chatRequest } from '../openai/chat/request.js';
+import { parseChatBody } from '../openai/chat/schema.js';
 import { tellOnce, type ServerContext } from '../context.js';
 import { parseWith } from '../wire.js';
 

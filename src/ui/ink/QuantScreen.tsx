@@ -1,6 +1,6 @@
 import { Text } from 'ink';
 import { formatBytes } from '../../base/format.js';
-import { QUANTS } from '../../installer/events.js';
+import { QUANTS } from '../../models/quant.js';
 import { wrapText } from '../table.js';
 import { chosenModel } from '../wizard-state.js';
 import { Frame } from './Frame.js';

@@ -1,7 +1,8 @@
 // Setups one after the other in one process, on a disk where each operation fails the first time, until one of them
 // comes to its end. Prints how each ended. Arguments: home, folder of the repository, width, and the errors.
 // The errors come from failing-disk.c, which is preloaded.
-import type { InstallEvent, Quant } from '../../../src/installer/events.js';
+import type { InstallEvent } from '../../../src/jobs/events.js';
+import type { Quant } from '../../../src/models/quant.js';
 import { setUp } from '../in-process.js';
 
 const [home = '', bundled = '', quant = '4bit', errors = ''] = process.argv.slice(2);

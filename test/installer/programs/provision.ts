@@ -4,7 +4,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { currentHost } from '../../../src/base/host.js';
 import { homePaths } from '../../../src/base/paths.js';
-import { Controls } from '../../../src/installer/controls.js';
+import { Controls } from '../../../src/jobs/controls.js';
 import { openSetup } from '../../../src/installer/setup.js';
 import { hubSettings } from '../../../src/hub/settings.js';
 import { openEngine } from '../../../src/engine/open-engine.js';

@@ -1,0 +1,88 @@
+// What a setup is asked for and what it is given of the outside; tests give it another outside.
+
+import type { NativeAddon } from '../addon/types.js';
+import type { Host } from '../base/host.js';
+import type { HomePaths, ModelPaths } from '../base/paths.js';
+import type { Volume } from '../base/volume.js';
+import type { Engine } from '../engine/types.js';
+import type { HubClient } from '../hub/client.js';
+import type { HubSettings } from '../hub/types.js';
+import type { SmokeQuestion } from '../models/smoke.js';
+import type { Controls } from '../jobs/controls.js';
+import type { Emit } from '../jobs/events.js';
+import type { Quant } from '../models/quant.js';
+import type { LimitChange, Limits } from '../jobs/limits.js';
+import type { ProvisioningPlan } from '../transfer/plan.js';
+import type { Offer, ShareAddress } from '../share/offer.js';
+
+export interface SetupRequest {
+  /** Catalogue id, or what stands for a repository given by name; a folder is called after it. */
+  model: string;
+  repo: string;
+  revision: string;
+  quant: Quant;
+  /** Most bytes that the model's folder may have in the end, for mixed widths. */
+  size?: number | null;
+  /** File of `flashmoe calibrate`, absolute: errors of requantising are weighed by it. */
+  calibration?: string | null;
+  /** Folder of a repository that comes with flashmoe; it is served on loopback as `repo`. */
+  bundled: string | null;
+  /** Folder with a checkpoint of `repo`, absolute: its bytes are taken in place of the hub's. */
+  from?: string | null;
+  /** The checkpoint itself stays, too: see keep-source.ts. Not with `from` or `share`. */
+  keepSource?: boolean;
+  /** Another machine that shares the finished model: it is copied in place of fetched and packed. */
+  share?: ShareAddress | null;
+  questions: readonly SmokeQuestion[];
+  /** Of a download measured lately; null: the plan measures where it is worth it. */
+  bytesPerSecond: number | null;
+  /** Over those that an earlier run of this setup was given. */
+  limits?: LimitChange;
+  /** Milliseconds since the epoch after which it is given up for now. */
+  deadline?: number;
+  /** Nobody is there to look: a plan that the network keeps from being made is tried again, without end. */
+  patient?: boolean;
+  /** What a person types to go on after an interruption. */
+  resumeCommand: string;
+}
+
+/** What the engine is asked to load; the engine's own options fit. */
+export interface ModelToOpen {
+  addon: NativeAddon;
+  id: string;
+  modelDir: string;
+  expertsDir: string;
+  threads: number;
+  ioThreads: number;
+  signal: AbortSignal;
+}
+
+export interface SetupWorld {
+  home: HomePaths;
+  host: Host;
+  hub: HubSettings;
+  openEngine: (model: ModelToOpen) => Promise<Engine>;
+  /** Installs the server at login and says how it is; null when it was not asked for. */
+  installService: ((signal: AbortSignal) => Promise<string>) | null;
+  volume?: (path: string) => Promise<Volume>;
+  /** Milliseconds between two looks at a full disk. */
+  pollMs?: number;
+}
+
+export interface RunTask {
+  emit: Emit;
+  signal: AbortSignal;
+  controls: Controls;
+}
+
+/** A setup that has its plan, and all that carrying it out needs. */
+export interface PlannedSetup {
+  request: SetupRequest;
+  world: SetupWorld;
+  paths: ModelPaths;
+  client: HubClient;
+  limits: Limits;
+  plan: ProvisioningPlan;
+  /** null: from a repository. */
+  offer: Offer | null;
+}

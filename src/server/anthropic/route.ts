@@ -1,0 +1,28 @@
+import { randomUUID } from 'node:crypto';
+import { tellOnce, type ServerContext } from '../context.js';
+import { begin, streamed, whole } from '../generation.js';
+import { messagesRequest } from './request.js';
+import { parseCountBody, parseMessagesBody } from './schema.js';
+import { MessagesWords } from './encoder.js';
+
+export async function messages(
+  context: ServerContext,
+  http: Request,
+  json: unknown,
+): Promise<Response> {
+  const body = parseMessagesBody(json, (field) => tellOnce(context, field));
+  const request = messagesRequest(body);
+  const id = `msg_${randomUUID().replaceAll('-', '')}`;
+  const generation = begin(context, http, id, [request]);
+  const { engine } = generation;
+  const words = new MessagesWords(id, engine.model.id, engine.countTokens(request));
+  if (body.stream === true) return streamed(context, generation, [request], words);
+  await whole(context, generation, [request], words);
+  return Response.json(words.body());
+}
+
+export function countMessageTokens(context: ServerContext, _: Request, json: unknown): Response {
+  const body = parseCountBody(json);
+  const engine = context.host.engine();
+  return Response.json({ input_tokens: engine.countTokens(messagesRequest(body)) });
+}

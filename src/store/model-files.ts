@@ -1,0 +1,114 @@
+// Which files a plan makes in a model's folder, as paths relative to it. Pure.
+
+import { basename, join } from 'node:path';
+import { expertsFolder, modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
+import { blocksText, emptyChain } from '../repack/blocks.js';
+import { CALIBRATION_FILE } from '../repack/calibration.js';
+import type { LayerPlan, PackPlan } from '../repack/types.js';
+import type { Quant } from '../models/quant.js';
+import type { OwnedFile } from './manifest.js';
+import type { StoredPlan } from './stored-plan.js';
+
+export type StoredFiles = Pick<StoredPlan, 'pack' | 'sideFiles'>;
+
+/** In the model's folder: the checkpoint itself, where it was asked for. */
+const SOURCE_FOLDER = 'source';
+export const INDEX_FILE = 'model.safetensors.index.json';
+/** Room for the index, of which the plan has no size. */
+const INDEX_ROOM = 16 << 20;
+
+export function sourceFolder({ root }: Pick<ModelPaths, 'root'>): string {
+  return join(root, SOURCE_FOLDER);
+}
+
+/** Says that the checkpoint in its folder is ours: without it whatever is there is the user's. */
+export const SOURCE_MARK = `${SOURCE_FOLDER}/.kept`;
+
+/** Of the checkpoint, as paths relative to the model's folder. */
+export function sourceFiles({ pack, sideFiles }: StoredFiles): string[] {
+  const names = [...pack.shards, ...sideFiles].map(({ path }) => path);
+  const paths = [...new Set([...names, INDEX_FILE])].map((path) => `${SOURCE_FOLDER}/${path}`);
+  return [...paths, SOURCE_MARK];
+}
+
+/** The checkpoint's shards, with paths relative to the model's folder. */
+export function sourceShards({ pack }: StoredFiles): OwnedFile[] {
+  return pack.shards.map(({ path, size, sha256 }) => ({
+    path: `${SOURCE_FOLDER}/${path}`,
+    size,
+    sha256,
+  }));
+}
+
+/** Of the files that the plan names. */
+export function checkpointBytes({ pack, sideFiles }: StoredFiles): number {
+  return [...pack.shards, ...sideFiles].reduce((sum, { size }) => sum + size, 0);
+}
+
+/** Most bytes that the checkpoint takes, with its index. */
+export function sourceBytes(files: StoredFiles): number {
+  return checkpointBytes(files) + INDEX_ROOM;
+}
+
+/** One folder a model and width, so that both widths of a model can stand side by side. */
+export function installationId(model: string, quant: Quant): string {
+  return quant === '4bit' ? model : `${model}-${quant}`;
+}
+
+export function installationPaths(home: HomePaths, model: string, quant: Quant): ModelPaths {
+  return modelPaths(home, installationId(model, quant));
+}
+
+export function layerPath(
+  paths: ModelPaths,
+  quant: Quant,
+  { file }: Pick<LayerPlan, 'file'>,
+): string {
+  return join(basename(paths.experts(quant)), file);
+}
+
+/**
+ * Files that come before the weights: tokenizer, template and config as the hub has them, and the calibration that
+ * the weights are made with.
+ */
+export function smallFiles({ pack, sideFiles }: StoredFiles): { path: string; size: number }[] {
+  const { calibration } = pack;
+  if (calibration === undefined) return [...sideFiles];
+  return [...sideFiles, { path: CALIBRATION_FILE, size: calibration.size }];
+}
+
+/** Everything that the finished model consists of, in the order of its manifest. */
+export function finalFiles(paths: ModelPaths, stored: StoredFiles): string[] {
+  const { pack } = stored;
+  return [
+    ...smallFiles(stored).map(({ path }) => path),
+    pack.dense.file,
+    basename(paths.denseManifest),
+    basename(paths.blocks),
+    layoutPath(paths, pack),
+    ...pack.layers.map((layer) => layerPath(paths, pack.quant, layer)),
+  ].sort();
+}
+
+/** What lies in download/ beside shards and side files, while a setup or a repair is under way. */
+export const SCRATCH_NAME =
+  /^(spool|spool\.mark|CACHEDIR\.TAG|params-\d+-\d+-(scales|biases)|repair\.(source|target))$/;
+
+/** Length of blocks.json, exact because a hash always has 64 digits. */
+export function blocksBytes(pack: PackPlan): number {
+  const chains = new Map([
+    [pack.dense.file, emptyChain(pack.dense.size)],
+    ...pack.layers.map((layer): [string, string[]] => [
+      join(expertsFolder(pack.quant), layer.file),
+      emptyChain(layer.size),
+    ]),
+  ]);
+  return Buffer.byteLength(blocksText(chains));
+}
+
+export function layoutPath(paths: ModelPaths, { quant }: Pick<PackPlan, 'quant'>): string {
+  return join(basename(paths.experts(quant)), 'layout.json');
+}
+
+/** Beside a model that is being moved here: written first and removed last. */
+export const MOVING_FILE = 'moving.json';

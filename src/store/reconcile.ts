@@ -1,0 +1,80 @@
+// The journal's claims held against what is on disk now. Pure: facts and sizes in, facts out.
+
+import { buildTape, type TapeFile } from '../repack/tape.js';
+import type { PackPlan } from '../repack/types.js';
+import { startOf } from './transfer-mode.js';
+import { denseEnd, type DiskSizes, type FileFact, type JournalState } from './state.js';
+
+/** Drops every claim whose file is missing or has another size: it will simply be done again. */
+export function reconcile(claimed: JournalState, disk: DiskSizes, plan: PackPlan): JournalState {
+  const isThere = ({ file, bytes }: FileFact): boolean => disk.files.get(file) === bytes;
+  const denseFile =
+    claimed.denseFile !== null && isThere(claimed.denseFile) ? claimed.denseFile : null;
+  // The partial file grows with the last byte written; its final name is given before the line that says so.
+  const denseKept =
+    disk.files.get(plan.dense.file) === plan.dense.size ||
+    (disk.densePartial ?? -1) >= denseEnd(plan, claimed.dense);
+  const believed: JournalState = {
+    verified: new Map(
+      [...claimed.verified].filter(([shard, { bytes }]) => disk.shards.get(shard) === bytes),
+    ),
+    sealed: claimed.sealed,
+    dense: denseKept ? claimed.dense : new Set(),
+    layers: new Map([...claimed.layers].filter(([, layer]) => isThere(layer))),
+    errors: claimed.errors,
+    denseFile,
+    copied: new Map([...claimed.copied].filter(([, file]) => isThere(file))),
+    road: claimed.road,
+    finished: claimed.finished,
+  };
+  if (!roadStands(plan, believed, disk)) believed.road = null;
+  return believed;
+}
+
+/** Whether everything that the journal says is placed can still be there: false makes a new tape. */
+export function roadStands(plan: PackPlan, state: JournalState, disk: DiskSizes): boolean {
+  const { road } = state;
+  if (road?.road !== 'ranges') return true;
+  const tape = buildTape(plan, road.begun);
+  if (tape.fingerprint !== road.tape) return false;
+  const { placed } = road;
+  if (placed === null) return [...road.begun.layers].every((layer) => state.layers.has(layer));
+  if (placed.item > tape.items.length) return false;
+  const gone = new Set(
+    tape.releases.filter(({ item }) => item <= placed.item).map(({ file }) => file),
+  );
+  const touched = new Set(
+    tape.items
+      .slice(0, placed.item + 1)
+      .flatMap((item) =>
+        item.type === 'bytes' && item.place.kind !== 'drop' ? [item.place.file] : [],
+      ),
+  );
+  const isThere = (file: TapeFile, index: number): boolean => {
+    switch (file.kind) {
+      case 'dense':
+        return (
+          state.denseFile !== null ||
+          disk.densePartial === file.size ||
+          disk.files.get(plan.dense.file) === file.size
+        );
+      case 'layer':
+        return (
+          state.layers.has(file.layer) ||
+          disk.partials.get(file.layer) === file.size ||
+          // Named, and killed before the line that says so.
+          disk.named.get(file.layer) === file.size
+        );
+      case 'scratch':
+        return gone.has(index) || disk.shards.get(file.name) === file.size;
+    }
+  };
+  const next = tape.items[placed.item];
+  // The item at hand may not have begun, and then its file need not be there.
+  const atHand = next?.type === 'bytes' && next.place.kind !== 'drop' ? next.place.file : -1;
+  const began = placed.at > startOf(tape, placed.item);
+  return (
+    [...road.begun.layers].every((layer) => state.layers.has(layer)) &&
+    tape.files.every((file, i) => !touched.has(i) || (i === atHand && !began) || isThere(file, i))
+  );
+}

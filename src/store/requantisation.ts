@@ -1,0 +1,143 @@
+// How far requantised weights are from their source: sums beside the journal's lines, and figures from them. Pure.
+
+import { z } from 'zod';
+import type { ErrorSums, TapeState } from '../addon/types.js';
+import { PROJECTIONS, type Projection } from '../models/names.js';
+import type { Tape } from '../repack/tape.js';
+import type { PackPlan } from '../repack/types.js';
+
+const sum = z.number().nonnegative();
+const count = z.number().int().nonnegative();
+
+/** Of one projection of one layer, or of its first values; see ErrorSums. */
+export const requantised = z.object({
+  layer: count,
+  projection: z.enum(PROJECTIONS),
+  squaredError: sum,
+  rangeError: sum,
+  sum: z.number(),
+  sumOfSquares: sum,
+  values: count,
+});
+
+export type Requantised = z.infer<typeof requantised>;
+
+/** How far requantised weights are from their source. */
+export interface WeightErrors {
+  /** Root of squared error over squared deviation from the mean. */
+  relativeRmse: number;
+  /** What 2-bit codes over the range of each group would leave on the same values. */
+  rangeRelativeRmse: number;
+}
+
+export interface ProjectionQuality {
+  layer: number;
+  projection: Projection;
+  /** Null where nothing is known. */
+  errors: WeightErrors | null;
+  /** Part of the values that this is about, 0 to 1: less where a setup was interrupted in the middle of them. */
+  measured: number;
+}
+
+type Plan = Pick<PackPlan, 'layers' | 'layouts'>;
+
+interface TapeOf {
+  tape: Pick<Tape, 'items' | 'files'>;
+  plan: Plan;
+}
+
+/** Names what the items of a tape from `from` on requantised. */
+export function requantisedFrom(
+  { tape, plan }: TapeOf,
+  from: number,
+  errors: readonly ({ item: number } & ErrorSums)[],
+): Requantised[] {
+  return errors.flatMap(({ item, ...sums }) => {
+    const of = item < from ? null : requantisedBy({ tape, plan }, item);
+    if (of === null) return [];
+    const { layer, projection } = of;
+    return [{ layer, projection, ...sums }];
+  });
+}
+
+/** What the journal says of the item at hand, whose first byte is at `start`; null unless it is of all that is placed. */
+export function sumsUnderWay(
+  of: TapeOf,
+  { at, item }: Pick<TapeState, 'at' | 'item'>,
+  start: number,
+  known: Iterable<Requantised>,
+): ErrorSums | null {
+  const place = requantisedBy(of, item);
+  if (place === null) return null;
+  const values = ((at - start) * 8) / place.bits;
+  for (const { layer, projection, ...sums } of known) {
+    const isIt = layer === place.layer && projection === place.projection;
+    if (isIt && sums.values === values) return sums;
+  }
+  return null;
+}
+
+/** The same for all projections of a layer, in the plan's order; those whose bytes were copied are left out. */
+export function requantisedLayer(
+  plan: Plan,
+  layer: number,
+  errors: readonly ErrorSums[],
+): Requantised[] {
+  const projections = plan.layers.find((each) => each.layer === layer)?.projections ?? [];
+  return projections.flatMap(({ sourceBits, targetBits, targetOffsets }, index) => {
+    const sums = errors[index];
+    if (sums === undefined || sourceBits === targetBits) return [];
+    const projection = projectionAt(plan, layer, targetOffsets.weight);
+    return projection === undefined ? [] : [{ layer, projection, ...sums }];
+  });
+}
+
+/** Of every projection that the plan requantises, in its order. */
+export function qualityOf(plan: Plan, sums: readonly Requantised[]): ProjectionQuality[] {
+  return plan.layers.flatMap(({ layer, experts, projections }) =>
+    projections.flatMap(({ sourceBits, targetBits, targetOffsets, rows, columns }) => {
+      const projection = projectionAt(plan, layer, targetOffsets.weight);
+      if (sourceBits === targetBits || projection === undefined) return [];
+      const own = sums.filter((each) => each.layer === layer && each.projection === projection);
+      const values = own.reduce((sum, each) => sum + each.values, 0);
+      return [
+        { layer, projection, errors: overall(own), measured: values / (experts * rows * columns) },
+      ];
+    }),
+  );
+}
+
+/** Over all of them together; null where there are none. */
+export function overall(sums: readonly Requantised[]): WeightErrors | null {
+  const add = (of: (each: Requantised) => number): number =>
+    sums.reduce((total, each) => total + of(each), 0);
+  const deviation = add(({ sumOfSquares, sum, values }) => sumOfSquares - sum ** 2 / values);
+  if (!(deviation > 0)) return null;
+  return {
+    relativeRmse: Math.sqrt(add(({ squaredError }) => squaredError) / deviation),
+    rangeRelativeRmse: Math.sqrt(add(({ rangeError }) => rangeError) / deviation),
+  };
+}
+
+/** Which projection an item of a tape makes narrower, and from how many bits; null for all other items. */
+function requantisedBy(
+  { tape, plan }: TapeOf,
+  item: number,
+): { layer: number; projection: Projection; bits: number } | null {
+  const entry = tape.items[item];
+  if (entry?.type !== 'bytes' || entry.place.kind !== 'requantise') return null;
+  const { file: index, offsets, bits } = entry.place;
+  const file = tape.files[index];
+  if (file?.kind !== 'layer') return null;
+  const projection = projectionAt(plan, file.layer, offsets.weight);
+  return projection === undefined ? null : { layer: file.layer, projection, bits };
+}
+
+/** Whose weights begin at `offset` of each expert. */
+function projectionAt(plan: Plan, layer: number, offset: number): Projection | undefined {
+  const of = plan.layers.find((each) => each.layer === layer);
+  const components = plan.layouts[of?.layout ?? NaN]?.components ?? [];
+  return PROJECTIONS.find((each) =>
+    components.some(({ name, offset: at }) => at === offset && name === `${each}.weight`),
+  );
+}

@@ -1,0 +1,192 @@
+// What is done, from what the journal says. Pure: lines in, facts out.
+
+import type { PackPlan } from '../repack/types.js';
+import type { TapeState } from '../addon/types.js';
+import type { JournalEntry } from './journal-lines.js';
+import type { Requantised } from './requantisation.js';
+
+export interface FileFact {
+  file: string;
+  bytes: number;
+  sha256: string;
+  /** Of its blocks, where it was hashed with them; see NativeAddon.hashFile. */
+  chain?: string[];
+}
+
+export interface JournalState {
+  /** Shards whose whole file was verified and not released since. */
+  verified: Map<string, { bytes: number; sha256: string }>;
+  /** Shards of which every byte was placed by ranges and whose sha256 was the hub's. */
+  sealed: Map<string, { bytes: number; sha256: string }>;
+  /** Shards whose dense tensors are written. */
+  dense: Set<string>;
+  layers: Map<number, FileFact>;
+  /** What requantising left, by layer and projection. */
+  errors: Map<string, Requantised>;
+  denseFile: FileFact | null;
+  /** Tokenizer, template and config files, by name. */
+  copied: Map<string, FileFact>;
+  /** How bytes come; null before the first of them. */
+  road: Road | null;
+  finished: boolean;
+}
+
+export interface Road {
+  road: 'ranges' | 'shards';
+  /** Fingerprint of the tape; null for whole shards. */
+  tape: string | null;
+  /** What was done when this road began: the tape leads through the rest. */
+  begun: TapeBasis;
+  /** Last durable point of the tape. */
+  placed: TapeState | null;
+  /** Digests that were not the hub's, by shard. */
+  mismatches: Map<string, string>;
+}
+
+/** The facts that a tape is made from: it is the same again whenever these are. */
+export interface TapeBasis {
+  layers: Set<number>;
+  dense: boolean;
+}
+
+export function reduceJournal(entries: readonly JournalEntry[]): JournalState {
+  const state: JournalState = {
+    verified: new Map(),
+    sealed: new Map(),
+    dense: new Set(),
+    layers: new Map(),
+    errors: new Map(),
+    denseFile: null,
+    copied: new Map(),
+    road: null,
+    finished: false,
+  };
+  for (const entry of entries) apply(state, entry);
+  return state;
+}
+
+function apply(state: JournalState, entry: JournalEntry): void {
+  switch (entry.step) {
+    case 'verified':
+      state.verified.set(entry.shard, { bytes: entry.bytes, sha256: entry.sha256 });
+      break;
+    case 'dense':
+      state.dense.add(entry.shard);
+      break;
+    case 'packed':
+      state.layers.set(entry.layer, fact(entry));
+      noteErrors(state, entry.errors ?? []);
+      break;
+    case 'released':
+      state.verified.delete(entry.shard);
+      break;
+    case 'dense-finished':
+      state.denseFile = fact(entry);
+      break;
+    case 'copied':
+      state.copied.set(entry.file, fact(entry));
+      break;
+    case 'road':
+      // What was sealed has its dense tensors in their file, whoever goes on from here.
+      if (entry.road === 'shards') for (const shard of state.sealed.keys()) state.dense.add(shard);
+      else state.sealed.clear();
+      state.road = {
+        road: entry.road,
+        tape: entry.tape,
+        begun: { layers: new Set(state.layers.keys()), dense: state.denseFile !== null },
+        placed: null,
+        mismatches: new Map(),
+      };
+      break;
+    case 'placed':
+      if (state.road !== null) {
+        const { at, item, hash } = entry;
+        state.road.placed = { at, item, hash };
+      }
+      noteErrors(state, entry.errors ?? []);
+      break;
+    case 'sealed':
+      state.sealed.set(entry.shard, { bytes: entry.bytes, sha256: entry.sha256 });
+      break;
+    case 'mismatch':
+      state.road?.mismatches.set(entry.shard, entry.sha256);
+      break;
+    case 'damaged':
+      forget(state, entry.file);
+      break;
+    case 'finished':
+      state.finished = true;
+      break;
+  }
+}
+
+/** The same bytes always leave the same, so of one projection the account of the most values holds. */
+export function noteErrors(
+  { errors }: Pick<JournalState, 'errors'>,
+  more: readonly Requantised[],
+): void {
+  for (const each of more) {
+    const key = `${each.layer}.${each.projection}`;
+    if ((errors.get(key)?.values ?? -1) <= each.values) errors.set(key, each);
+  }
+}
+
+/** Claims about a file, and about what went into it. */
+function forget(state: JournalState, file: string): void {
+  state.copied.delete(file);
+  const isDense = state.denseFile?.file === file;
+  const layers = [...state.layers].filter(([, { file: of }]) => of === file);
+  for (const [layer] of layers) state.layers.delete(layer);
+  if (isDense) {
+    state.denseFile = null;
+    state.dense.clear();
+  }
+  // A tape that made it must not take it for made.
+  if ((isDense || layers.length > 0) && state.road?.road === 'ranges') state.road = null;
+}
+
+function fact(entry: Omit<FileFact, 'chain'> & { chain?: string[] | undefined }): FileFact {
+  const { file, bytes, sha256, chain } = entry;
+  return { file, bytes, sha256, ...(chain === undefined ? {} : { chain }) };
+}
+
+/** Sizes in bytes of what is on disk now; a missing name is a missing file. */
+export interface DiskSizes {
+  /** By shard path, in the download folder. */
+  shards: ReadonlyMap<string, number>;
+  /** By path relative to the model's folder. */
+  files: ReadonlyMap<string, number>;
+  /** Of the dense file while it is being written. */
+  densePartial: number | null;
+  /** Of layer files while they are being written, and under their final names. */
+  partials: ReadonlyMap<number, number>;
+  named: ReadonlyMap<number, number>;
+}
+
+/** Length of the dense file once the tensors of `shards` are in it. */
+export function denseEnd(plan: Pick<PackPlan, 'dense'>, shards: ReadonlySet<string>): number {
+  return plan.dense.entries
+    .filter(({ shard }) => shards.has(shard))
+    .reduce((end, { targetOffset, size }) => Math.max(end, targetOffset + size), 0);
+}
+
+/** Shards that something still has to be read from, in the plan's order. */
+export function neededShards(plan: PackPlan, state: JournalState): string[] {
+  const open = new Set<string>();
+  for (const layer of plan.layers) {
+    if (!state.layers.has(layer.layer)) for (const shard of layer.shards) open.add(shard);
+  }
+  if (state.denseFile === null) {
+    for (const { shard } of plan.dense.entries) if (!state.dense.has(shard)) open.add(shard);
+  }
+  return plan.order.filter((shard) => open.has(shard));
+}
+
+/** Bytes of the plan's download that need not be fetched again: released, verified, or not needed any more. */
+export function doneBytes(plan: PackPlan, state: JournalState): number {
+  const needed = new Set(neededShards(plan, state));
+  return plan.shards
+    .filter(({ path }) => plan.order.includes(path))
+    .filter(({ path }) => !needed.has(path) || state.verified.has(path))
+    .reduce((sum, { size }) => sum + size, 0);
+}

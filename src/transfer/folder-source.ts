@@ -1,0 +1,146 @@
+// Bytes that are here already, as a repository on a loopback port: the one pipeline plans, verifies and packs
+// them like any other. Hashes come from whoever knows them without reading: the cache's blobs are called by
+// them, the Hub lists them, an earlier run has them in its plan. Only what is left is read once more.
+
+import { FlashmoeError } from '../base/errors.js';
+import { formatBytes } from '../base/format.js';
+import type { ModelPaths } from '../base/paths.js';
+import { serveRepo, type BundledHub } from '../hub/bundled-hub.js';
+import {
+  commitOf,
+  describeFile,
+  isLargeFile,
+  type BundledFile,
+  type BundledRepo,
+} from '../hub/bundled-repo.js';
+import {
+  checkpointFiles,
+  locateCheckpoint,
+  type CheckpointFile,
+} from '../hub/checkpoint-folder.js';
+import { HubClient } from '../hub/client.js';
+import type { HubSettings, RepoFile, RepoListing } from '../hub/types.js';
+import type { Emit } from '../jobs/events.js';
+import { readJournal } from '../store/journal.js';
+import { listingOf, readStoredPlan } from '../store/stored-plan.js';
+
+/** Of repositories that exist on this machine only. */
+export const LOCAL_OWNER = 'local';
+const PROGRESS_BYTES = 64 << 20;
+
+export interface FolderTask {
+  folder: string;
+  repo: string;
+  revision: string;
+  /** Of the model that it becomes. */
+  paths: ModelPaths;
+  emit: Emit;
+  signal: AbortSignal;
+}
+
+/** Throws ERR_USAGE for a folder without a checkpoint, ERR_REMOTE_CHANGED when the Hub lists other sizes. */
+export async function serveFolder(settings: HubSettings, task: FolderTask): Promise<BundledHub> {
+  const { repo, revision, emit } = task;
+  const at = await locateCheckpoint(task.folder, repo, revision);
+  const { files, skipped } = await checkpointFiles(at);
+  if (skipped.length > 0) {
+    const message = `${at.folder}: ${skipped.join(', ')}: links to elsewhere are not followed`;
+    emit({ type: 'notice', message });
+  }
+  const isNamed = files.every((file) => file.hash !== null || !isLargeFile(file));
+  const known = await earlierListing(task, files);
+  const listing =
+    known ?? (isNamed && at.commit !== null ? null : await hubListing(settings, task));
+  const served = await describeAll(files, listing, task);
+  if (known === null) emit({ type: 'notice', message: whoVouches(at.folder, listing, isNamed) });
+  const commit = listing?.commit ?? at.commit ?? commitOf(served);
+  const bundled: BundledRepo = { id: repo, commit, revision, files: served };
+  return await serveRepo(bundled);
+}
+
+/** What an earlier run of this setup planned with, if all of its shards are in the folder. */
+async function earlierListing(
+  { paths, repo }: FolderTask,
+  files: readonly CheckpointFile[],
+): Promise<RepoListing | null> {
+  const journal = await readJournal(paths.journal);
+  const stored = await readStoredPlan(paths.plan);
+  if (journal === null || stored === null || journal.header.repo !== repo) return null;
+  const sizes = new Map(files.map(({ path, size }) => [path, size]));
+  const listing = listingOf(stored);
+  return listing.files.every(({ path, size }) => sizes.get(path) === size) ? listing : null;
+}
+
+/** Null when the Hub can't be asked or doesn't have it, which is said. */
+async function hubListing(
+  settings: HubSettings,
+  { repo, revision, emit, signal }: FolderTask,
+): Promise<RepoListing | null> {
+  if (repo.startsWith(`${LOCAL_OWNER}/`)) return null;
+  const client = new HubClient(settings, {
+    metadataRetry: { attempts: 2, baseMs: 500, capMs: 2_000 },
+  });
+  try {
+    return await client.list(repo, revision, { signal, emit: () => undefined });
+  } catch (error) {
+    if (!(error instanceof FlashmoeError) || signal.aborted) throw error;
+    emit({ type: 'notice', message: `no listing of ${repo}: ${error.message}` });
+    return null;
+  } finally {
+    client.close();
+  }
+}
+
+async function describeAll(
+  files: readonly CheckpointFile[],
+  listing: RepoListing | null,
+  { emit, signal }: FolderTask,
+): Promise<BundledFile[]> {
+  const listed = new Map(listing?.files.map((file) => [file.path, file]));
+  const wanted = listing === null ? files : files.filter(({ path }) => listed.has(path));
+  const hashOf = (file: CheckpointFile): string | null =>
+    listing === null ? file.hash : hashListed(file, listed.get(file.path), listing);
+  const unknown = wanted.filter((file) => hashOf(file) === null);
+  const total = unknown.reduce((sum, { size }) => sum + size, 0);
+  const described: BundledFile[] = [];
+  let [done, told] = [0, 0];
+  for (const file of wanted) {
+    const onBytes = (bytes: number): void => {
+      signal.throwIfAborted();
+      done += bytes;
+      if (done - told < PROGRESS_BYTES) return;
+      told = done;
+      emit({ type: 'progress', step: 'verify', item: file.path, done, total });
+    };
+    described.push(await describeFile(file, hashOf(file), onBytes));
+  }
+  return described;
+}
+
+function hashListed(
+  { path, absolutePath, size }: CheckpointFile,
+  listed: RepoFile | undefined,
+  { repo, commit }: RepoListing,
+): string | null {
+  if (listed !== undefined && listed.size !== size) {
+    throw new FlashmoeError(
+      'ERR_REMOTE_CHANGED',
+      `${absolutePath} has ${formatBytes(size)} (${size} bytes), where ${path} of ${repo} at ${commit.slice(0, 12)} has ${listed.size}; nothing was written`,
+      {
+        hint: 'it is of another revision (name it with --revision) or was not copied whole',
+        subject: path,
+      },
+    );
+  }
+  return listed?.sha256 ?? listed?.gitSha1 ?? null;
+}
+
+function whoVouches(folder: string, listing: RepoListing | null, isNamed: boolean): string {
+  if (listing !== null) {
+    const at = `${listing.repo} at ${listing.commit.slice(0, 12)}`;
+    return `${folder}: every file is held against the hashes that the hub lists for ${at}`;
+  }
+  if (isNamed)
+    return `${folder}: every shard is held against the sha256 that its blob is called by`;
+  return `${folder}: nobody vouches for these bytes; only headers, index and sizes are checked`;
+}

@@ -1,0 +1,114 @@
+// Tokenizer, template and config files: fetched into the scratch folder, verified by the hub's hash, then
+// moved to their final names. A few megabytes, so they come first and fail early.
+
+import { constants, createReadStream } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeDirectory, syncDirectory, withPath } from '../base/atomic-file.js';
+import type { RepoFile } from '../hub/types.js';
+import { FlashmoeError } from '../base/errors.js';
+import { CALIBRATION_FILE } from '../repack/calibration.js';
+import { hashFile } from '../base/hash-file.js';
+import { fileSize } from '../store/disk-sizes.js';
+import { smallFiles } from '../store/model-files.js';
+import type { FileFact } from '../store/state.js';
+import type { TransferTask } from './transfer-task.js';
+import { forwardHubEvent } from './hub-events.js';
+
+/** Where a calibration comes from: another machine that shares the model with it, else the user's file. */
+interface CalibrationSource {
+  isShared: boolean;
+  /** Of the setup request; null when none was named. */
+  file: string | null;
+}
+
+/** Returns the bytes received in this run. */
+export async function fetchSideFiles(
+  task: TransferTask,
+  calibration: CalibrationSource,
+): Promise<{ downloadedBytes: number }> {
+  const { plan, paths } = task;
+  const missing = smallFiles(plan.stored).filter(({ path }) => !plan.state.copied.has(path));
+  if (missing.length === 0) return { downloadedBytes: 0 };
+  await makeDirectory(paths.download);
+  let downloadedBytes = 0;
+  for (const file of missing) {
+    if (file.path !== CALIBRATION_FILE || calibration.isShared) {
+      downloadedBytes += await fetchOne(task, file);
+    } else await copyCalibration(task, calibration.file);
+  }
+  return { downloadedBytes };
+}
+
+async function copyCalibration(task: TransferTask, from: string | null): Promise<void> {
+  const { paths, signal, budget, plan } = task;
+  const { size, sha256 } = plan.stored.pack.calibration ?? { size: 0, sha256: '' };
+  if (from === null) {
+    throw new FlashmoeError(
+      'ERR_USAGE',
+      'this setup began with a calibration that is not here yet',
+      {
+        hint: 'name it once more with --calibration',
+        subject: '--calibration',
+      },
+    );
+  }
+  const scratch = join(paths.download, CALIBRATION_FILE);
+  const need = (): Promise<number> => Promise.resolve(size);
+  await budget.patiently(CALIBRATION_FILE, need, signal, async () => {
+    // Not as copyFile does it: the mode of the user's file is none of ours.
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+    const copy = await open(scratch, flags, 0o644);
+    try {
+      for await (const chunk of createReadStream(from)) await copy.writeFile(chunk as Buffer);
+      await copy.sync();
+    } catch (error) {
+      throw withPath(error, scratch);
+    } finally {
+      await copy.close();
+    }
+  });
+  if ((await hashFile(scratch)) !== sha256) {
+    throw new FlashmoeError('ERR_HASH', `${from} has changed since the plan was made`, {
+      hint: 'run the command again',
+      subject: '--calibration',
+    });
+  }
+  await keep(task, { file: CALIBRATION_FILE, bytes: size, sha256 });
+}
+
+async function fetchOne(
+  task: TransferTask,
+  { path: file, size }: Pick<RepoFile, 'path' | 'size'>,
+): Promise<number> {
+  const { client, listing, paths, emit, signal, budget } = task;
+  const scratch = join(paths.download, file);
+  const to = {
+    signal,
+    emit: (event: Parameters<typeof forwardHubEvent>[0]) => {
+      forwardHubEvent(event, emit);
+    },
+  };
+  const need = (): Promise<number> => Promise.resolve(size);
+  const { fetchedBytes } = await budget.patiently(file, need, signal, () =>
+    client.download(listing, file, scratch, to),
+  );
+  await keep(task, { file, bytes: size, sha256: await hashFile(scratch) });
+  return fetchedBytes;
+}
+
+/** Gives a verified file of the scratch folder its name, and writes it down. */
+async function keep(task: TransferTask, fact: FileFact): Promise<void> {
+  const { paths, signal, budget, journal, plan } = task;
+  const { file, bytes } = fact;
+  const scratch = join(paths.download, file);
+  const need = (): Promise<number> => Promise.resolve(bytes);
+  await budget.patiently(file, need, signal, async () => {
+    if ((await fileSize(scratch)) !== null) await rename(scratch, join(paths.root, file));
+    await syncDirectory(paths.root);
+  });
+  await budget.patiently('the journal', need, signal, () =>
+    journal.append({ step: 'copied', ...fact }),
+  );
+  plan.state.copied.set(file, fact);
+}
