@@ -14,8 +14,8 @@ import {
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { parseManifest } from '../../../src/installer/manifest.js';
-import { hashFile } from '../../../src/installer/steps/side-files.js';
+import { parseManifest } from '../../../src/store/manifest.js';
+import { hashFile } from '../../../src/base/hash-file.js';
 import { packDirectory } from '../../../src/repack/pack-directory.js';
 import { testAddon } from '../../repack/fixtures.js';
 import { projectRoot } from '../built-cli.js';
