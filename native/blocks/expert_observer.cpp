@@ -6,10 +6,9 @@ namespace flashmoe {
 
 void ExpertObserver::make_room(size_t floats) {
     if (memory_.size() >= floats * sizeof(float)) return;
-    backend_.unwrap(buffer_);
-    buffer_ = {};
+    buffer_.reset();
     memory_ = PageMemory(floats * sizeof(float));
-    buffer_ = backend_.wrap(memory_.data(), memory_.size());
+    buffer_ = WrappedBuffer(backend_, memory_.data(), memory_.size());
 }
 
 void ExpertObserver::see(uint32_t layer, uint32_t experts, uint32_t expert, const ExpertWork& work, const uint32_t* tokens,
@@ -21,7 +20,7 @@ void ExpertObserver::see(uint32_t layer, uint32_t experts, uint32_t expert, cons
                 std::vector<double>(size_t{experts} * intermediate), std::vector<uint64_t>(experts)};
     }
     make_room(size_t{kMaxBatchTokens} * (hidden + 2 * intermediate));
-    const Span rows{&buffer_, 0};
+    const Span rows = buffer_.span();
     const Span gate = rows + size_t{kMaxBatchTokens} * hidden * sizeof(float);
     const Span up = gate + size_t{kMaxBatchTokens} * intermediate * sizeof(float);
     for (uint32_t i = 0; i < work.count; ++i) {

@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "core/memory.h"
+#include "core/wrapped_buffer.h"
 
 namespace flashmoe {
 
@@ -24,7 +25,6 @@ struct ChannelSquares {
 class ExpertObserver {
   public:
     ExpertObserver(Backend& backend, uint32_t layers) : backend_(backend), layers_(layers) {}
-    ~ExpertObserver() { backend_.unwrap(buffer_); }
     ExpertObserver(const ExpertObserver&) = delete;
 
     /// One expert's work on rows of x that the host can read; entries of `tokens` and `weights` as in ExpertBatch. Waits for
@@ -40,7 +40,7 @@ class ExpertObserver {
     Backend& backend_;
     std::vector<ChannelSquares> layers_;
     PageMemory memory_;
-    Buffer buffer_;
+    WrappedBuffer buffer_;
 };
 
 } // namespace flashmoe

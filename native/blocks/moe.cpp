@@ -65,19 +65,12 @@ void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, const Expe
     // layer's experts included, so that all slots are free.
     batch.backend.wait();
     room.plan(tokens, top_k_, experts_);
-    reader.begin(files, room.experts.data(), static_cast<uint32_t>(room.experts.size()));
-    try {
-        std::memset(y.as<float>(), 0, size_t{tokens} * hidden_ * sizeof(float));
-        if (shared_) add_shared(batch, tokens, x, y);
-        // A device computes this while the first experts are read.
-        batch.backend.submit();
-        add_routed(batch.backend, x, y, files, reader, room, observer);
-    } catch (...) {
-        batch.backend.wait();
-        reader.finish();
-        throw;
-    }
-    reader.finish();
+    ExpertReads reads(reader, files, room.experts.data(), static_cast<uint32_t>(room.experts.size()));
+    std::memset(y.as<float>(), 0, size_t{tokens} * hidden_ * sizeof(float));
+    if (shared_) add_shared(batch, tokens, x, y);
+    // A device computes this while the first experts are read.
+    batch.backend.submit();
+    add_routed(batch.backend, x, y, files, reads, room, observer);
 }
 
 void Moe::route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const {
@@ -119,7 +112,7 @@ void Moe::add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const 
 /// Slots whose experts a device may still be reading, oldest first.
 class Moe::SlotsInUse {
   public:
-    SlotsInUse(Backend& backend, ExpertReader& reader) : backend_(backend), reader_(reader) {}
+    SlotsInUse(Backend& backend, ExpertReads& reader) : backend_(backend), reader_(reader) {}
 
     void add(uint32_t slots) {
         const uint64_t ticket = backend_.submit();
@@ -146,12 +139,12 @@ class Moe::SlotsInUse {
     };
     static constexpr uint32_t kMost = 32;
     Backend& backend_;
-    ExpertReader& reader_;
+    ExpertReads& reader_;
     Group groups_[kMost] = {};
     uint32_t first_ = 0, count_ = 0, slots_ = 0;
 };
 
-void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
+void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReads& reader,
                      const RoutingRoom& room, ExpertObserver* observer) const {
     ExpertWork works[kMaxExpertWorks];
     const auto total = static_cast<uint32_t>(room.experts.size());

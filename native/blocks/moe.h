@@ -45,7 +45,7 @@ class Moe {
 
     void route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const;
     void add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const;
-    void add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
+    void add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReads& reader,
                     const RoutingRoom& room, ExpertObserver* observer) const;
 
     uint32_t layer_, hidden_, experts_, top_k_, groups_, top_groups_;

@@ -35,8 +35,6 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
     weights_->require_intact();
 }
 
-Engine::~Engine() { backend_->unwrap(room_.buffer); }
-
 fm_engine_info Engine::info() const {
     fm_engine_info info{.backend = backend_->name(),
                         .isa = backend_->isa(),
@@ -86,14 +84,14 @@ void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
     }
     size_t total = 0;
     for (auto& [span, count] : parts) {
-        *span = Span{&room_.buffer, total};
+        *span = room_.buffer.span(total);
         total += round_up(count * sizeof(float), 128);
     }
-    backend_->unwrap(room_.buffer);
+    room_.buffer.reset();
     room_.memory = PageMemory();
     room_.tokens = 0;
     room_.memory = PageMemory(total);
-    room_.buffer = backend_->wrap(room_.memory.data(), room_.memory.size());
+    room_.buffer = WrappedBuffer(*backend_, room_.memory.data(), room_.memory.size());
     room_.tokens = tokens;
     room_.logit_rows = logit_rows;
     routing_.reserve(tokens, model.max_top_k, model.max_experts);

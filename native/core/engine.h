@@ -49,7 +49,6 @@ struct StepMark {
 class Engine {
   public:
     Engine(const EngineOptions& options, std::unique_ptr<Backend> backend);
-    ~Engine();
 
     const EngineOptions& options() const { return options_; }
     Backend& backend() { return *backend_; }
@@ -80,7 +79,7 @@ class Engine {
   private:
     struct Room {
         PageMemory memory;
-        Buffer buffer;
+        WrappedBuffer buffer;
         uint32_t tokens = 0, logit_rows = 0;
         /// i32 [tokens]; f32 [tokens, hidden] each; f32 [rows, vocab]; the rest of blocks' needs.
         Span ids, h, m, y, logits, scratch;

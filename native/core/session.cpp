@@ -52,22 +52,17 @@ Session::Session(std::shared_ptr<Engine> engine, uint32_t max_tokens)
         const StateShape shape = layer.mixer->state_shape();
         LayerState& state = layers_.emplace_back();
         for (size_t i = 0; i < kMaxPlanes; ++i) {
-            state.planes[i] = Span{&planes_buffer_, planes};
+            state.planes[i] = planes_buffer_.span(planes);
             planes += round_up(shape.plane_bytes[i] * max_tokens, 128);
         }
-        state.fixed = Span{&fixed_buffer_, fixed};
+        state.fixed = fixed_buffer_.span(fixed);
         fixed += round_up(shape.fixed_bytes, 128);
     }
     planes_ = PageMemory(planes);
     fixed_ = PageMemory(fixed);
     fixed_bytes_ = fixed;
-    planes_buffer_ = engine_->backend().wrap(planes_.data(), planes_.size());
-    fixed_buffer_ = engine_->backend().wrap(fixed_.data(), fixed_.size());
-}
-
-Session::~Session() {
-    engine_->backend().unwrap(planes_buffer_);
-    engine_->backend().unwrap(fixed_buffer_);
+    planes_buffer_ = WrappedBuffer(engine_->backend(), planes_.data(), planes_.size());
+    fixed_buffer_ = WrappedBuffer(engine_->backend(), fixed_.data(), fixed_.size());
 }
 
 void Session::usable() const {

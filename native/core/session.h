@@ -26,7 +26,6 @@ class Session {
 
     /// Throws FM_CONTEXT when the model or the memory doesn't allow max_tokens.
     Session(std::shared_ptr<Engine> engine, uint32_t max_tokens);
-    ~Session();
 
     const Engine& engine() const { return *engine_; }
     uint32_t length() const { return length_; }
@@ -73,7 +72,7 @@ class Session {
     std::shared_ptr<Engine> engine_;
     uint32_t max_tokens_, length_ = 0;
     PageMemory planes_, fixed_;
-    Buffer planes_buffer_, fixed_buffer_;
+    WrappedBuffer planes_buffer_, fixed_buffer_;
     std::vector<LayerState> layers_;
     uint64_t fixed_bytes_ = 0;
     std::vector<float> logits_;

@@ -25,19 +25,17 @@ uint32_t unclaimed(uint64_t open) {
 
 } // namespace
 
-ThreadPool::ThreadPool(uint32_t threads) {
-    for (uint32_t i = 1; i < threads; ++i) threads_.emplace_back([this, i] { work(i); });
-}
+ThreadPool::ThreadPool(uint32_t threads)
+    : threads_("computing", 1, threads - 1, [this](uint32_t worker) { work(worker); }, [this] { stop(); }) {}
 
-ThreadPool::~ThreadPool() {
+void ThreadPool::stop() {
     stopping_.store(true);
     { const std::lock_guard lock(mutex_); }
     wake_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
 }
 
 void ThreadPool::run_erased(uint32_t count, Erased task, void* context) {
-    if (threads_.empty() || count <= 1) {
+    if (threads_.size() == 0 || count <= 1) {
         for (uint32_t i = 0; i < count; ++i) task(context, i, 0);
         return;
     }

@@ -6,21 +6,21 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
-#include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "core/thread_group.h"
 
 namespace flashmoe {
 
 class ThreadPool {
   public:
-    /// `threads` counts the calling thread; at least 1.
+    /// `threads` counts the calling thread; at least 1. Throws FM_ENGINE when the system refuses one.
     explicit ThreadPool(uint32_t threads);
-    ~ThreadPool();
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
 
-    uint32_t size() const { return static_cast<uint32_t>(threads_.size()) + 1; }
+    uint32_t size() const { return threads_.size() + 1; }
 
     /// Calls task(index, worker) for every index below count, worker < size(); returns when all are done.
     /// Tasks must not throw and must not call run(). One caller at a time.
@@ -48,11 +48,11 @@ class ThreadPool {
 
     void run_erased(uint32_t count, Erased task, void* context);
     void work(uint32_t worker);
+    void stop();
     bool claim_and_do(uint32_t worker);
     void wait_for_tasks();
     void wait_for_work();
 
-    std::vector<std::thread> threads_;
     std::mutex mutex_;
     std::condition_variable wake_, idle_;
     /// The number of the run above, how many of its tasks nobody has claimed below: one word, so that a claim can't
@@ -64,6 +64,8 @@ class ThreadPool {
     uint32_t count_ = 0;
     Erased task_ = nullptr;
     void* context_ = nullptr;
+    /// Last: its end comes before that of all it looks at.
+    ThreadGroup threads_;
 };
 
 } // namespace flashmoe

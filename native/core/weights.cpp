@@ -13,7 +13,8 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
     return text + "]";
 }
 
-const TensorInfo& need(const std::map<std::string, TensorInfo>& tensors, const std::string& where,
+/// A pointer: GCC takes a reference for one into the arguments.
+const TensorInfo* need(const std::map<std::string, TensorInfo>& tensors, const std::string& where,
                        const std::string& name, const std::vector<uint64_t>& shape) {
     const auto found = tensors.find(name);
     if (found == tensors.end()) fail(FM_MODEL_DAMAGED, where, ": ", name, " is missing");
@@ -21,7 +22,7 @@ const TensorInfo& need(const std::map<std::string, TensorInfo>& tensors, const s
         fail(FM_MODEL_DAMAGED, where, ": ", name, " has shape ", shape_text(found->second.shape), ", the model needs ",
              shape_text(shape));
     }
-    return found->second;
+    return &found->second;
 }
 
 } // namespace
@@ -54,14 +55,14 @@ Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::
         fail(FM_MODEL_DAMAGED, where, ": ", weight_name, " has ", cols, " columns, not a multiple of its group of ", group);
     }
     need(tensors, where, weight_name, shape(uint64_t{cols} * bits / 32));
-    const TensorInfo& scales = need(tensors, where, name + ".scales", shape(cols / group));
-    const TensorInfo& biases = need(tensors, where, name + ".biases", shape(cols / group));
-    if (scales.type != biases.type || scales.type == ElementType::u32) {
+    const TensorInfo* scales = need(tensors, where, name + ".scales", shape(cols / group));
+    const TensorInfo* biases = need(tensors, where, name + ".biases", shape(cols / group));
+    if (scales->type != biases->type || scales->type == ElementType::u32) {
         fail(FM_MODEL_DAMAGED, where, ": ", name, ".scales and .biases must have one dtype of BF16, F16, F32");
     }
-    matrix.scales = base + scales.offset;
-    matrix.biases = base + biases.offset;
-    matrix.type = scales.type;
+    matrix.scales = base + scales->offset;
+    matrix.biases = base + biases->offset;
+    matrix.type = scales->type;
     return matrix;
 }
 
@@ -71,7 +72,7 @@ DenseWeights::DenseWeights(Backend& backend, const std::string& model_dir, const
     if (file_.size() != manifest.file_size) {
         fail(FM_MODEL_DAMAGED, file_.path(), ": ", file_.size(), " bytes, its manifest says ", manifest.file_size);
     }
-    buffer_ = backend_.wrap(mapping_.data(), mapping_.size());
+    buffer_ = WrappedBuffer(backend_, mapping_.data(), mapping_.size());
 }
 
 void DenseWeights::require_intact() const {
@@ -80,14 +81,9 @@ void DenseWeights::require_intact() const {
          "; what was computed is dropped, the model must be loaded anew");
 }
 
-DenseWeights::~DenseWeights() {
-    backend_.unwrap(buffer_);
-    backend_.unwrap(widened_buffer_);
-}
-
 Matrix DenseWeights::stacked(const std::string& name, uint32_t stack, uint32_t rows, uint32_t cols) {
     const Matrix matrix =
-        bind_matrix(manifest_.tensors, "model_weights.json", name, Span{&buffer_, 0}, stack, rows, cols);
+        bind_matrix(manifest_.tensors, "model_weights.json", name, buffer_.span(), stack, rows, cols);
     used_.insert(name + ".weight");
     if (matrix.bits != 0) used_.insert({name + ".scales", name + ".biases"});
     return matrix;
@@ -95,12 +91,12 @@ Matrix DenseWeights::stacked(const std::string& name, uint32_t stack, uint32_t r
 
 Span DenseWeights::values(const std::string& name, const std::vector<uint64_t>& shape) {
     const std::string full = manifest_.tensors.contains(name) ? name : name + ".weight";
-    const TensorInfo& tensor = need(manifest_.tensors, "model_weights.json", full, shape);
+    const TensorInfo& tensor = *need(manifest_.tensors, "model_weights.json", full, shape);
     if (tensor.type == ElementType::u32) fail(FM_MODEL_DAMAGED, "model_weights.json: ", full, " must not be quantised");
     used_.insert(full);
     // 64-byte starts, so that a device may load them as vectors.
     widened_.resize(round_up(widened_.size(), 16));
-    const Span span{&widened_buffer_, widened_.size() * sizeof(float)};
+    const Span span = widened_buffer_.span(widened_.size() * sizeof(float));
     const std::byte* source = mapping_.data() + tensor.offset;
     for (size_t i = 0; i < tensor.size / element_bytes(tensor.type); ++i) {
         if (tensor.type == ElementType::f32) {
@@ -133,7 +129,7 @@ void DenseWeights::finish() {
     if (widened_.empty()) return;
     widened_memory_ = PageMemory(widened_.size() * sizeof(float));
     std::memcpy(widened_memory_.data(), widened_.data(), widened_.size() * sizeof(float));
-    widened_buffer_ = backend_.wrap(widened_memory_.data(), widened_memory_.size());
+    widened_buffer_ = WrappedBuffer(backend_, widened_memory_.data(), widened_memory_.size());
     widened_ = {};
 }
 

@@ -10,6 +10,7 @@
 #include "core/manifest.h"
 #include "core/mapped_guard.h"
 #include "core/memory.h"
+#include "core/wrapped_buffer.h"
 
 namespace flashmoe {
 
@@ -22,7 +23,6 @@ class DenseWeights {
   public:
     /// Maps model_weights.bin beside the manifest; its size must be the manifest's.
     DenseWeights(Backend& backend, const std::string& model_dir, const DenseManifest& manifest);
-    ~DenseWeights();
     DenseWeights(const DenseWeights&) = delete;
     DenseWeights& operator=(const DenseWeights&) = delete;
 
@@ -49,11 +49,11 @@ class DenseWeights {
     File file_;
     MappedFile mapping_;
     MappedGuard guard_;
-    Buffer buffer_;
+    WrappedBuffer buffer_;
     std::set<std::string> used_;
     std::vector<float> widened_;
     PageMemory widened_memory_;
-    Buffer widened_buffer_;
+    WrappedBuffer widened_buffer_;
 };
 
 } // namespace flashmoe

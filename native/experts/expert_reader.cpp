@@ -8,21 +8,16 @@
 namespace flashmoe {
 
 ExpertReader::ExpertReader(Backend& backend, uint64_t slot_bytes, uint32_t slots, uint32_t threads)
-    : backend_(backend), memory_(slot_bytes * slots), slot_bytes_(slot_bytes), slots_(slots, State::empty),
-      failures_(slots) {
-    buffer_ = backend_.wrap(memory_.data(), memory_.size());
-    threads_.reserve(threads);
-    for (uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
-}
+    : memory_(slot_bytes * slots), buffer_(backend, memory_.data(), memory_.size()), slot_bytes_(slot_bytes),
+      slots_(slots, State::empty), failures_(slots),
+      threads_("reading experts", 0, threads, [this](uint32_t) { work(); }, [this] { stop(); }) {}
 
-ExpertReader::~ExpertReader() {
+void ExpertReader::stop() {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
     }
     work_changed_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-    backend_.unwrap(buffer_);
 }
 
 void ExpertReader::begin(const ExpertLayer& layer, const uint32_t* experts, uint32_t count) {
@@ -48,7 +43,7 @@ Span ExpertReader::next() {
     }
     if (slots_[slot] == State::failed) throw Error(FM_IO, failures_[slot]);
     ++taken_;
-    return Span{&buffer_, slot * slot_bytes_};
+    return buffer_.span(slot * slot_bytes_);
 }
 
 bool ExpertReader::is_next_ready() {

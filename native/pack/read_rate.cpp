@@ -122,7 +122,13 @@ ReadRate measure_reads(const ReadRateJob& job, Control& control) {
         }
     };
     std::vector<std::thread> threads;
-    for (uint32_t i = 0; i < job.depth; ++i) threads.emplace_back(work);
+    try {
+        for (uint32_t i = 0; i < job.depth; ++i) threads.emplace_back(work);
+    } catch (const std::system_error& error) {
+        const std::lock_guard lock(mutex);
+        if (!failure) failure = std::make_exception_ptr(Failure("EAGAIN", std::string("no thread for measuring reads: ") + error.what()));
+        stop = true;
+    }
     for (std::thread& thread : threads) thread.join();
     if (failure) std::rethrow_exception(failure);
     control.check();

@@ -54,21 +54,20 @@ TEST("experts come in the order asked, through fewer slots than experts, layer a
         for (int round = 0; round < 20; ++round) {
             std::vector<uint32_t> asked;
             for (uint32_t e = static_cast<uint32_t>(round) % 3; e < kExperts; e += 1 + static_cast<uint32_t>(round) % 5) asked.push_back(e);
-            reader.begin(layer, asked.data(), static_cast<uint32_t>(asked.size()));
+            ExpertReads reads(reader, layer, asked.data(), static_cast<uint32_t>(asked.size()));
             for (size_t i = 0; i < asked.size();) {
                 // Whatever is ready is taken together, as the engine does.
                 uint32_t taken = 0;
                 std::vector<Span> held;
-                while (i + taken < asked.size() && (taken == 0 || reader.is_next_ready())) {
-                    held.push_back(reader.next());
+                while (i + taken < asked.size() && (taken == 0 || reads.is_next_ready())) {
+                    held.push_back(reads.next());
                     ++taken;
                 }
                 EXPECT(taken <= slots);
                 for (uint32_t j = 0; j < taken; ++j) EXPECT(holds(held[j], asked[i + j]));
-                reader.release(taken);
+                reads.release(taken);
                 i += taken;
             }
-            reader.finish();
         }
     }
 }
@@ -79,12 +78,11 @@ TEST("reads and bytes are counted, each expert once") {
     cpu::CpuBackend backend(1, cpu::scalar_kernels());
     ExpertReader reader(backend, kStride, 4, 2);
     const uint32_t asked[] = {0, 5, 39};
-    reader.begin(layer, asked, 3);
+    ExpertReads reads(reader, layer, asked, 3);
     for (int i = 0; i < 3; ++i) {
-        reader.next();
-        reader.release(1);
+        reads.next();
+        reads.release(1);
     }
-    reader.finish();
     EXPECT_EQ(reader.counters().reads, 3u);
     EXPECT_EQ(reader.counters().bytes, 3u * kSize);
 }
@@ -96,14 +94,14 @@ TEST("a read that falls short names file, expert and offset; the reader serves t
     cpu::CpuBackend backend(1, cpu::scalar_kernels());
     ExpertReader reader(backend, kStride, 3, 2);
     const uint32_t asked[] = {1, 3, 4, 5, 6, 7, 8};
-    reader.begin(layer, asked, 7);
-    EXPECT(holds(reader.next(), 1));
-    EXPECT_THROWS(reader.next(), fixture.path() + ": expert 3: read of 19900 bytes at offset " +
-                                     std::to_string(3 * kStride + 100) + " fell short");
-    reader.finish();
-    reader.begin(layer, asked, 1);
-    EXPECT(holds(reader.next(), 1));
-    reader.finish();
+    {
+        ExpertReads reads(reader, layer, asked, 7);
+        EXPECT(holds(reads.next(), 1));
+        EXPECT_THROWS(reads.next(), fixture.path() + ": expert 3: read of 19900 bytes at offset " +
+                                        std::to_string(3 * kStride + 100) + " fell short");
+    }
+    ExpertReads reads(reader, layer, asked, 1);
+    EXPECT(holds(reads.next(), 1));
 }
 
 #ifdef __linux__
@@ -113,9 +111,8 @@ TEST("an I/O error of the system fails the read with its reason") {
     cpu::CpuBackend backend(1, cpu::scalar_kernels());
     ExpertReader reader(backend, kStride, 2, 1);
     const uint32_t asked[] = {0};
-    reader.begin(layer, asked, 1);
-    EXPECT_THROWS(reader.next(), "/proc/self/mem: expert 0: read of 20000 bytes at offset 0 failed: Input/output error");
-    reader.finish();
+    ExpertReads reads(reader, layer, asked, 1);
+    EXPECT_THROWS(reads.next(), "/proc/self/mem: expert 0: read of 20000 bytes at offset 0 failed: Input/output error");
 }
 #endif
 
@@ -127,8 +124,7 @@ TEST("giving up early waits for reads in flight and leaves the reader usable") {
     std::vector<uint32_t> asked(kExperts);
     for (uint32_t e = 0; e < kExperts; ++e) asked[e] = e;
     for (uint32_t round = 0; round < 50; ++round) {
-        reader.begin(layer, asked.data(), kExperts);
-        for (uint32_t i = 0; i < round % 4; ++i) EXPECT(holds(reader.next(), i));
-        reader.finish();
+        ExpertReads reads(reader, layer, asked.data(), kExperts);
+        for (uint32_t i = 0; i < round % 4; ++i) EXPECT(holds(reads.next(), i));
     }
 }

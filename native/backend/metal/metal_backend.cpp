@@ -21,7 +21,7 @@ Buffer MetalBackend::wrap(void* host, size_t bytes) {
         fail(FM_ENGINE, facts_.name, " takes buffers of at most ", facts_.max_buffer_bytes, " bytes, not ", size);
     }
     if (size > memory_left()) {
-        fail(FM_ENGINE, facts_.name, " keeps ", facts_.recommended_working_set, " bytes resident; ", in_use_,
+        fail(FM_ENGINE, facts_.name, " keeps ", facts_.recommended_working_set, " bytes resident; ", in_use_.load(),
              " are in use and ", size, " more were asked for");
     }
     auto buffer = device_->wrap(host, size);
@@ -40,7 +40,8 @@ void MetalBackend::unwrap(Buffer& buffer) {
 uint64_t MetalBackend::memory_left() const {
     // A device that recommends nothing sets no limit.
     if (facts_.recommended_working_set == 0) return UINT64_MAX;
-    return facts_.recommended_working_set > in_use_ ? facts_.recommended_working_set - in_use_ : 0;
+    const uint64_t in_use = in_use_.load();
+    return facts_.recommended_working_set > in_use ? facts_.recommended_working_set - in_use : 0;
 }
 
 gpu::Buffer& MetalBackend::room(Room& room, size_t bytes) {

@@ -2,6 +2,7 @@
 // is Metal's own is in metal_device.mm. Operations are in metal_dense, _attention, _mla, _delta_net and _experts.cpp.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -86,7 +87,8 @@ class MetalBackend final : public Backend {
     Kernels kernels_;
     Recorder recorder_;
     /// Bytes that the device may have to keep resident for us: wrapped and allocated ones.
-    uint64_t in_use_ = 0;
+    /// Sessions are made and closed beside a step of another.
+    std::atomic<uint64_t> in_use_{0};
     /// Number of the last mla_append.
     uint64_t appended_ = 0;
     Room parts_, stats_, queries_, latents_, inner_, results_;
