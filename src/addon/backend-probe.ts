@@ -1,5 +1,5 @@
-// Has a backend test every operation in a child process: a GPU driver that crashes takes the child along, and the
-// child only.
+// Asks for the GPU, and has a backend test every operation, in a child process: a GPU driver that crashes takes the
+// child along, and the child only.
 
 import { execa } from 'execa';
 import { FlashmoeError } from '../base/errors.js';
@@ -7,6 +7,8 @@ import type { BackendName, MetalDevice, SelfTest } from './types.js';
 
 /** Compiling all kernels takes a GPU some seconds, the references a processor some more. */
 const PROBE_TIMEOUT_MS = 300_000;
+/** Naming the GPU compiles nothing. */
+const DEVICE_TIMEOUT_MS = 15_000;
 
 /** Prints one JSON line. What the machine has no device for is no failure, and is told apart. */
 const PROBE = `
@@ -15,7 +17,7 @@ const addon = require(path);
 const { device, reason } = addon.metalDevice();
 const answer = { device, reason, selfTest: null, error: null };
 try {
-  if (backend === 'cpu' || device !== null) answer.selfTest = addon.selfTestBackend(backend, kernels, Number(seed));
+  if (backend === 'cpu' || (backend === 'metal' && device !== null)) answer.selfTest = addon.selfTestBackend(backend, kernels, Number(seed));
 } catch (error) {
   answer.error = error.message;
 }
@@ -45,22 +47,51 @@ export async function probeBackend(
   { path, backend, kernelsDir, seed, node }: BackendProbe,
   signal: AbortSignal,
 ): Promise<BackendTest> {
-  const child = await execa(node, ['-e', PROBE, path, backend, kernelsDir, String(seed)], {
+  const args = [path, backend, kernelsDir, String(seed)];
+  const answer = await runProbe(node, args, PROBE_TIMEOUT_MS, signal);
+  if (typeof answer === 'string') return { state: 'failed', reason: answer, device: null };
+  const { device, reason, selfTest, error } = answer;
+  if (error !== null) return { state: 'failed', reason: error, device };
+  if (selfTest === null) return { state: 'absent', reason };
+  return { state: 'tested', selfTest, device };
+}
+
+/** The GPU that the addon at `path` would compute on, as it names itself, or why there is none. Never throws but ERR_INTERRUPTED. */
+export async function probeDevice(
+  { path, node }: Pick<BackendProbe, 'path' | 'node'>,
+  signal: AbortSignal,
+): Promise<{ device: MetalDevice } | { device: null; reason: string }> {
+  const answer = await runProbe(node, [path, 'none', '', '0'], DEVICE_TIMEOUT_MS, signal);
+  if (typeof answer === 'string') return { device: null, reason: answer };
+  const { device, reason } = answer;
+  return device === null ? { device, reason } : { device };
+}
+
+/** What the child answered, or what became of it. */
+async function runProbe(
+  node: string,
+  args: readonly string[],
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Answer | string> {
+  const child = await execa(node, ['-e', PROBE, ...args], {
     reject: false,
     stdin: 'ignore',
-    timeout: PROBE_TIMEOUT_MS,
+    timeout: timeoutMs,
     cancelSignal: signal,
     maxBuffer: 1024 * 1024,
   });
   if (child.isCanceled) {
     throw new FlashmoeError('ERR_INTERRUPTED', 'the test of the backend was interrupted');
   }
-  const failed = (reason: string): BackendTest => ({ state: 'failed', reason, device: null });
-  if (child.timedOut) return failed(`no answer within ${PROBE_TIMEOUT_MS / 1000} s`);
-  if (child.signal !== undefined) return failed(`its process crashed with ${child.signal}`);
-  if (child.exitCode !== 0)
-    return failed(child.stderr.trim().split('\n').at(-1) ?? 'no reason given');
-  return judge(child.stdout);
+  if (child.timedOut) return `no answer within ${timeoutMs / 1000} s`;
+  if (child.signal !== undefined) return `its process crashed with ${child.signal}`;
+  if (child.exitCode !== 0) return child.stderr.trim().split('\n').at(-1) ?? 'no reason given';
+  try {
+    return JSON.parse(child.stdout.trim().split('\n').at(-1) ?? '') as Answer;
+  } catch {
+    return 'no answer that can be read';
+  }
 }
 
 interface Answer {
@@ -68,17 +99,4 @@ interface Answer {
   reason: string;
   selfTest: SelfTest | null;
   error: string | null;
-}
-
-function judge(stdout: string): BackendTest {
-  let answer: Answer;
-  try {
-    answer = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Answer;
-  } catch {
-    return { state: 'failed', reason: 'no answer that can be read', device: null };
-  }
-  const { device, reason, selfTest, error } = answer;
-  if (error !== null) return { state: 'failed', reason: error, device };
-  if (selfTest === null) return { state: 'absent', reason };
-  return { state: 'tested', selfTest, device };
 }

@@ -1,7 +1,7 @@
 // The machine and this installation as the doctor's checks see them.
 
 import { basename, join } from 'node:path';
-import { probeBackend } from '../addon/backend-probe.js';
+import { probeBackend, probeDevice } from '../addon/backend-probe.js';
 import { packageRoot } from '../addon/load.js';
 import { probeAddon } from '../addon/probe.js';
 import { measureReadRates } from '../addon/read-rate.js';
@@ -42,6 +42,7 @@ export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
     probeAddon: (path, signal) => probeAddon(path, host.execPath, signal),
     probeBackend: (path, backend, signal) =>
       probeBackend({ path, backend, kernelsDir: KERNELS, seed, node: host.execPath }, signal),
+    probeDevice: (path, signal) => probeDevice({ path, node: host.execPath }, signal),
     measureReads: ({ files, expertBytes }, signal) =>
       measureReadRates(nativeAddon(context), {
         ...{ files, expertBytes, signal },

@@ -3,6 +3,7 @@
 import { FlashmoeError } from '../base/errors.js';
 import type { BackendName } from '../addon/types.js';
 import type { HomePaths } from '../base/paths.js';
+import { expectedBackend } from '../engine/backend.js';
 import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine } from '../engine/types.js';
 import type { Quant } from '../models/quant.js';
@@ -114,6 +115,7 @@ export async function openEngineOf(
   const settings = await readSettings(context.home.settings);
   return openEngine({
     backend: backend ?? settings.backend ?? null,
+    expectedBackend: expectedBackend(context.host),
     directReads: directReads ?? settings.directReads ?? false,
     ...(expertsPerToken === null ? {} : { expertsPerToken }),
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),

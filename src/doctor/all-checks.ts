@@ -2,6 +2,7 @@ import type { Check } from './check.js';
 import { answers } from './checks/answers.js';
 import { disk } from './checks/disk.js';
 import { engine } from './checks/engine.js';
+import { gpu } from './checks/gpu.js';
 import { endpoint, token } from './checks/hub.js';
 import { chip, memory, node } from './checks/machine.js';
 import { models } from './checks/models.js';
@@ -32,6 +33,7 @@ export const CHECKS: readonly Check[] = [
   readRate,
   timeMachine,
   engine,
+  gpu,
   toolchain,
   models,
   answers,

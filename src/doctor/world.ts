@@ -5,7 +5,7 @@ import type { Exec } from '../base/exec.js';
 import type { Host } from '../base/host.js';
 import type { HomePaths } from '../base/paths.js';
 import type { BackendTest } from '../addon/backend-probe.js';
-import type { BackendName } from '../addon/types.js';
+import type { BackendName, MetalDevice } from '../addon/types.js';
 import type { ProbeResult } from '../addon/probe.js';
 import type { DepthRate } from '../addon/read-rate.js';
 import type { TokenVerdict } from '../hub/whoami.js';
@@ -60,6 +60,11 @@ export interface DoctorWorld {
   tokenVerdict(signal: AbortSignal): Promise<TokenVerdict | null>;
   /** Has one test every operation of a backend, in a child process. */
   probeBackend(path: string, backend: BackendName, signal: AbortSignal): Promise<BackendTest>;
+  /** The GPU that it would compute on, or why there is none; in a child process. */
+  probeDevice(
+    path: string,
+    signal: AbortSignal,
+  ): Promise<{ device: MetalDevice } | { device: null; reason: string }>;
   /** null where there is none. */
   serviceManager(signal: AbortSignal): Promise<ServiceManager | null>;
   /** What `flashmoe service install` would write now. */

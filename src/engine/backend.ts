@@ -24,6 +24,20 @@ export function chooseBackend(
   });
 }
 
+/**
+ * What to tell the owner of a machine that has a GPU which does not answer, so that nobody takes the CPU's speed for the
+ * machine's; null when there is nothing to tell. `expected`: what expectedBackend() says of the machine.
+ */
+export function missingGpu(
+  addon: Pick<NativeAddon, 'metalDevice'>,
+  wanted: BackendName | null,
+  expected: BackendName,
+): string | null {
+  if (wanted === 'cpu' || expected !== 'metal') return null;
+  const { device, reason } = addon.metalDevice();
+  return device === null ? `the GPU does not answer, so the CPU computes: ${reason}` : null;
+}
+
 /** What a machine is expected to choose, for those who tell of it without loading anything. */
 export function expectedBackend(machine: { platform: string; arch: string }): BackendName {
   return machine.platform === 'darwin' && machine.arch === 'arm64' ? 'metal' : 'cpu';

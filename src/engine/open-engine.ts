@@ -3,6 +3,7 @@
 
 import type { NativeEngine, NativeSession } from '../addon/types.js';
 import { asFlashmoeError } from '../base/errors.js';
+import { missingGpu } from './backend.js';
 import { loadChatTemplate } from './chat-template.js';
 import { LocalEngine } from './engine.js';
 import { loadGenerationSettings } from './generation-settings.js';
@@ -47,6 +48,11 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
         contextLength,
         expertsPerToken: info.expertsPerToken,
         backend: info.backend,
+        gpuMissing: missingGpu(
+          options.addon,
+          options.backend ?? null,
+          options.expectedBackend ?? 'cpu',
+        ),
         isa: info.isa,
         denseBytes: info.denseBytes,
         expertBytesPerToken: info.expertBytesPerToken,

@@ -24,6 +24,8 @@ export interface OpenNativeOptions {
   expertsPerToken?: number;
   /** Absent or null: the GPU where one answers, else the CPU. ERR_BACKEND for one that isn't there. */
   backend?: BackendName | null;
+  /** What this machine should compute on (expectedBackend); absent: whatever answers. */
+  expectedBackend?: BackendName;
   /** Experts are read past the page cache: for models far larger than it. */
   directReads?: boolean;
   signal?: AbortSignal;

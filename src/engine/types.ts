@@ -145,6 +145,8 @@ export interface LoadedModel {
   contextLength: number;
   expertsPerToken: number;
   backend: string;
+  /** Why the CPU computes on a machine with a GPU that was not refused; null when all is as expected. */
+  gpuMissing: string | null;
   isa: string;
   denseBytes: number;
   expertBytesPerToken: number;

@@ -130,7 +130,10 @@ function modelEvent(state: ModelState, id: string | null): ServerEvent {
     return { type: 'model', status: 'failed', id, detail: state.error.message };
   }
   const model = state.status === 'ready' ? state.engine.model : null;
-  return { type: 'model', status: 'ready', id: model?.id ?? id, detail: model?.backend ?? '' };
+  const detail = [model?.backend, model?.gpuMissing]
+    .filter((part) => typeof part === 'string')
+    .join(', ');
+  return { type: 'model', status: 'ready', id: model?.id ?? id, detail };
 }
 
 function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

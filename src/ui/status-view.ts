@@ -35,12 +35,12 @@ export interface HomeStatus {
   models: ModelStatus[];
   defaultModel: string | null;
   /** What the engine computes on, and who decided: settings.json or the machine. */
-  backend: { name: string; by: 'settings' | 'machine' };
+  backend: { name: string; problem: string | null; by: 'settings' | 'machine' };
 }
 
 export function statusText(status: HomeStatus, style: Style, width: number): string {
-  const { name, by } = status.backend;
-  const chosen = by === 'settings' ? ' (settings.json)' : '';
+  const { name, by, problem } = status.backend;
+  const chosen = by === 'settings' ? ' (settings.json)' : problem === null ? '' : ` (${problem})`;
   const head = `${status.home}, ${formatBytesBoth(status.freeBytes)} free, backend ${name}${chosen}`;
   if (status.models.length === 0) return `${head}\n\nno model yet; begin with: flashmoe setup`;
   const [header = '', ...rows] = tableLines(

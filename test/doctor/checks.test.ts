@@ -49,7 +49,7 @@ test('with a working addon the engine is ok and no compiler is tried', async () 
     probeAddon: (): Promise<ProbeResult> => Promise.resolve({ ok: true, selfTest }),
     exec: () => Promise.reject(new Error('nothing should be run')),
   });
-  expect(await findings('engine', world)).toMatchObject([{ severity: 'ok' }]);
+  expect(await findings('engine.addon', world)).toMatchObject([{ severity: 'ok' }]);
   expect(await findings('toolchain', world)).toMatchObject([{ severity: 'skip' }]);
 });
 
@@ -59,7 +59,7 @@ test('a binary that is none fails through a real child, and names the file', asy
   });
   const path = join(world.home.home, 'broken.node');
   writeFileSync(path, 'not a binary');
-  const [finding] = await findings('engine', { ...world, addonPaths: [path] });
+  const [finding] = await findings('engine.addon', { ...world, addonPaths: [path] });
   expect(finding).toMatchObject({ severity: 'fail', hint: 'flashmoe setup' });
   expect(finding?.title).toContain(path);
 });
@@ -69,8 +69,8 @@ test('an engine that is not built is news before setup and a failure after it', 
   const after = testWorld({
     models: () => Promise.resolve({ complete, unfinished: [], unreadable: [] }),
   });
-  expect(await findings('engine', testWorld())).toMatchObject([{ severity: 'info' }]);
-  expect(await findings('engine', after)).toMatchObject([{ severity: 'fail' }]);
+  expect(await findings('engine.addon', testWorld())).toMatchObject([{ severity: 'info' }]);
+  expect(await findings('engine.addon', after)).toMatchObject([{ severity: 'fail' }]);
 });
 
 test('where the engine must be built, a missing compiler fails with the command that installs it', async () => {

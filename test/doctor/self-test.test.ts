@@ -4,13 +4,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { probeBackend } from '../../src/addon/backend-probe.js';
+import { probeBackend, probeDevice } from '../../src/addon/backend-probe.js';
 import { packageRoot } from '../../src/addon/load.js';
 import { SELF_TEST } from '../../src/doctor/all-checks.js';
 import { differences } from '../../src/doctor/checks/self-test.js';
 import type { Finding } from '../../src/doctor/finding.js';
 import { examine } from '../../src/doctor/run.js';
-import { signal, testWorld } from './world.js';
+import type { DoctorWorld } from '../../src/doctor/world.js';
+import { findings, signal, testWorld } from './world.js';
 
 const addonPath = join(packageRoot, 'build', 'Release', 'flashmoe.node');
 const kernelsDir = join(packageRoot, 'metal');
@@ -95,4 +96,38 @@ test('a comparison has a line for each operation, whether or not the other backe
   const metal = { ok: true, backend: 'metal', isa: 'x', checks: [check] };
   const cpu = { ok: true, backend: 'cpu', isa: 'y', checks: [] };
   expect(differences(metal, cpu)).toEqual(['new: metal 1.0e-7, allowed 1.0e-6']);
+});
+
+const aMac = (path: string): DoctorWorld => {
+  const world = testWorld({
+    addonPaths: [path],
+    probeDevice: (at) => probeDevice({ path: at, node: process.execPath }, signal),
+  });
+  return { ...world, host: { ...world.host, platform: 'darwin', arch: 'arm64' } };
+};
+
+test('a Mac whose GPU does not answer fails a check that says why and what follows', async () => {
+  const path = join(testWorld().home.home, 'no-gpu.cjs');
+  writeFileSync(
+    path,
+    "exports.metalDevice = () => ({ device: null, reason: 'no Metal: this machine shows no Metal device' });",
+  );
+  expect(await findings('engine.gpu', aMac(path))).toMatchObject([
+    {
+      severity: 'fail',
+      title: 'the GPU does not answer: no Metal: this machine shows no Metal device',
+      why: 'models answer on the CPU, several times slower',
+    },
+  ]);
+});
+
+test('a Mac whose GPU answers names it, and a driver that crashes is a GPU that does not answer', async () => {
+  expect(await findings('engine.gpu', aMac(addonWith('() => null')))).toMatchObject([
+    { severity: 'ok', title: 'a GPU answers, and keeps 36.0 GB resident' },
+  ]);
+  const path = join(testWorld().home.home, 'crash.cjs');
+  writeFileSync(path, "exports.metalDevice = () => process.kill(process.pid, 'SIGSEGV');");
+  expect(await findings('engine.gpu', aMac(path))).toMatchObject([
+    { severity: 'fail', title: 'the GPU does not answer: its process crashed with SIGSEGV' },
+  ]);
 });

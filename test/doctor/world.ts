@@ -32,6 +32,7 @@ export function testWorld(change: Partial<DoctorWorld> = {}): DoctorWorld {
     addonPaths: [],
     probeAddon: () => Promise.resolve({ ok: false, reason: 'was not expected to be asked' }),
     probeBackend: () => Promise.reject(new Error('no backend was expected to be tested')),
+    probeDevice: () => Promise.resolve({ device: null, reason: 'was not expected to be asked' }),
     measureReads: () => Promise.reject(new Error('was not expected to measure')),
     askKnown: () => Promise.reject(new Error('was not expected to ask')),
     tokenVerdict: () => Promise.reject(new Error('was not expected to send a token')),

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { EXIT, exitStatus } from '../../src/base/errors.js';
-import { chooseBackend, expectedBackend } from '../../src/engine/backend.js';
+import { chooseBackend, expectedBackend, missingGpu } from '../../src/engine/backend.js';
 
 const reason = 'this engine was built without Metal';
 const without = { metalDevice: () => ({ device: null, reason }) };
@@ -39,4 +39,15 @@ test('a Mac with Apple silicon is expected to use its GPU, and no other machine'
   expect(expectedBackend({ platform: 'darwin', arch: 'arm64' })).toBe('metal');
   expect(expectedBackend({ platform: 'darwin', arch: 'x64' })).toBe('cpu');
   expect(expectedBackend({ platform: 'linux', arch: 'arm64' })).toBe('cpu');
+});
+
+test('a Mac whose GPU does not answer is told so wherever the CPU computes in its place', () => {
+  const reason = 'no Metal: this machine shows no Metal device';
+  const silent = { metalDevice: () => ({ device: null, reason }) };
+  expect(missingGpu(silent, null, 'metal')).toBe(
+    `the GPU does not answer, so the CPU computes: ${reason}`,
+  );
+  expect(missingGpu(silent, 'cpu', 'metal')).toBeNull();
+  expect(missingGpu(silent, null, 'cpu')).toBeNull();
+  expect(missingGpu(withMetal, null, 'metal')).toBeNull();
 });

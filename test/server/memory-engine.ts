@@ -21,6 +21,7 @@ export class MemoryEngine implements Engine {
     contextLength: 1000,
     expertsPerToken: 4,
     backend: 'memory',
+    gpuMissing: null,
     isa: 'none',
     denseBytes: 0,
     expertBytesPerToken: 0,

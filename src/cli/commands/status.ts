@@ -1,5 +1,8 @@
 // flashmoe status: what is on disk, and which setup is under way.
 
+import { existsSync } from 'node:fs';
+import { probeDevice } from '../../addon/backend-probe.js';
+import type { BackendName } from '../../addon/types.js';
 import { EXIT } from '../../base/errors.js';
 import { volumeOf } from '../../base/volume.js';
 import { expectedBackend } from '../../engine/backend.js';
@@ -8,6 +11,7 @@ import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../installations.js';
 import { choose, isReady } from '../installed.js';
 import { liveFigures } from '../live-job.js';
+import { addonPaths } from '../native.js';
 import { readSettings, type Settings } from '../settings.js';
 
 export async function status(context: CliContext): Promise<number> {
@@ -21,12 +25,26 @@ export async function status(context: CliContext): Promise<number> {
     defaultModel: defaultOf(installations, settings),
     backend:
       settings.backend === undefined
-        ? { name: expectedBackend(context.host), by: 'machine' }
-        : { name: settings.backend, by: 'settings' },
+        ? { ...(await machineBackend(context)), by: 'machine' }
+        : { name: settings.backend, problem: null, by: 'settings' },
   };
   if (context.json) context.emit('status', found);
   else context.print(statusText(found, context.style, Math.min(context.stdout.columns || 80, 120)));
   return EXIT.done;
+}
+
+/** A Mac's GPU is asked, in a child process: one that does not answer must not pass for one that computes. */
+async function machineBackend(
+  context: CliContext,
+): Promise<{ name: BackendName; problem: string | null }> {
+  const { host, signal } = context;
+  const path = addonPaths(context).find((candidate) => existsSync(candidate));
+  if (expectedBackend(host) !== 'metal' || path === undefined) {
+    return { name: expectedBackend(host), problem: null };
+  }
+  const found = await probeDevice({ path, node: host.execPath }, signal);
+  if (found.device !== null) return { name: 'metal', problem: null };
+  return { name: 'cpu', problem: `the GPU does not answer: ${found.reason}` };
 }
 
 /** Folder of the model that answers when none is named; null when that isn't clear. */

@@ -4,8 +4,9 @@ import type { ServerContext } from '../context.js';
 export function health({ host, queue }: ServerContext): Response {
   const reason = host.unavailable();
   if (reason === null) {
-    const { id: model, backend, isa } = host.engine().model;
-    return Response.json({ status: 'ok', model, backend, isa, queue: queue.length });
+    const { id: model, backend, isa, gpuMissing } = host.engine().model;
+    const warning = gpuMissing === null ? {} : { warning: gpuMissing };
+    return Response.json({ status: 'ok', model, backend, isa, queue: queue.length, ...warning });
   }
   const status = host.state.status === 'loading' ? 'loading' : 'error';
   return Response.json(
