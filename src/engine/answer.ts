@@ -1,6 +1,7 @@
 // One answer's tokens, turned into what a reader gets: reasoning, content and tool calls, and the reason
 // why it ended. Pure: token ids in, events out.
 
+import { ContentLogprobs } from './content-logprobs.js';
 import { Detokenizer } from './detokenizer.js';
 import { OutputParser, type ParsedOutput, type ParserOptions } from './output-parser.js';
 import { StopSequences } from './stop-sequences.js';
@@ -23,8 +24,9 @@ export class Answer {
   readonly #stops: StopSequences;
   #calls = 0;
   #callIsOpen = false;
-  /** Of tokens whose text has not been passed on. */
-  #logprobs: TokenLogprob[] = [];
+  readonly #logprobs = new ContentLogprobs();
+  /** Tokens told of too late for the piece of content that they are in. */
+  #late: TokenLogprob[] = [];
   #ended: 'by model' | 'by string' | 'by call' | null = null;
 
   completionTokens = 0;
@@ -50,22 +52,24 @@ export class Answer {
   push(id: number, logprob: TokenLogprob | null = null): AnswerEvent[] {
     this.completionTokens++;
     if (this.#parser.inReasoning) this.reasoningTokens++;
-    else if (logprob !== null && !this.#callIsOpen) this.#logprobs.push(logprob);
     if (this.options.stopIds.has(id)) {
       this.#ended = 'by model';
       return [];
     }
+    const isContent = !this.#parser.inReasoning && !this.#callIsOpen;
+    if (isContent && logprob !== null && !this.#detokenizer.hides(id)) this.#logprobs.add(logprob);
     return this.#pass(this.#parser.push(this.#detokenizer.push(id)));
   }
 
   /** What was held back until it was clear that nothing follows. */
-  end(): { events: AnswerEvent[]; reason: FinishReason } {
+  end(): { events: AnswerEvent[]; reason: FinishReason; logprobs: TokenLogprob[] } {
     const events: AnswerEvent[] = [];
     if (this.#ended === null || this.#ended === 'by model') {
       events.push(...this.#pass(this.#parser.end(this.#ended === null)));
     }
     if (this.stopSequence === null) events.push(...this.#content(this.#stops.end()));
-    return { events, reason: this.#reason() };
+    this.#late.push(...this.#logprobs.drop());
+    return { events, reason: this.#reason(), logprobs: this.#late };
   }
 
   #reason(): FinishReason {
@@ -79,7 +83,7 @@ export class Answer {
       if (part.type !== 'text') {
         events.push(...this.#passCall(part));
       } else if (part.channel === 'reasoning') {
-        this.#logprobs = [];
+        this.#late.push(...this.#logprobs.drop());
         events.push(part);
       } else {
         const { text, stopped } = this.#stops.push(part.text);
@@ -100,7 +104,7 @@ export class Answer {
         const { id, name } = part;
         this.#callIsOpen = true;
         const before = this.#content(this.#stops.end());
-        this.#logprobs = [];
+        this.#late.push(...this.#logprobs.drop());
         return [...before, { type: 'tool-call', index: this.#calls++, id, name }];
       }
       case 'call-arguments':
@@ -114,8 +118,7 @@ export class Answer {
 
   #content(text: string): AnswerEvent[] {
     if (text === '') return [];
-    const logprobs = this.#logprobs;
-    this.#logprobs = [];
+    const logprobs = this.#logprobs.pass(text);
     return [
       { type: 'text', channel: 'content', text, ...(logprobs.length > 0 ? { logprobs } : {}) },
     ];

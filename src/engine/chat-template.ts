@@ -43,14 +43,18 @@ export class ChatTemplate {
 
   /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
   prompt(
-    request: Pick<ChatRequest, 'messages' | 'tools' | 'thinking' | 'templateVariables'>,
+    request: Pick<ChatRequest, 'messages' | 'tools' | 'thinking' | 'templateVariables' | 'goOn'>,
   ): Prompt {
     const messages = templateMessages(request.messages, this.source);
     const tools = templateTools(request.tools);
-    const mark = unusedMark([this.source, JSON.stringify([messages, tools])]);
+    const used = [this.source, JSON.stringify([messages, tools])];
+    const mark = unusedMark(used);
     const marked = this.#control
       .mark(messages, mark)
       .map((message, i) => ({ ...message, role: messages[i]?.role ?? message.role }));
+    const end = request.goOn === true ? unusedMark([...used, mark]) : null;
+    const last = marked.at(-1);
+    if (end !== null && last !== undefined) last.content = (last.content ?? '') + end;
     const markedTools = this.#control.mark(tools, mark);
     const form = tools.length > 0 && lacksTools(this.source) ? callForm(this.source) : null;
     const rendered = this.#render({
@@ -59,11 +63,12 @@ export class ChatTemplate {
       messages: form === null ? marked : withSystemText(marked, toolsText(markedTools, form)),
       ...(tools.length > 0 ? { tools: markedTools } : {}),
       ...(request.thinking === null ? {} : { enable_thinking: request.thinking }),
-      add_generation_prompt: true,
+      add_generation_prompt: end === null,
     });
+    const prompt = end === null ? rendered : upTo(rendered, end);
     return {
-      text: rendered.replaceAll(mark, ''),
-      ids: this.#control.encode(rendered, mark),
+      text: prompt.replaceAll(mark, ''),
+      ids: this.#control.encode(prompt, mark),
     };
   }
 
@@ -114,6 +119,17 @@ export class ChatTemplate {
       });
     }
   }
+}
+
+/** Everything before the end of the last message's text. */
+function upTo(rendered: string, end: string): string {
+  const [before, ...after] = rendered.split(end);
+  if (before !== undefined && after.length === 1) return before;
+  throw new FlashmoeError(
+    'ERR_TEMPLATE',
+    "the model's chat template does not print the last message as it is, so no answer can go on from it",
+    { subject: 'messages' },
+  );
 }
 
 /** @param text goes behind what the first message says, if that is the system's */

@@ -20,9 +20,14 @@ export class Detokenizer {
     );
   }
 
+  /** True for a token that is no part of a text. */
+  hides(id: number): boolean {
+    return this.#hidden.has(id);
+  }
+
   /** The characters that are complete with this token; often none. Bytes still missing at the end are no text. */
   push(id: number): string {
-    if (this.#hidden.has(id)) return '';
+    if (this.hides(id)) return '';
     return this.#utf8.decode(this.tokenizer.bytes(id), { stream: true });
   }
 }

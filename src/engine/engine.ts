@@ -7,7 +7,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { Answer } from './answer.js';
 import type { ChatTemplate, Prompt } from './chat-template.js';
 import type { GenerationSettings } from './generation-settings.js';
-import { outputFormat, type OutputFormat } from './output-parser.js';
+import { END_THINK, outputFormat, type OutputFormat } from './output-parser.js';
 import { allBut, Constraint } from './grammar/constraint.js';
 import { GrammarHost } from './grammar/host.js';
 import { answerTag } from './grammar/tags.js';
@@ -101,6 +101,7 @@ export class LocalEngine implements Engine {
       parallelToolCalls: 'prompt' in request || (request.parallelToolCalls ?? true),
       format: 'prompt' in request ? PLAIN : this.#format,
       prompt: text,
+      ...('prompt' in request || request.goOn !== true ? {} : { goesOn: true }),
       tools: 'prompt' in request ? [] : request.tools,
       newCallId: () => `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`,
     });
@@ -111,6 +112,7 @@ export class LocalEngine implements Engine {
       ...request,
       maxTokens: request.maxTokens ?? Infinity,
       marksOf: (cached) => this.#marks(request, ids, cached),
+      forced: this.#closingOf(request, answer),
       ...(constraint === null ? {} : { constraint, inReasoning: () => answer.inReasoning }),
     };
     for await (const event of this.#tokens(ids, asked, timings, signal)) {
@@ -123,12 +125,13 @@ export class LocalEngine implements Engine {
         if (answer.ended) break;
       }
     }
-    const { events, reason } = answer.end();
+    const { events, reason, logprobs } = answer.end();
     yield* events;
     const { completionTokens, reasoningTokens, stopSequence } = answer;
     const usage = { promptTokens: ids.length, cachedTokens, completionTokens, reasoningTokens };
     if (constraint !== null) timings.grammar = constraint.timings;
-    yield { type: 'finish', reason, stopSequence, usage, timings };
+    const late = logprobs.length > 0 ? { logprobs } : {};
+    yield { type: 'finish', reason, stopSequence, ...late, usage, timings };
   }
 
   async *continueTokens(
@@ -187,15 +190,22 @@ export class LocalEngine implements Engine {
       yield* this.#session.prefill(prompt, asked.marksOf, timings, signal);
       if (asked.again === true) this.#session.keep();
       const sampling = { ...this.parts.settings.sampling, ...asked.sampling };
-      const bias = new TokenBias(sampling);
+      const bias = new TokenBias(sampling, prompt);
       this.#session.seed(sampling.seed ?? randomInt(2 ** 47));
       for (let made = 1; ; made++) {
         throwIfAborted(signal);
         const { temperature, topP, topK, minP } = sampling;
         const inReasoning = asked.inReasoning?.() ?? false;
         const allowed = (await asked.constraint?.allowed(inReasoning)) ?? null;
-        const params = { temperature, topP, topK, minP, allowed, bias: bias.values };
-        const id = this.#session.sample(params);
+        const params = {
+          temperature,
+          topP,
+          topK,
+          minP,
+          allowed,
+          bias: bias.values(() => this.#session.logits()),
+        };
+        const id = asked.forced?.() ?? this.#session.sample(params);
         bias.add(id);
         // The next mask is made while the token is decoded.
         if (!this.parts.settings.stopIds.has(id)) asked.constraint?.chosen(id, inReasoning);
@@ -222,6 +232,13 @@ export class LocalEngine implements Engine {
   }
 
   #prompt(request: AnswerRequest): Prompt {
+    const strange = Object.keys(request.sampling.logitBias ?? {}).find(
+      (id) => !this.#isToken(Number(id)),
+    );
+    if (strange !== undefined) {
+      const what = `logit_bias: ${strange} is not a token id`;
+      throw new FlashmoeError('ERR_TEMPLATE', what, { subject: 'logit_bias' });
+    }
     if ('prompt' in request) return this.#plainPrompt(request.prompt);
     if (request.tools.length > 0 && this.#format.calls === null) {
       throw new FlashmoeError(
@@ -230,6 +247,14 @@ export class LocalEngine implements Engine {
         {
           subject: 'tools',
         },
+      );
+    }
+    const { goOn = false, format, toolChoice = 'auto' } = request;
+    if (goOn && (format !== undefined || toolChoice !== 'auto')) {
+      throw new FlashmoeError(
+        'ERR_GRAMMAR',
+        'an answer that goes on from a beginning cannot be held to a format or a tool call',
+        { subject: format === undefined ? 'tool_choice' : 'response_format' },
       );
     }
     // Refuses what can't be enforced.
@@ -291,6 +316,19 @@ export class LocalEngine implements Engine {
     return new Constraint(await this.#grammar.start(tag), allBut(never, tokenizer.tokenLimit));
   }
 
+  /** Ends a thought that has used up its budget with the mark that the model ends its own thoughts with. */
+  #closingOf(request: AnswerRequest, answer: Answer): () => number | null {
+    const budget = 'prompt' in request ? Infinity : (request.thinkingBudget ?? Infinity);
+    const { tokenizer } = this.parts;
+    const mark = tokenizer.controlTokens.find(({ content }) => content === END_THINK);
+    const ids = mark === undefined ? tokenizer.encodeText(END_THINK) : [mark.id];
+    let said = 0;
+    return () => {
+      if (!answer.inReasoning || answer.reasoningTokens < budget) return null;
+      return ids[said++] ?? null;
+    };
+  }
+
   #logprob(id: number, count: number | undefined): TokenLogprob | null {
     if (count === undefined) return null;
     return tokenLogprob(id, this.#session.logits(), count, this.parts.tokenizer);
@@ -303,6 +341,8 @@ type Asked = Pick<ChatRequest, 'sampling' | 'topLogprobs' | 'again'> & {
   marksOf: MarksOf;
   constraint?: Constraint;
   inReasoning?: () => boolean;
+  /** A token that comes next whatever the model would say; null for none. */
+  forced?: () => number | null;
 };
 
 interface ChosenToken {

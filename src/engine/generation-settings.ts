@@ -56,6 +56,7 @@ function sampling(generation: JsonObject): Sampling {
     seed: null,
     presencePenalty: 0,
     frequencyPenalty: 0,
+    repetitionPenalty: Math.max(0.01, number('repetition_penalty', 1)),
     logitBias: {},
   };
 }

@@ -7,7 +7,7 @@ import { overlap } from './stop-sequences.js';
 import type { ToolDefinition } from './types.js';
 
 const THINK = '<think>';
-const END_THINK = '</think>';
+export const END_THINK = '</think>';
 
 export interface OutputFormat {
   /** The template knows a thinking part. */
@@ -38,6 +38,8 @@ export interface ParserOptions {
   format: OutputFormat;
   /** The prompt's text: where it ends with an open thinking tag, the answer begins inside it. */
   prompt: string;
+  /** The prompt ends inside of content: its next characters are content, whitespace too. */
+  goesOn?: boolean;
   /** Without any, call tags are text. */
   tools: readonly ToolDefinition[];
   newCallId: () => string;
@@ -57,8 +59,10 @@ export class OutputParser {
 
   constructor(private readonly options: ParserOptions) {
     this.#form = options.tools.length > 0 ? options.format.calls : null;
-    const thinking = options.format.reasoning && /<think>\s*$/.test(options.prompt);
-    this.#state = thinking ? 'reasoning' : options.format.reasoning ? 'start' : 'content';
+    const thinking =
+      options.goesOn !== true && options.format.reasoning && /<think>\s*$/.test(options.prompt);
+    const otherwise = options.format.reasoning && options.goesOn !== true ? 'start' : 'content';
+    this.#state = thinking ? 'reasoning' : otherwise;
     this.#atStart = thinking;
     this.#mayRepeatTag = thinking;
   }

@@ -37,6 +37,8 @@ export interface Sampling {
   presencePenalty: number;
   /** Taken off once for each time the answer holds the token. */
   frequencyPenalty: number;
+  /** Divides positive logits of tokens in prompt and answer, multiplies negative ones (CTRL, Keskar et al. 2019); 1 = none. */
+  repetitionPenalty: number;
   /** Added to the logits of these token ids. */
   logitBias: Readonly<Record<number, number>>;
 }
@@ -59,11 +61,19 @@ export interface ChatRequest {
    */
   toolChoice?: 'auto' | 'required' | { name: string };
   /** The content's form, held by a grammar. ERR_GRAMMAR for a schema that can't be. */
-  format?: { type: 'json-object' } | { type: 'json-schema'; schema: Record<string, unknown> };
+  format?:
+    | { type: 'json-object' }
+    | { type: 'json-schema'; schema: Record<string, unknown> }
+    | { type: 'choice'; choices: readonly string[] }
+    | { type: 'regex'; pattern: string };
+  /** The last message is the assistant's own beginning of the answer, which goes on from its last character. */
+  goOn?: boolean;
   /** False: the answer ends with its first call. Default true. */
   parallelToolCalls?: boolean;
   /** null = the model's template decides. */
   thinking: boolean | null;
+  /** Tokens of thinking after which the thought is closed; absent: no limit. */
+  thinkingBudget?: number;
   /** Further variables of the model's template, e.g. preserve_thinking. */
   templateVariables?: Readonly<Record<string, boolean | number | string>>;
   /** null = up to the context limit. */
@@ -133,6 +143,8 @@ export type GenerateEvent =
       type: 'finish';
       reason: FinishReason;
       stopSequence: string | null;
+      /** Of the content's last tokens, where they could not be told beside their text. */
+      logprobs?: TokenLogprob[];
       usage: Usage;
       timings: Timings;
     };

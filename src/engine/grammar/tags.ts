@@ -38,6 +38,8 @@ export function answerTag(
 
 function jsonTag(format: NonNullable<ChatRequest['format']>): Tag {
   if (format.type === 'json-object') return json({ type: 'object', additionalProperties: true });
+  if (format.type === 'choice') return or(...format.choices.map(literal));
+  if (format.type === 'regex') return regex(format.pattern);
   return json(enforceable(format.schema, 'schema', refuse));
 }
 
