@@ -1,6 +1,7 @@
 // The server without sockets: a Request in, a Response out. Knows paths, methods and who may ask; what
 // an API's bodies look like is known to its route.
 
+import { randomUUID } from 'node:crypto';
 import { anthropicError, ApiError, toApiError } from './api-error.js';
 import { readJson } from './body.js';
 import type { ServerContext } from './context.js';
@@ -84,8 +85,11 @@ export function createApp(context: ServerContext, access: GuardOptions): App {
   return async (request) => {
     const started = context.now();
     const url = new URL(request.url);
+    const id = `req_${randomUUID().replaceAll('-', '')}`;
+    let reason: string | null = null;
     const response = await answer(context, guard, request, url).catch((thrown: unknown) => {
-      const error = toApiError(thrown);
+      const error = request.signal.aborted ? clientLeft() : toApiError(thrown);
+      reason = error.message;
       if (error.status === 500) {
         context.emit({ type: 'error', code: error.details.code ?? '', message: error.message });
       }
@@ -96,10 +100,13 @@ export function createApp(context: ServerContext, access: GuardOptions): App {
     for (const [name, value] of Object.entries(guard.corsHeaders(request))) {
       response.headers.set(name, value);
     }
+    response.headers.set('x-request-id', id);
+    if (dialectOf(url) === 'anthropic') response.headers.set('request-id', id);
     const seconds = (context.now() - started) / 1000;
     const { method } = request;
-    context.metrics.request(knownPath(url), response.status);
-    context.emit({ type: 'request', method, path: url.pathname, status: response.status, seconds });
+    const { status } = response;
+    context.metrics.request(knownPath(url), status);
+    context.emit({ type: 'request', id, method, path: url.pathname, status, seconds, reason });
     return response;
   };
 }
@@ -136,6 +143,11 @@ async function answer(
   const tier = await routed(context, context.fast, request, path, body);
   if ('response' in tier) return tier.response;
   return marked(context, await route.handle(context, request, body), tier.local);
+}
+
+/** Nobody reads this; it keeps a client's leaving apart from the server's failures (nginx's status for it). */
+function clientLeft(): ApiError {
+  return new ApiError(499, 'the client left before it had its answer');
 }
 
 function dialectOf(url: URL): Dialect {

@@ -34,6 +34,7 @@ export class CollectedAnswer {
         break;
       }
       case 'finish':
+        this.logprobs.push(...(event.logprobs ?? []));
         this.finish = event;
         break;
       case 'prefill':

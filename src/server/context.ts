@@ -7,12 +7,23 @@ import type { Metrics } from './metrics.js';
 import type { ModelHost } from './model-host.js';
 import type { Queue } from './queue.js';
 import type { ResponseStore } from './openai/responses/store.js';
+import type { Soundness } from './soundness.js';
 
 /** What a server tells its owner. Never a prompt, an answer or a key. */
 export type ServerEvent =
   | { type: 'listening'; url: string }
   | { type: 'model'; status: 'ready' | 'failed'; id: string | null; detail: string }
-  | { type: 'request'; method: string; path: string; status: number; seconds: number }
+  | {
+      type: 'request';
+      /** As the client got it, in x-request-id. */
+      id: string;
+      method: string;
+      path: string;
+      status: number;
+      seconds: number;
+      /** Why it was refused or failed; null when it wasn't. */
+      reason: string | null;
+    }
   | { type: 'generation'; id: string; outcome: string; usage: Usage; timings: Timings }
   | { type: 'error'; code: string; message: string }
   /** Request fields this server has never heard of; told once each. */
@@ -22,6 +33,8 @@ export interface ServerContext {
   host: ModelHost;
   queue: Queue;
   metrics: Metrics;
+  /** Whether answers fail. */
+  soundness: Soundness;
   activity: Activity;
   /** What `previous_response_id` can go on from. */
   responses: ResponseStore;

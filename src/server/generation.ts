@@ -68,12 +68,16 @@ export async function* generate(
             continue;
           } else if (event.type === 'finish') {
             ended = null;
+            context.soundness.answered();
             tellFinished(context, generation, event, counted);
           }
           yield { choice, event };
         }
       } catch (error) {
-        if (!signal.aborted) ended = 'failed';
+        if (!signal.aborted) {
+          ended = 'failed';
+          context.soundness.failed(toApiError(error));
+        }
         throw error;
       } finally {
         if (ended !== null) metrics.broken(ended);
@@ -162,7 +166,7 @@ async function* spoken(
   } catch (thrown) {
     if (!begun) yield* words.begin();
     const error = toApiError(thrown);
-    if (error.status === 500) {
+    if (error.status === 500 && !generation.signal.aborted) {
       context.emit({ type: 'error', code: error.details.code ?? '', message: error.message });
     }
     yield* words.failed(error);

@@ -13,6 +13,7 @@ import { Metrics } from './metrics.js';
 import { ModelHost, type ModelState } from './model-host.js';
 import { Queue } from './queue.js';
 import { ResponseStore } from './openai/responses/store.js';
+import { Soundness } from './soundness.js';
 
 export const DEFAULT_HOST = '127.0.0.1';
 export const DEFAULT_PORT = 11435;
@@ -79,6 +80,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     host,
     queue,
     metrics: new Metrics(),
+    soundness: new Soundness(options.now),
     activity: new Activity(options.now),
     responses: new ResponseStore(),
     fast,

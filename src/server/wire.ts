@@ -2,6 +2,7 @@
 
 import type { z } from 'zod';
 import { badField, type ApiError } from './api-error.js';
+import { isTooDeep, TOO_DEEP } from './body.js';
 
 export function parseWith<S extends z.ZodType>(schema: S, body: unknown): z.infer<S> {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
@@ -61,6 +62,7 @@ export function callArguments(
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw badField(path, `${path}: must be a JSON object`);
   }
+  if (isTooDeep(parsed)) throw badField(path, `${path}: ${TOO_DEEP}`);
   return parsed as Record<string, unknown>;
 }
 

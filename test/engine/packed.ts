@@ -14,15 +14,23 @@ export interface Packed {
   open: (options?: Partial<OpenEngineOptions>) => Promise<Engine>;
 }
 
+/** The bundled model: trained, so what it says means something. */
+const TINY = join(import.meta.dirname, '..', '..', 'models', 'tiny');
+
+/** @param family a fixture's name, or `tiny` */
 export async function packed(family: string): Promise<Packed> {
   const addon = testAddon();
   const dir = await mkdtemp(join(tmpdir(), 'flashmoe-engine-'));
   const target = join(dir, 'model');
-  const { modelDir, expertsDir } = await packDirectory(fixture(family), target, {
-    addon,
-    quant: '4bit',
-    threads: 1,
-  });
+  const { modelDir, expertsDir } = await packDirectory(
+    family === 'tiny' ? TINY : fixture(family),
+    target,
+    {
+      addon,
+      quant: '4bit',
+      threads: 1,
+    },
+  );
   const places = { addon, id: `org/${family}`, modelDir, expertsDir, threads: 1, ioThreads: 2 };
   return { dir, open: (options) => openEngine({ ...places, ...options }) };
 }

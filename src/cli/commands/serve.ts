@@ -5,6 +5,7 @@ import type { BackendName } from '../../addon/types.js';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import type { ServerEvent } from '../../server/context.js';
+import { isTold, type LogLevel } from '../../server/log-level.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
 import { clockWithSeconds } from '../../ui/clock.js';
 import { runAsService, type ServiceRun } from '../as-service.js';
@@ -23,6 +24,7 @@ export interface ServeArgs {
   fastModel: string | null;
   /** GB. */
   promptCache: number | null;
+  logLevel: LogLevel;
   /** Run by a service manager: see as-service.ts. */
   asService: boolean;
 }
@@ -69,7 +71,9 @@ async function serveUntilTold(
     waiting: () => service?.waiting() ?? null,
     version: context.version,
     now: () => context.host.now(),
-    emit: (event) => tell(context, service, event),
+    emit: (event) => {
+      if (isTold(event, args.logLevel)) tell(context, service, event);
+    },
   });
   try {
     if (!context.signal.aborted) await once(context.signal, 'abort');
@@ -124,7 +128,10 @@ function lineOf(event: ServerEvent): string {
     case 'model':
       return `model ${event.id ?? 'none'} ${event.status}${event.detail ? `, ${event.detail}` : ''}`;
     case 'request':
-      return `${event.method} ${event.path} ${event.status} in ${event.seconds.toFixed(2)} s`;
+      return [
+        `${event.method} ${event.path} ${event.status} in ${event.seconds.toFixed(2)} s`,
+        ...(event.status < 400 ? [] : [`${event.id}: ${event.reason ?? 'no reason'}`]),
+      ].join(', ');
     case 'generation': {
       const { usage, timings, outcome } = event;
       return [

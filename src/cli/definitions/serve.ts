@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import type { BackendName } from '../../addon/types.js';
 import { backendOption, examples, gigabytes, modelOption, portNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
+import { LOG_LEVELS, type LogLevel } from '../../server/log-level.js';
 
 interface ServeFlags {
   model?: string;
@@ -12,6 +13,7 @@ interface ServeFlags {
   fastUpstream?: string;
   fastModel?: string;
   promptCache?: number;
+  logLevel: LogLevel;
   asService?: boolean;
 }
 
@@ -32,13 +34,18 @@ export function defineServe(program: Command, open: Open, done: Done): void {
         'disk for prompts that were read, 0 for none (default: 8)',
       ).argParser(gigabytes),
     )
+    .addOption(
+      new Option('--log-level <level>', 'what is told: errors, refusals too, answers too, or all')
+        .choices(LOG_LEVELS)
+        .default('info'),
+    )
     // Written into service definitions only.
     .addOption(new Option('--as-service').hideHelp())
     .action(async (flags: ServeFlags) => {
       const { serve } = await import('../commands/serve.js');
       const { model = null, backend = null, host = null, port = null, asService = false } = flags;
       const { fastUpstream = null, fastModel = null, promptCache = null } = flags;
-      const { directReads = null } = flags;
+      const { directReads = null, logLevel } = flags;
       const args = {
         model,
         backend,
@@ -48,6 +55,7 @@ export function defineServe(program: Command, open: Open, done: Done): void {
         fastUpstream,
         fastModel,
         promptCache,
+        logLevel,
         asService,
       };
       done(await serve(await open(command), args));

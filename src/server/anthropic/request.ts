@@ -3,6 +3,8 @@
 import type { ChatMessage, ChatRequest } from '../../engine/types.js';
 import { answerFormat } from '../answer-format.js';
 import { badField } from '../api-error.js';
+import { samplingOf } from '../sampling.js';
+import { thinkingOf } from '../thinking.js';
 import { given, unsupportedPart } from '../wire.js';
 import { parseBlocks, type CountBody, type MessagesBody, type WireBlock } from './schema.js';
 
@@ -22,14 +24,15 @@ export function messagesRequest(body: CountBody | MessagesBody): ChatRequest {
     ...given('format', format(body)),
     parallelToolCalls: body.tool_choice?.disable_parallel_tool_use !== true,
     // Without the field there is no thinking in this API.
-    thinking: (body.thinking?.type ?? 'disabled') !== 'disabled',
+    ...thinkingOf(
+      (body.thinking?.type ?? 'disabled') !== 'disabled',
+      body.output_config?.effort,
+      body.thinking?.budget_tokens,
+    ),
     maxTokens: full?.max_tokens ?? null,
     stop: (full?.stop_sequences ?? []).filter((stop) => stop !== ''),
-    sampling: {
-      ...given('temperature', full?.temperature),
-      ...given('topP', full?.top_p),
-      ...given('topK', full?.top_k),
-    },
+    ...(goesOn(body) ? { goOn: true } : {}),
+    sampling: samplingOf(full ?? {}),
   };
 }
 
@@ -45,6 +48,16 @@ function tools(body: CountBody): ChatRequest['tools'] {
       ...(tool.strict === true ? { strict: true } : {}),
     };
   });
+}
+
+/** A last message of the assistant is the beginning of the answer. */
+function goesOn({ messages }: CountBody): boolean {
+  const last = messages.at(-1);
+  if (last?.role !== 'assistant') return false;
+  const blocks = typeof last.content === 'string' ? [] : last.content;
+  if (!blocks.some(({ type }) => type === 'tool_use')) return true;
+  const path = `messages[${messages.length - 1}].content`;
+  throw badField(path, `${path}: tool_use needs its tool_result before the conversation goes on`);
 }
 
 function toolChoice({ tool_choice: choice, tools: offered }: CountBody): ChatRequest['toolChoice'] {

@@ -1,6 +1,7 @@
 // The request body of the Anthropic Messages API, as clients write it.
 
 import { z } from 'zod';
+import { samplingFields } from '../sampling.js';
 import { checkFields, isEmpty, parseWith } from '../wire.js';
 
 const Block = z.looseObject({
@@ -46,7 +47,12 @@ const CountBody = z.looseObject({
       disable_parallel_tool_use: z.boolean().nullish(),
     })
     .nullish(),
-  thinking: z.looseObject({ type: z.enum(['enabled', 'disabled', 'adaptive']) }).nullish(),
+  thinking: z
+    .looseObject({
+      type: z.enum(['enabled', 'disabled', 'adaptive']),
+      budget_tokens: z.int().min(0).nullish(),
+    })
+    .nullish(),
   output_config: z
     .looseObject({ format: Format.nullish(), effort: z.string().nullish() })
     .nullish(),
@@ -57,9 +63,9 @@ const CountBody = z.looseObject({
 const MessagesBody = CountBody.extend({
   max_tokens: z.int().min(0),
   stop_sequences: z.array(z.string()).max(16).nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
-  top_k: z.int().min(0).nullish(),
+  temperature: samplingFields.temperature,
+  top_p: samplingFields.top_p,
+  top_k: samplingFields.top_k,
   stream: z.boolean().nullish(),
 });
 

@@ -1,8 +1,9 @@
 import type { ServerContext } from '../context.js';
 
-/** 200 when the model can answer; 503 with the reason while it loads or when it can't. */
-export function health({ host, queue }: ServerContext): Response {
-  const reason = host.unavailable();
+/** 200 when the model can answer; 503 with the reason while it loads, when it can't, or when answers fail. */
+export function health({ host, queue, soundness, shutdown }: ServerContext): Response {
+  if (host.state.status === 'ready') soundness.tryAgain(host.state.engine, queue, shutdown);
+  const reason = host.unavailable() ?? soundness.failure;
   if (reason === null) {
     const { id: model, backend, isa, gpuMissing } = host.engine().model;
     const warning = gpuMissing === null ? {} : { warning: gpuMissing };

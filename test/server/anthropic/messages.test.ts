@@ -112,6 +112,7 @@ describe('messages', () => {
       thinking: { type: 'enabled', budget_tokens: 1024 },
     });
     expect(engine.requests[0]).toEqual({
+      thinkingBudget: 1024,
       messages: [
         { role: 'system', content: 'Be brief.' },
         { role: 'user', content: 'q' },

@@ -5,6 +5,8 @@ import { answerFormat } from '../../answer-format.js';
 import { badField } from '../../api-error.js';
 import type { ChatBody, WireMessage } from './schema.js';
 import { callArguments, given, unsupportedPart } from '../../wire.js';
+import { samplingOf, seedOf } from '../../sampling.js';
+import { thinkingOf } from '../../thinking.js';
 
 /** Throws a 400 that names the field, e.g. for parts that aren't text. */
 export function chatRequest(body: ChatBody): ChatRequest {
@@ -17,21 +19,11 @@ export function chatRequest(body: ChatBody): ChatRequest {
     ...given('toolChoice', toolChoice(body)),
     ...given('format', format(body)),
     parallelToolCalls: body.parallel_tool_calls ?? true,
-    thinking: thinking(body),
-    ...templateVariables(body),
+    ...thinking(body),
     maxTokens: limit < 0 ? null : limit,
     stop: stops.filter((stop) => stop !== ''),
-    sampling: {
-      ...given('temperature', body.temperature),
-      ...given('topP', body.top_p),
-      // -1 is how some clients say off; here it is 0.
-      ...given('topK', body.top_k === -1 ? 0 : body.top_k),
-      ...given('minP', body.min_p),
-      ...given('seed', body.seed),
-      ...given('presencePenalty', body.presence_penalty),
-      ...given('frequencyPenalty', body.frequency_penalty),
-      ...given('logitBias', body.logit_bias),
-    },
+    ...(goesOn(body) ? { goOn: true } : {}),
+    sampling: samplingOf(body),
     ...(body.logprobs === true ? { topLogprobs: body.top_logprobs ?? 0 } : {}),
   };
 }
@@ -57,23 +49,73 @@ function toolChoice({ tool_choice: choice, tools }: ChatBody): ChatRequest['tool
   throw badField('tool_choice.function.name', `there is no tool "${name}"`);
 }
 
-function format({ response_format: asked }: ChatBody): ChatRequest['format'] {
+/** One of several ways to say it; two at once are one too many. */
+function format(body: ChatBody): ChatRequest['format'] {
+  const { response_format: asked, structured_outputs: outputs } = body;
   const wire = asked && { type: asked.type, schema: asked.json_schema?.schema };
-  return answerFormat(wire, 'response_format', 'json_schema.schema');
+  const ways: Record<string, ChatRequest['format']> = {
+    response_format:
+      asked?.type === 'json_object' && asked.schema
+        ? { type: 'json-schema', schema: asked.schema }
+        : answerFormat(wire, 'response_format', 'json_schema.schema'),
+    guided_json: guidedJson(body.guided_json, 'guided_json'),
+    guided_choice: guidedChoice(body.guided_choice),
+    guided_regex: guidedRegex(body.guided_regex),
+    'structured_outputs.json': guidedJson(outputs?.json, 'structured_outputs.json'),
+    'structured_outputs.choice': guidedChoice(outputs?.choice),
+    'structured_outputs.regex': guidedRegex(outputs?.regex),
+    'structured_outputs.json_object':
+      outputs?.json_object === true ? { type: 'json-object' } : undefined,
+  };
+  const [first, second] = Object.entries(ways).filter(([, value]) => value !== undefined);
+  if (second !== undefined) {
+    throw badField(second[0], `${second[0]}: cannot be enforced beside ${first?.[0] ?? ''}`);
+  }
+  return first?.[1];
 }
 
-/** Null leaves it to the model's template. */
-function thinking(body: ChatBody): boolean | null {
-  const asked = body.chat_template_kwargs?.enable_thinking ?? body.enable_thinking ?? null;
-  if (typeof asked === 'boolean') return asked;
-  const effort = body.reasoning_effort ?? null;
-  return effort === null ? null : effort !== 'none';
+function guidedJson(
+  schema: string | Record<string, unknown> | null | undefined,
+  path: string,
+): ChatRequest['format'] {
+  if (schema === null || schema === undefined) return undefined;
+  return { type: 'json-schema', schema: callArguments(schema, path) };
 }
 
-function templateVariables(body: ChatBody): Pick<ChatRequest, 'templateVariables'> {
-  const entries = Object.entries(body.chat_template_kwargs ?? {});
-  const further = entries.filter(([name]) => name !== 'enable_thinking');
-  return further.length === 0 ? {} : { templateVariables: Object.fromEntries(further) };
+function guidedChoice(choices: string[] | null | undefined): ChatRequest['format'] {
+  return choices ? { type: 'choice', choices } : undefined;
+}
+
+function guidedRegex(pattern: string | null | undefined): ChatRequest['format'] {
+  return pattern ? { type: 'regex', pattern } : undefined;
+}
+
+/** The answer goes on from a last message that is the assistant's, unless a new turn is asked for. */
+function goesOn(body: ChatBody): boolean {
+  const last = body.messages.at(-1);
+  const isAssistant = last?.role === 'assistant';
+  const asked = body.continue_final_message ?? null;
+  if (asked === true && !isAssistant) {
+    const what = 'continue_final_message needs a last message of the assistant';
+    throw badField('continue_final_message', what);
+  }
+  if (!isAssistant || asked === false || body.add_generation_prompt === true) return false;
+  if ((last.tool_calls ?? []).length === 0) return true;
+  const path = `messages[${body.messages.length - 1}].tool_calls`;
+  throw badField(path, `${path}: calls need results before the conversation goes on`);
+}
+
+function thinking(
+  body: ChatBody,
+): Pick<ChatRequest, 'thinking' | 'thinkingBudget' | 'templateVariables'> {
+  const { enable_thinking: byTemplate, ...further } = body.chat_template_kwargs ?? {};
+  const byType = body.thinking && body.thinking.type !== 'disabled';
+  const asked = byTemplate ?? body.enable_thinking ?? body.think ?? byType;
+  const budget = body.thinking_budget ?? body.thinking?.budget_tokens;
+  const isOn = typeof asked === 'boolean' ? asked : null;
+  const found = thinkingOf(isOn, body.reasoning_effort, budget === -1 ? null : budget);
+  const variables = { ...found.templateVariables, ...further };
+  return Object.keys(variables).length === 0 ? found : { ...found, templateVariables: variables };
 }
 
 function chatMessage(message: WireMessage, path: string): ChatMessage {
@@ -98,7 +140,7 @@ function chatMessage(message: WireMessage, path: string): ChatMessage {
 
 function contentText({ role, content }: WireMessage, path: string, mayLack: boolean): string {
   if (content === null || content === undefined) {
-    if (role === 'assistant' && mayLack) return '';
+    if (role === 'tool' || (role === 'assistant' && mayLack)) return '';
     throw badField(`${path}.content`, `${path}.content: a ${role} message needs content`);
   }
   if (typeof content === 'string') return content;
@@ -120,6 +162,9 @@ export function choiceRequests(request: ChatRequest, n: number): ChatRequest[] {
   return Array.from({ length: n }, (_, i) => ({
     ...request,
     ...(i < n - 1 ? { again: true } : {}),
-    sampling: { ...request.sampling, ...(typeof seed === 'number' ? { seed: seed + i } : {}) },
+    sampling: {
+      ...request.sampling,
+      ...(typeof seed === 'number' ? { seed: seedOf(seed, i) } : {}),
+    },
   }));
 }

@@ -48,7 +48,7 @@ export function eventChunk(identity: Identity, index: number, event: GenerateEve
       return chunk(identity, index, { tool_calls: [piece] });
     }
     case 'finish':
-      return chunk(identity, index, {}, event.reason);
+      return chunk(identity, index, {}, event.reason, event.logprobs);
     case 'prefill':
     case 'decode':
     case 'token':

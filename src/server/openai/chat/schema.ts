@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { badField } from '../../api-error.js';
 import { checkFields, isEmpty, parseWith } from '../../wire.js';
+import { samplingFields } from '../../sampling.js';
 
 const Content = z.union(
   [z.string(), z.array(z.looseObject({ type: z.string(), text: z.string().nullish() }))],
@@ -58,6 +59,19 @@ const TemplateVariables = z
     error: 'must be true or false',
   });
 
+const Schema = z.union([z.string(), z.record(z.string(), z.unknown())], {
+  error: 'must be a JSON schema',
+});
+const Choices = z.array(z.string().min(1)).min(1).max(1024);
+
+/** vLLM's newer name of the guided fields; others than these are refused. */
+const StructuredOutputs = z.strictObject({
+  json: Schema.nullish(),
+  choice: Choices.nullish(),
+  regex: z.string().min(1).nullish(),
+  json_object: z.boolean().nullish(),
+});
+
 const ChatBody = z.looseObject({
   model: z.string().nullish(),
   messages: z.array(Message).min(1, 'must hold at least one message'),
@@ -78,8 +92,17 @@ const ChatBody = z.looseObject({
     .looseObject({
       type: z.string(),
       json_schema: z.looseObject({ schema: z.record(z.string(), z.unknown()).nullish() }).nullish(),
+      /** Beside json_object, as llama.cpp has it. */
+      schema: z.record(z.string(), z.unknown()).nullish(),
     })
     .nullish(),
+  guided_json: Schema.nullish(),
+  guided_choice: Choices.nullish(),
+  guided_regex: z.string().min(1).nullish(),
+  structured_outputs: StructuredOutputs.nullish(),
+  /** The last message is an assistant's, and the answer goes on from it. */
+  continue_final_message: z.boolean().nullish(),
+  add_generation_prompt: z.boolean().nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   max_tokens: z.int().min(-1).nullish(),
   max_completion_tokens: z.int().min(-1).nullish(),
@@ -88,16 +111,7 @@ const ChatBody = z.looseObject({
       error: 'must be a string or an array of up to 4 strings',
     })
     .nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
-  top_k: z.int().min(-1).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  seed: z.int().nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  logit_bias: z
-    .record(z.string().regex(/^\d{1,9}$/, 'must be a token id'), z.number().min(-100).max(100))
-    .nullish(),
+  ...samplingFields,
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(20).nullish(),
   n: z.int().min(1).max(16).nullish(),
@@ -106,6 +120,16 @@ const ChatBody = z.looseObject({
   return_progress: z.boolean().nullish(),
   reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']).nullish(),
   enable_thinking: z.boolean().nullish(),
+  /** Ollama's name of it, and Anthropic's, which several servers take here, too. */
+  think: z.boolean().nullish(),
+  thinking: z
+    .looseObject({
+      type: z.enum(['enabled', 'disabled', 'adaptive']),
+      budget_tokens: z.int().min(0).nullish(),
+    })
+    .nullish(),
+  /** Tokens; -1: no limit. */
+  thinking_budget: z.int().min(-1).nullish(),
   chat_template_kwargs: TemplateVariables.nullish(),
 });
 
@@ -114,8 +138,6 @@ export type WireMessage = z.infer<typeof Message>;
 
 /** Fields of the API that only work at the value that changes nothing. */
 const ONLY: Record<string, (value: unknown) => boolean> = {
-  repetition_penalty: (value) => value === 1,
-  repeat_penalty: (value) => value === 1,
   functions: isEmpty,
   function_call: (value) => value === 'none',
   modalities: (value) => JSON.stringify(value) === '["text"]',
@@ -123,6 +145,8 @@ const ONLY: Record<string, (value: unknown) => boolean> = {
   web_search_options: () => false,
   grammar: () => false,
   json_schema: () => false,
+  guided_grammar: () => false,
+  guided_decoding_backend: (value) => value === 'auto' || value === 'xgrammar',
 };
 
 /** Accepted and without effect here: they steer billing, storage or a remote service. */

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { TextRequest } from '../../../engine/types.js';
 import { badField } from '../../api-error.js';
 import { checkFields, given, isEmpty, parseWith } from '../../wire.js';
+import { samplingFields, samplingOf } from '../../sampling.js';
 
 const CompletionBody = z.looseObject({
   model: z.string().nullish(),
@@ -24,16 +25,7 @@ const CompletionBody = z.looseObject({
   n: z.int().min(1).max(16).nullish(),
   logprobs: z.int().min(0).max(20).nullish(),
   stop: z.union([z.string(), z.array(z.string()).max(4)]).nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
-  top_k: z.int().min(-1).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  seed: z.int().nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  logit_bias: z
-    .record(z.string().regex(/^\d{1,9}$/, 'must be a token id'), z.number().min(-100).max(100))
-    .nullish(),
+  ...samplingFields,
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
 });
@@ -43,8 +35,6 @@ export type CompletionBody = z.infer<typeof CompletionBody>;
 const ONLY: Record<string, (value: unknown) => boolean> = {
   suffix: (value) => value === '',
   best_of: (value) => value === 1,
-  repetition_penalty: (value) => value === 1,
-  repeat_penalty: (value) => value === 1,
   grammar: () => false,
   json_schema: () => false,
   response_format: (value) => isEmpty(value) || (value as { type?: unknown }).type === 'text',
@@ -84,16 +74,7 @@ export function completionRequests(body: CompletionBody): TextRequest[] {
       stop: stops.filter((stop) => stop !== ''),
       ...(i < n - 1 ? { again: true } : {}),
       ...given('topLogprobs', body.logprobs),
-      sampling: {
-        ...given('temperature', body.temperature),
-        ...given('topP', body.top_p),
-        ...given('topK', body.top_k === -1 ? 0 : body.top_k),
-        ...given('minP', body.min_p),
-        ...given('seed', typeof body.seed === 'number' ? body.seed + i : null),
-        ...given('presencePenalty', body.presence_penalty),
-        ...given('frequencyPenalty', body.frequency_penalty),
-        ...given('logitBias', body.logit_bias),
-      },
+      sampling: samplingOf(body, i),
     })),
   );
 }

@@ -4,6 +4,8 @@ import type { ChatMessage, ChatRequest } from '../../../engine/types.js';
 import { badField } from '../../api-error.js';
 import { answerFormat } from '../../answer-format.js';
 import { callArguments, given, unsupportedPart } from '../../wire.js';
+import { samplingOf } from '../../sampling.js';
+import { thinkingOf } from '../../thinking.js';
 import type { ResponsesBody, WireItem, WirePart } from './schema.js';
 import { modelName, toolChoice, type OfferedTool } from './tools.js';
 
@@ -14,7 +16,6 @@ export function responsesRequest(
   tools: readonly OfferedTool[],
 ): ChatRequest {
   const messages = [...before, ...inputMessages(body)];
-  const effort = body.reasoning?.effort ?? null;
   return {
     messages:
       (body.instructions ?? '') === ''
@@ -24,10 +25,10 @@ export function responsesRequest(
     ...given('toolChoice', toolChoice(body, tools)),
     ...given('format', answerFormat(body.text?.format, 'text.format')),
     parallelToolCalls: body.parallel_tool_calls ?? true,
-    thinking: effort === null ? null : effort !== 'none',
+    ...thinkingOf(null, body.reasoning?.effort, null),
     maxTokens: body.max_output_tokens ?? null,
     stop: [],
-    sampling: { ...given('temperature', body.temperature), ...given('topP', body.top_p) },
+    sampling: samplingOf(body),
   };
 }
 

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { checkFields, parseWith } from '../../wire.js';
+import { samplingFields } from '../../sampling.js';
 
 const Part = z.looseObject({
   type: z.string(),
@@ -70,8 +71,8 @@ const ResponsesBody = z.looseObject({
     .nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   max_output_tokens: z.int().min(1).nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
+  temperature: samplingFields.temperature,
+  top_p: samplingFields.top_p,
   text: z.looseObject({ format: Format.nullish() }).nullish(),
   reasoning: z.looseObject({ effort: z.string().nullish() }).nullish(),
   store: z.boolean().nullish(),

@@ -1,0 +1,29 @@
+// How much an event of the server matters to whoever reads its log.
+
+import type { ServerEvent } from './context.js';
+
+/** Each tells what those before it tell, too. */
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export function levelOf(event: ServerEvent): LogLevel {
+  switch (event.type) {
+    case 'error':
+      return 'error';
+    case 'model':
+      return event.status === 'failed' ? 'error' : 'info';
+    case 'request':
+      if (event.status >= 500) return 'error';
+      if (event.status >= 400) return 'warn';
+      return event.method === 'POST' ? 'info' : 'debug';
+    case 'unknown-field':
+      return 'warn';
+    case 'listening':
+    case 'generation':
+      return 'info';
+  }
+}
+
+export function isTold(event: ServerEvent, level: LogLevel): boolean {
+  return LOG_LEVELS.indexOf(levelOf(event)) <= LOG_LEVELS.indexOf(level);
+}
