@@ -107,6 +107,10 @@ Options options_of(const Napi::Value& value) {
     options.values.token_limit = whole_of(object.Get("tokenLimit"), "tokenLimit");
     options.values.experts_per_token = whole_of(object.Get("expertsPerToken"), "expertsPerToken");
     options.values.direct_reads = object.Get("directReads").ToBoolean() ? 1 : 0;
+    const Napi::Value cache = object.Get("cache");
+    const std::string cache_name = cache.IsString() ? cache.As<Napi::String>().Utf8Value() : "16bit";
+    if (cache_name != "16bit" && cache_name != "f32") misuse("cache is not one of 16bit, f32");
+    options.values.exact_caches = cache_name == "f32" ? 1 : 0;
     return options;
 }
 

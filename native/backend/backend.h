@@ -62,6 +62,17 @@ struct Matrix {
 struct KvCache {
     /// i16 [max_tokens, heads, dim] and f32 [max_tokens, heads].
     Span codes, scales;
+    /// The vectors themselves, in f32, stand where the codes would, and there are no scales: for comparing with references.
+    bool exact = false;
+};
+
+/// Which keys each token of a batch sees. A token whose count is 0 sees all that causality and the window leave.
+struct KeySelection {
+    /// u32 [tokens, most], positions in ascending order; and u32 [tokens].
+    Span positions, counts;
+    uint32_t most = 0;
+
+    explicit operator bool() const { return static_cast<bool>(positions); }
 };
 
 /// Cosine and sine for the tokens of a batch: f32 [tokens, dims / 2, 2], magnitude included.
@@ -94,6 +105,11 @@ struct GqaAttend {
     uint32_t q_stride;
     bool gated;
     KvCache k_cache, v_cache;
+    /// f32 [heads], or none: one more logit a head, whose share of the softmax goes nowhere.
+    Span sinks{};
+    /// Keys that a token sees, itself included; 0 = all.
+    uint32_t window = 0;
+    KeySelection selection{};
     /// f32 [tokens, heads, head_dim].
     Span out;
     uint32_t heads, kv_heads, head_dim;
@@ -142,6 +158,7 @@ struct MlaAttend {
     Matrix kv_b;
     /// … or embed_q [heads * latent_dim, nope_dim] and unembed_out [heads * value_dim, latent_dim].
     Matrix embed_q, unembed_out;
+    KeySelection selection{};
     /// f32 [tokens, heads, value_dim].
     Span out;
     uint32_t heads, latent_dim, nope_dim, rope_dim, value_dim;
@@ -186,6 +203,21 @@ struct ExpertBatch {
 /// Most tokens that a linear, an attention, a delta net or a router takes at once.
 constexpr uint32_t kMaxBatchTokens = 64;
 
+/// What a model may ask of a backend beyond what all of them have. A model is refused at load by the names of those that
+/// are missing.
+enum Feature : uint32_t {
+    kExactCaches,
+    kSinksAndWindows,
+    kSelectedKeys,
+    kFeatures,
+};
+constexpr const char* kFeatureNames[kFeatures] = {
+    "f32 attention caches",
+    "attention with sinks and sliding windows",
+    "attention over selected keys",
+};
+constexpr uint32_t bit(Feature feature) { return 1u << feature; }
+
 /// What a backend with a device of its own has done so far; zero where the host computes.
 struct BackendCounters {
     uint64_t dispatches = 0;
@@ -204,6 +236,8 @@ class Backend {
     /// Makes host memory usable in operations. `host` is page-aligned and outlives the buffer.
     virtual Buffer wrap(void* host, size_t bytes) = 0;
     virtual void unwrap(Buffer& buffer) = 0;
+    /// What it has of the features, one bit each.
+    virtual uint32_t features() const { return 0; }
     /// Bytes that may still be wrapped; the system's own limits apply beside it.
     virtual uint64_t memory_left() const { return UINT64_MAX; }
 

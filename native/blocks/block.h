@@ -23,6 +23,14 @@ struct StateShape {
     uint64_t bytes_per_token() const { return plane_bytes[0] + plane_bytes[1] + plane_bytes[2] + plane_bytes[3]; }
 };
 
+/// How a model is bound, beside what its spec says.
+struct ModelOptions {
+    /// 0 = as the spec says.
+    uint32_t experts_per_token = 0;
+    /// Attention keeps its keys and values in f32.
+    bool exact_caches = false;
+};
+
 /// Where a session keeps one layer's state.
 struct LayerState {
     std::array<Span, kMaxPlanes> planes;
@@ -78,7 +86,7 @@ class RopeRegistry {
     std::vector<RopeSpec> ropes_;
 };
 
-std::unique_ptr<Mixer> make_mixer(const MixerSpec& spec, uint32_t hidden, float norm_eps, DenseWeights& weights,
-                                  RopeRegistry& ropes);
+std::unique_ptr<Mixer> make_mixer(const MixerSpec& spec, uint32_t hidden, float norm_eps, const ModelOptions& options,
+                                  DenseWeights& weights, RopeRegistry& ropes);
 
 } // namespace flashmoe

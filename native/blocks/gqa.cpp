@@ -2,10 +2,10 @@
 
 namespace flashmoe {
 
-Gqa::Gqa(const GqaSpec& spec, uint32_t hidden, float norm_eps, DenseWeights& weights, RopeRegistry& ropes)
+Gqa::Gqa(const GqaSpec& spec, uint32_t hidden, float norm_eps, bool exact_cache, DenseWeights& weights, RopeRegistry& ropes)
     : heads_(spec.heads), kv_heads_(spec.kv_heads), head_dim_(spec.head_dim),
       q_stride_(spec.head_dim * (spec.output_gate ? 2 : 1)), rope_(ropes.add(spec.rope)), scale_(spec.scale),
-      norm_eps_(norm_eps), gated_(spec.output_gate), q_(weights.matrix(spec.q, heads_ * q_stride_, hidden)),
+      norm_eps_(norm_eps), gated_(spec.output_gate), exact_cache_(exact_cache), q_(weights.matrix(spec.q, heads_ * q_stride_, hidden)),
       k_(weights.matrix(spec.k, kv_heads_ * head_dim_, hidden)),
       v_(weights.matrix(spec.v, kv_heads_ * head_dim_, hidden)),
       o_(weights.matrix(spec.o, hidden, heads_ * head_dim_)) {
@@ -16,7 +16,9 @@ Gqa::Gqa(const GqaSpec& spec, uint32_t hidden, float norm_eps, DenseWeights& wei
 }
 
 StateShape Gqa::state_shape() const {
-    const uint64_t codes = uint64_t{kv_heads_} * head_dim_ * sizeof(int16_t), scales = kv_heads_ * sizeof(float);
+    const uint64_t values = uint64_t{kv_heads_} * head_dim_;
+    if (exact_cache_) return {.plane_bytes = {values * sizeof(float), values * sizeof(float)}, .fixed_bytes = 0};
+    const uint64_t codes = values * sizeof(int16_t), scales = kv_heads_ * sizeof(float);
     return {.plane_bytes = {codes, codes, scales, scales}, .fixed_bytes = 0};
 }
 
@@ -30,7 +32,7 @@ void Gqa::append(const Batch& batch, Span x, Span y, const LayerState& state) co
     const Span k = scratch.take(size_t{tokens} * k_.rows);
     const Span v = scratch.take(size_t{tokens} * v_.rows);
     const Span out = scratch.take(size_t{tokens} * heads_ * head_dim_);
-    const KvCache k_cache{state.planes[0], state.planes[2]}, v_cache{state.planes[1], state.planes[3]};
+    const KvCache k_cache{state.planes[0], state.planes[2], exact_cache_}, v_cache{state.planes[1], state.planes[3], exact_cache_};
 
     {
         const SideBySide three(backend);

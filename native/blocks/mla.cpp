@@ -2,10 +2,10 @@
 
 namespace flashmoe {
 
-Mla::Mla(const MlaSpec& spec, uint32_t hidden, DenseWeights& weights, RopeRegistry& ropes)
+Mla::Mla(const MlaSpec& spec, uint32_t hidden, bool exact_cache, DenseWeights& weights, RopeRegistry& ropes)
     : heads_(spec.heads), q_rank_(spec.q_lora_rank), latent_dim_(spec.kv_lora_rank), nope_dim_(spec.nope_dim),
       rope_dim_(spec.rope_dim), value_dim_(spec.value_dim), rope_(ropes.add(spec.rope)), scale_(spec.scale),
-      lora_eps_(spec.lora_norm_eps), kv_a_(weights.matrix(spec.kv_a, latent_dim_ + rope_dim_, hidden)),
+      lora_eps_(spec.lora_norm_eps), exact_cache_(exact_cache), kv_a_(weights.matrix(spec.kv_a, latent_dim_ + rope_dim_, hidden)),
       o_(weights.matrix(spec.o, hidden, heads_ * value_dim_)), kv_a_norm_(weights.values(spec.kv_a_norm, {latent_dim_})) {
     const uint32_t q_rows = heads_ * (nope_dim_ + rope_dim_);
     if (q_rank_ == 0) {
@@ -24,6 +24,7 @@ Mla::Mla(const MlaSpec& spec, uint32_t hidden, DenseWeights& weights, RopeRegist
 }
 
 StateShape Mla::state_shape() const {
+    if (exact_cache_) return {.plane_bytes = {uint64_t{latent_dim_ + rope_dim_} * sizeof(float)}, .fixed_bytes = 0};
     return {.plane_bytes = {uint64_t{latent_dim_ + rope_dim_} * sizeof(int16_t), 2 * sizeof(float)}, .fixed_bytes = 0};
 }
 
@@ -33,7 +34,7 @@ void Mla::append(const Batch& batch, Span x, Span y, const LayerState& state) co
     Backend& backend = batch.backend;
     const uint32_t tokens = batch.tokens;
     ScratchCursor scratch(batch.scratch);
-    const KvCache cache{state.planes[0], state.planes[1]};
+    const KvCache cache{state.planes[0], state.planes[1], exact_cache_};
     const Span q = scratch.take(size_t{tokens} * q_.rows);
     const Span c = scratch.take(size_t{tokens} * kv_a_.rows);
     const Span out = scratch.take(size_t{tokens} * heads_ * value_dim_);

@@ -105,7 +105,8 @@ fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, f
                                             .token_limit = options->token_limit,
                                             .experts_per_token = options->experts_per_token,
                                             .expert_caching = options->direct_reads != 0 ? flashmoe::Caching::none
-                                                                                         : flashmoe::Caching::page_cache};
+                                                                                         : flashmoe::Caching::page_cache,
+                                            .exact_caches = options->exact_caches != 0};
         auto backend = open_backend(options->backend, options->kernels_dir, plain.threads);
         *engine = new fm_engine{std::make_shared<Engine>(plain, std::move(backend))};
     });

@@ -25,7 +25,8 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
       manifest_(read_dense_manifest(options.model_dir + "/model_weights.json")),
       weights_(std::make_unique<DenseWeights>(*backend_, options.model_dir, manifest_)),
       files_(std::make_unique<ExpertFiles>(options.experts_dir, manifest_.spec, options.expert_caching)),
-      model_(std::make_unique<Model>(manifest_.spec, options.experts_per_token, *weights_)) {
+      model_(std::make_unique<Model>(manifest_.spec, ModelOptions{options.experts_per_token, options.exact_caches}, *weights_)) {
+    require_features();
     if (files_->slot_bytes() != 0) {
         reader_ = std::make_unique<ExpertReader>(*backend_, files_->slot_bytes(), slot_count(files_->slot_bytes(), model_->max_top_k),
                                                  std::max(options.io_threads, 1u));
@@ -33,6 +34,18 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
     tables_.resize(model_->ropes.all().size());
     reserve(1, 1);
     weights_->require_intact();
+}
+
+void Engine::require_features() const {
+    const uint32_t missing = model_->features & ~backend_->features();
+    std::string names;
+    for (uint32_t i = 0; i < kFeatures; ++i) {
+        if ((missing >> i & 1) != 0) names += (names.empty() ? "" : ", ") + std::string(kFeatureNames[i]);
+    }
+    if (!names.empty()) {
+        fail(FM_UNSUPPORTED_MODEL, "the ", backend_->name(), " backend can't compute this model: it has no ", names,
+             "; the cpu backend has them");
+    }
 }
 
 fm_engine_info Engine::info() const {
@@ -60,7 +73,7 @@ fm_engine_info Engine::info() const {
 }
 
 uint64_t Engine::state_key(const std::string& program) const {
-    const uint64_t parts[3] = {manifest_.fingerprint, files_->fingerprint(), model_->max_top_k};
+    const uint64_t parts[4] = {manifest_.fingerprint, files_->fingerprint(), model_->max_top_k, options_.exact_caches ? 1u : 0u};
     return hash_bytes(parts, sizeof parts, hash_bytes(program.data(), program.size()));
 }
 

@@ -17,6 +17,7 @@ struct EngineOptions {
     std::string model_dir, experts_dir;
     uint32_t threads, io_threads, token_limit, experts_per_token;
     Caching expert_caching;
+    bool exact_caches;
 };
 
 /// Tokens that go through a layer together in prefill: each chosen expert is read once for all of them.
@@ -92,6 +93,7 @@ class Engine {
     /// Tokens and rotations into the room.
     void prepare(const StepState& state, const int32_t* tokens, uint32_t count, const StepOutput& output);
     /// Waits for whatever is under way, after a failure.
+    void require_features() const;
     void settle() noexcept;
     void tabulate_ropes(uint32_t position, uint32_t tokens);
     /// From the normed input in m to the next layer's.

@@ -18,8 +18,8 @@ struct Layer {
 };
 
 struct Model {
-    /// `experts_per_token` 0 = as the spec says. Looks up every tensor, checks its shape, refuses leftovers.
-    Model(const ModelSpec& spec, uint32_t experts_per_token, DenseWeights& weights);
+    /// Looks up every tensor, checks its shape, refuses leftovers.
+    Model(const ModelSpec& spec, const ModelOptions& options, DenseWeights& weights);
 
     uint32_t hidden, vocab, max_positions;
     float norm_eps;
@@ -27,6 +27,8 @@ struct Model {
     Span final_norm;
     std::vector<Layer> layers;
     RopeRegistry ropes;
+    /// That the backend must have, one bit each.
+    uint32_t features = 0;
 
     /// Floats a token that any block needs; and over all moe layers the largest top_k and number of experts.
     size_t scratch_floats = 0;

@@ -39,6 +39,7 @@ typedef struct fm_engine_options {
     uint32_t token_limit;       /* ids at or above it are never sampled */
     uint32_t experts_per_token; /* 0 = as the model says */
     uint32_t direct_reads;      /* not 0: experts are read past the page cache */
+    uint32_t exact_caches;      /* not 0: attention keeps f32 instead of 16 bits; "cpu" only */
     const char *backend;        /* "cpu" or "metal" */
     const char *kernels_dir;    /* *.metal; looked at for "metal" only */
 } fm_engine_options;

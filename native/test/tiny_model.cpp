@@ -224,6 +224,7 @@ fm_status TinyModel::open(fm_engine** engine, fm_error* error, uint32_t experts_
                                     .token_limit = kVocab - 6,
                                     .experts_per_token = experts_per_token,
                                     .direct_reads = direct_reads ? 1u : 0u,
+                                    .exact_caches = 0,
                                     .backend = "cpu",
                                     .kernels_dir = ""};
     return fm_engine_open(&options, engine, error);

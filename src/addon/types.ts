@@ -236,6 +236,7 @@ export interface SelfTest {
 }
 
 export type BackendName = 'cpu' | 'metal';
+export type CacheType = '16bit' | 'f32';
 
 export interface MetalDevice {
   name: string;
@@ -259,6 +260,8 @@ export interface EngineOptions {
   expertsPerToken: number;
   /** Experts are read past the page cache; ERR_IO where the file system can't. */
   directReads?: boolean;
+  /** What attention keeps of earlier tokens; absent: 16bit. f32 is for comparing with references, on the CPU only. */
+  cache?: CacheType;
   backend: BackendName;
   /** Folder of the Metal kernels' sources (metal/ of the package); looked at for 'metal' only. */
   kernelsDir: string;

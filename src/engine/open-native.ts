@@ -3,7 +3,7 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packageRoot, runJob } from '../addon/load.js';
-import type { BackendName, NativeAddon, NativeEngine } from '../addon/types.js';
+import type { BackendName, CacheType, NativeAddon, NativeEngine } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { chooseBackend } from './backend.js';
 import { isObject, readJsonObject, type JsonObject } from './model-files.js';
@@ -28,6 +28,8 @@ export interface OpenNativeOptions {
   expectedBackend?: BackendName;
   /** Experts are read past the page cache: for models far larger than it. */
   directReads?: boolean;
+  /** f32: attention keeps whole floats, on the CPU only; for comparing with references. */
+  cache?: CacheType;
   signal?: AbortSignal;
 }
 
@@ -64,8 +66,8 @@ export async function openNative(options: OpenNativeOptions): Promise<NativeEngi
   const expertsPerToken = options.expertsPerToken ?? 0;
   const kernelsDir = join(packageRoot, 'metal');
   const places = { modelDir, expertsDir, kernelsDir };
-  const { directReads = false } = options;
-  const numbers = { threads, ioThreads, tokenLimit, expertsPerToken, directReads };
+  const { directReads = false, cache = '16bit' } = options;
+  const numbers = { threads, ioThreads, tokenLimit, expertsPerToken, directReads, cache };
   try {
     return await runJob(addon.openEngine({ ...places, ...numbers, backend }), signal);
   } catch (thrown) {

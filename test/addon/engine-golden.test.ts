@@ -7,9 +7,18 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EngineOptions, NativeEngine, NativeSession } from '../../src/addon/types.js';
 import { FAMILIES, testAddon } from '../repack/fixtures.js';
-import { GREEDY, type Golden, packFixture, readGolden, relativeDifference } from './golden.js';
+import {
+  deviations,
+  GREEDY,
+  type Golden,
+  packFixture,
+  readGolden,
+  relativeDifference,
+} from './golden.js';
 
-/** Of the logits' spread. Without the 16-bit cache it is 5e-5 at most. */
+/** In standard deviations of the reference, with f32 caches. */
+const EXACT_TOLERANCE = 1e-3;
+/** Of the logits' spread, with caches of 16 bits. */
 const TOLERANCE = 5e-4;
 /** The reference sums in another order: a smaller distance of two logits may go either way. */
 const SAFE_MARGIN = 0.01;
@@ -54,6 +63,23 @@ describe.each(FAMILIES)('%s', (family) => {
     );
     expect(hidden).toHaveLength(engine.info().layers + 1);
     for (const [name, value] of differences) expect(value, name).toBeLessThan(TOLERANCE);
+  });
+
+  test('with f32 caches nothing is a thousandth of a standard deviation off', async () => {
+    const exact = await addon.openEngine({ ...options, cache: 'f32' }).done;
+    const whole = exact.createSession(64);
+    const { logits, hidden } = await whole.evaluate(golden.prompt, true).done;
+    const names = ['logits', ...hidden.map((_, i) => `hidden.${i}`)];
+    const off = [logits, ...hidden].map((got, i) => deviations(got, tensor(names[i] ?? '')));
+    console.log(`${family}: f32 ${off.map((value) => value.toExponential(1)).join(' ')}`);
+    off.forEach((value, i) => expect(value, names[i]).toBeLessThan(EXACT_TOLERANCE));
+
+    const last = logits.slice(-engine.info().vocabSize);
+    whole.reset();
+    await whole.prefill(golden.prompt.slice(0, 7), noProgress).done;
+    for (const token of golden.prompt.slice(7)) await whole.decode(token).done;
+    expect(deviations(whole.logits(), last)).toBe(0);
+    exact.close();
   });
 
   test('greedy tokens are those of the reference wherever its margin is safe', async () => {

@@ -32,6 +32,7 @@ export async function packFixture(
     ioThreads: 2,
     tokenLimit: 512,
     expertsPerToken: 0,
+    cache: '16bit',
     backend: 'cpu',
     kernelsDir: join(packageRoot, 'metal'),
   };
@@ -82,6 +83,19 @@ export async function readTensors(path: string): Promise<Map<string, Tensor>> {
     tensors.set(name, { shape, values: new Float32Array(copy.buffer) });
   }
   return tensors;
+}
+
+/** Largest distance in standard deviations of the reference. */
+export function deviations(got: Float32Array, reference: Float32Array): number {
+  if (got.length !== reference.length) return NaN;
+  const mean = reference.reduce((sum, value) => sum + value, 0) / reference.length;
+  const squares = reference.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  let most = 0;
+  reference.forEach((value, i) => {
+    const difference = Math.abs((got[i] ?? NaN) - value);
+    if (!(difference <= most)) most = difference;
+  });
+  return most / Math.sqrt(squares / reference.length);
 }
 
 /** Largest distance as a share of the reference's spread (largest minus smallest value). */

@@ -1,4 +1,4 @@
-// Attention over the 16-bit cache: rotary embedding, appending, and softmax in blocks of keys.
+// Attention over the cache: rotary embedding, appending, and softmax in blocks of keys.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -40,6 +40,26 @@ void merge(Partial into, Partial from, uint32_t value_dim) {
     for (uint32_t i = 0; i < value_dim; ++i) into.values()[i] = into.values()[i] * a + from.values()[i] * b;
 }
 
+/// One more term of the softmax, without a value.
+void add_sink(Partial partial, float sink, uint32_t value_dim) {
+    const float max = std::max(partial.max(), sink);
+    const float factor = std::exp(partial.max() - max);
+    partial.max() = max;
+    partial.sum() = partial.sum() * factor + std::exp(sink - max);
+    for (uint32_t i = 0; i < value_dim; ++i) partial.values()[i] *= factor;
+}
+
+/// Eight sums, so that the compiler may take vectors.
+float dot_exact(const float* a, const float* b, uint32_t n) {
+    float sums[8] = {};
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (uint32_t j = 0; j < 8; ++j) sums[j] += a[i + j] * b[i + j];
+    }
+    for (; i < n; ++i) sums[0] += a[i] * b[i];
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
 void finish(Partial partial, float* out, uint32_t value_dim) {
     const float factor = 1.0f / partial.sum();
     for (uint32_t i = 0; i < value_dim; ++i) out[i] = partial.values()[i] * factor;
@@ -48,6 +68,10 @@ void finish(Partial partial, float* out, uint32_t value_dim) {
 } // namespace
 
 void CpuBackend::store(const KvCache& cache, size_t code, size_t scale, const float* values, uint32_t count) const {
+    if (cache.exact) {
+        std::memcpy(cache.codes.as<float>() + code, values, count * sizeof(float));
+        return;
+    }
     cache.scales.as<float>()[scale] = kernels_.store_kv(cache.codes.as<KvCode>() + code, values, count);
 }
 
@@ -89,7 +113,10 @@ void CpuBackend::gqa_attend(const GqaAttend& op) {
             .value_dim = op.head_dim,
             .scale = op.scale,
             .position = op.position,
-            .tokens = op.tokens});
+            .tokens = op.tokens,
+            .sinks = op.sinks ? op.sinks.as<const float>() : nullptr,
+            .window = op.window,
+            .selection = op.selection});
     if (!op.gated) return;
     pool_.split(op.tokens * op.heads, 16, [&](uint32_t first, uint32_t last, uint32_t) {
         for (size_t i = first; i < last; ++i) {
@@ -99,24 +126,37 @@ void CpuBackend::gqa_attend(const GqaAttend& op) {
     });
 }
 
-void CpuBackend::attend_block(const Attention& op, uint32_t token, uint32_t head, uint32_t block, float* at) const {
+CpuBackend::Keys CpuBackend::keys_of(const Attention& op, uint32_t token) {
+    const uint32_t seen = op.position + token + 1;
+    if (op.selection) {
+        const uint32_t count = op.selection.counts.as<const uint32_t>()[token];
+        if (count != 0) return {op.selection.positions.as<const uint32_t>() + size_t{token} * op.selection.most, 0, count};
+    }
+    return {nullptr, op.window != 0 && seen > op.window ? seen - op.window : 0, seen};
+}
+
+void CpuBackend::attend_block(const Attention& op, const Keys& keys, uint32_t token, uint32_t head, uint32_t block, float* at) const {
     const Partial partial{at};
-    const uint32_t keys = op.position + token + 1;
-    const uint32_t first = block * kBlock, count = std::min(kBlock, keys - first);
+    const uint32_t first = std::max(block * kBlock, keys.first);
+    const uint32_t count = std::min((block + 1) * kBlock, keys.last) - first;
     const uint32_t kv_head = head / (op.heads / op.kv_heads);
     const float* q = op.q + (size_t{token} * op.heads + head) * op.q_stride;
-    const KvCode* k = op.k.codes.as<KvCode>() + first * op.row_codes + kv_head * op.head_stride;
-    const KvCode* v = op.v.codes.as<KvCode>() + first * op.row_codes + kv_head * op.head_stride;
-    const float* k_scales = op.k.scales.as<float>() + first * op.row_scales + kv_head;
-    const float* v_scales = op.v.scales.as<float>() + first * op.row_scales + kv_head;
+    const size_t shift = kv_head * op.head_stride;
+    const auto row = [&](uint32_t i) -> size_t { return keys.list != nullptr ? keys.list[first + i] : first + i; };
     float scores[kBlock];
     float max = -INFINITY;
     for (uint32_t i = 0; i < count; ++i) {
-        const KvCode* key = k + i * op.row_codes;
-        const float* scales = k_scales + i * op.row_scales;
-        float score = scales[0] * kernels_.dot_kv(q, key, op.key_dim);
-        if (op.second_key_dim != 0) {
-            score += scales[1] * kernels_.dot_kv(q + op.key_dim, key + op.key_dim, op.second_key_dim);
+        const size_t key_row = row(i), at_key = key_row * op.row_codes + shift;
+        float score;
+        if (op.k.exact) {
+            score = dot_exact(q, op.k.codes.as<const float>() + at_key, op.key_dim + op.second_key_dim);
+        } else {
+            const KvCode* key = op.k.codes.as<const KvCode>() + at_key;
+            const float* scales = op.k.scales.as<const float>() + key_row * op.row_scales + kv_head;
+            score = scales[0] * kernels_.dot_kv(q, key, op.key_dim);
+            if (op.second_key_dim != 0) {
+                score += scales[1] * kernels_.dot_kv(q + op.key_dim, key + op.key_dim, op.second_key_dim);
+            }
         }
         scores[i] = op.scale * score;
         max = std::max(max, scores[i]);
@@ -125,12 +165,23 @@ void CpuBackend::attend_block(const Attention& op, uint32_t token, uint32_t head
     partial.max() = max;
     partial.sum() = kernels_.softmax_terms(scores, max, count);
     for (uint32_t i = 0; i < count; ++i) {
-        kernels_.add_kv(partial.values(), scores[i] * v_scales[i * op.row_scales], v + i * op.row_codes, op.value_dim);
+        const size_t value_row = row(i), at_value = value_row * op.row_codes + shift;
+        if (op.v.exact) {
+            const float* value = op.v.codes.as<const float>() + at_value;
+            for (uint32_t c = 0; c < op.value_dim; ++c) partial.values()[c] += scores[i] * value[c];
+            continue;
+        }
+        const float scale = op.v.scales.as<const float>()[value_row * op.row_scales + kv_head];
+        kernels_.add_kv(partial.values(), scores[i] * scale, op.v.codes.as<const KvCode>() + at_value, op.value_dim);
     }
 }
 
 void CpuBackend::attend(const Attention& op) {
     const size_t partial_floats = op.value_dim + 2;
+    const auto complete = [&](Partial all, uint32_t item) {
+        if (op.sinks != nullptr) add_sink(all, op.sinks[item % op.heads], op.value_dim);
+        finish(all, op.out + size_t{item} * op.value_dim, op.value_dim);
+    };
     if (op.tokens > 1 || op.position < kBlock) {
         // One item a query: two partials a worker, merged as blocks come.
         float* area = room(worker_room_, pool_.size() * 2 * partial_floats);
@@ -138,31 +189,35 @@ void CpuBackend::attend(const Attention& op) {
             const Partial all{area + worker * 2 * partial_floats}, one{all.at + partial_floats};
             for (uint32_t i = from; i < to; ++i) {
                 const uint32_t token = i / op.heads, head = i % op.heads;
-                const uint32_t blocks = (op.position + token) / kBlock + 1;
-                attend_block(op, token, head, 0, all.at);
-                for (uint32_t block = 1; block < blocks; ++block) {
-                    attend_block(op, token, head, block, one.at);
+                const Keys keys = keys_of(op, token);
+                const uint32_t start = keys.first / kBlock, blocks = (keys.last - 1) / kBlock + 1;
+                attend_block(op, keys, token, head, start, all.at);
+                for (uint32_t block = start + 1; block < blocks; ++block) {
+                    attend_block(op, keys, token, head, block, one.at);
                     merge(all, one, op.value_dim);
                 }
-                finish(all, op.out + size_t{i} * op.value_dim, op.value_dim);
+                complete(all, i);
             }
         });
         return;
     }
     // One token over many keys: items are (block, head), so that long contexts use every thread; the heads of a
     // block stand together because they share its keys.
-    const uint32_t blocks = op.position / kBlock + 1;
+    const Keys keys = keys_of(op, 0);
+    const uint32_t start = keys.first / kBlock, blocks = (keys.last - 1) / kBlock + 1 - start;
     float* partials = room(partials_, size_t{op.heads} * blocks * partial_floats);
     const auto at = [&](uint32_t head, uint32_t block) {
         return partials + (size_t{head} * blocks + block) * partial_floats;
     };
     pool_.split(blocks * op.heads, std::min(op.heads / op.kv_heads, 8u), [&](uint32_t from, uint32_t to, uint32_t) {
-        for (uint32_t i = from; i < to; ++i) attend_block(op, 0, i % op.heads, i / op.heads, at(i % op.heads, i / op.heads));
+        for (uint32_t i = from; i < to; ++i) {
+            attend_block(op, keys, 0, i % op.heads, start + i / op.heads, at(i % op.heads, i / op.heads));
+        }
     });
     pool_.split(op.heads, 4, [&](uint32_t from, uint32_t to, uint32_t) {
         for (uint32_t head = from; head < to; ++head) {
             for (uint32_t block = 1; block < blocks; ++block) merge({at(head, 0)}, {at(head, block)}, op.value_dim);
-            finish({at(head, 0)}, op.out + size_t{head} * op.value_dim, op.value_dim);
+            complete({at(head, 0)}, head);
         }
     });
 }
@@ -228,7 +283,10 @@ void CpuBackend::mla_attend(const MlaAttend& op) {
             .value_dim = op.latent_dim,
             .scale = op.scale,
             .position = op.position,
-            .tokens = op.tokens});
+            .tokens = op.tokens,
+            .sinks = nullptr,
+            .window = 0,
+            .selection = op.selection});
     const Matrix& out = op.kv_b.rows != 0 ? op.kv_b : op.unembed_out;
     pool_.split(pairs, 1, [&](uint32_t from, uint32_t to, uint32_t worker) {
         float* x = worker_x + worker * prepared;

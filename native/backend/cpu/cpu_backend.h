@@ -17,6 +17,7 @@ class CpuBackend final : public Backend {
     const char* isa() const override { return kernels_.isa; }
     Buffer wrap(void* host, size_t bytes) override { return {static_cast<std::byte*>(host), bytes, nullptr}; }
     void unwrap(Buffer& buffer) override { buffer = {}; }
+    uint32_t features() const override { return ~0u; }
 
     void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) override;
     void rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) override;
@@ -46,10 +47,20 @@ class CpuBackend final : public Backend {
         uint32_t heads, kv_heads, key_dim, second_key_dim, value_dim;
         float scale;
         uint32_t position, tokens;
+        /// As in GqaAttend.
+        const float* sinks;
+        uint32_t window;
+        KeySelection selection;
     };
+    /// The keys of one token: entries [first, last) of `list`, or where there is none the positions themselves.
+    struct Keys {
+        const uint32_t* list;
+        uint32_t first, last;
+    };
+    static Keys keys_of(const Attention& op, uint32_t token);
     void store(const KvCache& cache, size_t code, size_t scale, const float* values, uint32_t count) const;
     void attend(const Attention& op);
-    void attend_block(const Attention& op, uint32_t token, uint32_t head, uint32_t block, float* partial) const;
+    void attend_block(const Attention& op, const Keys& keys, uint32_t token, uint32_t head, uint32_t block, float* partial) const;
 
     /// Room that grows to the largest request so far and stays; on whole cache lines, as wide loads want it.
     float* room(std::vector<float>& storage, size_t floats);

@@ -3,7 +3,7 @@
 
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { BackendName } from '../../addon/types.js';
+import type { BackendName, CacheType } from '../../addon/types.js';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import { writeLogits, type LogitsWritten } from '../../engine/logits.js';
@@ -22,6 +22,7 @@ export interface LogitsArgs {
   experts: number | null;
   quant: Quant | null;
   backend: BackendName | null;
+  cache: CacheType;
 }
 
 interface Store {
@@ -95,7 +96,7 @@ async function withPacked(
 
 async function compute(
   context: CliContext,
-  { experts, backend: wanted }: LogitsArgs,
+  { experts, backend: wanted, cache }: LogitsArgs,
   { id, modelDir, expertsDir }: Store,
   tokens: number[],
   target: string,
@@ -105,7 +106,9 @@ async function compute(
   const { repo, revision, quant } = await readOrigin({ id, modelDir, expertsDir });
   const settings = await readSettings(context.home.settings);
   const native = await openNative({
-    backend: wanted ?? settings.backend ?? null,
+    // Only the CPU has f32 caches: whoever asks for them and names no backend means it.
+    backend: wanted ?? (cache === 'f32' ? 'cpu' : (settings.backend ?? null)),
+    cache,
     addon: nativeAddon(context),
     id,
     modelDir,
@@ -124,6 +127,7 @@ async function compute(
       ...{ repo, revision, quant },
       experts_per_token: String(expertsPerToken),
       engine: `flashmoe ${context.version}, ${backend}, ${isa}`,
+      cache,
     };
     const onProgress = (done: number, total: number): void => progress(context, id, done, total);
     const options = { native, tokens, target, about, signal, onProgress };

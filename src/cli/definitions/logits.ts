@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import type { BackendName } from '../../addon/types.js';
+import type { BackendName, CacheType } from '../../addon/types.js';
 import { backendOption, examples, wholeNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
 
@@ -9,6 +9,7 @@ interface LogitsFlags {
   experts?: number;
   backend?: BackendName;
   quant?: 'q4' | 'q2';
+  cache?: CacheType;
 }
 
 export function defineLogits(program: Command, open: Open, done: Done): void {
@@ -29,12 +30,19 @@ export function defineLogits(program: Command, open: Open, done: Done): void {
         'q2',
       ]),
     )
+    .addOption(
+      new Option('--cache <type>', 'of attention: f32 is for comparing, and needs the CPU').choices([
+        '16bit',
+        'f32',
+      ]),
+    )
     .addOption(backendOption())
     .action(async (target: string, flags: LogitsFlags) => {
       const { logits } = await import('../commands/logits.js');
-      const { tokens, out, experts = null, backend = null } = flags;
+      const { tokens, out, experts = null, backend = null, cache = '16bit' } = flags;
       const quant = flags.quant === undefined ? null : WIDTHS[flags.quant];
-      done(await logits(await open(command), { target, tokens, out, experts, quant, backend }));
+      const args = { target, tokens, out, experts, quant, backend, cache };
+      done(await logits(await open(command), args));
     });
   examples(command, [
     ['flashmoe logits tiny --tokens ids.json --out a.safetensors', 'to compare'],
