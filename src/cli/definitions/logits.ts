@@ -31,10 +31,9 @@ export function defineLogits(program: Command, open: Open, done: Done): void {
       ]),
     )
     .addOption(
-      new Option('--cache <type>', 'of attention: f32 is for comparing, and needs the CPU').choices([
-        '16bit',
-        'f32',
-      ]),
+      new Option('--cache <type>', 'of attention: f32 is for comparing, and needs the CPU').choices(
+        ['16bit', 'f32'],
+      ),
     )
     .addOption(backendOption())
     .action(async (target: string, flags: LogitsFlags) => {
