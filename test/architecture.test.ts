@@ -70,9 +70,11 @@ const MAY_IMPORT: Record<string, string[]> = {
   launchd: ['service'],
   systemd: ['service'],
   server: ['engine/types'],
+  // Values only: what an option may be, never what is done with it.
+  settings: ['models/quant', 'engine/backend', 'addon/types', 'server/log-level'],
   connect: [],
   eval: ['engine/types'],
-  doctor: ['addon', 'hub', 'machine', 'models', 'service', 'store/receipt'],
+  doctor: ['addon', 'hub', 'machine', 'models', 'service', 'settings', 'store/receipt'],
   ui: ['jobs/events', 'models', 'store/receipt', 'store/requantisation'],
   cli: [
     'addon',
@@ -90,6 +92,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     'service',
     'service-command',
     'service-manager',
+    'settings',
     'share',
     'store',
     'transfer',

@@ -14,7 +14,7 @@ import { SERVER_LOG, serviceLogs } from '../service-command.js';
 import { serviceOf } from './commands/service.js';
 import type { CliContext } from './context.js';
 import { recordStart, recordStop, waitAfter } from './crash-record.js';
-import { readSettings } from './settings.js';
+import { readSettings } from '../settings/file.js';
 
 /** The manager's files hold crashes only; longer than this, something crashes over and over. */
 const CRASH_LOG_BYTES = 5e6;

@@ -3,7 +3,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { FlashmoeError } from '../base/errors.js';
 import { BACKENDS } from '../engine/backend.js';
-import { isGigabytes } from './settings.js';
 import { QUANTS, type Quant } from '../models/quant.js';
 
 type Example = readonly [command: string, what: string];
@@ -72,6 +71,10 @@ export function modelOption(): Option {
   return new Option('--model <name>', 'a name of `flashmoe status`');
 }
 
+export function settingModelOption(): Option {
+  return new Option('--model <name>', 'for this model only: a name of `flashmoe status`');
+}
+
 export function backendOption(): Option {
   return new Option('--backend <name>', 'compute on (default: metal on a Mac, else cpu)').choices([
     ...BACKENDS,
@@ -93,14 +96,6 @@ export function temperature(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !(value >= 0 && value <= 5)) {
     throw new InvalidArgumentError('It is not a number from 0 to 5');
-  }
-  return value;
-}
-
-export function gigabytes(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !isGigabytes(value)) {
-    throw new InvalidArgumentError('It is not a number of GB');
   }
   return value;
 }

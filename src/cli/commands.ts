@@ -6,6 +6,7 @@ import { examples } from './command-options.js';
 import type { Done, Open } from './definition.js';
 import { defineBench } from './definitions/bench.js';
 import { defineCalibrate } from './definitions/calibrate.js';
+import { defineConfig } from './definitions/config.js';
 import { defineConnect } from './definitions/connect.js';
 import { defineCompletions } from './definitions/completions.js';
 import { defineDoctor } from './definitions/doctor.js';
@@ -25,6 +26,7 @@ import { defineSetup } from './definitions/setup.js';
 import { defineShare } from './definitions/share.js';
 import { defineStatus } from './definitions/status.js';
 import { defineUninstall } from './definitions/uninstall.js';
+import { defineUse } from './definitions/use.js';
 import { defineVerify } from './definitions/verify.js';
 
 /** Adds all commands to `program`. `open` builds the context of a run, `done` takes its exit status. */
@@ -41,6 +43,8 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineStatus(program, open, done);
   defineJob(program, open, done);
   defineReport(program, open, done);
+  defineUse(program, open, done);
+  defineConfig(program, open, done);
   defineServe(program, open, done);
   defineConnect(program, open, done);
   defineRun(program, open, done);

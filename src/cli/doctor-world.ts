@@ -20,7 +20,7 @@ import type { CliContext } from './context.js';
 import { listInstallations } from './installations.js';
 import { chooseInstalled, openEngineOf } from './installed.js';
 import { addonPaths, nativeAddon } from './native.js';
-import { readSettings } from './settings.js';
+import { inspectSettings } from '../settings/file.js';
 
 const KERNELS = join(packageRoot, 'metal');
 
@@ -28,8 +28,8 @@ export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
   const { host, home, version } = context;
   // One for all backends: their inputs are to be the same.
   const seed = host.now() % 2 ** 32;
-  // A damaged settings file is for `serve` to refuse; the doctor looks at the rest all the same.
-  const settings = await readSettings(home.settings).catch(() => ({ port: DEFAULT_PORT }));
+  // What is wrong in the file is a finding of its own; the rest is looked at all the same.
+  const { settings } = await inspectSettings(home.settings);
   return {
     host,
     version,

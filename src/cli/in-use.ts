@@ -6,7 +6,7 @@ import { probeLock } from '../base/file-lock.js';
 import { DEFAULT_PORT } from '../server/serve.js';
 import { serviceLogs } from '../service-command.js';
 import type { CliContext } from './context.js';
-import { readSettings } from './settings.js';
+import { readSettings } from '../settings/file.js';
 
 const PATIENCE_MS = 2_000;
 

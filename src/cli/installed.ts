@@ -1,7 +1,6 @@
 // From a name, or none, to the finished model that is meant, and to an engine that runs it.
 
 import { FlashmoeError } from '../base/errors.js';
-import type { BackendName } from '../addon/types.js';
 import type { HomePaths } from '../base/paths.js';
 import { expectedBackend } from '../engine/backend.js';
 import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
@@ -10,7 +9,9 @@ import type { Quant } from '../models/quant.js';
 import type { CliContext } from './context.js';
 import { nativeAddon } from './native.js';
 import { listInstallations, type Installation } from './installations.js';
-import { DEFAULT_PROMPT_CACHE_GB, readSettings, type Settings } from './settings.js';
+import { DEFAULT_PROMPT_CACHE_GB, type EngineOptions } from '../settings/engine-options.js';
+import { readSettings } from '../settings/file.js';
+import { engineOptionsFor, type Settings } from '../settings/schema.js';
 
 export type Ready = Installation & { manifest: NonNullable<Installation['manifest']> };
 
@@ -95,10 +96,8 @@ function known(ready: readonly Ready[]): string {
 }
 
 export interface OpenChoices {
-  /** null: what the settings say, else the machine decides. */
-  backend?: BackendName | null;
-  /** null: as the settings say, else through the page cache. */
-  directReads?: boolean | null;
+  /** What was typed: the settings say the rest, for this model or for all. */
+  typed?: Partial<EngineOptions>;
   /** null: as the model says. */
   expertsPerToken?: number | null;
   /** States of prompts are kept below the home, as many GB as given or as the settings say. */
@@ -110,13 +109,14 @@ export async function openEngineOf(
   context: CliContext,
   { id, paths, manifest }: Ready,
   signal: AbortSignal,
-  { backend = null, directReads = null, expertsPerToken = null, promptCache }: OpenChoices = {},
+  { typed = {}, expertsPerToken = null, promptCache }: OpenChoices = {},
 ): Promise<Engine> {
   const settings = await readSettings(context.home.settings);
+  const { backend, directReads } = engineOptionsFor(typed, settings, id);
   return openEngine({
-    backend: backend ?? settings.backend ?? null,
+    backend,
     expectedBackend: expectedBackend(context.host),
-    directReads: directReads ?? settings.directReads ?? false,
+    directReads: directReads ?? false,
     ...(expertsPerToken === null ? {} : { expertsPerToken }),
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
     addon: nativeAddon(context),

@@ -49,7 +49,7 @@ export function manualPage(root: CommandFacts, version: string, date: string): s
     ...ENVIRONMENT.flatMap(([name, what]) => tagged(name, what)),
     '.SH FILES',
     ...tagged('~/.flashmoe/models', 'provisioned models'),
-    ...tagged('~/.flashmoe/settings.json', 'default model and port'),
+    ...tagged('~/.flashmoe/settings.json', 'default model, port and more: docs/settings.md'),
     ...tagged('~/.flashmoe/logs/server.log', 'log of the background server'),
   ].join('\n');
 }

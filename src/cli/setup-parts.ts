@@ -14,8 +14,9 @@ import type { ServiceManager } from '../service.js';
 import { serviceOf } from './commands/service.js';
 import type { CliContext } from './context.js';
 import { readyInstallations } from './installed.js';
-import { changeSettings, readSettings } from './settings.js';
-import type { SetupWords, Target } from './target.js';
+import { installationId } from '../installer/model-files.js';
+import { defaultAfterSetup } from '../settings/default-model.js';
+import { isBundled, type SetupWords, type Target } from './target.js';
 
 export function setupRequest(
   target: Target,
@@ -71,18 +72,19 @@ export async function environment({
   return { hub: settings, notices };
 }
 
-/** `wantsService` is asked when the service step comes, so that a wizard may still be deciding. */
+/**
+ * `wantsService` is asked when the service step comes, so that a wizard may still be deciding. `settle` decides the default
+ * model, which the server reads when it starts.
+ */
 export function setupWorld(
   context: CliContext,
   { hub, manager }: Surroundings,
-  target: Target,
-  quant: Quant,
   wantsService: () => boolean,
+  settle: () => Promise<unknown>,
 ): SetupWorld {
   const install = async (signal: AbortSignal): Promise<string> => {
     if (manager === null) return 'no service manager here';
-    // The server reads which model is meant when it starts.
-    await becomeDefault(context, target, quant);
+    await settle();
     const status = await manager.install(serviceOf(context), signal);
     return status.running ? `running under ${status.manager}` : status.detail;
   };
@@ -97,17 +99,29 @@ export function setupWorld(
   };
 }
 
-/** The newest model answers when none is named, but what is bundled never takes the place of a real one. */
-export async function becomeDefault(
+/** Tells in a sentence which model answers when none is named, where a setup leaves that to another or takes it over. */
+export async function settleDefault(
   context: CliContext,
-  { model, bundled }: Target,
+  target: Target,
   quant: Quant,
-): Promise<void> {
-  const path = context.home.settings;
-  const { model: current } = await readSettings(path);
-  if (bundled && current !== undefined && current !== model) {
-    const ready = await readyInstallations(context.home);
-    if (ready.some(({ manifest }) => manifest.model === current)) return;
+): Promise<string | null> {
+  const { model, bundled } = target;
+  const finished = { model, quant, bundled };
+  const { before, now } = await defaultAfterSetup(
+    context.home.settings,
+    finished,
+    (id) => isBundled(CATALOG.find((entry) => entry.id === id)?.repo ?? ''),
+    async ({ model: id, quant: width }) =>
+      (await readyInstallations(context.home)).some(
+        ({ manifest }) =>
+          manifest.model === id && (width === undefined || manifest.quant === width),
+      ),
+  );
+  const name = installationId(model, quant);
+  if (now.model !== model || now.quant !== quant) {
+    const kept = installationId(now.model, now.quant ?? '4bit');
+    return `${kept} still answers when no model is named; \`flashmoe use ${name}\` changes that`;
   }
-  await changeSettings(path, { model, quant });
+  if (before === null || (before.model === model && before.quant === quant)) return null;
+  return `${name} answers from now on when no model is named, in place of ${before.model}`;
 }

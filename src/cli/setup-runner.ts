@@ -23,7 +23,7 @@ import { commandLine } from './command-line.js';
 import type { CliContext } from './context.js';
 import { follow } from './job.js';
 import { modelChoices } from './model-choices.js';
-import { becomeDefault, setupRequest, setupWorld, type Surroundings } from './setup-parts.js';
+import { settleDefault, setupRequest, setupWorld, type Surroundings } from './setup-parts.js';
 import { attachedRun } from './setup-view.js';
 import { requireTarget, setupWords, type SetupWords, type Target } from './target.js';
 
@@ -31,8 +31,9 @@ const WORTH_WAKING = 1e9;
 
 interface Opened {
   choice: SetupChoice;
-  target: Target;
   setup: Setup;
+  /** Decides the default model, once; a sentence when that is worth one. */
+  settle: () => Promise<string | null>;
   /** Of machine and plan, told again when the run is drawn. */
   events: InstallEvent[];
 }
@@ -79,6 +80,8 @@ export function createRunner(
     const target = targetFor(choice);
     const events = [...machineEvents];
     const resumeCommand = context.resumeCommand ?? '';
+    let settled: Promise<string | null> | null = null;
+    const settle = () => (settled ??= settleDefault(context, target, choice.quant));
     const setup = await openSetup(
       setupRequest(
         target,
@@ -86,10 +89,10 @@ export function createRunner(
         { ...words, share: shareOf(words.from, context.host.env), resumeCommand },
         null,
       ),
-      setupWorld(context, around, target, choice.quant, () => wantsService),
+      setupWorld(context, around, () => wantsService, settle),
       { emit: live ?? ((event) => void events.push(event)), signal },
     );
-    opened = { choice, target, setup, events };
+    opened = { choice, setup, settle, events };
     return opened;
   };
   const run = async (
@@ -102,13 +105,14 @@ export function createRunner(
       if (event.type !== 'failed' || event.code !== 'ERR_LOCKED') show(event);
     };
     const same = opened?.choice.model === choice.model && opened.choice.quant === choice.quant;
-    const { setup, target, events } = same && opened ? opened : await open(choice, signal);
+    const { setup, settle, events } = same && opened ? opened : await open(choice, signal);
     wantsService = choice.service;
     for (const event of events) emit(event);
     const awake = isLong(setup.plan.summary) ? await keepAwake(context.host) : null;
     try {
       const receipt = await setup.run({ emit, signal, controls });
-      await becomeDefault(context, target, choice.quant);
+      const message = await settle();
+      if (message !== null) emit({ type: 'notice', message });
       return receipt;
     } finally {
       awake?.release();

@@ -15,6 +15,7 @@ import { selfTest } from './checks/self-test.js';
 import { server } from './checks/server.js';
 import { definition, state } from './checks/service.js';
 import { crashLog, twins } from './checks/service-twins.js';
+import { settings } from './checks/settings.js';
 import { timeMachine } from './checks/time-machine.js';
 import { tokenValid } from './checks/token.js';
 import { toolchain } from './checks/toolchain.js';
@@ -37,6 +38,7 @@ export const CHECKS: readonly Check[] = [
   toolchain,
   models,
   answers,
+  settings,
   definition,
   state,
   twins,

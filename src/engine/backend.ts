@@ -3,7 +3,7 @@
 import type { BackendName, NativeAddon } from '../addon/types.js';
 import { FlashmoeError } from '../base/errors.js';
 
-export const BACKENDS: readonly BackendName[] = ['cpu', 'metal'];
+export const BACKENDS = ['cpu', 'metal'] as const satisfies readonly BackendName[];
 
 export function isBackend(value: unknown): value is BackendName {
   return BACKENDS.some((name) => name === value);

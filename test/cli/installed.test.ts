@@ -8,8 +8,8 @@ const both = [installed('tiny', '4bit'), installed('tiny-2bit', '2bit')];
 const settings = { model: 'tiny', quant: '2bit' } as const;
 
 it.each<[string, string | null, string, string]>([
-  ['no name', null, 'tiny-2bit', 'the model and width that were set up last'],
-  ['the id of one width', 'tiny', 'tiny', 'that one, whatever was set up last'],
+  ['no name', null, 'tiny-2bit', 'the model and width of the settings'],
+  ['the id of one width', 'tiny', 'tiny', 'that one, whatever the settings say'],
   ['the id of the other', 'TINY-2bit', 'tiny-2bit', 'that one'],
 ])('of two widths, %s (%s) means %s: %s', (_, name, id) => {
   expect(choose(both, name, settings).id).toBe(id);

@@ -45,16 +45,16 @@ function matches(modules: string[], pattern: RegExp): string[] {
   return [...new Set(modules.flatMap((url) => pattern.exec(url)?.[1] ?? []))].sort();
 }
 
-/** What options may say; both modules import nothing but errors. */
+/** What options may say; these modules import nothing but errors. */
 const WORDS_OF_OPTIONS = ['engine/backend.js', 'models/quant.js'];
 
 describe('the start path', () => {
   test.each([['--version'], ['--help']])(
-    '%s loads commander and light modules only',
+    '%s loads commander, zod and light modules only',
     async (flag) => {
       const modules = await modulesOf([flag]);
-      expect(matches(modules, /node_modules\/((?:@[^/]+\/)?[^/]+)/)).toEqual(['commander']);
-      expect(matches(modules, /\/dist\/((?!base\/|cli\/).*)/)).toEqual(WORDS_OF_OPTIONS);
+      expect(matches(modules, /node_modules\/((?:@[^/]+\/)?[^/]+)/)).toEqual(['commander', 'zod']);
+      expect(matches(modules, /\/dist\/((?!base\/|cli\/|settings\/).*)/)).toEqual(WORDS_OF_OPTIONS);
       expect(modules.filter((url) => /\/ui\/ink\/|\.node$/.test(url))).toEqual([]);
     },
   );

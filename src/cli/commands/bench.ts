@@ -14,7 +14,7 @@ import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS } from '../installed.js';
 import { nativeAddon } from '../native.js';
 import { diskBytesRead, peakResidentBytes } from '../process-usage.js';
-import { readSettings } from '../settings.js';
+import { readSettings } from '../../settings/file.js';
 
 export interface BenchArgs {
   model: string | null;

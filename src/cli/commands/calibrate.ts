@@ -18,7 +18,7 @@ import { commandLine } from '../command-line.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS } from '../installed.js';
 import { nativeAddon } from '../native.js';
-import { readSettings } from '../settings.js';
+import { readSettings } from '../../settings/file.js';
 
 export interface CalibrateArgs {
   model: string | null;

@@ -8,7 +8,7 @@ import { CLIENTS } from '../../connect/registry.js';
 import { DEFAULT_HOST, DEFAULT_PORT } from '../../server/serve.js';
 import type { CliContext } from '../context.js';
 import { chooseInstalled } from '../installed.js';
-import { readSettings } from '../settings.js';
+import { readSettings } from '../../settings/file.js';
 
 export interface ConnectArgs {
   client: string;

@@ -30,7 +30,7 @@ export async function evaluateModel(context: CliContext, args: EvalArgs): Promis
   const skills = await readSkills(args);
   const model = await chooseWidth(context, args.model, args.quant);
   const engine = await openEngineOf(context, model, context.signal, {
-    backend: args.backend,
+    typed: { backend: args.backend },
     expertsPerToken: args.experts,
   });
   const started = context.host.monotonic();

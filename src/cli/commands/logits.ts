@@ -13,7 +13,7 @@ import { packDirectory } from '../../repack/pack-directory.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS, readyInstallations } from '../installed.js';
 import { nativeAddon } from '../native.js';
-import { readSettings } from '../settings.js';
+import { readSettings } from '../../settings/file.js';
 
 export interface LogitsArgs {
   target: string;

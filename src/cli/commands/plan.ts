@@ -57,7 +57,12 @@ export async function plan(context: CliContext, typed: PlanArgs): Promise<number
       },
       null,
     ),
-    setupWorld(context, around, target, quant, () => false),
+    setupWorld(
+      context,
+      around,
+      () => false,
+      () => Promise.resolve(),
+    ),
     {
       emit: (event: InstallEvent) => {
         if (event.type === 'notice') tell(event.message);

@@ -6,7 +6,7 @@ import { summarise } from '../../jobs/record/summary.js';
 import { reportText, type NightReport } from '../../ui/report-view.js';
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../installations.js';
-import { readSettings } from '../settings.js';
+import { readSettings } from '../../settings/file.js';
 
 export async function report(context: CliContext, name: string | null): Promise<number> {
   const found = await reportOf(await choose(context, name));

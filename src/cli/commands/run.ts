@@ -1,22 +1,16 @@
 // flashmoe run "PROMPT": one answer on stdout, as it is generated.
 
-import type { BackendName } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatDuration } from '../../base/format.js';
 import type { ChatRequest, Engine, GenerateEvent } from '../../engine/types.js';
+import type { RunOptions } from '../../settings/engine-options.js';
 import type { CliContext } from '../context.js';
 import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf } from '../installed.js';
 
-export interface RunArgs {
+export interface RunArgs extends RunOptions {
   /** null or `-`: read from stdin. */
   prompt: string | null;
-  model: string | null;
-  backend: BackendName | null;
-  system: string | null;
-  maxTokens: number | null;
-  temperature: number | null;
-  seed: number | null;
   thinking: boolean | null;
 }
 
@@ -30,7 +24,7 @@ export async function run(context: CliContext, args: RunArgs): Promise<number> {
   }
   const model = await chooseInstalled(context, args.model);
   const engine = await openEngineOf(context, model, context.signal, {
-    backend: args.backend,
+    typed: args,
     promptCache: { gigabytes: null },
   });
   try {

@@ -1,7 +1,6 @@
 // flashmoe serve: the server in the foreground, until it is told to stop.
 
 import { once } from 'node:events';
-import type { BackendName } from '../../addon/types.js';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import type { ServerEvent } from '../../server/context.js';
@@ -12,19 +11,11 @@ import { runAsService, type ServiceRun } from '../as-service.js';
 import type { CliContext } from '../context.js';
 import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf, type Ready } from '../installed.js';
-import { readSettings, type Settings } from '../settings.js';
+import type { ServeOptions } from '../../settings/engine-options.js';
+import { readSettings } from '../../settings/file.js';
+import type { Settings } from '../../settings/schema.js';
 
-export interface ServeArgs {
-  model: string | null;
-  backend: BackendName | null;
-  directReads: boolean | null;
-  host: string | null;
-  port: number | null;
-  fastUpstream: string | null;
-  fastModel: string | null;
-  /** GB. */
-  promptCache: number | null;
-  logLevel: LogLevel;
+export interface ServeArgs extends ServeOptions {
   /** Run by a service manager: see as-service.ts. */
   asService: boolean;
 }
@@ -63,8 +54,7 @@ async function serveUntilTold(
       // The volume may have to come first: what is there is looked up again.
       await service?.ready(signal);
       return openEngineOf(context, await choose(), signal, {
-        backend: args.backend,
-        directReads: args.directReads,
+        typed: args,
         promptCache: { gigabytes: args.promptCache },
       });
     },
@@ -72,7 +62,7 @@ async function serveUntilTold(
     version: context.version,
     now: () => context.host.now(),
     emit: (event) => {
-      if (isTold(event, args.logLevel)) tell(context, service, event);
+      if (isTold(event, (args.logLevel ?? 'info'))) tell(context, service, event);
     },
   });
   try {

@@ -7,7 +7,7 @@ import { SERVER_LABEL, serverService, serviceLogs } from '../../service-command.
 import { detectServiceManager, noServiceManager } from '../../service-manager.js';
 import type { ServiceManager, ServiceSpec, ServiceStatus } from '../../service.js';
 import type { CliContext } from '../context.js';
-import { changeSettings } from '../settings.js';
+import { changeSettings } from '../../settings/file.js';
 
 /** The server of this home as a service description. */
 export function serviceOf(

@@ -12,12 +12,14 @@ import { listInstallations, type Installation } from '../installations.js';
 import { choose, isReady } from '../installed.js';
 import { liveFigures } from '../live-job.js';
 import { addonPaths } from '../native.js';
-import { readSettings, type Settings } from '../settings.js';
+import { inspectSettings } from '../../settings/file.js';
+import type { Settings } from '../../settings/schema.js';
 
 export async function status(context: CliContext): Promise<number> {
   const { home } = context;
   const installations = await listInstallations(home);
-  const settings = await readSettings(home.settings);
+  const { settings, problems } = await inspectSettings(home.settings);
+  for (const problem of problems) context.note(`${home.settings}: ${problem}`);
   const found: HomeStatus = {
     home: home.home,
     freeBytes: (await volumeOf(home.models)).freeBytes,

@@ -17,7 +17,7 @@ import { listInstallations, type Installation } from '../installations.js';
 import { choose, isReady } from '../installed.js';
 import { nativeAddon } from '../native.js';
 import { repairModel, type Checked } from '../repair.js';
-import { readSettings } from '../settings.js';
+import { readSettings } from '../../settings/file.js';
 
 export interface VerifyArgs {
   model: string | null;
