@@ -14,7 +14,7 @@ import type { ServiceManager } from '../service.js';
 import { serviceOf } from './commands/service.js';
 import type { CliContext } from './context.js';
 import { readyInstallations } from './installed.js';
-import { installationId } from '../installer/model-files.js';
+import { installationId } from '../store/model-files.js';
 import { defaultAfterSetup } from '../settings/default-model.js';
 import { isBundled, type SetupWords, type Target } from './target.js';
 
