@@ -33,13 +33,13 @@ export async function getSetting(
   key: string,
   model: string | null,
 ): Promise<number> {
-  const { id } = await keyOf(context, key, model);
+  const { option, id } = await keyOf(context, key, model);
   const { settings } = await inspectSettings(context.home.settings);
   const at: Readonly<Record<string, unknown>> =
     (id === null ? settings : settings.models?.[id]) ?? {};
   const value = at[key] ?? null;
   if (context.json) context.emit('setting', { key, model: id, value });
-  else if (value !== null) context.print(String(value));
+  else if (value !== null) context.print(option.kind.write(value));
   return value === null ? EXIT.failed : EXIT.done;
 }
 
