@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import type { ServerEvent } from '../../server/context.js';
-import { isTold, type LogLevel } from '../../server/log-level.js';
+import { isTold } from '../../server/log-level.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
 import { clockWithSeconds } from '../../ui/clock.js';
 import { runAsService, type ServiceRun } from '../as-service.js';
@@ -62,7 +62,7 @@ async function serveUntilTold(
     version: context.version,
     now: () => context.host.now(),
     emit: (event) => {
-      if (isTold(event, (args.logLevel ?? 'info'))) tell(context, service, event);
+      if (isTold(event, args.logLevel ?? 'info')) tell(context, service, event);
     },
   });
   try {
