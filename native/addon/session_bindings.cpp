@@ -195,6 +195,27 @@ void add_state(Napi::Object object, const SessionReference& reference) {
     });
 }
 
+/// Paths and ranges of a state's files, as they came and as the C API takes them.
+struct StateFiles {
+    std::vector<std::string> paths;
+    std::vector<fm_state_file> files;
+};
+
+std::shared_ptr<StateFiles> state_files_of(const Napi::Value& value) {
+    auto result = std::make_shared<StateFiles>();
+    if (!value.IsArray()) misuse("files must be a list");
+    const auto list = value.As<Napi::Array>();
+    for (uint32_t i = 0; i < list.Length(); ++i) {
+        const Napi::Value item = list.Get(i);
+        if (!item.IsObject()) misuse("a file must be an object");
+        const auto file = item.As<Napi::Object>();
+        result->paths.push_back(path_of(file.Get("path"), "path"));
+        result->files.push_back({nullptr, whole_of(file.Get("from"), "from"), whole_of(file.Get("to"), "to")});
+    }
+    for (size_t i = 0; i < result->paths.size(); ++i) result->files[i].path = result->paths[i].c_str();
+    return result;
+}
+
 /// save runs beside later steps, restore owns the session as they do.
 void add_files(Napi::Object object, const SessionReference& reference) {
     method(object, "save", [reference](const Napi::CallbackInfo& info) -> Napi::Value {
@@ -207,26 +228,30 @@ void add_files(Napi::Object object, const SessionReference& reference) {
         return Job<uint64_t>::start(
             info.Env(), info.Env().Undefined(),
             [held = std::make_shared<std::shared_ptr<fm_snapshot>>(snapshot), tokens = std::move(tokens),
-             program = text_of(info[1], "program"), path = path_of(info[2], "path")](Control& control) {
+             program = text_of(info[1], "program"), parts = state_files_of(info[2])](Control& control) {
                 // Free before the promise settles, so that whoever awaited it may go back at once.
                 const std::shared_ptr<fm_snapshot> snapshot = std::move(*held);
-                uint64_t bytes = 0;
-                fm_error error;
-                check(fm_snapshot_save(snapshot.get(), tokens.data(), program.c_str(), path.c_str(), report, &control,
-                                       &bytes, &error),
-                      error);
-                return bytes;
+                uint64_t total = 0;
+                for (const fm_state_file& file : parts->files) {
+                    uint64_t bytes = 0;
+                    fm_error error;
+                    check(fm_snapshot_save(snapshot.get(), tokens.data(), program.c_str(), &file, report, &control,
+                                           &bytes, &error),
+                          error);
+                    total += bytes;
+                }
+                return total;
             },
             [](Napi::Env env, uint64_t& bytes) { return number(env, static_cast<double>(bytes)); });
     });
     method(object, "restore", [reference](const Napi::CallbackInfo& info) {
         return session_job<bool>(
             info, reference, info.Env().Undefined(),
-            [tokens = tokens_of(info[0]), program = text_of(info[1], "program"), path = path_of(info[2], "path")](
+            [tokens = tokens_of(info[0]), program = text_of(info[1], "program"), parts = state_files_of(info[2])](
                 SessionHandle& handle, Control& control) {
                 fm_error error;
-                check(fm_session_restore(handle.session, tokens.data(), tokens.size(), program.c_str(), path.c_str(),
-                                         report, &control, &error),
+                check(fm_session_restore(handle.session, tokens.data(), tokens.size(), program.c_str(),
+                                         parts->files.data(), parts->files.size(), report, &control, &error),
                       error);
                 return true;
             },

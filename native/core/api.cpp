@@ -194,22 +194,26 @@ fm_status fm_snapshot_take(fm_session* session, uint32_t length, fm_snapshot** s
     return guarded(error, [&] { *snapshot = new fm_snapshot{session->session, {session->session, length}}; });
 }
 
-fm_status fm_snapshot_save(const fm_snapshot* snapshot, const int32_t* tokens, const char* program, const char* path,
-                           fm_progress progress, void* user, uint64_t* bytes, fm_error* error) {
+fm_status fm_snapshot_save(const fm_snapshot* snapshot, const int32_t* tokens, const char* program,
+                           const fm_state_file* file, fm_progress progress, void* user, uint64_t* bytes,
+                           fm_error* error) {
     return guarded(error, [&] {
         const uint64_t key = snapshot->session->engine().state_key(program);
-        *bytes = snapshot->snapshot.save(path, tokens, key, wrap(progress, user));
+        *bytes = snapshot->snapshot.save({file->path, file->from, file->to}, tokens, key, wrap(progress, user));
     });
 }
 
 void fm_snapshot_free(fm_snapshot* snapshot) { delete snapshot; }
 
 fm_status fm_session_restore(fm_session* session, const int32_t* tokens, size_t count, const char* program,
-                             const char* path, fm_progress progress, void* user, fm_error* error) {
+                             const fm_state_file* files, size_t file_count, fm_progress progress, void* user,
+                             fm_error* error) {
     return guarded(error, [&] {
         Session& state = *session->session;
-        const flashmoe::StateIdentity identity{state.engine().state_key(program), tokens, static_cast<uint32_t>(count)};
-        state.restore(path, identity, wrap(progress, user));
+        std::vector<flashmoe::StateFile> parts;
+        for (size_t i = 0; i < file_count; ++i) parts.push_back({files[i].path, files[i].from, files[i].to});
+        state.restore(tokens, static_cast<uint32_t>(count), state.engine().state_key(program), parts,
+                      wrap(progress, user));
     });
 }
 

@@ -7,8 +7,10 @@
 namespace flashmoe {
 namespace {
 
-/// What copies of fixed state may take, within 2 to 16 of them.
-constexpr uint64_t kMarkMemory = 512u << 20;
+/// What copies of fixed state may take, within 4 to kMostMarks of them.
+constexpr uint64_t kMarkMemory = 768u << 20;
+/// One in 256 tokens of 128k.
+constexpr size_t kMostMarks = 512;
 
 /// What the engine had done when a step began.
 struct Before {
@@ -205,7 +207,7 @@ void Session::keep(std::shared_ptr<const Mark> mark) {
         return;
     }
     marks_.insert(at, std::move(mark));
-    const size_t most = fixed_bytes_ == 0 ? 16 : std::clamp<size_t>(kMarkMemory / fixed_bytes_, 2, 16);
+    const size_t most = fixed_bytes_ == 0 ? kMostMarks : std::clamp<size_t>(kMarkMemory / fixed_bytes_, 4, kMostMarks);
     if (marks_.size() <= most) return;
     size_t least = 1;
     for (size_t i = 1; i + 1 < marks_.size(); ++i) {
@@ -279,48 +281,79 @@ std::unique_ptr<Session> Session::fork() const {
     return copy;
 }
 
-void Session::restore(const std::string& path, const StateIdentity& identity, const StateProgress& progress) {
-    unpinned(0);
-    if (identity.count == 0) fail(FM_ENGINE, "a saved state has at least one token");
-    if (identity.count > max_tokens_) {
-        fail(FM_CONTEXT, "saved state: ", identity.count, " tokens exceed the session's context of ", max_tokens_);
-    }
+std::vector<StatePart> Session::parts_of(uint32_t from, uint32_t to, const Mark* mark) const {
     std::vector<StatePart> parts;
-    for_each_part(identity.count, [&](std::byte* at, size_t bytes) { parts.push_back({at, bytes}); });
+    if (from == to) {
+        if (fixed_bytes_ != 0) parts.push_back({mark != nullptr ? mark->fixed.data() : fixed_.data(), fixed_bytes_});
+        return parts;
+    }
+    for (size_t i = 0; i < layers_.size(); ++i) {
+        const StateShape shape = engine_->model().layers[i].mixer->state_shape();
+        for (size_t plane = 0; plane < kMaxPlanes; ++plane) {
+            const size_t row = shape.plane_bytes[plane];
+            if (row != 0) parts.push_back({layers_[i].planes[plane].as<std::byte>() + from * row, (to - from) * row});
+        }
+    }
+    return parts;
+}
+
+void Session::restore(const int32_t* tokens, uint32_t count, uint64_t key, const std::vector<StateFile>& files,
+                      const StateProgress& progress) {
+    if (count == 0) fail(FM_ENGINE, "a saved state has at least one token");
+    if (count > max_tokens_) {
+        fail(FM_CONTEXT, "saved state: ", count, " tokens exceed the session's context of ", max_tokens_);
+    }
+    const uint32_t kept = files.empty() || files.front().from == files.front().to ? count : files.front().from;
+    uint32_t reached = kept;
+    bool has_fixed = fixed_bytes_ == 0;
+    for (const StateFile& file : files) {
+        const bool is_fixed = file.from == file.to;
+        if (is_fixed ? file.to != count || reached < count : file.from != reached || file.from >= count) {
+            fail(FM_ENGINE, "the files of a saved state don't follow each other");
+        }
+        if (is_fixed) has_fixed = true;
+        else reached = file.to;
+    }
+    if (kept > length_ || reached < count || !has_fixed) fail(FM_ENGINE, "the files are no whole state");
+    unpinned(kept);
     bool touched = false;
     try {
-        read_state_file(path, identity, parts, [&] { touched = true; }, progress);
+        for (const StateFile& file : files) {
+            const StateIdentity identity{key, tokens, file.from, file.to};
+            const auto parts = parts_of(file.from, std::min(file.to, count), nullptr);
+            read_state_file(file.path, identity, count, parts, [&] { touched = true; }, progress);
+        }
     } catch (...) {
         if (touched) reset();
         throw;
     }
-    length_ = identity.count;
+    std::erase_if(marks_, [&](const auto& mark) { return mark->length > kept; });
+    length_ = count;
     valid_ = true;
     logits_.clear();
-    marks_.clear();
     mark();
 }
 
 Snapshot::Snapshot(std::shared_ptr<Session> session, uint32_t length) : session_(std::move(session)), length_(length) {
+    if (length == 0 || length > session_->length_) fail(FM_ENGINE, "there are no ", length, " tokens to save");
     for (const auto& mark : session_->marks_) {
-        if (mark->length == length) mark_ = mark;
-    }
-    if (length == 0 || length > session_->length_ || (mark_ == nullptr && session_->fixed_bytes_ != 0)) {
-        fail(FM_ENGINE, "there is no mark at ", length, " tokens to save");
+        if (mark->length <= length) marks_.push_back(mark);
     }
     uint32_t none = 0;
     if (!session_->pinned_.compare_exchange_strong(none, length)) fail(FM_ENGINE, "the state is being saved already");
 }
 
-uint64_t Snapshot::save(const std::string& path, const int32_t* tokens, uint64_t key,
+uint64_t Snapshot::save(const StateFile& file, const int32_t* tokens, uint64_t key,
                         const StateProgress& progress) const {
-    std::vector<StatePart> parts;
-    session_->for_each_part(length_, [&](std::byte* at, size_t bytes) {
-        // Below the start it wraps around to far beyond the end.
-        const auto offset = reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(session_->fixed_.data());
-        parts.push_back({offset < session_->fixed_bytes_ ? mark_->fixed.data() + offset : at, bytes});
-    });
-    return write_state_file(path, {key, tokens, length_}, parts, progress);
+    const Mark* mark = nullptr;
+    for (const auto& other : marks_) {
+        if (other->length == file.to) mark = other.get();
+    }
+    if (file.from > file.to || file.to > length_ || (file.from == file.to && mark == nullptr && session_->fixed_bytes_ != 0)) {
+        fail(FM_ENGINE, "there is nothing to save at ", file.from, " to ", file.to, " tokens");
+    }
+    return write_state_file(file.path, {key, tokens, file.from, file.to}, session_->parts_of(file.from, file.to, mark),
+                            progress);
 }
 
 } // namespace flashmoe

@@ -20,6 +20,12 @@ struct Mark {
     std::vector<float> logits;
 };
 
+/// Rows [from, to) of the planes; equal: what is fixed in size, behind so many tokens.
+struct StateFile {
+    std::string path;
+    uint32_t from, to;
+};
+
 class Session {
   public:
     using Progress = std::function<bool(uint64_t done, uint64_t total)>;
@@ -50,9 +56,12 @@ class Session {
 
     void reset();
     std::unique_ptr<Session> fork() const;
-    /// Makes the state that of a file: leaves a mark at its length, forgets all others, has no logits. When it throws
-    /// the state is as before or, where the file's damage showed late, empty.
-    void restore(const std::string& path, const StateIdentity& identity, const StateProgress& progress);
+    /// Makes the state that of `count` tokens: from `files`, whose ranges follow each other up to there and begin no later
+    /// than what the state has of the same tokens already; the last may go on behind. Where state of fixed size is, a
+    /// file of that comes last. Leaves a mark, no logits, and of the earlier marks those that are in what stays. When it
+    /// throws the state is as before or, where a file's damage showed late, empty.
+    void restore(const int32_t* tokens, uint32_t count, uint64_t key, const std::vector<StateFile>& files,
+                 const StateProgress& progress);
 
   private:
     friend class Snapshot;
@@ -64,6 +73,8 @@ class Session {
                    const std::function<bool(uint32_t)>& keep_going);
     /// Calls visit(pointer, bytes) for each part of the state that `length` tokens fill.
     template <typename Visit> void for_each_part(uint32_t length, Visit&& visit) const;
+    /// What a file of that range holds; the fixed state is that of `mark`, else the session's own.
+    std::vector<StatePart> parts_of(uint32_t from, uint32_t to, const Mark* mark) const;
     void keep(std::shared_ptr<const Mark> mark);
     std::shared_ptr<Mark> new_mark(uint32_t length) const;
     const Mark* mark_of(uint32_t length) const;
@@ -86,23 +97,24 @@ class Session {
     bool valid_ = true;
 };
 
-/// The state at a length of a session, for writing it out while the session goes on: steps only append. Until it is
-/// gone the session can't go back below that length.
+/// The planes of a session up to a length and its marks up to there, for writing them out while the session goes on:
+/// steps only append. Until it is gone the session can't go back below that length.
 class Snapshot {
   public:
-    /// Throws FM_ENGINE where rewind() wouldn't take the length, or another snapshot is out.
+    /// Throws FM_ENGINE where the session is shorter, or another snapshot is out.
     Snapshot(std::shared_ptr<Session> session, uint32_t length);
     ~Snapshot() { session_->pinned_.store(0); }
     Snapshot(const Snapshot&) = delete;
     Snapshot& operator=(const Snapshot&) = delete;
 
-    /// From any thread. `tokens` are as many as the length; see write_state_file.
-    uint64_t save(const std::string& path, const int32_t* tokens, uint64_t key, const StateProgress& progress) const;
+    /// From any thread. `tokens` are as many as the length; see write_state_file. Throws FM_ENGINE for a range that the
+    /// snapshot doesn't have, or a length without a mark.
+    uint64_t save(const StateFile& file, const int32_t* tokens, uint64_t key, const StateProgress& progress) const;
 
   private:
     std::shared_ptr<Session> session_;
     uint32_t length_;
-    std::shared_ptr<const Mark> mark_;
+    std::vector<std::shared_ptr<const Mark>> marks_;
 };
 
 } // namespace flashmoe

@@ -15,13 +15,13 @@ namespace {
 
 struct Header {
     char magic[8];
-    uint32_t version, count;
-    uint64_t key, payload_bytes, payload_hash;
+    uint32_t version, from, to, unused;
+    uint64_t key, tokens_before_hash, payload_bytes, payload_hash;
     /// Of the fields before.
     uint64_t header_hash;
 };
 constexpr char kMagic[8] = {'F', 'M', 'S', 'T', 'A', 'T', 'E', '\n'};
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 /// Between two looks at whether to stop.
 constexpr size_t kPiece = 4u << 20;
 
@@ -91,14 +91,20 @@ class Stream {
     const StateProgress& progress_;
 };
 
-uint64_t payload_bytes(const StateIdentity& identity, const std::vector<StatePart>& parts) {
-    uint64_t bytes = uint64_t{identity.count} * sizeof(int32_t);
+uint64_t payload_bytes(uint32_t tokens, uint64_t state_bytes) { return tokens * sizeof(int32_t) + state_bytes; }
+
+uint64_t total_bytes(const std::vector<StatePart>& parts) {
+    uint64_t bytes = 0;
     for (const StatePart& part : parts) bytes += part.bytes;
     return bytes;
 }
 
-std::byte* token_bytes(const StateIdentity& identity) {
-    return reinterpret_cast<std::byte*>(const_cast<int32_t*>(identity.tokens));
+uint64_t hash_before(const StateIdentity& identity) {
+    return hash_bytes(identity.tokens, identity.from * sizeof(int32_t));
+}
+
+std::byte* range_tokens(const StateIdentity& identity) {
+    return reinterpret_cast<std::byte*>(const_cast<int32_t*>(identity.tokens + identity.from));
 }
 
 } // namespace
@@ -107,17 +113,21 @@ uint64_t write_state_file(const std::string& path, const StateIdentity& identity
                           const StateProgress& progress) {
     const Descriptor file(path, O_WRONLY | O_CREAT | O_EXCL);
     try {
+        const uint32_t count = identity.to - identity.from;
         Header header{.magic = {},
                       .version = kVersion,
-                      .count = identity.count,
+                      .from = identity.from,
+                      .to = identity.to,
+                      .unused = 0,
                       .key = identity.key,
-                      .payload_bytes = payload_bytes(identity, parts),
+                      .tokens_before_hash = hash_before(identity),
+                      .payload_bytes = payload_bytes(count, total_bytes(parts)),
                       .payload_hash = 0,
                       .header_hash = 0};
         std::memcpy(header.magic, kMagic, sizeof kMagic);
         const auto write = [&](std::byte* data, size_t bytes, uint64_t offset) { file.write_at(data, bytes, offset); };
         Stream stream(header.payload_bytes, progress);
-        stream.pass(token_bytes(identity), identity.count * sizeof(int32_t), write);
+        stream.pass(range_tokens(identity), count * sizeof(int32_t), write);
         for (const StatePart& part : parts) stream.pass(part.data, part.bytes, write);
         header.payload_hash = stream.hash();
         header.header_hash = header_hash(header);
@@ -129,8 +139,9 @@ uint64_t write_state_file(const std::string& path, const StateIdentity& identity
     }
 }
 
-void read_state_file(const std::string& path, const StateIdentity& identity, const std::vector<StatePart>& parts,
-                     const std::function<void()>& begins, const StateProgress& progress) {
+void read_state_file(const std::string& path, const StateIdentity& identity, uint32_t known,
+                     const std::vector<StatePart>& parts, const std::function<void()>& begins,
+                     const StateProgress& progress) {
     const Descriptor file(path, O_RDONLY);
     const uint64_t size = file.size();
     Header header;
@@ -143,19 +154,32 @@ void read_state_file(const std::string& path, const StateIdentity& identity, con
     if (header.key != identity.key) {
         fail(FM_ENGINE, path, ": the saved state is of another model, quantisation, top-k or program");
     }
-    const uint64_t expected = payload_bytes(identity, parts);
-    if (header.count != identity.count || header.payload_bytes != expected || size != sizeof header + expected) {
+    const uint32_t count = identity.to - identity.from, wanted = std::min(identity.to, known) - identity.from;
+    // Of planes the parts have only the wanted rows, and as many bytes of each row as the file.
+    const uint64_t bytes = count == wanted ? total_bytes(parts) : total_bytes(parts) / wanted * count;
+    const uint64_t expected = payload_bytes(count, bytes);
+    if (header.from != identity.from || header.to != identity.to || header.payload_bytes != expected ||
+        size != sizeof header + expected || header.tokens_before_hash != hash_before(identity)) {
         fail(FM_ENGINE, path, ": the saved state is of other tokens, or damaged");
     }
     Stream stream(expected, progress);
-    std::vector<int32_t> tokens(identity.count);
-    const auto read = [&](std::byte* data, size_t bytes, uint64_t offset) { file.read_at(data, bytes, offset); };
-    stream.pass(reinterpret_cast<std::byte*>(tokens.data()), identity.count * sizeof(int32_t), read);
-    if (!std::equal(tokens.begin(), tokens.end(), identity.tokens)) {
+    std::vector<int32_t> tokens(count);
+    const auto read = [&](std::byte* data, size_t piece, uint64_t offset) { file.read_at(data, piece, offset); };
+    stream.pass(reinterpret_cast<std::byte*>(tokens.data()), count * sizeof(int32_t), read);
+    if (!std::equal(tokens.begin(), tokens.begin() + wanted, identity.tokens + identity.from)) {
         fail(FM_ENGINE, path, ": the saved state is of other tokens, or damaged");
     }
     begins();
-    for (const StatePart& part : parts) stream.pass(part.data, part.bytes, read);
+    std::vector<std::byte> rows;
+    for (const StatePart& part : parts) {
+        if (count == wanted) {
+            stream.pass(part.data, part.bytes, read);
+            continue;
+        }
+        rows.resize(part.bytes / wanted * count);
+        stream.pass(rows.data(), rows.size(), read);
+        std::copy_n(rows.begin(), part.bytes, part.data);
+    }
     if (stream.hash() != header.payload_hash) fail(FM_ENGINE, path, ": the saved state is damaged");
 }
 

@@ -1,6 +1,6 @@
-// A conversation's state in a file: header, the tokens it is the state of, then its parts. Streamed both ways, so
-// that a state of gigabytes needs no second copy in memory. The checksum is against accidents: a torn write, a
-// damaged disk, a file of another model; the folder's permissions are against people.
+// A part of a conversation's state in a file: what a range of its tokens left in the planes, or the state of fixed
+// size behind a number of tokens. Header, the range's tokens, then the bytes. The checksum is against accidents: a
+// torn write, a damaged disk, a file of another model; the folder's permissions are against people.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,10 @@ using StateProgress = std::function<bool(uint64_t done, uint64_t total)>;
 struct StateIdentity {
     /// Of weights, experts, top-k, and of the program that computed the state.
     uint64_t key;
+    /// From the conversation's first on: all that the state depends on.
     const int32_t* tokens;
-    uint32_t count;
+    /// Of the planes' rows; equal: the state of fixed size behind so many tokens.
+    uint32_t from, to;
 };
 
 struct StatePart {
@@ -31,9 +33,12 @@ struct StatePart {
 uint64_t write_state_file(const std::string& path, const StateIdentity& identity, const std::vector<StatePart>& parts,
                           const StateProgress& progress);
 
-/// Throws FM_ENGINE for a file that isn't whole, or is of other tokens, of another model or another version, FM_IO when
-/// it can't be read. `begins` is called when all but the parts' bytes is known to be right; they are written from then on.
-void read_state_file(const std::string& path, const StateIdentity& identity, const std::vector<StatePart>& parts,
-                     const std::function<void()>& begins, const StateProgress& progress);
+/// A file of planes may go on behind the `known` tokens of `identity`, as long as those agree: the
+/// rows beyond are left out. Throws FM_ENGINE for a file that isn't whole, or is of other tokens, of another model or
+/// another version, FM_IO when it can't be read. `begins` is called when all but the parts' bytes is known to be right;
+/// they are written from then on. `parts` have the bytes of rows [from, min(to, known)).
+void read_state_file(const std::string& path, const StateIdentity& identity, uint32_t known,
+                     const std::vector<StatePart>& parts, const std::function<void()>& begins,
+                     const StateProgress& progress);
 
 } // namespace flashmoe

@@ -142,21 +142,31 @@ uint32_t fm_session_reachable(const fm_session *session, uint32_t limit);
 /* Leaves logits only where the mark has them. Also mends a session whose state was lost. */
 fm_status fm_session_rewind(fm_session *session, uint32_t length, fm_error *error);
 
-/* States in files. `program` names what computed them: with model, quantisation and top-k it makes the key under
- * which a file is written and taken back. */
+/* States in files, by parts: what a range of tokens left in caches, and what is fixed in size behind a number of tokens.
+ * `program` names what computed them: with model, quantisation and top-k it makes the key under which a file is written
+ * and taken back. */
 uint64_t fm_engine_state_key(const fm_engine *engine, const char *program);
 
-/* Reads the state at a mark while the session goes on; until it is freed the session can't go back below it. */
+typedef struct fm_state_file {
+    const char *path;
+    uint32_t from, to; /* tokens; equal: the state of fixed size behind so many, of a mark there */
+} fm_state_file;
+
+/* Reads the state and the marks up to a length while the session goes on; until it is freed the session can't go back
+ * below that. */
 fm_status fm_snapshot_take(fm_session *session, uint32_t length, fm_snapshot **snapshot, fm_error *error);
-/* From any thread. Creates `path` with the `length` tokens and their state; on failure it is taken away again. */
-fm_status fm_snapshot_save(const fm_snapshot *snapshot, const int32_t *tokens, const char *program, const char *path,
-                           fm_progress progress, void *user, uint64_t *bytes, fm_error *error);
+/* From any thread. Creates one file; on failure it is taken away again. `tokens` are all of the snapshot's. */
+fm_status fm_snapshot_save(const fm_snapshot *snapshot, const int32_t *tokens, const char *program,
+                           const fm_state_file *file, fm_progress progress, void *user, uint64_t *bytes,
+                           fm_error *error);
 void fm_snapshot_free(fm_snapshot *snapshot);
 
-/* Makes the state that of a file, which must be of exactly these tokens; no logits. FM_ENGINE for a damaged or foreign
- * file. On failure the state is as before or empty: fm_session_length tells. */
+/* Makes the state that of these tokens; no logits. The files' ranges follow each other from what the state has of the
+ * same tokens already; the last may go on behind. Where state of fixed size is, a file of that comes last. FM_ENGINE for
+ * a damaged or foreign file. On failure the state is as before or empty: fm_session_length tells. */
 fm_status fm_session_restore(fm_session *session, const int32_t *tokens, size_t count, const char *program,
-                             const char *path, fm_progress progress, void *user, fm_error *error);
+                             const fm_state_file *files, size_t file_count, fm_progress progress, void *user,
+                             fm_error *error);
 
 /* Every kernel of the chosen instruction set against a double-precision reference. Returns the number of checks;
  * fills at most `capacity` of them. */

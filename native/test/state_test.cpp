@@ -40,22 +40,38 @@ class Taken {
     }
     ~Taken() { fm_snapshot_free(snapshot_); }
     Taken(const Taken&) = delete;
-    fm_status save(const std::vector<int32_t>& tokens, const std::string& path, fm_error& error,
-                   fm_progress progress = nullptr) const {
+    fm_status save_part(const std::vector<int32_t>& tokens, const fm_state_file& file, fm_error& error,
+                        fm_progress progress = nullptr) const {
         uint64_t bytes = 0;
         const fm_status status =
-            fm_snapshot_save(snapshot_, tokens.data(), kProgram, path.c_str(), progress, nullptr, &bytes, &error);
-        if (status == FM_OK) EXPECT_EQ(bytes, std::filesystem::file_size(path));
+            fm_snapshot_save(snapshot_, tokens.data(), kProgram, &file, progress, nullptr, &bytes, &error);
+        if (status == FM_OK) EXPECT_EQ(bytes, std::filesystem::file_size(file.path));
         return status;
+    }
+    /// The caches in `path`, the state of fixed size beside it.
+    fm_status save(const std::vector<int32_t>& tokens, const std::string& path, fm_error& error,
+                   fm_progress progress = nullptr) const {
+        const auto count = static_cast<uint32_t>(tokens.size());
+        const fm_status status = save_part(tokens, {path.c_str(), 0, count}, error, progress);
+        const std::string fixed = path + ".fixed";
+        return status != FM_OK ? status : save_part(tokens, {fixed.c_str(), count, count}, error, progress);
     }
 
   private:
     fm_snapshot* snapshot_ = nullptr;
 };
 
+fm_status restore_parts(const OpenSession& session, const std::vector<int32_t>& tokens,
+                        const std::vector<fm_state_file>& files, fm_error& error, const char* program = kProgram) {
+    return fm_session_restore(session.get(), tokens.data(), tokens.size(), program, files.data(), files.size(), nullptr,
+                              nullptr, &error);
+}
+
 fm_status restore(const OpenSession& session, const std::vector<int32_t>& tokens, const std::string& path,
                   fm_error& error, const char* program = kProgram) {
-    return fm_session_restore(session.get(), tokens.data(), tokens.size(), program, path.c_str(), nullptr, nullptr, &error);
+    const auto count = static_cast<uint32_t>(tokens.size());
+    const std::string fixed = path + ".fixed";
+    return restore_parts(session, tokens, {{path.c_str(), 0, count}, {fixed.c_str(), count, count}}, error, program);
 }
 
 } // namespace
@@ -111,17 +127,17 @@ TEST("a mark keeps logits where it was made at the end, and none where a prompt 
 TEST("of many marks the first and the newest stay, and the rest lie apart") {
     const TinyModel model;
     const OpenEngine engine(model);
-    OpenSession session(engine, 512);
+    OpenSession session(engine, 1100);
     std::vector<uint32_t> lengths;
-    for (uint32_t i = 1; i <= 40; ++i) lengths.push_back(i * 10);
+    for (uint32_t i = 1; i <= 524; ++i) lengths.push_back(i * 2);
     ask_marks(session, lengths);
-    session.prefill(some_tokens(405));
-    EXPECT_EQ(fm_session_reachable(session.get(), 19), 10u);
-    EXPECT_EQ(fm_session_reachable(session.get(), 404), 400u);
+    session.prefill(some_tokens(1050));
+    EXPECT_EQ(fm_session_reachable(session.get(), 3), 2u);
+    EXPECT_EQ(fm_session_reachable(session.get(), 1049), 1048u);
     size_t kept = 0;
     for (const uint32_t length : lengths) kept += fm_session_reachable(session.get(), length) == length ? 1 : 0;
-    EXPECT_EQ(kept, size_t{16});
-    EXPECT_EQ(fm_session_reachable(session.get(), 9), 0u);
+    EXPECT_EQ(kept, size_t{512});
+    EXPECT_EQ(fm_session_reachable(session.get(), 1), 0u);
 }
 
 TEST("a failed decode loses the state, and going back to a mark mends it") {
@@ -199,6 +215,73 @@ TEST("a saved state goes on exactly as its origin, which went on while it was sa
     fresh.prefill(part(tokens, 0, 20));
     fresh.prefill({9, 9});
     expect_same(restored.logits(), fresh.logits());
+}
+
+TEST("saved caches are cut anywhere, and gone on from wherever the state agrees with them") {
+    const TinyModel model;
+    const OpenEngine engine(model);
+    const std::vector<int32_t> tokens = some_tokens(40);
+    OpenSession origin(engine, 64);
+    ask_marks(origin, {16, 20, 26});
+    origin.prefill(tokens);
+    fm_error error;
+    const std::string first = model.path("first.state"), second = model.path("second.state");
+    const std::string fixed = model.path("20.state");
+    {
+        const Taken snapshot(origin, 40);
+        EXPECT_EQ(snapshot.save_part(tokens, {first.c_str(), 0, 16}, error), FM_OK);
+        EXPECT_EQ(snapshot.save_part(tokens, {second.c_str(), 16, 40}, error), FM_OK);
+        EXPECT_EQ(snapshot.save_part(tokens, {fixed.c_str(), 20, 20}, error), FM_OK);
+        EXPECT_EQ(snapshot.save_part(tokens, {model.path("21.state").c_str(), 21, 21}, error), FM_ENGINE);
+        EXPECT_EQ(snapshot.save_part(tokens, {model.path("41.state").c_str(), 0, 41}, error), FM_ENGINE);
+    }
+    std::vector<int32_t> others = tokens;
+    others[20] ^= 1;
+    const std::vector<int32_t> wanted = part(others, 0, 20);
+    OpenSession fresh(engine, 64);
+    fresh.prefill(others);
+    const auto same = [&](OpenSession& session) {
+        EXPECT_EQ(fm_session_length(session.get()), 20u);
+        session.prefill(part(others, 20, 40));
+        expect_same(session.logits(), fresh.logits());
+    };
+    // From nothing, in a context that the second file goes beyond.
+    OpenSession small(engine, 40), agreeing(engine, 64), other(engine, 64);
+    const fm_state_file from_first{first.c_str(), 0, 16}, from_second{second.c_str(), 16, 40};
+    const fm_state_file behind{fixed.c_str(), 20, 20};
+    EXPECT_EQ(restore_parts(small, wanted, {from_first, from_second, behind}, error), FM_OK);
+    same(small);
+    // The first sixteen are here, and with them a mark.
+    ask_marks(agreeing, {10});
+    agreeing.prefill(part(tokens, 0, 16));
+    agreeing.prefill({9, 9, 9});
+    EXPECT_EQ(restore_parts(agreeing, wanted, {from_second, behind}, error), FM_OK);
+    EXPECT_EQ(fm_session_reachable(agreeing.get(), 19), 10u);
+    same(agreeing);
+    // All caches are here.
+    other.prefill(part(tokens, 0, 20));
+    other.decode(7);
+    EXPECT_EQ(restore_parts(other, wanted, {behind}, error), FM_OK);
+    same(other);
+
+    // Gaps, other tokens, or no state of fixed size.
+    OpenSession empty(engine, 64);
+    for (const std::vector<fm_state_file>& files : {std::vector<fm_state_file>{from_second, behind},
+                                                    {from_first, behind},
+                                                    {behind},
+                                                    {from_first, from_second},
+                                                    {from_second, from_first, behind},
+                                                    {behind, from_first, from_second},
+                                                    {}}) {
+        EXPECT_EQ(restore_parts(empty, wanted, files, error), FM_ENGINE);
+        EXPECT_EQ(fm_session_length(empty.get()), 0u);
+    }
+    std::vector<int32_t> departs = wanted;
+    departs[18] ^= 1;
+    EXPECT_EQ(restore_parts(empty, departs, {from_first, from_second, behind}, error), FM_ENGINE);
+    departs = wanted;
+    departs[3] ^= 1;
+    EXPECT_EQ(restore_parts(agreeing, departs, {from_second, behind}, error), FM_ENGINE);
 }
 
 TEST("a damaged, foreign or oversized saved state is refused, and nothing of it is used") {

@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { FlashmoeError } from '../base/errors.js';
 import type { SelfTest } from './types.js';
 
-const CONTRACT = 4;
+const CONTRACT = 5;
 const PROBE_TIMEOUT_MS = 120_000;
 
 /** Loads what its argument names and prints one JSON line; the only other place where a binary is loaded. */

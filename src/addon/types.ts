@@ -311,6 +311,13 @@ export interface SamplingParams {
   bias: { ids: Int32Array; values: Float32Array } | null;
 }
 
+/** What tokens [from, to) left in the caches; equal: the part of fixed size behind so many tokens, of a mark there. */
+export interface StatePart {
+  path: string;
+  from: number;
+  to: number;
+}
+
 /** One conversation's state: tokens so far, KV, recurrent state, and the logits after its last token. */
 export interface NativeSession {
   /** Tokens in the state. */
@@ -347,15 +354,18 @@ export interface NativeSession {
   /** Back to that length. Logits are there only if the mark has them. */
   rewind(length: number): void;
   /**
-   * Writes the state at the mark of tokens.length to `path`, which must not exist, and returns its bytes. Runs beside
-   * later steps; until it is over the session can't go back below that length.
+   * Writes parts of the state to files, which must not exist, and returns their bytes. `tokens` are the state's first
+   * ones, with all that the parts need. Runs beside later steps; until it is over the session can't go back below
+   * tokens.length.
    */
-  save(tokens: Int32Array, program: string, path: string): NativeJob<number>;
+  save(tokens: Int32Array, program: string, files: readonly StatePart[]): NativeJob<number>;
   /**
-   * Makes the state that of a file, if it is of exactly these tokens, this model, top-k and `program`; leaves no logits.
-   * When it fails the state is as before or empty: length() tells.
+   * Makes the state that of `tokens`, from files of this model, top-k and `program`; leaves no logits. Ranges follow each
+   * other, from what the state has of the same tokens already up to tokens.length; the last may go on behind. For a
+   * model whose state has a part of fixed size, that part comes last. When it fails the state is as before or empty:
+   * length() tells.
    */
-  restore(tokens: Int32Array, program: string, path: string): NativeJob<void>;
+  restore(tokens: Int32Array, program: string, files: readonly StatePart[]): NativeJob<void>;
   close(): void;
 }
 
@@ -385,7 +395,7 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
-  readonly contract: 4;
+  readonly contract: 5;
   selfTest(): SelfTest;
   /** The GPU that the backend metal would use, or why there is none. */
   metalDevice(): { device: MetalDevice | null; reason: string };

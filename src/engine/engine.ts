@@ -34,6 +34,8 @@ export interface LocalEngineParts {
   /** Made for `model.contextLength` tokens. */
   session: NativeSession;
   vocabSize: number;
+  /** Of a session's state, what doesn't grow with its tokens. */
+  fixedStateBytes: number;
   tokenizer: Tokenizer;
   template: ChatTemplate;
   settings: GenerationSettings;
@@ -56,7 +58,7 @@ export class LocalEngine implements Engine {
 
   constructor(private readonly parts: LocalEngineParts) {
     this.model = parts.model;
-    this.#session = new Session(parts.session, parts.store);
+    this.#session = new Session(parts.session, parts.fixedStateBytes, parts.store);
     this.#format = outputFormat(parts.template.source);
     this.#turnEnds = parts.template.turnEnds();
     const { tokenizer, settings } = parts;
@@ -214,7 +216,7 @@ export class LocalEngine implements Engine {
         await this.#session.decode(id, timings);
       }
     } finally {
-      this.#session.persist();
+      this.#session.finish();
       leave();
     }
   }

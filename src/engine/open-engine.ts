@@ -38,6 +38,7 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
       session,
       store: await openStore(options, native),
       vocabSize: info.vocabSize,
+      fixedStateBytes: info.stateBytes,
       tokenizer,
       template,
       settings,
@@ -72,8 +73,8 @@ async function openStore(
   const { backend, stateBytes, kvBytesPerToken } = native.info();
   // Another version may compute other values from the same tokens.
   const program = `flashmoe ${states.version} ${backend}`;
-  const bytesOf = (tokens: number): number => stateBytes + tokens * (kvBytesPerToken + 4) + 4096;
-  return StateStore.open({ ...states, id, program }, native.stateKey(program), bytesOf);
+  const sizes = { perToken: kvBytesPerToken + Int32Array.BYTES_PER_ELEMENT, fixed: stateBytes };
+  return StateStore.open({ ...states, id, program }, native.stateKey(program), sizes);
 }
 
 /** Below this a chat with tools has no room to answer: better to say so than to start. */

@@ -1,9 +1,10 @@
 // One native session and the tokens in its state. A prompt goes on from the longest beginning that is there:
-// in the state itself, at a mark that the state can be taken back to, or in a file of the store.
+// in the state itself, at a mark that the state can be taken back to, or in files of the store.
 
 import { runJob } from '../addon/load.js';
 import type { NativeSession, SamplingParams, StepStats } from '../addon/types.js';
-import type { SavedState, StateStore } from './state-store.js';
+import { checkpoints } from './checkpoints.js';
+import { agreement, type SavedState, type StateStore } from './state-store.js';
 import type { Timings } from './types.js';
 
 export type PrefillEvent =
@@ -14,8 +15,9 @@ export type PrefillEvent =
 /** Lengths of a prompt that others are likely to begin with, when all from `cached` on is to be read. */
 export type MarksOf = (cached: number) => readonly number[];
 
-/** Reading fewer tokens again is not worth a file. */
+/** Reading fewer tokens again is not worth a file, nor a mark behind an answer. */
 const WORTH_A_FILE = 256;
+const WORTH_A_MARK = 32;
 
 export class Session {
   /** Of the native state, whether or not it is usable: the native session knows how far back it must go. */
@@ -24,14 +26,18 @@ export class Session {
   #hasLogits = false;
   /** Length of the mark that has logits. */
   #kept = 0;
-  /** Lengths that this prompt asked to be marked at, in order of worth. */
-  #marks: readonly number[] = [];
-  /** Lengths of the prompt's beginnings that the store has. */
-  #saved: readonly number[] = [];
+  /** Lengths at which the state was marked and may still be; ascending. */
+  #marks: number[] = [];
   #saving: Promise<void> | null = null;
+  /** There is more to save than what is being saved. */
+  #unsaved = false;
+  /** A job of the native session runs. */
+  #working = false;
 
+  /** @param fixedBytes of the state, what doesn't grow with its tokens */
   constructor(
     private readonly native: NativeSession,
+    private readonly fixedBytes: number,
     private readonly store: StateStore | null = null,
   ) {}
 
@@ -46,10 +52,11 @@ export class Session {
     if (cachedTokens < prompt.length) {
       const total = prompt.length;
       yield { type: 'prefill', done: cachedTokens, total };
-      this.#marks = marksOf(cachedTokens);
+      const turns = marksOf(cachedTokens);
+      const marks = checkpoints(total, cachedTokens, turns, this.fixedBytes);
       const rest = Int32Array.from(prompt.slice(cachedTokens));
       try {
-        for await (const step of this.#prefill(rest, signal)) {
+        for await (const step of this.#prefill(rest, marks, signal)) {
           if (typeof step === 'number') yield { type: 'prefill', done: cachedTokens + step, total };
           else {
             timings.prefillSeconds += step.seconds;
@@ -60,6 +67,8 @@ export class Session {
       } finally {
         // Whole chunks of a prefill that was cancelled or failed are kept.
         this.#tokens = prompt.slice(0, this.native.length());
+        this.#noteMarks(marks);
+        this.persist();
       }
     }
     yield { type: 'prefilled', cachedTokens };
@@ -71,7 +80,8 @@ export class Session {
    */
   async decode(token: number, timings: Timings): Promise<void> {
     this.#hasLogits = false;
-    const stats = await runJob(this.native.decode(token));
+    this.#working = true;
+    const stats = await runJob(this.native.decode(token)).finally(() => (this.#working = false));
     this.#hasLogits = true;
     this.#tokens.push(token);
     timings.decodeSeconds += stats.seconds;
@@ -95,77 +105,107 @@ export class Session {
   keep(): void {
     this.native.mark();
     this.#kept = this.#tokens.length;
+    this.#noteMarks([this.#kept]);
   }
 
-  /** Writes the mark that is worth it most to the store, beside whatever the session does next. */
+  /** An answer is complete: what it adds is marked, where that is worth it, and saved. */
+  finish(): void {
+    const { length } = this.#tokens;
+    const isNew = length - (this.#marks.at(-1) ?? 0) >= WORTH_A_MARK;
+    if (this.fixedBytes > 0 && this.#hasLogits && isNew) this.keep();
+    this.persist();
+  }
+
+  /** Writes what the store lacks of the state, beside whatever the session does next. */
   persist(): void {
     const { store } = this;
-    if (store === null || this.#saving !== null) return;
-    const length = this.#marks.find((mark) => this.#isWorthSaving(mark));
-    if (length === undefined) return;
+    if (store === null) return;
+    this.#unsaved = this.#saving !== null;
+    if (this.#unsaved) return;
+    this.#marks = this.#marks.filter((mark) => this.native.reachable(mark) === mark);
+    const length = this.fixedBytes > 0 ? (this.#marks.at(-1) ?? 0) : this.#tokens.length;
+    if (length < WORTH_A_FILE) return;
     const tokens = Int32Array.from(this.#tokens.slice(0, length));
-    this.#saved = [...this.#saved, length];
     const native = this.native;
-    const save = (path: string) => native.save(tokens, store.program, path);
-    this.#saving = store.add(tokens, save).finally(() => (this.#saving = null));
+    this.#saving = store
+      .add(tokens, this.#marks, (parts) => native.save(tokens, store.program, parts))
+      .finally(() => {
+        this.#saving = null;
+        if (this.#unsaved && !this.#working) this.persist();
+      });
   }
 
   /** Waits for what is being saved. */
   async close(): Promise<void> {
-    await this.#saving;
+    while (this.#saving !== null) await this.#saving;
     this.native.close();
   }
 
-  /** Each file is a whole state, so that a conversation that grows is not written anew with every turn. */
-  #isWorthSaving(mark: number): boolean {
-    if (mark > this.#tokens.length || this.native.reachable(mark) !== mark) return false;
-    const before = Math.max(0, ...this.#saved.filter((length) => length <= mark));
-    return mark - before >= Math.max(WORTH_A_FILE, mark / 4);
+  #noteMarks(lengths: readonly number[]): void {
+    const all = new Set([...this.#marks, ...lengths.filter((at) => at <= this.#tokens.length)]);
+    this.#marks = [...all].sort((a, b) => a - b);
   }
 
-  /** Goes back, or to a file, for the longest beginning of `prompt`; returns its length. */
+  /** Goes back, or to files, for the longest beginning of `prompt`; returns its length. */
   async #takeUp(prompt: readonly number[]): Promise<number> {
-    const files = (await this.store?.find(prompt)) ?? [];
-    this.#saved = files.map((file) => file.length);
-    let length = this.#reach(prompt);
-    for (const file of files.reverse()) {
-      if (file.length <= length) break;
-      await this.#saving;
-      if (await this.#restore(prompt, file)) return file.length;
-      this.#saved = this.#saved.filter((saved) => saved !== file.length);
-      length = this.#reach(prompt);
+    const wanted = Int32Array.from(prompt);
+    for (;;) {
+      const length = this.#reach(prompt);
+      const shared = agreement(this.#tokens, prompt);
+      const found = (await this.store?.find(wanted, shared)) ?? null;
+      if (found === null || found.length <= length) return this.#goBack(length);
+      await this.#saved();
+      if (await this.#restore(prompt, found)) return found.length;
     }
-    if (length < this.#tokens.length) await this.#saving;
+  }
+
+  async #goBack(length: number): Promise<number> {
+    if (length < this.#tokens.length) await this.#saved();
     this.native.rewind(length);
     if (length !== this.#tokens.length) this.#hasLogits = length > 0 && length === this.#kept;
     if (length < this.#kept) this.#kept = 0;
-    this.#tokens.length = length;
+    this.#setTokens(this.#tokens.slice(0, length));
     return length;
+  }
+
+  /** Nothing reads the state any more. */
+  async #saved(): Promise<void> {
+    while (this.#saving !== null) await this.#saving;
+  }
+
+  #setTokens(tokens: number[]): void {
+    this.#tokens = tokens;
+    this.#marks = this.#marks.filter((mark) => mark <= tokens.length);
   }
 
   /** How much of `prompt` the state has or can be taken back to, leaving something to read where there are no logits. */
   #reach(prompt: readonly number[]): number {
-    const other = this.#tokens.findIndex((token, i) => prompt[i] !== token);
-    const shared = other < 0 ? this.#tokens.length : other;
-    const length = this.native.reachable(shared);
+    const length = this.native.reachable(agreement(this.#tokens, prompt));
     if (length < prompt.length) return length;
     const hasLogits = length === this.#tokens.length ? this.#hasLogits : length === this.#kept;
     return hasLogits ? length : this.native.reachable(length - 1);
   }
 
-  async #restore(prompt: readonly number[], file: SavedState): Promise<boolean> {
-    const tokens = prompt.slice(0, file.length);
-    const job = this.native.restore(Int32Array.from(tokens), this.store?.program ?? '', file.path);
+  async #restore(prompt: readonly number[], found: SavedState): Promise<boolean> {
+    const tokens = prompt.slice(0, found.length);
+    const { store } = this;
+    this.#working = true;
     try {
-      await runJob(job);
+      const program = store?.program ?? '';
+      await runJob(this.native.restore(Int32Array.from(tokens), program, found.parts));
     } catch (thrown) {
-      await this.store?.refuse(file, thrown);
-      this.#tokens.length = this.native.length();
+      await store?.refuse(found, thrown);
+      // As it was, or empty.
+      this.#setTokens(this.#tokens.slice(0, this.native.length()));
       if (this.#tokens.length < this.#kept) this.#kept = 0;
       return false;
+    } finally {
+      this.#working = false;
     }
-    await this.store?.use(file);
+    await store?.use(found);
+    this.#marks = this.#marks.filter((mark) => mark <= agreement(this.#tokens, tokens));
     this.#tokens = tokens;
+    this.#noteMarks([tokens.length]);
     this.#hasLogits = false;
     this.#kept = 0;
     return true;
@@ -174,6 +214,7 @@ export class Session {
   /** Tokens done while the job runs, the latest when several numbers came; then its result. */
   async *#prefill(
     tokens: Int32Array,
+    marks: readonly number[],
     signal: AbortSignal,
   ): AsyncGenerator<number | StepStats, void> {
     const left = new AbortController();
@@ -185,11 +226,13 @@ export class Session {
       wake();
     };
     this.#hasLogits = false;
+    this.#working = true;
     const job = runJob(
-      this.native.prefill(tokens, onProgress, Uint32Array.from(this.#marks)),
+      this.native.prefill(tokens, onProgress, Uint32Array.from(marks)),
       AbortSignal.any([signal, left.signal]),
     ).finally(() => {
       running = false;
+      this.#working = false;
       wake();
     });
     const settled = job.then(

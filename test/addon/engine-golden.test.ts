@@ -132,8 +132,12 @@ describe.each(FAMILIES)('%s', (family) => {
     await session.prefill(golden.prompt, noProgress).done;
     const fork = session.fork();
     session.mark();
-    const path = join(folder, 'saved.state');
-    const saved = session.save(golden.prompt, 'test', path);
+    const { length } = golden.prompt;
+    const parts = [
+      { path: join(folder, 'caches.state'), from: 0, to: length },
+      { path: join(folder, 'fixed.state'), from: length, to: length },
+    ];
+    const saved = session.save(golden.prompt, 'test', parts);
     const next = golden.greedy.slice(0, 6);
     for (const token of next) await session.decode(token).done;
     const expected = session.logits();
@@ -141,9 +145,10 @@ describe.each(FAMILIES)('%s', (family) => {
     for (const token of next) await fork.decode(token).done;
     expect(fork.logits()).toEqual(expected);
 
-    expect(await saved.done).toBe((await stat(path)).size);
+    const sizes = await Promise.all(parts.map(async ({ path }) => (await stat(path)).size));
+    expect(await saved.done).toBe(sizes.reduce((sum, size) => sum + size, 0));
     const restored = engine.createSession(128);
-    await restored.restore(golden.prompt, 'test', path).done;
+    await restored.restore(golden.prompt, 'test', parts).done;
     expect(restored.length()).toBe(golden.prompt.length);
     for (const token of next) await restored.decode(token).done;
     expect(restored.logits()).toEqual(expected);

@@ -5,7 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runJob } from '../../src/addon/load.js';
-import type { EngineOptions, NativeEngine, SamplingParams } from '../../src/addon/types.js';
+import type {
+  EngineOptions,
+  NativeEngine,
+  SamplingParams,
+  StatePart,
+} from '../../src/addon/types.js';
 import { FlashmoeError } from '../../src/base/errors.js';
 import type { DenseManifest } from '../../src/models/spec.js';
 import { testAddon } from '../repack/fixtures.js';
@@ -197,8 +202,11 @@ test('wrong arguments are errors with a code, not crashes', async () => {
     () => session.decode('x' as unknown as number),
     () => session.sample({ ...GREEDY, temperature: NaN }),
     () => session.rewind(7),
-    () => session.save(Int32Array.of(1, 2, 3), 'test', '/nowhere/x'),
-    () => session.restore(Int32Array.of(1), 'test', ''),
+    () => session.save(Int32Array.of(1, 2, 3), 'test', [{ path: '/nowhere/x', from: 0, to: 3 }]),
+    () => session.restore(Int32Array.of(1), 'test', [{ path: '', from: 0, to: 1 }]),
+    () => session.restore(Int32Array.of(1), 'test', [{ path: '/x', from: -1, to: 1 }]),
+    () => session.restore(Int32Array.of(1), 'test', [null] as unknown as StatePart[]),
+    () => session.restore(Int32Array.of(1), 'test', '/x' as unknown as StatePart[]),
     () => engine.createSession(1.5),
     () => engine.createSession(-1),
   ];

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { NativeEngine, NativeSession } from '../../src/addon/types.js';
+import type { NativeEngine, NativeSession, StatePart } from '../../src/addon/types.js';
 import { FAMILIES, testAddon } from '../repack/fixtures.js';
 import { packFixture } from './golden.js';
 
@@ -49,7 +49,7 @@ describe.each(FAMILIES)('%s', (family) => {
     const several = (most: number) => Array.from({ length: 1 + draw(most) }, () => draw(490));
     const fresh = engine.createSession(CONTEXT);
     const conversations: Conversation[] = [{ session: engine.createSession(CONTEXT), tokens: [] }];
-    const files: { path: string; tokens: number[] }[] = [];
+    const files: { parts: StatePart[]; tokens: number[] }[] = [];
     const history: string[] = [];
     const happened = new Set<string>();
 
@@ -104,16 +104,20 @@ describe.each(FAMILIES)('%s', (family) => {
         const length = session.reachable(1 + draw(tokens.length));
         if (tokens.length === 0 || length === 0) return null;
         const path = join(dir, `${seed}-${files.length}.state`);
+        const parts = [
+          { path, from: 0, to: length },
+          { path: `${path}.fixed`, from: length, to: length },
+        ];
         if (length === tokens.length) session.mark();
         const kept = tokens.slice(0, length);
-        await session.save(Int32Array.from(kept), PROGRAM, path).done;
-        files.push({ path, tokens: kept });
+        await session.save(Int32Array.from(kept), PROGRAM, parts).done;
+        files.push({ parts, tokens: kept });
         return false;
       },
       restore: async (one) => {
         const file = files[draw(files.length)];
         if (file === undefined) return null;
-        await one.session.restore(Int32Array.from(file.tokens), PROGRAM, file.path).done;
+        await one.session.restore(Int32Array.from(file.tokens), PROGRAM, file.parts).done;
         one.tokens = [...file.tokens];
         return false;
       },
@@ -121,7 +125,7 @@ describe.each(FAMILIES)('%s', (family) => {
         const file = files[draw(files.length)];
         if (file === undefined) return null;
         const others = file.tokens.with(-1, 1 + (file.tokens.at(-1) ?? 0));
-        const job = one.session.restore(Int32Array.from(others), PROGRAM, file.path);
+        const job = one.session.restore(Int32Array.from(others), PROGRAM, file.parts);
         await expect(job.done).rejects.toMatchObject({ code: 'ERR_ENGINE' });
         one.tokens.length = one.session.length();
         return false;

@@ -103,9 +103,10 @@ describe.each(['qwen3_5_moe', 'qwen3_moe', 'deepseek_v3', 'kimi_k2'])(
       const before = await withStore();
       await say(before, ask('one?'));
       await before.close();
-      expect(await files()).toHaveLength(1);
-      const [name = ''] = await files();
-      expect((await stat(join(root, 'org', family, name))).mode & 0o777).toBe(0o600);
+      expect((await files()).length).toBeGreaterThan(0);
+      for (const name of await files()) {
+        expect((await stat(join(root, 'org', family, name))).mode & 0o777).toBe(0o600);
+      }
       expect((await stat(root)).mode & 0o777).toBe(0o700);
       expect((await stat(join(root, 'org', family))).mode & 0o777).toBe(0o700);
 
@@ -202,23 +203,26 @@ describe('states of prompts', () => {
     const first = await open();
     await say(first, ask('one?'));
     await first.close();
-    const [one = ''] = await readdir(folder);
-    const { size } = await stat(join(folder, one));
-    const other = (n: number): ChatRequest =>
-      request([
+    const one = await readdir(folder);
+    const bytes = async (names: string[]): Promise<number> => {
+      const sizes = names.map(async (name) => (await stat(join(folder, name))).size);
+      return (await Promise.all(sizes)).reduce((sum, each) => sum + each, 0);
+    };
+    const size = await bytes(one);
+    const other = (n: number): ChatRequest => ({
+      ...ask('x'),
+      messages: [
         { role: 'system', content: `${n} ${SYSTEM}` },
         { role: 'user', content: 'x' },
-      ]);
+      ],
+    });
     const engine = await open({ maxBytes: 2.5 * size });
-    await utimes(join(folder, one), new Date(1000), new Date(1000));
+    for (const name of one) await utimes(join(folder, name), new Date(1000), new Date(1000));
     for (let n = 0; n < 3; n++) await say(engine, other(n));
     await engine.close();
     const left = await readdir(folder);
-    expect(left).not.toContain(one);
-    const sizes = await Promise.all(
-      left.map(async (name) => (await stat(join(folder, name))).size),
-    );
-    expect(sizes.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(2.5 * size);
+    expect(left.filter((name) => one.includes(name))).toEqual([]);
+    expect(await bytes(left)).toBeLessThanOrEqual(2.5 * size);
     expect(left.length).toBeGreaterThan(0);
 
     const none = await open({ maxBytes: 0 });

@@ -45,7 +45,7 @@ async function smallPackage(selfTestOk: boolean): Promise<string> {
       return result;
     }
     Napi::Object init(Napi::Env env, Napi::Object exports) {
-      exports.Set("contract", 4);
+      exports.Set("contract", 5);
       exports.Set("selfTest", Napi::Function::New(env, self_test));
       return exports;
     }
