@@ -12,17 +12,18 @@ class Flashmoe < Formula
     strategy :github_latest
   end
 
-  # node-gyp runs on it.
+  # node-gyp runs on it, where the prebuilt addon does not load.
   depends_on "python" => :build
   depends_on arch: :arm64
-  depends_on macos: :ventura
+  depends_on macos: :sonoma
   depends_on "node"
 
   def install
     system "npm", "install", *std_npm_args
-    # Homebrew runs no install scripts, so the addon is built here, against the headers of its node.
+    # Homebrew runs no install scripts. The prebuilt addon is taken when its hash is right and it loads;
+    # else it is built here, against the headers of Homebrew's node.
     cd libexec/"lib/node_modules/flashmoe" do
-      system Formula["node"].opt_bin/"node", "native/build.mjs"
+      system Formula["node"].opt_bin/"node", "native/ensure.mjs"
     end
     bin.install_symlink libexec.glob("bin/*")
     generate_completions_from_executable(bin/"flashmoe", "completions")

@@ -1,9 +1,10 @@
 // The one door to native code: finds the binary, checks its contract, and turns what comes out of it
 // into FlashmoeErrors. Nothing is loaded before someone asks, so commands that need no engine work without one.
 
-import { existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { NativeAddon, NativeJob } from './types.js';
@@ -42,6 +43,19 @@ export function addonCandidates(places: AddonPlaces): string[] {
   ];
 }
 
+/**
+ * Why a prebuilt addon may not be loaded: what came over a network is held against the hash that its release recorded
+ * beside it. Null for one that may be, and for any other addon, which this machine built.
+ */
+export function prebuiltProblem(path: string): string | null {
+  if (basename(dirname(dirname(path))) !== 'prebuilds') return null;
+  const record = `${path}.sha256`;
+  if (!existsSync(record)) return 'has no recorded sha256';
+  const recorded = readFileSync(record, 'utf8').slice(0, 64);
+  const found = createHash('sha256').update(readFileSync(path)).digest('hex');
+  return found === recorded ? null : `has sha256 ${found}, recorded is ${recorded}`;
+}
+
 export interface LoadedAddon {
   addon: NativeAddon;
   path: string;
@@ -56,6 +70,11 @@ export function loadAddon(candidates: readonly string[]): LoadedAddon {
   for (const path of candidates) {
     if (!existsSync(path)) {
       reasons.push(`${path}: not there`);
+      continue;
+    }
+    const problem = prebuiltProblem(path);
+    if (problem !== null) {
+      reasons.push(`${path}: ${problem}`);
       continue;
     }
     try {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,6 +43,20 @@ test('a binary of another contract is passed over for the next one', async () =>
   const stale = await fakeAddon('stale', 'exports.contract = 0');
   const good = await fakeAddon('good', 'exports.contract = 5');
   expect(loadAddon([stale, good]).path).toBe(good);
+});
+
+test('a prebuilt addon is loaded only with the hash that its release recorded', async () => {
+  const folder = join(dir, 'prebuilds', 'linux-x64');
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, 'flashmoe.node.cjs');
+  const source = 'exports.contract = 4';
+  await writeFile(path, source);
+  expect(thrownBy(() => loadAddon([path])).message).toContain(`${path}: has no recorded sha256`);
+  const sha256 = createHash('sha256').update(source).digest('hex');
+  await writeFile(`${path}.sha256`, `${sha256}  flashmoe.node\n`);
+  expect(loadAddon([path]).path).toBe(path);
+  await writeFile(path, `${source}; process.exit(3)`);
+  expect(thrownBy(() => loadAddon([path])).message).toContain(`recorded is ${sha256}`);
 });
 
 test('when nothing loads the error names each path and its reason', async () => {

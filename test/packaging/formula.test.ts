@@ -27,7 +27,7 @@ test.skipIf(!hasRubocop)('the formula keeps to the style of .rubocop.yml', () =>
 });
 
 test('the formula builds, serves, tests and tells the next command', () => {
-  for (const part of ['native/build.mjs', 'service do', 'test do', 'livecheck do', 'caveats']) {
+  for (const part of ['native/ensure.mjs', 'service do', 'test do', 'livecheck do', 'caveats']) {
     expect(formula).toContain(part);
   }
   expect(formula).toContain('generate_completions_from_executable(bin/"flashmoe", "completions")');

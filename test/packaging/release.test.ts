@@ -2,7 +2,15 @@
 
 import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -83,3 +91,29 @@ test.skipIf(!isBuilt)(
   },
   MINUTES,
 );
+
+test('the addon of a package is the prebuilt one when its hash is right and it loads, else it is built', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'flashmoe-ensure-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const place = join(folder, 'prebuilds', `${process.platform}-${process.arch}`);
+  mkdirSync(place, { recursive: true });
+  mkdirSync(join(folder, 'native'));
+  copyFileSync(join(root, 'native/ensure.mjs'), join(folder, 'native/ensure.mjs'));
+  // Says that it was asked to build, and builds nothing.
+  writeFileSync(join(folder, 'native/build.mjs'), "console.log('built from source');");
+  const ensured = (): string =>
+    spawnSync(process.execPath, ['native/ensure.mjs'], { cwd: folder, encoding: 'utf8' }).stdout;
+  const install = (bytes: Buffer, recorded = bytes): void => {
+    writeFileSync(join(place, 'flashmoe.node'), bytes);
+    const sha256 = createHash('sha256').update(recorded).digest('hex');
+    writeFileSync(join(place, 'flashmoe.node.sha256'), `${sha256}  flashmoe.node\n`);
+  };
+  expect(ensured()).toMatch(/not used: there is none for this machine.*\nbuilt from source/);
+  install(Buffer.from('a binary for another system'));
+  expect(ensured()).toMatch(/not used: it does not load: .*\nbuilt from source/);
+  if (!isBuilt) return;
+  install(readFileSync(addon), Buffer.from('something else'));
+  expect(ensured()).toMatch(/not used: its sha256 is .*\nbuilt from source/);
+  install(readFileSync(addon));
+  expect(ensured()).toMatch(/^the prebuilt addon is used: /);
+});

@@ -3,7 +3,7 @@
 
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { addonCandidates, homeAddonPath, packageRoot } from '../../addon/load.js';
+import { addonCandidates, homeAddonPath, packageRoot, prebuiltProblem } from '../../addon/load.js';
 import { probeAddon } from '../../addon/probe.js';
 import type { SelfTest } from '../../addon/types.js';
 import { FlashmoeError } from '../../base/errors.js';
@@ -64,6 +64,11 @@ async function findProven(
       // Left there it would be loaded first by every other command.
       await rm(path, { force: true });
       emit({ type: 'notice', message: `${path} was built from other sources and was removed` });
+      continue;
+    }
+    const problem = prebuiltProblem(path);
+    if (problem !== null) {
+      emit({ type: 'notice', message: `${path} ${problem}; it is not used` });
       continue;
     }
     const probe = await probeAddon(path, host.execPath, signal);
