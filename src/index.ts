@@ -12,7 +12,7 @@ export { Controls } from './jobs/controls.js';
 export type { InstallEvent, PlanSummary } from './jobs/events.js';
 export type { Quant } from './models/quant.js';
 export type { Receipt } from './store/receipt.js';
-export { openSetup, type Setup, type SetupRequest, type SetupWorld } from './installer/setup.js';
+export { openSetup, type Setup, type SetupRequest, type SetupContext } from './installer/setup.js';
 export { verifyFiles, type VerifiedFile } from './repack/verify.js';
 export { openEngine, type OpenEngineOptions } from './engine/open-engine.js';
 export type { ChatRequest, Engine, GenerateEvent, LoadedModel } from './engine/types.js';

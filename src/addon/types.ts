@@ -87,8 +87,8 @@ export interface PackLayerResult {
   error: ErrorSums[];
 }
 
-/** What becomes of an item's bytes. `file` is an index into TapeJob.files; all else is bytes unless said otherwise. */
-export type TapePlace =
+/** What becomes of an item's bytes. `file` is an index into WriteJob.files; all else is bytes unless said otherwise. */
+export type WritePlace =
   /** Hashed only. */
   | { kind: 'drop' }
   | { kind: 'copy'; file: number; offset: number }
@@ -114,26 +114,26 @@ export type TapePlace =
       scales: number;
       biases: number;
       offsets: { weight: number; scales: number; biases: number };
-      /** Of one expert; needed with `importance`, which lies in TapeJob.importance. */
+      /** Of one expert; needed with `importance`, which lies in WriteJob.importance. */
       columns?: number;
       importance?: { offset: number; stride: number };
     };
 
-export type TapeItem =
+export type WriteItem =
   /** `hashed`: these are the next bytes of the shard in file order. */
-  | { type: 'bytes'; size: number; hashed: boolean; place: TapePlace }
-  /** No bytes of the tape: the next bytes of the shard, for its hash, were put into a file earlier. */
+  | { type: 'bytes'; size: number; hashed: boolean; place: WritePlace }
+  /** No bytes of the write plan: the next bytes of the shard, for its hash, were put into a file earlier. */
   | { type: 'recall'; file: number; offset: number; size: number }
   /** End of a shard: the digest must be this, in hex; then a new hash begins. */
   | { type: 'seal'; sha256: string };
 
-export interface TapeJob {
+export interface WriteJob {
   files: {
     path: string;
     /** Made this long at once (with holes), never shortened; created if absent, links refused. */
     size: number;
   }[];
-  items: TapeItem[];
+  items: WriteItem[];
   /** Ring for bytes that arrived early, and the record of what is in it; created if absent. */
   spool: string;
   mark: string;
@@ -141,10 +141,10 @@ export interface TapeJob {
   importance: string | null;
   /** Bytes of the ring. */
   window: number;
-  /** What the mark must be bound to, any text: one of another tape is ignored. */
+  /** What the mark must be bound to, any text: one of another write plan is ignored. */
   binding: string;
   /** Last journalled state; null at the beginning. */
-  from: TapeState | null;
+  from: WritePosition | null;
   /** Errors of the item that `from` lies in, up to there. */
   sums: ErrorSums | null;
   /** Native threads that write and requantise. */
@@ -152,8 +152,8 @@ export interface TapeJob {
   method: 'search' | 'minmax';
 }
 
-/** A point of the tape before which everything is in its file. */
-export interface TapeState {
+/** A point of the write plan before which everything is in its file. */
+export interface WritePosition {
   /** Position in bytes. */
   at: number;
   /** Index of the first item that is not done; it begins at or before `at`. */
@@ -162,18 +162,18 @@ export interface TapeState {
   hash: string;
 }
 
-export interface TapeCheckpoint extends TapeState {
-  /** Seals passed since the tape's beginning. */
+export interface WriteCheckpoint extends WritePosition {
+  /** Seals passed since the write plan's beginning. */
   sealed: number;
   /** The last one may be of an item under way. */
   errors: ({ item: number } & ErrorSums)[];
 }
 
-/** The writing end of a tape: takes bytes in any order, hashes and places them in tape order. */
-export interface TapeWriter {
+/** Carries a write plan out: takes bytes in any order, hashes and places them in the plan's order. */
+export interface ScatterWriter {
   /**
    * `placed`: position before which everything is in its file, though not synced. `received`: sorted pieces
-   * behind it that wait in the spool; `sealed`: seals passed since the tape's beginning; `mismatch`: the seal
+   * behind it that wait in the spool; `sealed`: seals passed since the write plan's beginning; `mismatch`: the seal
    * that ended the work with ERR_HASH, and the digest that came in its place.
    */
   state(): {
@@ -191,7 +191,7 @@ export interface TapeWriter {
    * Syncs what is placed and returns where that is; with `drain` first waits until all that was put is placed.
    * `errors` are of the items that requantised up to there, those before the item `journalled` left out.
    */
-  checkpoint(drain: boolean, journalled: number): Promise<TapeCheckpoint>;
+  checkpoint(drain: boolean, journalled: number): Promise<WriteCheckpoint>;
   /** Lets go of a scratch file, so that it can be deleted. */
   release(file: number): void;
   /** Ends the threads; what was put and not placed stays in the spool. Pending calls reject with ERR_INTERRUPTED. */
@@ -418,7 +418,7 @@ export interface NativeAddon {
     onProgress: Progress,
   ): NativeJob<{ bad: number[]; bytes: number }>;
   /** Opens files and reads the mark. Throws with a code for a job that can't be right or a file that can't be opened. */
-  openTape(job: TapeJob): TapeWriter;
+  openTape(job: WriteJob): ScatterWriter;
   packLayer(job: PackLayerJob, onProgress: Progress): NativeJob<PackLayerResult>;
   measureReads(job: ReadRateJob): NativeJob<ReadRate>;
   openEngine(options: EngineOptions): NativeJob<NativeEngine>;

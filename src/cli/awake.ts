@@ -1,4 +1,4 @@
-// Holds the machine awake while a process of ours lives: a child that the system's own tool ties to its pid.
+// PauseReasons the machine awake while a process of ours lives: a child that the system's own tool ties to its pid.
 
 import { spawn } from 'node:child_process';
 import type { Host } from '../base/host.js';

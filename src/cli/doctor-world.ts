@@ -6,7 +6,7 @@ import { packageRoot } from '../addon/load.js';
 import { probeAddon } from '../addon/probe.js';
 import { measureReadRates } from '../addon/read-rate.js';
 import { exec } from '../base/exec.js';
-import type { DoctorWorld, ModelsOnDisk } from '../doctor/world.js';
+import type { DoctorContext, ModelsOnDisk } from '../doctor/world.js';
 import { hubSettings } from '../hub/settings.js';
 import { tokenVerdict } from '../hub/whoami.js';
 import type { KnownAnswer } from '../store/receipt.js';
@@ -24,7 +24,7 @@ import { inspectSettings } from '../settings/file.js';
 
 const KERNELS = join(packageRoot, 'metal');
 
-export async function doctorWorld(context: CliContext): Promise<DoctorWorld> {
+export async function doctorWorld(context: CliContext): Promise<DoctorContext> {
   const { host, home, version } = context;
   // One for all backends: their inputs are to be the same.
   const seed = host.now() % 2 ** 32;

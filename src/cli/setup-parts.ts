@@ -6,7 +6,7 @@ import { openEngine } from '../engine/open-engine.js';
 import { hubSettings } from '../hub/settings.js';
 import type { HubSettings } from '../hub/types.js';
 import type { Quant } from '../models/quant.js';
-import type { SetupRequest, SetupWorld } from '../installer/setup.js';
+import type { SetupRequest, SetupContext } from '../installer/setup.js';
 import type { ShareAddress } from '../share/offer.js';
 import { CATALOG } from '../models/catalog.js';
 import { detectServiceManager } from '../service-manager.js';
@@ -81,7 +81,7 @@ export function setupWorld(
   { hub, manager }: Surroundings,
   wantsService: () => boolean,
   settle: () => Promise<unknown>,
-): SetupWorld {
+): SetupContext {
   const install = async (signal: AbortSignal): Promise<string> => {
     if (manager === null) return 'no service manager here';
     await settle();

@@ -14,7 +14,7 @@ import { readRate } from './checks/read-rate.js';
 import { selfTest } from './checks/self-test.js';
 import { server } from './checks/server.js';
 import { definition, state } from './checks/service.js';
-import { crashLog, twins } from './checks/service-twins.js';
+import { crashLog, twins } from './checks/conflicting-services.js';
 import { settings } from './checks/settings.js';
 import { timeMachine } from './checks/time-machine.js';
 import { tokenValid } from './checks/token.js';

@@ -1,5 +1,5 @@
 import type { Finding } from './finding.js';
-import type { DoctorWorld } from './world.js';
+import type { DoctorContext } from './world.js';
 
 /** One examination. It changes nothing on the machine, and answers with at least one finding. */
 export interface Check {
@@ -11,5 +11,5 @@ export interface Check {
   timeoutMs: number;
   /** Runs when all others have ended, and beside none: it measures, or takes the machine for itself. */
   alone?: true;
-  run(world: DoctorWorld, signal: AbortSignal): Promise<Finding[]>;
+  run(world: DoctorContext, signal: AbortSignal): Promise<Finding[]>;
 }

@@ -6,7 +6,7 @@ import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { Check } from './check.js';
 import type { DoctorReport, Finding, Severity } from './finding.js';
 import { SEVERITIES } from './finding.js';
-import type { DoctorWorld } from './world.js';
+import type { DoctorContext } from './world.js';
 
 export interface DoctorOptions {
   signal: AbortSignal;
@@ -17,7 +17,7 @@ export interface DoctorOptions {
 /** Runs the chosen checks. ERR_USAGE for an id there is none of; ERR_INTERRUPTED after an abort. */
 export async function examine(
   checks: readonly Check[],
-  world: DoctorWorld,
+  world: DoctorContext,
   { signal, only }: DoctorOptions,
 ): Promise<DoctorReport> {
   const chosen = only === undefined ? checks : choose(checks, only);
@@ -52,10 +52,10 @@ function choose(checks: readonly Check[], only: readonly string[]): Check[] {
 }
 
 /** Checks that ask the same costly question share the answer, and outlive each other's time box. */
-function askOnce(world: DoctorWorld, signal: AbortSignal): DoctorWorld {
-  const probes = new Map<string, ReturnType<DoctorWorld['probeAddon']>>();
-  let models: ReturnType<DoctorWorld['models']> | undefined;
-  let manager: ReturnType<DoctorWorld['serviceManager']> | undefined;
+function askOnce(world: DoctorContext, signal: AbortSignal): DoctorContext {
+  const probes = new Map<string, ReturnType<DoctorContext['probeAddon']>>();
+  let models: ReturnType<DoctorContext['models']> | undefined;
+  let manager: ReturnType<DoctorContext['serviceManager']> | undefined;
   return {
     ...world,
     models: () => (models ??= world.models(signal)),
@@ -69,7 +69,7 @@ function askOnce(world: DoctorWorld, signal: AbortSignal): DoctorWorld {
 }
 
 /** A check that throws or hangs is a finding itself, with the check's id. */
-async function runOne(check: Check, world: DoctorWorld, signal: AbortSignal): Promise<Finding[]> {
+async function runOne(check: Check, world: DoctorContext, signal: AbortSignal): Promise<Finding[]> {
   const box = new AbortController();
   const limit = setTimeout(check.timeoutMs, 'late' as const, { signal: box.signal });
   try {

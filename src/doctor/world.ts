@@ -35,7 +35,7 @@ export interface ModelsOnDisk {
   unreadable: { id: string; reason: string }[];
 }
 
-export interface DoctorWorld {
+export interface DoctorContext {
   host: Host;
   version: string;
   home: HomePaths;

@@ -84,7 +84,7 @@ export class SharedPace implements Pace {
     return this.#received;
   }
 
-  /** Holds at once, also for those who wait. */
+  /** PauseReasons at once, also for those who wait. */
   setRate(bytesPerSecond: number | null): void {
     this.#bucket.setRate(bytesPerSecond, monotonic());
     for (const wake of this.#changed) wake();

@@ -85,7 +85,7 @@ export interface ByteSource {
   forget(): void;
 }
 
-/** Holds transfers to a rate; asked before each chunk goes on. Several transfers share one. */
+/** PauseReasons transfers to a rate; asked before each chunk goes on. Several transfers share one. */
 export interface Pace {
   /** Null when `bytes` may pass at once. */
   take(bytes: number, signal: AbortSignal): Promise<void> | null;

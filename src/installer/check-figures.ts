@@ -28,7 +28,7 @@ export interface RunFigures {
 }
 
 /** A sentence about what cannot be, or null. */
-export function judgeFigures(figures: RunFigures): string | null {
+export function checkFigures(figures: RunFigures): string | null {
   const { decodedTokens, expertBytesRead, expertBytesPerToken } = figures;
   const needed = decodedTokens * expertBytesPerToken;
   if (expertBytesRead < needed) {

@@ -10,7 +10,7 @@ import { DiskBudget } from '../transfer/disk-budget.js';
 import { reserveFor } from '../store/disk-usage.js';
 import type { Emit } from '../jobs/events.js';
 import type { Receipt } from '../store/receipt.js';
-import { Holds } from '../jobs/pause-reasons.js';
+import { PauseReasons } from '../jobs/pause-reasons.js';
 import {
   differentRun,
   openJournal,
@@ -27,7 +27,7 @@ import { sourceFolder } from '../store/model-files.js';
 import { removeOutdated } from '../store/outdated.js';
 import { makePlan, type ProvisioningPlan } from '../transfer/plan.js';
 import { overall } from '../store/requantisation.js';
-import type { PlannedSetup, RunTask, SetupWorld } from './setup-context.js';
+import type { PlannedSetup, RunTask, SetupContext } from './setup-context.js';
 import { copyPlan } from '../share/copy-plan.js';
 import { receive } from '../share/receive.js';
 import { ensureEngine } from './steps/engine.js';
@@ -41,9 +41,9 @@ import {
   writeStoredPlan,
   type StoredPlan,
 } from '../store/stored-plan.js';
-import { roadOf } from '../store/transfer-mode.js';
+import { transferModeOf } from '../store/transfer-mode.js';
 import { reduceJournal } from '../store/state.js';
-import { transferAlong } from '../transfer/ranged-transfer.js';
+import { transferRanged } from '../transfer/ranged-transfer.js';
 import { transfer } from '../transfer/whole-shards.js';
 import type { TransferTask } from '../transfer/transfer-task.js';
 
@@ -60,8 +60,8 @@ export async function provision(
     recorder?.see(event);
     tell(event);
   };
-  const holds = new Holds(emit);
-  const gate = new Gate(controls, holds, limits, world.host);
+  const pauseReasons = new PauseReasons(emit);
+  const gate = new Gate(controls, pauseReasons, limits, world.host);
   const clock = watchClock(world.host, emit, () => gate.reconnect('the machine slept'));
   let outcome = 'finished';
   try {
@@ -72,7 +72,7 @@ export async function provision(
     if (different) throw different;
     const plan = await planUnderLock(parts, begun);
     const budget = new DiskBudget({
-      ...{ path: paths.root, emit, holds, reserveBytes: reserveFor(plan.peakBytes) },
+      ...{ path: paths.root, emit, pauseReasons, reserveBytes: reserveFor(plan.peakBytes) },
       ...(world.volume === undefined ? {} : { volume: world.volume }),
       ...(world.pollMs === undefined ? {} : { pollMs: world.pollMs }),
     });
@@ -152,13 +152,13 @@ async function byEitherRoad(
   begun: boolean,
 ): Promise<{ downloadedBytes: number }> {
   const { plan, budget, emit } = task;
-  if (plan.along === null) {
+  if (plan.ranged === null) {
     // So that the next run stays with it, whatever its server knows.
-    if (roadOf(plan.state) === 'ranges') await takeWholeShards(task);
+    if (transferModeOf(plan.state) === 'ranges') await takeWholeShards(task);
     return await transfer(task);
   }
   try {
-    return await transferAlong(task, plan.along);
+    return await transferRanged(task, plan.ranged);
   } catch (error) {
     if (!(error instanceof RangesUnsupported)) throw error;
     const message = `${error.message}; whole shards are fetched from here on, which needs more room`;
@@ -175,7 +175,7 @@ async function byEitherRoad(
 async function takeWholeShards({ journal, plan: { state } }: TransferTask): Promise<void> {
   await journal.append({ step: 'road', road: 'shards', tape: null });
   for (const shard of state.sealed.keys()) state.dense.add(shard);
-  state.road = reduceJournal(journal.entries).road;
+  state.transfer = reduceJournal(journal.entries).transfer;
 }
 
 function headerOf({ pack, revision }: StoredPlan, now: number): JournalHeader {
@@ -215,7 +215,7 @@ async function planUnderLock(
   return offer === null ? again : copyPlan(again, offer);
 }
 
-async function serviceStep(world: SetupWorld, emit: Emit, signal: AbortSignal): Promise<void> {
+async function serviceStep(world: SetupContext, emit: Emit, signal: AbortSignal): Promise<void> {
   if (world.installService === null) {
     emit({ type: 'step', step: 'service', status: 'skipped', detail: 'not asked for' });
     return;

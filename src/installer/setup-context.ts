@@ -57,7 +57,7 @@ export interface ModelToOpen {
   signal: AbortSignal;
 }
 
-export interface SetupWorld {
+export interface SetupContext {
   home: HomePaths;
   host: Host;
   hub: HubSettings;
@@ -78,7 +78,7 @@ export interface RunTask {
 /** A setup that has its plan, and all that carrying it out needs. */
 export interface PlannedSetup {
   request: SetupRequest;
-  world: SetupWorld;
+  world: SetupContext;
   paths: ModelPaths;
   client: HubClient;
   limits: Limits;

@@ -18,7 +18,7 @@ import { Limits, readLimits, writeLimits, type LimitChange } from '../jobs/limit
 import { locatedInstallation } from '../store/location.js';
 import type { ProvisioningPlan } from '../transfer/plan.js';
 import { provision } from './provision.js';
-import type { PlannedSetup, RunTask, SetupRequest, SetupWorld } from './setup-context.js';
+import type { PlannedSetup, RunTask, SetupRequest, SetupContext } from './setup-context.js';
 import { askOffer, shareClient } from '../share/offer.js';
 import { planPatiently } from './steps/patient-planning.js';
 import { hubTask } from '../transfer/hub-events.js';
@@ -26,7 +26,7 @@ import { planCopy, type PlanningTask } from './steps/planning.js';
 
 const DEADLINE_LOOK_MS = 1_000;
 
-export type { ModelToOpen, RunTask, SetupRequest, SetupWorld } from './setup-context.js';
+export type { ModelToOpen, RunTask, SetupRequest, SetupContext } from './setup-context.js';
 
 export interface Setup {
   readonly plan: ProvisioningPlan;
@@ -39,7 +39,7 @@ export interface Setup {
 /** The plan step: asks the hub and the disk, writes nothing. */
 export async function openSetup(
   request: SetupRequest,
-  world: SetupWorld,
+  world: SetupContext,
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
   const { model, repo, revision, quant, size = null, bytesPerSecond } = request;
@@ -160,7 +160,7 @@ function failureEvent({ code, message, hint, resumable }: FlashmoeError): Instal
 }
 
 /** Before anything is asked or written: the folder, or what it would be made in, can be written to. */
-async function requireUsable(paths: ModelPaths, volume: SetupWorld['volume']): Promise<void> {
+async function requireUsable(paths: ModelPaths, volume: SetupContext['volume']): Promise<void> {
   const { severity, title, hint } = await diskFinding(paths.root, volume);
   if (severity !== 'fail') return;
   throw new FlashmoeError('ERR_HOME', `${title}; nothing was changed`, {

@@ -4,7 +4,7 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import type { Host } from '../base/host.js';
-import type { Holds } from './pause-reasons.js';
+import type { PauseReasons } from './pause-reasons.js';
 import { formatHours, isOpen, nextChange } from '../base/hours.js';
 import type { Limits } from './limits.js';
 
@@ -44,17 +44,22 @@ const LOOK_MS = 10_000;
 export class Gate {
   readonly #controls: Controls;
   readonly #limits: Limits;
-  readonly #holds: Holds;
+  readonly #pauseReasons: PauseReasons;
   readonly #now: () => number;
   readonly #subscriptions: (() => void)[];
   readonly #waiting = new Set<() => void>();
   #closing = new AbortController();
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(controls: Controls, holds: Holds, limits: Limits, host: Pick<Host, 'now'>) {
+  constructor(
+    controls: Controls,
+    pauseReasons: PauseReasons,
+    limits: Limits,
+    host: Pick<Host, 'now'>,
+  ) {
     this.#controls = controls;
     this.#limits = limits;
-    this.#holds = holds;
+    this.#pauseReasons = pauseReasons;
     this.#now = () => host.now();
     const look = (): void => this.#look();
     this.#subscriptions = [controls.onChange(look), limits.onChange(look)];
@@ -96,8 +101,8 @@ export class Gate {
     for (const unsubscribe of this.#subscriptions) unsubscribe();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    this.#holds.release('pause');
-    this.#holds.release('hours');
+    this.#pauseReasons.release('pause');
+    this.#pauseReasons.release('hours');
   }
 
   #isOpen(): boolean {
@@ -107,14 +112,15 @@ export class Gate {
 
   #look(): void {
     const { hours } = this.#limits.values;
-    if (this.#controls.paused) this.#holds.hold('pause', { code: 'paused', reason: 'paused' });
-    else this.#holds.release('pause');
+    if (this.#controls.paused)
+      this.#pauseReasons.hold('pause', { code: 'paused', reason: 'paused' });
+    else this.#pauseReasons.release('pause');
     if (hours !== null && !isOpen(hours, this.#now())) {
       const until = new Date(nextChange(hours, this.#now())).toISOString();
       const reason = `outside ${formatHours(hours)}`;
-      this.#holds.hold('hours', { code: 'hours', reason, until });
+      this.#pauseReasons.hold('hours', { code: 'hours', reason, until });
     } else {
-      this.#holds.release('hours');
+      this.#pauseReasons.release('hours');
     }
     if (this.#isOpen()) {
       if (this.#closing.signal.aborted) this.#closing = new AbortController();

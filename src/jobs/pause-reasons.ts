@@ -3,18 +3,18 @@
 
 import type { Emit, InstallEvent } from './events.js';
 
-export type Hold = Omit<Extract<InstallEvent, { type: 'waiting' }>, 'type'>;
+export type PauseReason = Omit<Extract<InstallEvent, { type: 'waiting' }>, 'type'>;
 
-export class Holds {
+export class PauseReasons {
   readonly #emit: Emit;
-  readonly #held = new Map<string, Hold>();
+  readonly #held = new Map<string, PauseReason>();
 
   constructor(emit: Emit) {
     this.#emit = emit;
   }
 
   /** Tells it unless the very same is being told already. */
-  hold(key: string, hold: Hold): void {
+  hold(key: string, hold: PauseReason): void {
     if (this.#held.get(key)?.reason === hold.reason) return;
     this.#held.set(key, hold);
     this.#emit({ type: 'waiting', ...hold });

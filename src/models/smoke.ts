@@ -61,7 +61,7 @@ export const CHAT_QUESTIONS: SmokeQuestion[] = [
 ];
 
 /** True when `text` passes. */
-export function judgeAnswer(judge: SmokeJudge, text: string): boolean {
+export function checkAnswer(judge: SmokeJudge, text: string): boolean {
   switch (judge.kind) {
     case 'equals':
       return text.trim() === judge.text;
@@ -73,7 +73,7 @@ export function judgeAnswer(judge: SmokeJudge, text: string): boolean {
 }
 
 /** True when ids agree as far as the margins let them be compared; too few ids never pass. */
-export function judgeTokens(
+export function checkTokens(
   question: Extract<SmokeQuestion, { kind: 'tokens' }>,
   ids: readonly number[],
 ): boolean {

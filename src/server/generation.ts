@@ -107,23 +107,23 @@ export async function collect(
   return answers;
 }
 
-/** All events told to `words`, for a client that doesn't stream. */
+/** All events told to `encoder`, for a client that doesn't stream. */
 export async function whole(
   context: ServerContext,
   generation: Generation,
   requests: readonly AnswerRequest[],
-  words: StreamWords,
+  encoder: StreamEncoder,
 ): Promise<void> {
   let finished = 0;
   for await (const { choice, event } of generate(context, generation, requests)) {
-    words.event(choice, event);
+    encoder.event(choice, event);
     if (event.type === 'finish') finished++;
   }
   if (finished < requests.length) throw noReason();
 }
 
-/** One dialect's words for a stream. */
-export interface StreamWords {
+/** Writes a stream in one dialect. */
+export interface StreamEncoder {
   begin(): string[];
   event(choice: number, event: GenerateEvent): string[];
   end(): string[];
@@ -137,11 +137,11 @@ export function streamed(
   context: ServerContext,
   generation: Generation,
   requests: readonly AnswerRequest[],
-  words: StreamWords,
+  encoder: StreamEncoder,
 ): Response {
-  return eventStream(spoken(context, generation, requests, words), {
+  return eventStream(spoken(context, generation, requests, encoder), {
     everyMs: context.keepAliveMs,
-    comment: () => `: keep-alive, ${generation.progress()}\n\n${words.ping?.() ?? ''}`,
+    comment: () => `: keep-alive, ${generation.progress()}\n\n${encoder.ping?.() ?? ''}`,
   });
 }
 
@@ -149,27 +149,27 @@ async function* spoken(
   context: ServerContext,
   generation: Generation,
   requests: readonly AnswerRequest[],
-  words: StreamWords,
+  encoder: StreamEncoder,
 ): AsyncGenerator<string, void, undefined> {
   let finished = 0;
   let begun = false;
   try {
     for await (const { choice, event } of generate(context, generation, requests)) {
       // Not while it waits for its turn: what has not begun, a balancer can give to another machine.
-      if (!begun) yield* words.begin();
+      if (!begun) yield* encoder.begin();
       begun = true;
-      yield* words.event(choice, event);
+      yield* encoder.event(choice, event);
       if (event.type === 'finish') finished++;
     }
     if (finished < requests.length) throw noReason();
-    yield* words.end();
+    yield* encoder.end();
   } catch (thrown) {
-    if (!begun) yield* words.begin();
+    if (!begun) yield* encoder.begin();
     const error = toApiError(thrown);
     if (error.status === 500 && !generation.signal.aborted) {
       context.emit({ type: 'error', code: error.details.code ?? '', message: error.message });
     }
-    yield* words.failed(error);
+    yield* encoder.failed(error);
   } finally {
     // Also when the client left before the generation began.
     generation.turn.end();

@@ -27,14 +27,14 @@ export const journalHeader = z.object({
 });
 
 export const journalEntry = z.discriminatedUnion('step', [
-  /** How bytes come from here on: by ranges along the tape of this fingerprint, or as whole shards. */
+  /** How bytes come from here on: by ranges along the write plan of this fingerprint, or as whole shards. */
   z.object({
     step: z.literal('road'),
     road: z.enum(['ranges', 'shards']),
     tape: sha256.nullable(),
   }),
   /**
-   * Everything before position `at` of the tape is durable; `hash` is the state of the shard's sha256 there. `errors`
+   * Everything before position `at` of the write plan is durable; `hash` is the state of the shard's sha256 there. `errors`
    * are of the projections that were requantised since the line before, the last one perhaps not to its end.
    */
   z.object({

@@ -1,6 +1,6 @@
 // The journal's claims held against what is on disk now. Pure: facts and sizes in, facts out.
 
-import { buildTape, type TapeFile } from '../repack/tape.js';
+import { buildWritePlan, type WritePlanFile } from '../repack/write-plan.js';
 import type { PackPlan } from '../repack/types.js';
 import { startOf } from './transfer-mode.js';
 import { denseEnd, type DiskSizes, type FileFact, type JournalState } from './state.js';
@@ -24,33 +24,33 @@ export function reconcile(claimed: JournalState, disk: DiskSizes, plan: PackPlan
     errors: claimed.errors,
     denseFile,
     copied: new Map([...claimed.copied].filter(([, file]) => isThere(file))),
-    road: claimed.road,
+    transfer: claimed.transfer,
     finished: claimed.finished,
   };
-  if (!roadStands(plan, believed, disk)) believed.road = null;
+  if (!isStillOnDisk(plan, believed, disk)) believed.transfer = null;
   return believed;
 }
 
-/** Whether everything that the journal says is placed can still be there: false makes a new tape. */
-export function roadStands(plan: PackPlan, state: JournalState, disk: DiskSizes): boolean {
-  const { road } = state;
-  if (road?.road !== 'ranges') return true;
-  const tape = buildTape(plan, road.begun);
-  if (tape.fingerprint !== road.tape) return false;
-  const { placed } = road;
-  if (placed === null) return [...road.begun.layers].every((layer) => state.layers.has(layer));
-  if (placed.item > tape.items.length) return false;
+/** Whether everything that the journal says is placed can still be there: false makes a new write plan. */
+export function isStillOnDisk(plan: PackPlan, state: JournalState, disk: DiskSizes): boolean {
+  const { transfer } = state;
+  if (transfer?.mode !== 'ranges') return true;
+  const writes = buildWritePlan(plan, transfer.begun);
+  if (writes.fingerprint !== transfer.writePlan) return false;
+  const { placed } = transfer;
+  if (placed === null) return [...transfer.begun.layers].every((layer) => state.layers.has(layer));
+  if (placed.item > writes.items.length) return false;
   const gone = new Set(
-    tape.releases.filter(({ item }) => item <= placed.item).map(({ file }) => file),
+    writes.releases.filter(({ item }) => item <= placed.item).map(({ file }) => file),
   );
   const touched = new Set(
-    tape.items
+    writes.items
       .slice(0, placed.item + 1)
       .flatMap((item) =>
         item.type === 'bytes' && item.place.kind !== 'drop' ? [item.place.file] : [],
       ),
   );
-  const isThere = (file: TapeFile, index: number): boolean => {
+  const isThere = (file: WritePlanFile, index: number): boolean => {
     switch (file.kind) {
       case 'dense':
         return (
@@ -69,12 +69,12 @@ export function roadStands(plan: PackPlan, state: JournalState, disk: DiskSizes)
         return gone.has(index) || disk.shards.get(file.name) === file.size;
     }
   };
-  const next = tape.items[placed.item];
+  const next = writes.items[placed.item];
   // The item at hand may not have begun, and then its file need not be there.
   const atHand = next?.type === 'bytes' && next.place.kind !== 'drop' ? next.place.file : -1;
-  const began = placed.at > startOf(tape, placed.item);
+  const began = placed.at > startOf(writes, placed.item);
   return (
-    [...road.begun.layers].every((layer) => state.layers.has(layer)) &&
-    tape.files.every((file, i) => !touched.has(i) || (i === atHand && !began) || isThere(file, i))
+    [...transfer.begun.layers].every((layer) => state.layers.has(layer)) &&
+    writes.files.every((file, i) => !touched.has(i) || (i === atHand && !began) || isThere(file, i))
   );
 }

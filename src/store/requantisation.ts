@@ -1,9 +1,9 @@
 // How far requantised weights are from their source: sums beside the journal's lines, and figures from them. Pure.
 
 import { z } from 'zod';
-import type { ErrorSums, TapeState } from '../addon/types.js';
+import type { ErrorSums, WritePosition } from '../addon/types.js';
 import { PROJECTIONS, type Projection } from '../models/names.js';
-import type { Tape } from '../repack/tape.js';
+import type { WritePlan } from '../repack/write-plan.js';
 import type { PackPlan } from '../repack/types.js';
 
 const sum = z.number().nonnegative();
@@ -41,19 +41,19 @@ export interface ProjectionQuality {
 
 type Plan = Pick<PackPlan, 'layers' | 'layouts'>;
 
-interface TapeOf {
-  tape: Pick<Tape, 'items' | 'files'>;
+interface WritesOf {
+  writes: Pick<WritePlan, 'items' | 'files'>;
   plan: Plan;
 }
 
-/** Names what the items of a tape from `from` on requantised. */
+/** Names what the items of a write plan from `from` on requantised. */
 export function requantisedFrom(
-  { tape, plan }: TapeOf,
+  { writes, plan }: WritesOf,
   from: number,
   errors: readonly ({ item: number } & ErrorSums)[],
 ): Requantised[] {
   return errors.flatMap(({ item, ...sums }) => {
-    const of = item < from ? null : requantisedBy({ tape, plan }, item);
+    const of = item < from ? null : requantisedBy({ writes, plan }, item);
     if (of === null) return [];
     const { layer, projection } = of;
     return [{ layer, projection, ...sums }];
@@ -62,8 +62,8 @@ export function requantisedFrom(
 
 /** What the journal says of the item at hand, whose first byte is at `start`; null unless it is of all that is placed. */
 export function sumsUnderWay(
-  of: TapeOf,
-  { at, item }: Pick<TapeState, 'at' | 'item'>,
+  of: WritesOf,
+  { at, item }: Pick<WritePosition, 'at' | 'item'>,
   start: number,
   known: Iterable<Requantised>,
 ): ErrorSums | null {
@@ -119,15 +119,15 @@ export function overall(sums: readonly Requantised[]): WeightErrors | null {
   };
 }
 
-/** Which projection an item of a tape makes narrower, and from how many bits; null for all other items. */
+/** Which projection an item of a write plan makes narrower, and from how many bits; null for all other items. */
 function requantisedBy(
-  { tape, plan }: TapeOf,
+  { writes, plan }: WritesOf,
   item: number,
 ): { layer: number; projection: Projection; bits: number } | null {
-  const entry = tape.items[item];
+  const entry = writes.items[item];
   if (entry?.type !== 'bytes' || entry.place.kind !== 'requantise') return null;
   const { file: index, offsets, bits } = entry.place;
-  const file = tape.files[index];
+  const file = writes.files[index];
   if (file?.kind !== 'layer') return null;
   const projection = projectionAt(plan, file.layer, offsets.weight);
   return projection === undefined ? null : { layer: file.layer, projection, bits };

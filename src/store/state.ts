@@ -1,7 +1,7 @@
 // What is done, from what the journal says. Pure: lines in, facts out.
 
 import type { PackPlan } from '../repack/types.js';
-import type { TapeState } from '../addon/types.js';
+import type { WritePosition } from '../addon/types.js';
 import type { JournalEntry } from './journal-lines.js';
 import type { Requantised } from './requantisation.js';
 
@@ -27,24 +27,24 @@ export interface JournalState {
   /** Tokenizer, template and config files, by name. */
   copied: Map<string, FileFact>;
   /** How bytes come; null before the first of them. */
-  road: Road | null;
+  transfer: TransferState | null;
   finished: boolean;
 }
 
-export interface Road {
-  road: 'ranges' | 'shards';
-  /** Fingerprint of the tape; null for whole shards. */
-  tape: string | null;
-  /** What was done when this road began: the tape leads through the rest. */
-  begun: TapeBasis;
-  /** Last durable point of the tape. */
-  placed: TapeState | null;
+export interface TransferState {
+  mode: 'ranges' | 'shards';
+  /** Fingerprint of the write plan; null for whole shards. */
+  writePlan: string | null;
+  /** What was done when it began: the write plan leads through the rest. */
+  begun: WritePlanBasis;
+  /** Last durable point of the write plan. */
+  placed: WritePosition | null;
   /** Digests that were not the hub's, by shard. */
   mismatches: Map<string, string>;
 }
 
-/** The facts that a tape is made from: it is the same again whenever these are. */
-export interface TapeBasis {
+/** The facts that a write plan is made from: it is the same again whenever these are. */
+export interface WritePlanBasis {
   layers: Set<number>;
   dense: boolean;
 }
@@ -58,7 +58,7 @@ export function reduceJournal(entries: readonly JournalEntry[]): JournalState {
     errors: new Map(),
     denseFile: null,
     copied: new Map(),
-    road: null,
+    transfer: null,
     finished: false,
   };
   for (const entry of entries) apply(state, entry);
@@ -90,18 +90,18 @@ function apply(state: JournalState, entry: JournalEntry): void {
       // What was sealed has its dense tensors in their file, whoever goes on from here.
       if (entry.road === 'shards') for (const shard of state.sealed.keys()) state.dense.add(shard);
       else state.sealed.clear();
-      state.road = {
-        road: entry.road,
-        tape: entry.tape,
+      state.transfer = {
+        mode: entry.road,
+        writePlan: entry.tape,
         begun: { layers: new Set(state.layers.keys()), dense: state.denseFile !== null },
         placed: null,
         mismatches: new Map(),
       };
       break;
     case 'placed':
-      if (state.road !== null) {
+      if (state.transfer !== null) {
         const { at, item, hash } = entry;
-        state.road.placed = { at, item, hash };
+        state.transfer.placed = { at, item, hash };
       }
       noteErrors(state, entry.errors ?? []);
       break;
@@ -109,7 +109,7 @@ function apply(state: JournalState, entry: JournalEntry): void {
       state.sealed.set(entry.shard, { bytes: entry.bytes, sha256: entry.sha256 });
       break;
     case 'mismatch':
-      state.road?.mismatches.set(entry.shard, entry.sha256);
+      state.transfer?.mismatches.set(entry.shard, entry.sha256);
       break;
     case 'damaged':
       forget(state, entry.file);
@@ -141,8 +141,8 @@ function forget(state: JournalState, file: string): void {
     state.denseFile = null;
     state.dense.clear();
   }
-  // A tape that made it must not take it for made.
-  if ((isDense || layers.length > 0) && state.road?.road === 'ranges') state.road = null;
+  // A write plan that made it must not take it for made.
+  if ((isDense || layers.length > 0) && state.transfer?.mode === 'ranges') state.transfer = null;
 }
 
 function fact(entry: Omit<FileFact, 'chain'> & { chain?: string[] | undefined }): FileFact {

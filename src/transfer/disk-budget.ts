@@ -7,13 +7,13 @@ import { formatBytes, formatBytesBoth } from '../base/format.js';
 import { volumeOf, type Volume } from '../base/volume.js';
 import { bytesBelow } from '../store/disk-usage.js';
 import type { Emit } from '../jobs/events.js';
-import type { Holds } from '../jobs/pause-reasons.js';
+import type { PauseReasons } from '../jobs/pause-reasons.js';
 
 export interface DiskBudgetOptions {
   /** The model's folder; need not exist yet. */
   path: string;
   emit: Emit;
-  holds: Holds;
+  pauseReasons: PauseReasons;
   /** Kept free beyond every need, so that the machine itself does not stop. */
   reserveBytes: number;
   pollMs?: number;
@@ -76,7 +76,7 @@ export class DiskBudget {
 
   /** Waits until `bytes` and the reserve are free on the right volume. */
   async waitForRoom(bytes: number, item: string, signal: AbortSignal): Promise<void> {
-    const { path, holds, reserveBytes, pollMs = POLL_MS } = this.#options;
+    const { path, pauseReasons, reserveBytes, pollMs = POLL_MS } = this.#options;
     const key = `disk ${item}`;
     try {
       for (;;) {
@@ -85,17 +85,17 @@ export class DiskBudget {
         const missing = bytes + reserveBytes - volume.freeBytes;
         if (volume.device !== this.#device) {
           const reason = `the volume of ${path} is not mounted`;
-          holds.hold(key, { code: 'ERR_HOME', reason });
+          pauseReasons.hold(key, { code: 'ERR_HOME', reason });
         } else if (missing > 0) {
           const reason = `${item} needs ${formatBytes(missing)} more on the volume of ${volume.path}`;
-          holds.hold(key, { code: 'ERR_DISK_FULL', reason });
+          pauseReasons.hold(key, { code: 'ERR_DISK_FULL', reason });
         } else {
           return;
         }
         await pause(pollMs, signal);
       }
     } finally {
-      holds.release(key);
+      pauseReasons.release(key);
     }
   }
 
@@ -115,9 +115,12 @@ export class DiskBudget {
       } catch (thrown) {
         const error = asFlashmoeError(thrown);
         if (error.code !== 'ERR_DISK_FULL' || signal.aborted) throw error;
-        const { holds, pollMs = POLL_MS } = this.#options;
+        const { pauseReasons, pollMs = POLL_MS } = this.#options;
         // A quota, or another writer: the volume's own figure may say that there is room.
-        holds.hold(`disk ${item}`, { code: 'ERR_DISK_FULL', reason: `${item}: the disk is full` });
+        pauseReasons.hold(`disk ${item}`, {
+          code: 'ERR_DISK_FULL',
+          reason: `${item}: the disk is full`,
+        });
         await pause(pollMs, signal);
         await this.waitForRoom(await need(), item, signal);
       }

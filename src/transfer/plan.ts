@@ -5,7 +5,7 @@ import { RECORD_LIMIT } from '../jobs/record/lines.js';
 import type { PlanSummary } from '../jobs/events.js';
 import { blocksBytes, checkpointBytes, smallFiles, sourceBytes } from '../store/model-files.js';
 import { remainingWork, type RemainingWork } from '../store/remaining-work.js';
-import { peakAlong, roadOf, tapeWork, type TapeWork } from '../store/transfer-mode.js';
+import { rangedPeak, transferModeOf, rangedWork, type RangedWork } from '../store/transfer-mode.js';
 import { doneBytes, type JournalState } from '../store/state.js';
 import { storedPlanText, type StoredPlan } from '../store/stored-plan.js';
 
@@ -13,10 +13,10 @@ import { storedPlanText, type StoredPlan } from '../store/stored-plan.js';
 export interface ProvisioningPlan {
   stored: StoredPlan;
   state: JournalState;
-  /** Steps on the road of whole shards. */
+  /** Steps when whole shards are fetched. */
   work: RemainingWork;
   /** The way by ranges; null when whole shards are fetched. */
-  along: TapeWork | null;
+  ranged: RangedWork | null;
   summary: PlanSummary;
   /** Most bytes in the model's folder at any moment from here on: the promise that disk checks use. */
   peakBytes: number;
@@ -49,16 +49,16 @@ export function makePlan(
 ): ProvisioningPlan {
   const { pack, sideFiles } = stored;
   const work = remainingWork(pack, state);
-  const byRanges = roadOf(state) === 'ranges' && circumstances.whole !== true;
-  const along = byRanges ? tapeWork(pack, state) : null;
+  const byRanges = transferModeOf(state) === 'ranges' && circumstances.whole !== true;
+  const ranged = byRanges ? rangedWork(pack, state) : null;
   const sideBytes = sideFiles.reduce((sum, { size }) => sum + size, 0);
   const shardBytes = pack.shards
     .filter(({ path }) => pack.order.includes(path))
     .reduce((sum, { size }) => sum + size, 0);
   const doneOfShards =
-    along === null
+    ranged === null
       ? doneBytes(pack, state)
-      : shardBytes - along.tape.length + (along.placed?.at ?? 0);
+      : shardBytes - ranged.writes.length + (ranged.placed?.at ?? 0);
   const { keptBytes } = circumstances;
   const kept = keptBytes === undefined ? 0 : sourceBytes(stored);
   // Of a kept checkpoint every shard is fetched, and the small files for the model as well.
@@ -77,13 +77,13 @@ export function makePlan(
     // What earlier runs left of their record, and what this one may add.
     2 * RECORD_LIMIT +
     RECORDS_SLACK;
-  const roadPeak = along === null ? work.peakBytes : peakAlong(pack, along);
-  const peakBytes = Math.max(roadPeak + smallBytes + kept, finalBytes) + records;
+  const transferPeak = ranged === null ? work.peakBytes : rangedPeak(pack, ranged);
+  const peakBytes = Math.max(transferPeak + smallBytes + kept, finalBytes) + records;
   return {
     stored,
     state,
     work,
-    along,
+    ranged,
     peakBytes,
     recordBytes: records,
     summary: {

@@ -1,24 +1,24 @@
-// The long part by ranges: requests along the tape, a native writer that hashes and places, and a journal
-// that follows. A stretch is what runs between two pauses; each begins where the last one's bytes are.
+// The long part by ranges: requests along the write plan, a native writer that hashes and places, and a journal
+// that follows. A segment is what runs between two pauses; each begins where the last one's bytes are.
 
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ErrorSums, TapeState, TapeWriter } from '../addon/types.js';
+import type { ErrorSums, WritePosition, ScatterWriter } from '../addon/types.js';
 import { makeDirectory, PARTIAL_SUFFIX, withPath } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { monotonic } from '../base/host.js';
 import type { RangeSink } from '../hub/fetch-ranges.js';
 import type { HubTask } from '../hub/types.js';
 import { CALIBRATION_FILE } from '../repack/calibration.js';
-import { beginningOf, type Tape, type TapePass } from '../repack/tape.js';
-import { rangesFrom, requestBytes } from '../repack/tape-ranges.js';
+import { beginningOf, type WritePlan, type ShardPass } from '../repack/write-plan.js';
+import { rangesFrom, requestBytes } from '../repack/write-plan-ranges.js';
 import { bytesBelow } from '../store/disk-usage.js';
 import type { JournalEntry } from '../store/journal.js';
 import { LayerNaming } from './layer-naming.js';
 import { layerPath } from '../store/model-files.js';
 import { requantisedFrom, sumsUnderWay } from '../store/requantisation.js';
 import { LINE_EVERY_BYTES, LINE_LEAST_BYTES } from '../store/expected-journal.js';
-import { sealedBefore, startOf, tapeFileName, type TapeWork } from '../store/transfer-mode.js';
+import { sealedBefore, startOf, writePlanPath, type RangedWork } from '../store/transfer-mode.js';
 import { noteErrors } from '../store/state.js';
 import { forwardHubEvent } from './hub-events.js';
 import { CACHEDIR_TAG, lineRoom, type TransferTask } from './transfer-task.js';
@@ -28,29 +28,29 @@ const LOOK_MS = 100;
 const DISK_MS = 2_000;
 
 /** Returns the bytes received in this run. Throws RangesUnsupported when the server sends whole files only. */
-export async function transferAlong(
+export async function transferRanged(
   task: TransferTask,
-  work: TapeWork,
+  work: RangedWork,
 ): Promise<{ downloadedBytes: number }> {
-  return await new TapeTransfer(task, work).all();
+  return await new RangedTransfer(task, work).all();
 }
 
-class TapeTransfer {
+class RangedTransfer {
   readonly #task: TransferTask;
-  readonly #work: TapeWork;
-  readonly #tape: Tape;
+  readonly #work: RangedWork;
+  readonly #writes: WritePlan;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #naming: LayerNaming;
-  #placed: TapeState;
+  #placed: WritePosition;
   #sealed = 0;
   readonly #dropped = new Set<number>();
   #downloadedBytes = 0;
 
-  constructor(task: TransferTask, work: TapeWork) {
+  constructor(task: TransferTask, work: RangedWork) {
     this.#task = task;
     this.#work = work;
-    this.#tape = work.tape;
+    this.#writes = work.writes;
     this.#signal = AbortSignal.any([task.signal, this.#stop.signal]);
     this.#placed = work.placed ?? beginningOf({ at: 0, item: 0 });
     this.#naming = new LayerNaming(
@@ -62,7 +62,7 @@ class TapeTransfer {
 
   async all(): Promise<{ downloadedBytes: number }> {
     const { emit, paths, plan, budget } = this.#task;
-    const isDone = this.#naming.isDone && this.#placed.at === this.#tape.length;
+    const isDone = this.#naming.isDone && this.#placed.at === this.#writes.length;
     this.#tellSkipped(isDone);
     if (isDone) return { downloadedBytes: 0 };
     const need = (): Promise<number> => Promise.resolve(CACHEDIR_TAG.length);
@@ -77,8 +77,8 @@ class TapeTransfer {
     try {
       await this.#begin();
       this.#sealed = 0;
-      await this.#noteSeals(sealedBefore(this.#tape, this.#placed.item));
-      while (this.#placed.item < this.#tape.items.length) await this.#stretch();
+      await this.#noteSeals(sealedBefore(this.#writes, this.#placed.item));
+      while (this.#placed.item < this.#writes.items.length) await this.#segment();
       await this.#naming.settled();
     } catch (error) {
       this.#stop.abort();
@@ -99,8 +99,8 @@ class TapeTransfer {
       emit({ type: 'step', step, status, ...(isDone ? { detail: 'all there' } : {}) });
     }
     const left = new Set(
-      this.#tape.passes
-        .slice(sealedBefore(this.#tape, this.#placed.item))
+      this.#writes.passes
+        .slice(sealedBefore(this.#writes, this.#placed.item))
         .map(({ shard }) => shard),
     );
     for (const shard of pack.order) {
@@ -113,29 +113,33 @@ class TapeTransfer {
     }
   }
 
-  /** A new tape gets its line, and nothing of an older one may stand where it writes. */
+  /** A new write plan gets its line, and nothing of an older one may stand where it writes. */
   async #begin(): Promise<void> {
     if (this.#work.begun) return;
     const { plan } = this.#task;
     await this.#forgetSpool();
-    for (const file of this.#tape.files) {
+    for (const file of this.#writes.files) {
       const path = this.#pathOf(file);
       await rm(path, { force: true });
       // Under its final name it is there without a line that vouches for it.
       await rm(withoutSuffix(path), { force: true });
     }
-    const tape = this.#tape.fingerprint;
-    await this.#append({ step: 'road', road: 'ranges', tape });
+    const writes = this.#writes.fingerprint;
+    await this.#append({ step: 'road', road: 'ranges', tape: writes });
     const layers = new Set(plan.state.layers.keys());
     plan.state.sealed.clear();
-    plan.state.road = {
-      ...{ road: 'ranges', tape, begun: { layers, dense: plan.state.denseFile !== null } },
+    plan.state.transfer = {
+      ...{
+        mode: 'ranges',
+        writePlan: writes,
+        begun: { layers, dense: plan.state.denseFile !== null },
+      },
       ...{ placed: null, mismatches: new Map() },
     };
   }
 
-  /** Until the tape's end, a pause, or a full disk. */
-  async #stretch(): Promise<void> {
+  /** Until the write plan's end, a pause, or a full disk. */
+  async #segment(): Promise<void> {
     const { gate, budget } = this.#task;
     await gate.pass(this.#signal);
     const closing = gate.signal;
@@ -176,37 +180,37 @@ class TapeTransfer {
     }
   }
 
-  #open(): TapeWriter {
+  #open(): ScatterWriter {
     const { addon, paths, threads, plan } = this.#task;
-    const { tape, window } = this.#work;
-    const mismatches = plan.state.road?.mismatches.size ?? 0;
+    const { writes, window } = this.#work;
+    const mismatches = plan.state.transfer?.mismatches.size ?? 0;
     return addon.openTape({
-      ...{ items: tape.items, window, from: this.#placed, threads, method: 'search' },
+      ...{ items: writes.items, window, from: this.#placed, threads, method: 'search' },
       sums: this.#sumsUnderWay(),
-      files: tape.files.map((file) => ({ path: this.#pathOf(file), size: file.size })),
+      files: writes.files.map((file) => ({ path: this.#pathOf(file), size: file.size })),
       importance:
         plan.stored.pack.calibration === undefined ? null : join(paths.root, CALIBRATION_FILE),
       spool: join(paths.download, 'spool'),
       mark: join(paths.download, 'spool.mark'),
       // A repeated pass must not go on from what the first one left.
-      binding: `${tape.fingerprint} ${window} ${mismatches}`,
+      binding: `${writes.fingerprint} ${window} ${mismatches}`,
     });
   }
 
-  get #tapeOf(): Parameters<typeof sumsUnderWay>[0] {
-    return { tape: this.#tape, plan: this.#task.plan.stored.pack };
+  get #writesOf(): Parameters<typeof sumsUnderWay>[0] {
+    return { writes: this.#writes, plan: this.#task.plan.stored.pack };
   }
 
   #sumsUnderWay(): ErrorSums | null {
-    const start = startOf(this.#tape, this.#placed.item);
+    const start = startOf(this.#writes, this.#placed.item);
     const known = this.#task.plan.state.errors.values();
-    return sumsUnderWay(this.#tapeOf, this.#placed, start, known);
+    return sumsUnderWay(this.#writesOf, this.#placed, start, known);
   }
 
-  async #fetch(writer: TapeWriter, signal: AbortSignal): Promise<void> {
+  async #fetch(writer: ScatterWriter, signal: AbortSignal): Promise<void> {
     const { client, listing } = this.#task;
     const { placed, received } = writer.state();
-    const ranges = rangesFrom(this.#tape.runs, placed, received, requestBytes(this.#work.window));
+    const ranges = rangesFrom(this.#writes.runs, placed, received, requestBytes(this.#work.window));
     const sink: RangeSink = {
       put: (at, chunks) => writer.put(at, chunks),
       arrived: (bytes) => (this.#downloadedBytes += bytes),
@@ -219,9 +223,9 @@ class TapeTransfer {
     ranges: Iterable<{ shard: string; start: number; end: number; at: number }>,
     placed: number,
   ): Generator<{ file: string; start: number; end: number; at: number }, void, void> {
-    let next = this.#tape.passes.findIndex(({ end }) => end > placed);
+    let next = this.#writes.passes.findIndex(({ end }) => end > placed);
     for (const { shard: file, start, end, at } of ranges) {
-      const pass = this.#tape.passes[next];
+      const pass = this.#writes.passes[next];
       if (pass !== undefined && at >= pass.at) {
         this.#task.emit({ type: 'shard', shard: pass.shard, step: 'fetch', status: 'started' });
         next += 1;
@@ -236,7 +240,7 @@ class TapeTransfer {
   }
 
   /** Beside the fetch: progress, journal lines, and an eye on the disk. Ends with the signal. */
-  async #follow(writer: TapeWriter, signal: AbortSignal): Promise<void> {
+  async #follow(writer: ScatterWriter, signal: AbortSignal): Promise<void> {
     let [lineAt, diskAt] = [monotonic(), monotonic()];
     while (!signal.aborted) {
       await quietly(LOOK_MS, signal);
@@ -245,7 +249,7 @@ class TapeTransfer {
       const [now, bytes] = [monotonic(), placed - this.#placed.at];
       const isDue =
         sealed > this.#sealed ||
-        (this.#tape.releases.length > 0 && bytes >= this.#work.window) ||
+        (this.#writes.releases.length > 0 && bytes >= this.#work.window) ||
         bytes >= LINE_EVERY_BYTES ||
         (bytes >= LINE_LEAST_BYTES && now - lineAt >= LINE_EVERY_MS);
       if (isDue) {
@@ -260,18 +264,18 @@ class TapeTransfer {
   }
 
   #progress(placed: number): void {
-    const pass = this.#tape.passes.find(({ at, end }) => at <= placed && placed <= end);
+    const pass = this.#writes.passes.find(({ at, end }) => at <= placed && placed <= end);
     if (pass === undefined) return;
     const { shard: item, at, end } = pass;
     const [done, total] = [placed - at, end - at];
     this.#task.emit({ type: 'progress', step: 'fetch', item, done, total });
   }
 
-  async #checkpoint(writer: TapeWriter, drain: boolean): Promise<void> {
+  async #checkpoint(writer: ScatterWriter, drain: boolean): Promise<void> {
     const journalled = this.#placed.item;
     const { at, item, hash, sealed, errors: sums } = await writer.checkpoint(drain, journalled);
     if (at === this.#placed.at && item === journalled) return;
-    const errors = requantisedFrom(this.#tapeOf, journalled, sums);
+    const errors = requantisedFrom(this.#writesOf, journalled, sums);
     await this.#append({
       ...{ step: 'placed', at, item, hash },
       ...(errors.length === 0 ? {} : { errors }),
@@ -282,24 +286,24 @@ class TapeTransfer {
     await this.#noteSeals(sealed);
   }
 
-  #stand(placed: TapeState): void {
+  #stand(placed: WritePosition): void {
     this.#placed = placed;
-    const { road } = this.#task.plan.state;
-    if (road !== null) road.placed = placed;
+    const { transfer } = this.#task.plan.state;
+    if (transfer !== null) transfer.placed = placed;
   }
 
   /** What a run that ends has placed is not to be looked for in the mark alone. */
-  async #lastLine(writer: TapeWriter, error: unknown): Promise<never> {
+  async #lastLine(writer: ScatterWriter, error: unknown): Promise<never> {
     // A writer that failed can sync nothing more; the first failure is the one to tell.
     await this.#checkpoint(writer, false).catch(() => undefined);
     throw error;
   }
 
   /** What no item behind the journalled point can need goes. */
-  async #dropScratch(writer: TapeWriter): Promise<void> {
-    for (const { file: index, item } of this.#tape.releases) {
+  async #dropScratch(writer: ScatterWriter): Promise<void> {
+    for (const { file: index, item } of this.#writes.releases) {
       if (item > this.#placed.item) break;
-      const file = this.#tape.files[index];
+      const file = this.#writes.files[index];
       if (file === undefined || this.#dropped.has(index)) continue;
       writer.release(index);
       await rm(this.#pathOf(file), { force: true });
@@ -311,7 +315,7 @@ class TapeTransfer {
   async #noteSeals(sealed: number): Promise<void> {
     const { emit, plan, budget } = this.#task;
     for (; this.#sealed < sealed; this.#sealed += 1) {
-      const pass = this.#tape.passes[this.#sealed];
+      const pass = this.#writes.passes[this.#sealed];
       if (pass === undefined) break;
       if (plan.state.sealed.has(pass.shard)) continue;
       const { size: bytes, sha256 } = this.#shard(pass.shard);
@@ -320,21 +324,21 @@ class TapeTransfer {
       emit({ type: 'shard', shard: pass.shard, step: 'fetch', status: 'done' });
       await budget.sample();
     }
-    this.#naming.begin(new Set(this.#tape.passes.slice(this.#sealed).map(({ shard }) => shard)));
+    this.#naming.begin(new Set(this.#writes.passes.slice(this.#sealed).map(({ shard }) => shard)));
   }
 
   /** A shard came with another digest: once more from where its first bytes were fetched, and no third time. */
   async #rewind({ item, sha256 }: { item: number; sha256: string }): Promise<void> {
     const { plan, client, listing, emit } = this.#task;
-    const pass = this.#tape.passes.findLast((each) => each.item <= item) as TapePass;
+    const pass = this.#writes.passes.findLast((each) => each.item <= item) as ShardPass;
     const { shard } = pass;
     const listed = this.#shard(shard).sha256;
-    const { mismatches } = plan.state.road ?? { mismatches: new Map<string, string>() };
+    const { mismatches } = plan.state.transfer ?? { mismatches: new Map<string, string>() };
     const earlier = mismatches.get(shard);
     await this.#forgetSpool();
     await this.#append({ step: 'mismatch', shard, sha256 });
     mismatches.set(shard, sha256);
-    const to = beginningOf(this.#tape.passes[pass.rewindTo] ?? pass);
+    const to = beginningOf(this.#writes.passes[pass.rewindTo] ?? pass);
     await this.#append({ step: 'placed', ...to });
     this.#stand(to);
     this.#sealed = Math.min(this.#sealed, pass.rewindTo);
@@ -371,9 +375,9 @@ class TapeTransfer {
     await budget.patiently('the journal', need, signal, () => journal.append(entry));
   }
 
-  #pathOf(file: Tape['files'][number]): string {
+  #pathOf(file: WritePlan['files'][number]): string {
     const { paths, plan } = this.#task;
-    return tapeFileName(file, plan.stored.pack, paths);
+    return writePlanPath(file, plan.stored.pack, paths);
   }
 
   #shard(path: string): { size: number; sha256: string } {

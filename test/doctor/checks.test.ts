@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { ProbeResult } from '../../src/addon/probe.js';
 import { probeAddon } from '../../src/addon/probe.js';
-import type { DoctorWorld } from '../../src/doctor/world.js';
+import type { DoctorContext } from '../../src/doctor/world.js';
 import { launchdManager } from '../../src/launchd/index.js';
 import { awkwardService } from '../helpers/service-spec.js';
 import { standIn, type StandIn } from '../helpers/stand-in.js';
@@ -86,7 +86,7 @@ test('where the engine must be built, a missing compiler fails with the command 
 
 // --- models
 
-function worldWithModel(): DoctorWorld {
+function worldWithModel(): DoctorContext {
   const world = testWorld();
   const root = join(world.home.models, 'tiny');
   mkdirSync(join(root, 'packed_experts'), { recursive: true });
@@ -124,7 +124,7 @@ test('a missing and a short file are told apart', async () => {
 
 // --- service, through the stand-in launchctl
 
-async function worldWithService(): Promise<{ world: DoctorWorld; mac: StandIn; path: string }> {
+async function worldWithService(): Promise<{ world: DoctorContext; mac: StandIn; path: string }> {
   const mac = standIn('launchctl', { gui: 1 });
   onTestFinished(() => mac.dispose());
   const pace = { intervalMs: 5, attempts: 5 };
@@ -140,7 +140,7 @@ async function worldWithService(): Promise<{ world: DoctorWorld; mac: StandIn; p
 }
 
 test('without a manager the service is skipped; without a definition it is news', async () => {
-  const states = async (of: DoctorWorld): Promise<string[]> =>
+  const states = async (of: DoctorContext): Promise<string[]> =>
     (await findings('service', of)).map(({ severity }) => severity);
   expect(await states(testWorld())).toEqual(['skip', 'skip', 'ok', 'ok']);
   const { world } = await worldWithService();
@@ -232,7 +232,7 @@ test('crash logs that grew long are a warning', async () => {
 
 // --- server
 
-async function worldWithServer(status: number, body: string): Promise<DoctorWorld> {
+async function worldWithServer(status: number, body: string): Promise<DoctorContext> {
   const http = createServer((_, response) => response.writeHead(status).end(body));
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => void http.close());
@@ -279,7 +279,7 @@ test('a port nobody listens on is news; one that does not speak HTTP is a strang
 
 // --- hub
 
-function worldWithEnv(env: Record<string, string>): DoctorWorld {
+function worldWithEnv(env: Record<string, string>): DoctorContext {
   const world = testWorld();
   return { ...world, host: { ...world.host, env } };
 }

@@ -8,7 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { loadAddon } from '../../src/addon/load.js';
 import { measureReadRates, type DepthRate } from '../../src/addon/read-rate.js';
 import { FlashmoeError } from '../../src/base/errors.js';
-import type { DoctorWorld } from '../../src/doctor/world.js';
+import type { DoctorContext } from '../../src/doctor/world.js';
 import { hubSettings } from '../../src/hub/settings.js';
 import { tokenVerdict } from '../../src/hub/whoami.js';
 import { findMount } from '../../src/machine/volume-facts.js';
@@ -24,7 +24,7 @@ const STRIDE = 1_769_472;
 const selfTest = { ok: true, backend: 'cpu', isa: 'scalar', checks: [] };
 
 /** A model of one layer file with holes: its bytes cost no disk, its size is real. */
-function worldWithLayer(bytes: number, change: Partial<DoctorWorld> = {}): DoctorWorld {
+function worldWithLayer(bytes: number, change: Partial<DoctorContext> = {}): DoctorContext {
   const world = testWorld();
   const root = join(world.home.models, 'qwen3.5-35b');
   mkdirSync(join(root, 'packed_experts'), { recursive: true });
@@ -103,7 +103,7 @@ test('without a model, and with one too small to tell, nothing is measured and t
 test('a rate that no storage of the chip reaches is told as partly memory’s', async () => {
   const rate = { bytes: 1, reads: 1, seconds: 1, uncached: true, depth: 8, bytesPerSecond: 17.5e9 };
   const world = worldWithLayer(300e6, { measureReads: () => Promise.resolve([rate]) });
-  const onMac = (cpuModel: string): DoctorWorld => ({
+  const onMac = (cpuModel: string): DoctorContext => ({
     ...world,
     host: { ...world.host, platform: 'darwin', cpuModel },
   });

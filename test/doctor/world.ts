@@ -10,12 +10,12 @@ import { homePaths } from '../../src/base/paths.js';
 import { CHECKS } from '../../src/doctor/all-checks.js';
 import type { Finding } from '../../src/doctor/finding.js';
 import { examine } from '../../src/doctor/run.js';
-import type { DoctorWorld, ModelFiles } from '../../src/doctor/world.js';
+import type { DoctorContext, ModelFiles } from '../../src/doctor/world.js';
 import { serverService } from '../../src/service-command.js';
 
 export const signal = new AbortController().signal;
 
-export function testWorld(change: Partial<DoctorWorld> = {}): DoctorWorld {
+export function testWorld(change: Partial<DoctorContext> = {}): DoctorContext {
   const root = mkdtempSync(join(tmpdir(), 'flashmoe-doctor-'));
   onTestFinished(() => rmSync(root, { recursive: true, force: true }));
   const home = homePaths(join(root, 'home'));
@@ -43,7 +43,7 @@ export function testWorld(change: Partial<DoctorWorld> = {}): DoctorWorld {
 }
 
 /** Findings of one check or group. */
-export async function findings(only: string, world: DoctorWorld): Promise<Finding[]> {
+export async function findings(only: string, world: DoctorContext): Promise<Finding[]> {
   return (await examine(CHECKS, world, { signal, only: [only] })).findings;
 }
 
@@ -54,7 +54,7 @@ export function modelFiles(id: string, root: string, files: ModelFiles['files'] 
 }
 
 /** A Mac whose tools answer with these texts; any other tool is not there. */
-export function mac(world: DoctorWorld, tools: Record<string, string>): DoctorWorld {
+export function mac(world: DoctorContext, tools: Record<string, string>): DoctorContext {
   const host = { ...world.host, platform: 'darwin' as const, arch: 'arm64' };
   return {
     ...world,

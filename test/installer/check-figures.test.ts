@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   endsInLoop,
   fastestRate,
-  judgeFigures,
+  checkFigures,
   type RunFigures,
 } from '../../src/installer/check-figures.js';
 
@@ -20,7 +20,7 @@ const HONEST: RunFigures = {
   diskBytesPerSecond: null,
 };
 
-describe('judgeFigures', () => {
+describe('checkFigures', () => {
   it.each<[string, Partial<RunFigures>, RegExp | null]>([
     ['four tokens a second from a fast disk', {}, null],
     ['fewer bytes than the experts have', { expertBytesRead: 80 * GB }, /experts were left out/],
@@ -49,7 +49,7 @@ describe('judgeFigures', () => {
     ],
     ['a model without routed experts', { expertBytesPerToken: 0, decodeSeconds: 1e-6 }, null],
   ])('%s', (_, change, complaint) => {
-    const verdict = judgeFigures({ ...HONEST, ...change });
+    const verdict = checkFigures({ ...HONEST, ...change });
     if (complaint === null) expect(verdict).toBeNull();
     else expect(verdict).toMatch(complaint);
   });

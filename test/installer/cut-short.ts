@@ -4,10 +4,10 @@ import { homePaths, type ModelPaths } from '../../src/base/paths.js';
 import type { Quant } from '../../src/models/quant.js';
 import { readJournal } from '../../src/store/journal.js';
 import { installationPaths } from '../../src/store/model-files.js';
-import { tapeWork } from '../../src/store/transfer-mode.js';
+import { rangedWork } from '../../src/store/transfer-mode.js';
 import { reduceJournal } from '../../src/store/state.js';
 import { readStoredPlan } from '../../src/store/stored-plan.js';
-import { rangesFrom } from '../../src/repack/tape-ranges.js';
+import { rangesFrom } from '../../src/repack/write-plan-ranges.js';
 import { FaultHub } from '../helpers/hub/fault-hub.js';
 import type { Job } from './programs/provision.js';
 import { begin } from './provisioned.js';
@@ -87,9 +87,9 @@ export class KilledSetup {
       await readStoredPlan(this.paths.plan),
     ];
     if (journal === null || stored === null) return null;
-    const { tape, placed } = tapeWork(stored.pack, reduceJournal(journal.entries));
+    const { writes, placed } = rangedWork(stored.pack, reduceJournal(journal.entries));
     const hashes = new Map(stored.pack.shards.map(({ path, sha256 }) => [path, sha256]));
-    return [...rangesFrom(tape.runs, placed?.at ?? 0, [], Infinity)].map(
+    return [...rangesFrom(writes.runs, placed?.at ?? 0, [], Infinity)].map(
       ({ shard, start, end }) => ({ sha256: hashes.get(shard) ?? '', start, end }),
     );
   }

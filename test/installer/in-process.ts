@@ -8,14 +8,14 @@ import { Controls } from '../../src/jobs/controls.js';
 import type { InstallEvent } from '../../src/jobs/events.js';
 import type { Quant } from '../../src/models/quant.js';
 import type { Receipt } from '../../src/store/receipt.js';
-import { openSetup, type SetupRequest, type SetupWorld } from '../../src/installer/setup.js';
+import { openSetup, type SetupRequest, type SetupContext } from '../../src/installer/setup.js';
 import { testSettings } from '../helpers/hub/settings.js';
 import { FIXTURE, questionsFor } from './provisioned.js';
 
 export interface RunOptions {
   quant?: Quant;
   request?: Partial<SetupRequest>;
-  world?: Partial<SetupWorld>;
+  world?: Partial<SetupContext>;
   /** Sees each event after it was recorded. */
   onEvent?: (event: InstallEvent, run: { controls: Controls; abort: AbortController }) => void;
 }
@@ -40,7 +40,7 @@ export async function setUp(home: string, options: RunOptions = {}): Promise<Run
     resumeCommand: 'flashmoe setup tiny',
     ...options.request,
   };
-  const world: SetupWorld = {
+  const world: SetupContext = {
     ...{ home: homePaths(home), host: currentHost(), hub: testSettings('http://127.0.0.1:1') },
     ...{ openEngine, installService: null, pollMs: 20 },
     ...options.world,

@@ -2,24 +2,24 @@ import { describe, expect, it } from 'vitest';
 import { Controls, Gate } from '../../src/jobs/controls.js';
 import { Limits } from '../../src/jobs/limits.js';
 import type { InstallEvent } from '../../src/jobs/events.js';
-import { Holds } from '../../src/jobs/pause-reasons.js';
+import { PauseReasons } from '../../src/jobs/pause-reasons.js';
 
-function recorded(): { events: InstallEvent[]; holds: Holds } {
+function recorded(): { events: InstallEvent[]; pauseReasons: PauseReasons } {
   const events: InstallEvent[] = [];
-  return { events, holds: new Holds((event) => events.push(event)) };
+  return { events, pauseReasons: new PauseReasons((event) => events.push(event)) };
 }
 
 const FULL = { code: 'ERR_DISK_FULL', reason: 'layer_00.bin needs 1 MB more' } as const;
 
 describe('reasons to hold still', () => {
   it('are told once each, and the run has resumed when the last is gone', () => {
-    const { events, holds } = recorded();
-    holds.hold('a', FULL);
-    holds.hold('a', FULL);
-    holds.hold('pause', { code: 'paused', reason: 'paused' });
-    holds.release('pause');
-    holds.release('a');
-    holds.release('a');
+    const { events, pauseReasons } = recorded();
+    pauseReasons.hold('a', FULL);
+    pauseReasons.hold('a', FULL);
+    pauseReasons.hold('pause', { code: 'paused', reason: 'paused' });
+    pauseReasons.release('pause');
+    pauseReasons.release('a');
+    pauseReasons.release('a');
     expect(events).toEqual([
       { type: 'waiting', ...FULL },
       { type: 'waiting', code: 'paused', reason: 'paused' },
@@ -31,9 +31,9 @@ describe('reasons to hold still', () => {
 
 describe('a gate', () => {
   it('lets work pass while open, holds it while paused, and drops transfers at the pause', async () => {
-    const { events, holds } = recorded();
+    const { events, pauseReasons } = recorded();
     const controls = new Controls();
-    const gate = new Gate(controls, holds, new Limits(), { now: Date.now });
+    const gate = new Gate(controls, pauseReasons, new Limits(), { now: Date.now });
     const { signal } = new AbortController();
     await gate.pass(signal);
     const transfer = gate.signal;
@@ -51,10 +51,10 @@ describe('a gate', () => {
   });
 
   it('that is closed already when work begins holds it from the start', async () => {
-    const { events, holds } = recorded();
+    const { events, pauseReasons } = recorded();
     const controls = new Controls();
     controls.pause();
-    const gate = new Gate(controls, holds, new Limits(), { now: Date.now });
+    const gate = new Gate(controls, pauseReasons, new Limits(), { now: Date.now });
     const abort = new AbortController();
     const passed = gate.pass(abort.signal);
     abort.abort(new Error('enough'));

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { packageRoot } from '../../src/addon/load.js';
 import { catalogEntry } from '../../src/models/catalog.js';
-import { judgeAnswer, judgeTokens } from '../../src/models/smoke.js';
+import { checkAnswer, checkTokens } from '../../src/models/smoke.js';
 
 test('the known tokens of the bundled model are those of its reference run', () => {
   const file = join(packageRoot, 'models', 'tiny-eval', 'smoke.json');
@@ -36,7 +36,7 @@ test.each([
   [[5], false],
   [[], false],
 ])('tokens %j pass: %s', (ids, ok) => {
-  expect(judgeTokens(question, ids)).toBe(ok);
+  expect(checkTokens(question, ids)).toBe(ok);
 });
 
 test.each([
@@ -44,7 +44,7 @@ test.each([
   ['The answer is 391.', true],
   ['392', false],
 ])('the text %j contains the answer: %s', (text, ok) => {
-  expect(judgeAnswer({ kind: 'contains', texts: ['391'] }, text)).toBe(ok);
+  expect(checkAnswer({ kind: 'contains', texts: ['391'] }, text)).toBe(ok);
 });
 
 test.each([
@@ -55,10 +55,10 @@ test.each([
   ['{"capital": "Paris"', false],
   ['Paris, 8', false],
 ])('the JSON answer %j passes: %s', (text, ok) => {
-  expect(judgeAnswer({ kind: 'json', fields: { capital: 'Paris', legs: 8 } }, text)).toBe(ok);
+  expect(checkAnswer({ kind: 'json', fields: { capital: 'Paris', legs: 8 } }, text)).toBe(ok);
 });
 
 test('an equal answer may have space around it', () => {
-  expect(judgeAnswer({ kind: 'equals', text: 'yes' }, ' yes\n')).toBe(true);
-  expect(judgeAnswer({ kind: 'equals', text: 'yes' }, 'yes.')).toBe(false);
+  expect(checkAnswer({ kind: 'equals', text: 'yes' }, ' yes\n')).toBe(true);
+  expect(checkAnswer({ kind: 'equals', text: 'yes' }, 'yes.')).toBe(false);
 });

@@ -4,9 +4,9 @@ import { estimate } from '../../src/models/verdict.js';
 import { readInventory } from '../../src/repack/inventory.js';
 import { buildPlan } from '../../src/repack/plan.js';
 import { schedule } from '../../src/repack/schedule.js';
-import { buildTape } from '../../src/repack/tape.js';
-import { tapePeak } from '../../src/repack/tape-peak.js';
-import { windowFor } from '../../src/repack/tape-ranges.js';
+import { buildWritePlan } from '../../src/repack/write-plan.js';
+import { writePlanPeak } from '../../src/repack/write-plan-peak.js';
+import { windowFor } from '../../src/repack/write-plan-ranges.js';
 import type { PackPlan } from '../../src/repack/types.js';
 import { QWEN35_397B, type RealModel, REAL_MODELS } from '../models/real-configs.js';
 import { LINE_EVERY_BYTES } from '../../src/store/expected-journal.js';
@@ -80,10 +80,10 @@ describe.each(REAL_MODELS)('$id', (model) => {
   test('has at most one hundredth more than the final size on disk when it comes by ranges', async () => {
     for (const quant of ['4bit', '2bit'] as const) {
       const made = await plan(model, quant);
-      const tape = buildTape(made, { layers: new Set(), dense: false });
-      expect(tape.length).toBe(sum(made.shards.map(({ size }) => size)));
+      const writes = buildWritePlan(made, { layers: new Set(), dense: false });
+      expect(writes.length).toBe(sum(made.shards.map(({ size }) => size)));
       const window = windowFor(made.finalBytes);
-      const peak = tapePeak(tape, LINE_EVERY_BYTES + window) + window;
+      const peak = writePlanPeak(writes, LINE_EVERY_BYTES + window) + window;
       expect(peak, quant).toBeLessThanOrEqual(made.finalBytes * 1.01);
     }
   });

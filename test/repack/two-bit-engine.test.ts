@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { packageRoot, runJob } from '../../src/addon/load.js';
 import type { NativeEngine } from '../../src/addon/types.js';
 import { catalogEntry } from '../../src/models/catalog.js';
-import { judgeTokens } from '../../src/models/smoke.js';
+import { checkTokens } from '../../src/models/smoke.js';
 import type { ExpertsManifest } from '../../src/models/spec.js';
 import { packDirectory, type PackedDirectory } from '../../src/repack/pack-directory.js';
 import { testAddon } from './fixtures.js';
@@ -114,7 +114,7 @@ test('the known answers of the bundled model are given at every width', async ()
     for (const question of catalogEntry('tiny').questions[quant]) {
       if (question.kind !== 'tokens') continue;
       const { ids } = await answer(packed.expertsDir, question.prompt, question.expected.length);
-      expect(judgeTokens(question, ids), `${quant}: ${ids.join(' ')}`).toBe(true);
+      expect(checkTokens(question, ids), `${quant}: ${ids.join(' ')}`).toBe(true);
     }
   }
 });

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorWorld } from '../world.js';
+import type { DoctorContext } from '../world.js';
 
 const id = 'engine.addon';
 
@@ -35,7 +35,7 @@ export const engine: Check = {
   },
 };
 
-async function notBuilt(world: DoctorWorld, signal: AbortSignal): Promise<Finding> {
+async function notBuilt(world: DoctorContext, signal: AbortSignal): Promise<Finding> {
   const { complete } = await world.models(signal);
   return {
     id,
@@ -47,7 +47,7 @@ async function notBuilt(world: DoctorWorld, signal: AbortSignal): Promise<Findin
 }
 
 /** Whether some addon of this installation loads: then nothing has to be built. */
-export async function hasWorkingAddon(world: DoctorWorld, signal: AbortSignal): Promise<boolean> {
+export async function hasWorkingAddon(world: DoctorContext, signal: AbortSignal): Promise<boolean> {
   for (const path of world.addonPaths.filter((candidate) => existsSync(candidate))) {
     if ((await world.probeAddon(path, signal)).ok) return true;
   }

@@ -3,9 +3,9 @@ import type { HubSettings } from '../../hub/types.js';
 import { isLoopback } from '../../hub/urls.js';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorWorld } from '../world.js';
+import type { DoctorContext } from '../world.js';
 
-function settingsOf({ host, version }: DoctorWorld): ReturnType<typeof hubSettings> {
+function settingsOf({ host, version }: DoctorContext): ReturnType<typeof hubSettings> {
   const { env, homeDirectory } = host;
   return hubSettings({ env, homeDirectory, userAgent: `flashmoe/${version}` });
 }

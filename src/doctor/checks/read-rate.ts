@@ -8,7 +8,7 @@ import type { ExpertsManifest } from '../../models/spec.js';
 import { verdict } from '../../models/verdict.js';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorWorld, ModelFiles } from '../world.js';
+import type { DoctorContext, ModelFiles } from '../world.js';
 import { hasWorkingAddon } from './engine.js';
 
 const id = 'disk.read';
@@ -66,7 +66,7 @@ async function expertFiles(model: ModelFiles): Promise<Experts> {
 }
 
 function judge(
-  { host }: DoctorWorld,
+  { host }: DoctorContext,
   model: ModelFiles,
   expertBytes: number,
   rates: readonly DepthRate[],

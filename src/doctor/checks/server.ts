@@ -1,7 +1,7 @@
 import { get } from 'node:http';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorWorld } from '../world.js';
+import type { DoctorContext } from '../world.js';
 
 const id = 'server.health';
 const ANSWER_MS = 3_000;
@@ -22,7 +22,7 @@ export const server: Check = {
 };
 
 /** null when the answer is another program's: several say `{"status":"ok"}` and nothing else. */
-function judge({ port }: DoctorWorld, answer: unknown): Finding | null {
+function judge({ port }: DoctorContext, answer: unknown): Finding | null {
   const { status, model, error } = (answer ?? {}) as Record<string, unknown>;
   if (typeof model !== 'string' && model !== null) return null;
   const where = `the server on port ${port}`;
@@ -41,14 +41,14 @@ function printable(text: string): string {
   return text.replace(/\p{C}+/gu, ' ').slice(0, 300);
 }
 
-const nobody = ({ port }: DoctorWorld): Finding => ({
+const nobody = ({ port }: DoctorContext): Finding => ({
   id,
   severity: 'info',
   title: `nothing listens on port ${port}`,
   hint: 'flashmoe serve',
 });
 
-async function stranger(world: DoctorWorld, what: string): Promise<Finding> {
+async function stranger(world: DoctorContext, what: string): Promise<Finding> {
   const owner = (await world.portOwner(world.port)) ?? 'a process of another user';
   return {
     id: 'server.port',

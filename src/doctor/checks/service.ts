@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Check } from '../check.js';
 import type { Finding, Fix } from '../finding.js';
 import type { ServiceManager, ServiceStatus } from '../../service.js';
-import type { DoctorWorld } from '../world.js';
+import type { DoctorContext } from '../world.js';
 
 const REINSTALL = 'flashmoe service install';
 const begin: Fix = {
@@ -38,7 +38,7 @@ export const definition: Check = {
   },
 };
 
-function judge(world: DoctorWorld, manager: ServiceManager, path: string, text: string): Finding {
+function judge(world: DoctorContext, manager: ServiceManager, path: string, text: string): Finding {
   const found = /[^\s"<>]*\/Cellar\/[^\s"<>]*/.exec(text)?.[0];
   if (found !== undefined) {
     return {
@@ -94,7 +94,7 @@ export const state: Check = {
   },
 };
 
-function verdict(status: ServiceStatus, world: DoctorWorld, isOnDemand: boolean): Finding {
+function verdict(status: ServiceStatus, world: DoctorContext, isOnDemand: boolean): Finding {
   const id = 'service.state';
   if (!status.installed) return notInstalled(id);
   const title = `${status.manager}: ${status.detail}`;

@@ -5,11 +5,11 @@ import { basename, join } from 'node:path';
 import { FlashmoeError } from '../../base/errors.js';
 import type { ModelPaths } from '../../base/paths.js';
 import type { Engine, GenerateEvent, Timings, Usage } from '../../engine/types.js';
-import { judgeAnswer, judgeTokens, type SmokeQuestion } from '../../models/smoke.js';
+import { checkAnswer, checkTokens, type SmokeQuestion } from '../../models/smoke.js';
 import { fileSize } from '../../store/disk-sizes.js';
 import type { Emit } from '../../jobs/events.js';
 import type { KnownAnswer } from '../../store/receipt.js';
-import { endsInLoop, judgeFigures } from '../check-figures.js';
+import { endsInLoop, checkFigures } from '../check-figures.js';
 import { CALIBRATION_FILE } from '../../repack/calibration.js';
 import type { ModelManifest } from '../../store/manifest.js';
 
@@ -109,10 +109,10 @@ function judge(
   const experts = basename(paths.experts(manifest.quant));
   const loops = question.kind === 'tokens' ? endsInLoop(ids) : endsInLoop([...text]);
   const isRight =
-    question.kind === 'tokens' ? judgeTokens(question, ids) : judgeAnswer(question.judge, text);
+    question.kind === 'tokens' ? checkTokens(question, ids) : checkAnswer(question.judge, text);
   const answer = describe(question, generated);
   const complaint =
-    judgeFigures({
+    checkFigures({
       decodedTokens: decoded(generated),
       ...timings,
       expertBytesPerToken: engine.model.expertBytesPerToken,

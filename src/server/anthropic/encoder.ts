@@ -1,9 +1,9 @@
-// An answer in the words of the Messages API: blocks one after the other, as events and as one object.
+// An answer in the form of the Messages API: blocks one after the other, as events and as one object.
 
 import type { GenerateEvent, Usage } from '../../engine/types.js';
 import { anthropicError, type ApiError } from '../api-error.js';
 import type { FinishEvent } from '../collected-answer.js';
-import type { StreamWords } from '../generation.js';
+import type { StreamEncoder } from '../generation.js';
 import { namedEvent } from '../sse.js';
 
 type Block =
@@ -11,7 +11,7 @@ type Block =
   | { type: 'thinking'; thinking: string; signature: string }
   | { type: 'tool_use'; id: string; name: string; input: unknown };
 
-export class MessagesWords implements StreamWords {
+export class MessagesEncoder implements StreamEncoder {
   readonly #blocks: Block[] = [];
   #json = '';
   #open = false;

@@ -3,7 +3,7 @@ import { tellOnce, type ServerContext } from '../context.js';
 import { begin, streamed, whole } from '../generation.js';
 import { messagesRequest } from './request.js';
 import { parseCountBody, parseMessagesBody } from './schema.js';
-import { MessagesWords } from './encoder.js';
+import { MessagesEncoder } from './encoder.js';
 
 export async function messages(
   context: ServerContext,
@@ -15,10 +15,10 @@ export async function messages(
   const id = `msg_${randomUUID().replaceAll('-', '')}`;
   const generation = begin(context, http, id, [request]);
   const { engine } = generation;
-  const words = new MessagesWords(id, engine.model.id, engine.countTokens(request));
-  if (body.stream === true) return streamed(context, generation, [request], words);
-  await whole(context, generation, [request], words);
-  return Response.json(words.body());
+  const encoder = new MessagesEncoder(id, engine.model.id, engine.countTokens(request));
+  if (body.stream === true) return streamed(context, generation, [request], encoder);
+  await whole(context, generation, [request], encoder);
+  return Response.json(encoder.body());
 }
 
 export function countMessageTokens(context: ServerContext, _: Request, json: unknown): Response {

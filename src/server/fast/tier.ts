@@ -68,7 +68,7 @@ function noModel(): ApiError {
   });
 }
 
-/** An event stream that breaks off says so in its own words: half an answer must not look like a whole one. */
+/** An event stream that breaks off says so in its own form: half an answer must not look like a whole one. */
 function whole(response: Response, path: string): Response {
   const isStream = /^text\/event-stream\b/.test(response.headers.get('content-type') ?? '');
   if (response.body === null || !isStream) return response;

@@ -4,10 +4,10 @@ import type { GenerateEvent } from '../../../engine/types.js';
 import type { ApiError } from '../../api-error.js';
 import { eventChunk, firstChunk, progressChunk, usageChunk, type Identity } from './response.js';
 import { addFinish, type FinishEvent } from '../../collected-answer.js';
-import type { StreamWords } from '../../generation.js';
+import type { StreamEncoder } from '../../generation.js';
 import { DONE, dataEvent } from '../../sse.js';
 
-export class ChatWords implements StreamWords {
+export class ChatEncoder implements StreamEncoder {
   #choices = 1;
   #finish: FinishEvent | null = null;
   /** Where the reading of the prompt began. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { chatRequest, choiceRequests } from './request.js';
 import { completionBody, type Identity } from './response.js';
 import { parseChatBody } from './schema.js';
-import { ChatWords } from './encoder.js';
+import { ChatEncoder } from './encoder.js';
 import { addFinish, type FinishEvent } from '../../collected-answer.js';
 import { tellOnce, type ServerContext } from '../../context.js';
 import { begin, collect, streamed } from '../../generation.js';
@@ -25,7 +25,7 @@ export async function chatCompletions(
   if (body.stream === true) {
     const withUsage = body.stream_options?.include_usage !== false;
     const progress = body.return_progress === true ? context.now : null;
-    return streamed(context, generation, requests, new ChatWords(identity, withUsage, progress));
+    return streamed(context, generation, requests, new ChatEncoder(identity, withUsage, progress));
   }
   const answers = await collect(context, generation, requests);
   const finish = answers.reduce<FinishEvent | null>(

@@ -1,13 +1,13 @@
-// Answers in the words of the completions API.
+// Answers in the form of the completions API.
 
 import type { GenerateEvent, TokenLogprob } from '../../../engine/types.js';
 import type { ApiError } from '../../api-error.js';
 import { wireTimings, wireUsage, type Identity } from '../chat/response.js';
 import { addFinish, CollectedAnswer, type FinishEvent } from '../../collected-answer.js';
-import type { StreamWords } from '../../generation.js';
+import type { StreamEncoder } from '../../generation.js';
 import { DONE, dataEvent } from '../../sse.js';
 
-export class CompletionWords implements StreamWords {
+export class CompletionEncoder implements StreamEncoder {
   readonly #answers: CollectedAnswer[];
   readonly #offsets: number[];
   #sum: FinishEvent | null = null;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { completionRequests, parseCompletionBody } from './schema.js';
-import { CompletionWords } from './encoder.js';
+import { CompletionEncoder } from './encoder.js';
 import { tellOnce, type ServerContext } from '../../context.js';
 import { begin, streamed, whole } from '../../generation.js';
 
@@ -23,8 +23,8 @@ export async function completions(
     body.echo === true && typeof prompt === 'string' ? prompt : '',
   );
   const withUsage = body.stream_options?.include_usage !== false;
-  const words = new CompletionWords(identity, echoed, withUsage);
-  if (body.stream === true) return streamed(context, generation, requests, words);
-  await whole(context, generation, requests, words);
-  return Response.json(words.body());
+  const encoder = new CompletionEncoder(identity, echoed, withUsage);
+  if (body.stream === true) return streamed(context, generation, requests, encoder);
+  await whole(context, generation, requests, encoder);
+  return Response.json(encoder.body());
 }

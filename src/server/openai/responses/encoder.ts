@@ -1,9 +1,9 @@
-// An answer in the words of the Responses API: items one after the other, as events and as one object.
+// An answer in the form of the Responses API: items one after the other, as events and as one object.
 
 import type { ChatMessage, GenerateEvent } from '../../../engine/types.js';
 import type { ApiError } from '../../api-error.js';
 import { CollectedAnswer, type FinishEvent } from '../../collected-answer.js';
-import type { StreamWords } from '../../generation.js';
+import type { StreamEncoder } from '../../generation.js';
 import { namedEvent } from '../../sse.js';
 import { newItem, parsedCalls, type OutputItem } from './items.js';
 import { freeText, type OfferedTool } from './tools.js';
@@ -11,7 +11,7 @@ import { freeText, type OfferedTool } from './tools.js';
 /** The parts of a response that the request decides; `id` is the response's own. */
 export type ResponseFrame = { id: string } & Record<string, unknown>;
 
-export class ResponsesWords implements StreamWords {
+export class ResponsesEncoder implements StreamEncoder {
   readonly #items: OutputItem[] = [];
   readonly #answer = new CollectedAnswer();
   #sequence = 0;

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { GenerateEvent } from '../../../engine/types.js';
 import { tellOnce, type ServerContext } from '../../context.js';
-import { begin, streamed, whole, type StreamWords } from '../../generation.js';
+import { begin, streamed, whole, type StreamEncoder } from '../../generation.js';
 import { inputMessages, responsesRequest } from './request.js';
 import { parseResponsesBody, type ResponsesBody } from './schema.js';
 import { offeredTools } from './tools.js';
-import { ResponsesWords } from './encoder.js';
+import { ResponsesEncoder } from './encoder.js';
 
 export async function responses(
   context: ServerContext,
@@ -22,27 +22,27 @@ export async function responses(
   const generation = begin(context, http, id, [request]);
   const created = Math.floor(context.now() / 1000);
   const frame = { id, ...responseFrame(body, generation.engine.model.id, created) };
-  const words = new ResponsesWords(frame, newId, tools);
+  const encoder = new ResponsesEncoder(frame, newId, tools);
   const keep = (): void => {
     if (body.store === false) return;
-    context.responses.put(id, [...before, ...inputMessages(body), words.turn()]);
+    context.responses.put(id, [...before, ...inputMessages(body), encoder.turn()]);
   };
-  if (body.stream === true) return streamed(context, generation, [request], keeping(words, keep));
-  await whole(context, generation, [request], words);
+  if (body.stream === true) return streamed(context, generation, [request], keeping(encoder, keep));
+  await whole(context, generation, [request], encoder);
   keep();
-  return Response.json(words.body());
+  return Response.json(encoder.body());
 }
 
 /** Keeps the conversation before the last event is sent, so that the client can go on at once. */
-function keeping(words: ResponsesWords, keep: () => void): StreamWords {
+function keeping(encoder: ResponsesEncoder, keep: () => void): StreamEncoder {
   return {
-    begin: () => words.begin(),
-    event: (choice: number, event: GenerateEvent) => words.event(choice, event),
+    begin: () => encoder.begin(),
+    event: (choice: number, event: GenerateEvent) => encoder.event(choice, event),
     end: () => {
       keep();
-      return words.end();
+      return encoder.end();
     },
-    failed: (error) => words.failed(error),
+    failed: (error) => encoder.failed(error),
   };
 }
 

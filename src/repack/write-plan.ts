@@ -1,34 +1,34 @@
-// Everything that has to be fetched, in the one order in which it is used: the tape of docs/provisioning.md.
+// Everything that has to be fetched, in the one order in which it is used: the write plan of docs/provisioning.md.
 // Pure: a plan and what is done already in, items for the addon and ranges for the hub out.
 
 import { createHash } from 'node:crypto';
 import type {
   PackProjection,
   StackedTensor,
-  TapeItem,
-  TapePlace,
-  TapeState,
+  WriteItem,
+  WritePlace,
+  WritePosition,
 } from '../addon/types.js';
 import type { LayerPlan, PackPlan } from './types.js';
 
-export type TapeFile =
+export type WritePlanFile =
   | { kind: 'dense'; size: number }
   | { kind: 'layer'; layer: number; size: number }
   /** Parameters that wait for their codes, or for their turn in the hash. */
   | { kind: 'scratch'; name: string; size: number };
 
-/** Neighbouring bytes of one shard that are neighbours on the tape, too. */
-export interface TapeRun {
+/** Neighbouring bytes of one shard that are neighbours in the write plan, too. */
+export interface SourceRun {
   shard: string;
   /** Of the shard. */
   start: number;
   end: number;
-  /** Position of `start` on the tape. */
+  /** Position of `start` in the write plan. */
   at: number;
 }
 
 /** One shard from its first byte to its seal. */
-export interface TapePass {
+export interface ShardPass {
   shard: string;
   /** Where it begins. */
   at: number;
@@ -45,37 +45,37 @@ export interface Release {
   item: number;
 }
 
-export interface Tape {
+export interface WritePlan {
   /** `file` numbers are indices into `files`. */
-  items: TapeItem[];
-  files: TapeFile[];
-  runs: TapeRun[];
-  passes: TapePass[];
+  items: WriteItem[];
+  files: WritePlanFile[];
+  runs: SourceRun[];
+  passes: ShardPass[];
   /** In the order of their items. */
   releases: Release[];
   length: number;
-  /** sha256 in hex over all of it: positions mean the same on tapes with the same one. */
+  /** sha256 in hex over all of it: positions mean the same on write plans with the same one. */
   fingerprint: string;
 }
 
 /** What is on disk under its final name already. */
-export interface TapeBasis {
+export interface WritePlanBasis {
   layers: ReadonlySet<number>;
   dense: boolean;
 }
 
-export type TapePlan = Pick<PackPlan, 'shards' | 'order' | 'dense' | 'layers' | 'layouts'>;
+export type WritePlanInput = Pick<PackPlan, 'shards' | 'order' | 'dense' | 'layers' | 'layouts'>;
 
 /** State of a sha256 that has seen nothing. */
 export const FRESH_HASH =
   '6a09e667bb67ae853c6ef372a54ff53a510e527f9b05688c1f83d9ab5be0cd19' + '0'.repeat(16 + 128);
 
-export function beginningOf({ at, item }: Pick<TapePass, 'at' | 'item'>): TapeState {
+export function beginningOf({ at, item }: Pick<ShardPass, 'at' | 'item'>): WritePosition {
   return { at, item, hash: FRESH_HASH };
 }
 
-/** The tape through every shard that something still to be made needs, in the plan's order. */
-export function buildTape(plan: TapePlan, done: TapeBasis): Tape {
+/** The write plan through every shard that something still to be made needs, in the plan's order. */
+export function buildWritePlan(plan: WritePlanInput, done: WritePlanBasis): WritePlan {
   const layers = plan.layers.filter(({ layer }) => !done.layers.has(layer));
   const dense = done.dense ? [] : plan.dense.entries;
   const needed = new Set([...layers.flatMap(({ shards }) => shards), ...dense.map((e) => e.shard)]);
@@ -83,7 +83,7 @@ export function buildTape(plan: TapePlan, done: TapeBasis): Tape {
   const builder = new Builder(plan, order);
   for (const entry of dense) builder.dense(entry);
   for (const layer of layers) builder.layer(layer);
-  return builder.tape();
+  return builder.build();
 }
 
 interface Segment {
@@ -94,13 +94,13 @@ interface Segment {
 }
 
 class Builder {
-  readonly #plan: TapePlan;
+  readonly #plan: WritePlanInput;
   readonly #passOf: ReadonlyMap<string, number>;
   readonly #order: readonly string[];
   readonly #segments: Segment[][];
-  readonly #items: TapeItem[] = [];
-  readonly #files: TapeFile[] = [];
-  readonly #runs: TapeRun[] = [];
+  readonly #items: WriteItem[] = [];
+  readonly #files: WritePlanFile[] = [];
+  readonly #runs: SourceRun[] = [];
   /** Scratch file → the passes that fetch and last read it, and the item behind its last use. */
   readonly #uses = new Map<number, { fetched: number; lastUse: number; item: number }>();
   /** Pass → earliest pass that fetches bytes of its shard. */
@@ -108,7 +108,7 @@ class Builder {
   #denseFile: number | null = null;
   #length = 0;
 
-  constructor(plan: TapePlan, order: readonly string[]) {
+  constructor(plan: WritePlanInput, order: readonly string[]) {
     this.#plan = plan;
     this.#order = order;
     this.#passOf = new Map(order.map((shard, index) => [shard, index]));
@@ -118,7 +118,7 @@ class Builder {
 
   dense(entry: PackPlan['dense']['entries'][number]): void {
     this.#denseFile ??= this.#file({ kind: 'dense', size: this.#plan.dense.size });
-    const place: TapePlace = { kind: 'copy', file: this.#denseFile, offset: entry.targetOffset };
+    const place: WritePlace = { kind: 'copy', file: this.#denseFile, offset: entry.targetOffset };
     this.#segment(entry.shard, entry.sourceOffset, entry.size, () => {
       this.#bytes(entry.shard, entry.sourceOffset, entry.size, true, place);
     });
@@ -138,7 +138,7 @@ class Builder {
         const { source, offset, size } = tensor;
         const slice = size / layer.experts;
         const target = projection.targetOffsets[part];
-        const place: TapePlace = { kind: 'spread', file, from: 0, slice, offset: target, stride };
+        const place: WritePlace = { kind: 'spread', file, from: 0, slice, offset: target, stride };
         this.#segment(source, offset, size, () => {
           this.#bytes(source, offset, size, true, place);
         });
@@ -146,11 +146,11 @@ class Builder {
     });
   }
 
-  tape(): Tape {
+  build(): WritePlan {
     const sizes = new Map(
       this.#plan.shards.map(({ path, size, sha256 }) => [path, { size, sha256 }]),
     );
-    const passes = this.#order.map((shard, index): TapePass => {
+    const passes = this.#order.map((shard, index): ShardPass => {
       const { size = 0, sha256 = '' } = sizes.get(shard) ?? {};
       const [at, item] = [this.#length, this.#items.length];
       let reached = 0;
@@ -195,7 +195,7 @@ class Builder {
       }),
     );
     const [scalesFile = 0, biasesFile = 0] = scratch;
-    const place: TapePlace = {
+    const place: WritePlace = {
       ...{ kind: 'requantise', file, from: 0, slice: weight.size / layer.experts, stride },
       ...{ bits, groupSize, dtype: scales.dtype as 'BF16' | 'F16' | 'F32' },
       ...{ scales: scalesFile, biases: biasesFile, offsets: targetOffsets },
@@ -219,7 +219,7 @@ class Builder {
   ): number {
     const { source, offset, size } = tensor;
     const file = this.#file({ kind: 'scratch', name, size });
-    const place: TapePlace = { kind: 'copy', file, offset: 0 };
+    const place: WritePlace = { kind: 'copy', file, offset: 0 };
     const [own, codesPass] = [this.#pass(source), this.#pass(codes.source)];
     const isBehind = own > codesPass || (own === codesPass && offset > codes.offset);
     const fetched = isBehind ? codesPass : own;
@@ -260,7 +260,7 @@ class Builder {
     if (start < end) this.#bytes(shard, start, end - start, true, { kind: 'drop' });
   }
 
-  #bytes(shard: string, start: number, size: number, hashed: boolean, place: TapePlace): void {
+  #bytes(shard: string, start: number, size: number, hashed: boolean, place: WritePlace): void {
     this.#items.push({ type: 'bytes', size, hashed, place });
     const last = this.#runs.at(-1);
     if (last?.shard === shard && last.end === start) last.end += size;
@@ -268,7 +268,7 @@ class Builder {
     this.#length += size;
   }
 
-  #file(file: TapeFile): number {
+  #file(file: WritePlanFile): number {
     return this.#files.push(file) - 1;
   }
 }

@@ -1,9 +1,9 @@
-// A tape as requests: which bytes of which shard come next. Pure.
+// A write plan as requests: which bytes of which shard come next. Pure.
 
-import type { TapeRun } from './tape.js';
+import type { SourceRun } from './write-plan.js';
 
-/** One request: bytes [start, end) of a shard, for position `at` of the tape. */
-export interface TapeRange {
+/** One request: bytes [start, end) of a shard, for position `at` of the write plan. */
+export interface PlannedRange {
   shard: string;
   start: number;
   end: number;
@@ -31,13 +31,13 @@ export function requestBytes(window: number): number {
   return window / (2 * MOST_CONNECTIONS);
 }
 
-/** Requests for everything from position `from` on, without what is `received`; each inside one run. In tape order. */
+/** Requests for everything from position `from` on, without what is `received`; each inside one run. In the order of the write plan. */
 export function* rangesFrom(
-  runs: readonly TapeRun[],
+  runs: readonly SourceRun[],
   from: number,
   received: readonly Interval[],
   most: number,
-): Generator<TapeRange, void, void> {
+): Generator<PlannedRange, void, void> {
   for (const { shard, start, end, at } of runs) {
     const last = at + end - start;
     let position = Math.max(from, at);

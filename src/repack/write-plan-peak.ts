@@ -1,24 +1,24 @@
-// How much a tape has on disk at any moment: the promise of a plan, computed from the items that keep it. Pure.
+// How much a write plan has on disk at any moment: the promise of a plan, computed from the items that keep it. Pure.
 
-import type { TapeItem } from '../addon/types.js';
-import type { Tape } from './tape.js';
+import type { WriteItem } from '../addon/types.js';
+import type { WritePlan } from './write-plan.js';
 
 /** What file systems allocate at once. */
 const PAGE = 4096;
 
 /**
- * Most bytes that the tape's files hold together, holes left out, from item `from` on when everything before it
+ * Most bytes that the write plan's files hold together, holes left out, from item `from` on when everything before it
  * is done. Scratch goes `lag` bytes after its last use, when the journal has a line behind it.
  */
-export function tapePeak(tape: Tape, lag: number, from = 0): number {
+export function writePlanPeak(writes: WritePlan, lag: number, from = 0): number {
   const held = new Map<number, number>();
-  const releases = [...tape.releases];
+  const releases = [...writes.releases];
   const due: { file: number; at: number }[] = [];
   let [total, peak, at] = [0, 0, 0];
-  tape.items.forEach((item, index) => {
+  writes.items.forEach((item, index) => {
     for (const [file, bytes] of written(item)) {
       const before = held.get(file) ?? 0;
-      const after = Math.min(before + bytes, tape.files[file]?.size ?? 0);
+      const after = Math.min(before + bytes, writes.files[file]?.size ?? 0);
       held.set(file, after);
       total += after - before;
     }
@@ -38,7 +38,7 @@ export function tapePeak(tape: Tape, lag: number, from = 0): number {
 }
 
 /** Files that an item writes to, and how much of each in whole pages. */
-function written(item: TapeItem): [number, number][] {
+function written(item: WriteItem): [number, number][] {
   if (item.type !== 'bytes') return [];
   const { place, size } = item;
   switch (place.kind) {

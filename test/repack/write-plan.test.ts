@@ -4,11 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runJob } from '../../src/addon/load.js';
-import type { ErrorSums, TapeCheckpoint, TapeJob, TapeState } from '../../src/addon/types.js';
+import type { ErrorSums, WriteCheckpoint, WriteJob, WritePosition } from '../../src/addon/types.js';
 import { packDirectory, planDirectory } from '../../src/repack/pack-directory.js';
-import { buildTape, type Tape, type TapePlan } from '../../src/repack/tape.js';
-import { tapePeak } from '../../src/repack/tape-peak.js';
-import { rangesFrom } from '../../src/repack/tape-ranges.js';
+import {
+  buildWritePlan,
+  type WritePlan,
+  type WritePlanInput,
+} from '../../src/repack/write-plan.js';
+import { writePlanPeak } from '../../src/repack/write-plan-peak.js';
+import { rangesFrom } from '../../src/repack/write-plan-ranges.js';
 import { fixture, testAddon } from './fixtures.js';
 
 const addon = testAddon();
@@ -22,18 +26,21 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
 function job(
-  tape: Tape,
+  writes: WritePlan,
   folder: string,
-  from: TapeState | null = null,
+  from: WritePosition | null = null,
   sums: ErrorSums | null = null,
-): TapeJob {
-  const names = tape.files.map((file) =>
+): WriteJob {
+  const names = writes.files.map((file) =>
     file.kind === 'layer' ? `layer-${file.layer}` : file.kind === 'dense' ? 'dense' : file.name,
   );
   return {
-    ...{ items: tape.items, window: WINDOW, binding: tape.fingerprint, from, sums },
+    ...{ items: writes.items, window: WINDOW, binding: writes.fingerprint, from, sums },
     ...{ threads: 2, method: 'search' as const },
-    files: tape.files.map(({ size }, index) => ({ path: join(folder, names[index] ?? ''), size })),
+    files: writes.files.map(({ size }, index) => ({
+      path: join(folder, names[index] ?? ''),
+      size,
+    })),
     spool: join(folder, 'spool'),
     ...{ mark: join(folder, 'mark'), importance: null },
   };
@@ -41,17 +48,17 @@ function job(
 
 /** Puts what is missing in a random order, cut at random; stops before the position `until`. */
 async function feed(
-  tape: Tape,
-  to: TapeJob,
+  writes: WritePlan,
+  to: WriteJob,
   { until = Infinity, journalled = 0, change = (bytes: Buffer) => bytes } = {},
-): Promise<{ state: TapeCheckpoint; fetched: number }> {
+): Promise<{ state: WriteCheckpoint; fetched: number }> {
   const shards = new Map<string, Buffer>();
-  for (const { shard } of tape.runs) shards.set(shard, await readFile(join(source, shard)));
+  for (const { shard } of writes.runs) shards.set(shard, await readFile(join(source, shard)));
   const writer = addon.openTape(to);
   let fetched = 0;
   try {
     const { placed, received } = writer.state();
-    const ranges = [...rangesFrom(tape.runs, placed, received, 32_768)].filter(
+    const ranges = [...rangesFrom(writes.runs, placed, received, 32_768)].filter(
       ({ at }) => at < until,
     );
     const batches: (typeof ranges)[] = [];
@@ -71,9 +78,9 @@ async function feed(
   }
 }
 
-async function madeBy(tape: Tape, folder: string): Promise<Record<string, string>> {
+async function madeBy(writes: WritePlan, folder: string): Promise<Record<string, string>> {
   const made: Record<string, string> = {};
-  for (const file of tape.files) {
+  for (const file of writes.files) {
     const name = file.kind === 'layer' ? `layer-${file.layer}` : 'dense';
     if (file.kind !== 'scratch') made[name] = await hashOf(join(folder, name));
   }
@@ -102,84 +109,84 @@ const nothing = { layers: new Set<number>(), dense: false };
 const planOf = (quant: '4bit' | '2bit') => planDirectory(source, { addon, quant, threads: 1 });
 
 /** The shards with their tensors' order turned round, so that parameters lie behind their codes. */
-function reversed(plan: TapePlan): TapePlan {
+function reversed(plan: WritePlanInput): WritePlanInput {
   return { ...plan, order: [...plan.order].reverse() };
 }
 
-describe.each(['4bit', '2bit'] as const)('a tape at %s', (quant) => {
+describe.each(['4bit', '2bit'] as const)('a write plan at %s', (quant) => {
   test('fetches every byte of every shard once and makes what whole shards make', async () => {
     const plan = await planOf(quant);
     for (const each of [plan, reversed(plan)]) {
-      const tape = buildTape(each, nothing);
+      const writes = buildWritePlan(each, nothing);
       const shardBytes = plan.shards.reduce((sum, { size }) => sum + size, 0);
-      expect(tape.length).toBe(shardBytes);
-      expect(tape.runs.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(shardBytes);
+      expect(writes.length).toBe(shardBytes);
+      expect(writes.runs.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(shardBytes);
       const folder = join(dir, each.order[0] ?? '');
       await mkdir(folder);
-      const { state, fetched } = await feed(tape, job(tape, folder));
+      const { state, fetched } = await feed(writes, job(writes, folder));
       expect(fetched).toBe(shardBytes);
-      expect(state).toMatchObject({ at: tape.length, item: tape.items.length });
-      expect(await madeBy(tape, folder)).toEqual(await packed(quant));
+      expect(state).toMatchObject({ at: writes.length, item: writes.items.length });
+      expect(await madeBy(writes, folder)).toEqual(await packed(quant));
       expect(await bytesIn(folder)).toBeLessThanOrEqual(
-        tapePeak(tape, tape.length) + WINDOW + 16_384,
+        writePlanPeak(writes, writes.length) + WINDOW + 16_384,
       );
     }
   });
 
   test('goes on from its mark without fetching again what had arrived', async () => {
-    const tape = buildTape(await planOf(quant), nothing);
-    const first = await feed(tape, job(tape, dir), { until: tape.length / 3 });
-    const rest = await feed(tape, job(tape, dir));
-    expect(first.fetched + rest.fetched).toBe(tape.length);
-    expect(await madeBy(tape, dir)).toEqual(await packed(quant));
+    const writes = buildWritePlan(await planOf(quant), nothing);
+    const first = await feed(writes, job(writes, dir), { until: writes.length / 3 });
+    const rest = await feed(writes, job(writes, dir));
+    expect(first.fetched + rest.fetched).toBe(writes.length);
+    expect(await madeBy(writes, dir)).toEqual(await packed(quant));
   });
 
   test('goes on from the journal when its mark and its spool are lost', async () => {
-    const tape = buildTape(await planOf(quant), nothing);
-    const { state } = await feed(tape, job(tape, dir), { until: tape.length / 2 });
+    const writes = buildWritePlan(await planOf(quant), nothing);
+    const { state } = await feed(writes, job(writes, dir), { until: writes.length / 2 });
     await rm(join(dir, 'mark'));
     await rm(join(dir, 'spool'));
-    await feed(tape, job(tape, dir, state));
-    expect(await madeBy(tape, dir)).toEqual(await packed(quant));
+    await feed(writes, job(writes, dir, state));
+    expect(await madeBy(writes, dir)).toEqual(await packed(quant));
   });
 
   test('ends at a seal whose digest is another, and tells it', async () => {
-    const tape = buildTape(await planOf(quant), nothing);
+    const writes = buildWritePlan(await planOf(quant), nothing);
     const flip = (bytes: Buffer) =>
       Buffer.from(bytes.map((byte, i) => (i === 7 ? byte ^ 1 : byte)));
-    await expect(feed(tape, job(tape, dir), { change: flip })).rejects.toMatchObject({
+    await expect(feed(writes, job(writes, dir), { change: flip })).rejects.toMatchObject({
       code: 'ERR_HASH',
     });
-    const writer = addon.openTape(job(tape, dir));
+    const writer = addon.openTape(job(writes, dir));
     await expect(writer.checkpoint(true, 0)).rejects.toMatchObject({ code: 'ERR_HASH' });
     const { mismatch } = writer.state();
-    expect(tape.items[mismatch?.item ?? -1]).toMatchObject({ type: 'seal' });
+    expect(writes.items[mismatch?.item ?? -1]).toMatchObject({ type: 'seal' });
     await writer.close();
   });
 });
 
 test('the errors of requantising are the same sums wherever the work was cut', async () => {
-  const tape = buildTape(await planOf('2bit'), nothing);
-  const requantised = tape.items.flatMap((item, index) =>
+  const writes = buildWritePlan(await planOf('2bit'), nothing);
+  const requantised = writes.items.flatMap((item, index) =>
     item.type === 'bytes' && item.place.kind === 'requantise' ? [index] : [],
   );
   const whole = join(dir, 'at-once');
   await mkdir(whole);
-  const { errors } = (await feed(tape, job(tape, whole))).state;
+  const { errors } = (await feed(writes, job(writes, whole))).state;
   expect(errors.map(({ item }) => item)).toEqual(requantised);
   for (const each of errors) expect(each.squaredError).toBeLessThan(each.rangeError);
   for (const lost of [false, true]) {
     const folder = join(dir, lost ? 'lost' : 'kept');
     await mkdir(folder);
-    const told = new Map<number, TapeCheckpoint['errors'][number]>();
-    let state: TapeCheckpoint | null = null;
+    const told = new Map<number, WriteCheckpoint['errors'][number]>();
+    let state: WriteCheckpoint | null = null;
     for (let part = 1; part <= 7; part++) {
       // The process ends after each part; once also without its mark, as after a power cut.
       const sums: ErrorSums | null = (state && told.get(state.item)) ?? null;
       if (lost) for (const name of ['mark', 'spool']) await rm(join(folder, name), { force: true });
-      const until = part === 7 ? Infinity : (tape.length * part) / 7;
+      const until = part === 7 ? Infinity : (writes.length * part) / 7;
       const journalled: number = state?.item ?? 0;
-      ({ state } = await feed(tape, job(tape, folder, state, sums), { until, journalled }));
+      ({ state } = await feed(writes, job(writes, folder, state, sums), { until, journalled }));
       expect(state.errors.every(({ item }) => item >= journalled)).toBe(true);
       for (const each of state.errors) told.set(each.item, each);
     }
