@@ -6,7 +6,7 @@ import { packageRoot } from '../addon/load.js';
 import { probeAddon } from '../addon/probe.js';
 import { measureReadRates } from '../addon/read-rate.js';
 import { exec } from '../base/exec.js';
-import type { DoctorContext, ModelsOnDisk } from '../doctor/world.js';
+import type { DoctorContext, ModelsOnDisk } from '../doctor/context.js';
 import { hubSettings } from '../hub/settings.js';
 import { tokenVerdict } from '../hub/whoami.js';
 import type { KnownAnswer } from '../store/receipt.js';

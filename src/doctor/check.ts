@@ -1,5 +1,5 @@
 import type { Finding } from './finding.js';
-import type { DoctorContext } from './world.js';
+import type { DoctorContext } from './context.js';
 
 /** One examination. It changes nothing on the machine, and answers with at least one finding. */
 export interface Check {

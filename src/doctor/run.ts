@@ -6,7 +6,7 @@ import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { Check } from './check.js';
 import type { DoctorReport, Finding, Severity } from './finding.js';
 import { SEVERITIES } from './finding.js';
-import type { DoctorContext } from './world.js';
+import type { DoctorContext } from './context.js';
 
 export interface DoctorOptions {
   signal: AbortSignal;

@@ -6,11 +6,11 @@ import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { ProbeResult } from '../../src/addon/probe.js';
 import { probeAddon } from '../../src/addon/probe.js';
-import type { DoctorContext } from '../../src/doctor/world.js';
+import type { DoctorContext } from '../../src/doctor/context.js';
 import { launchdManager } from '../../src/launchd/index.js';
 import { awkwardService } from '../helpers/service-spec.js';
 import { standIn, type StandIn } from '../helpers/stand-in.js';
-import { findings, modelFiles, signal, testWorld } from './world.js';
+import { findings, modelFiles, signal, testWorld } from './context.js';
 
 // --- machine
 

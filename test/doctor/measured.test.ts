@@ -8,13 +8,13 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { loadAddon } from '../../src/addon/load.js';
 import { measureReadRates, type DepthRate } from '../../src/addon/read-rate.js';
 import { FlashmoeError } from '../../src/base/errors.js';
-import type { DoctorContext } from '../../src/doctor/world.js';
+import type { DoctorContext } from '../../src/doctor/context.js';
 import { hubSettings } from '../../src/hub/settings.js';
 import { tokenVerdict } from '../../src/hub/whoami.js';
 import { findMount } from '../../src/machine/volume-facts.js';
 import { parseProcMemory } from '../../src/machine/memory-facts.js';
 import { projectRoot } from '../helpers/built-cli.js';
-import { findings, modelFiles, signal, testWorld } from './world.js';
+import { findings, modelFiles, signal, testWorld } from './context.js';
 
 const addonPath = join(projectRoot, 'build/Release/flashmoe.node');
 const isBuilt = existsSync(addonPath);

@@ -10,8 +10,8 @@ import { SELF_TEST } from '../../src/doctor/all-checks.js';
 import { differences } from '../../src/doctor/checks/self-test.js';
 import type { Finding } from '../../src/doctor/finding.js';
 import { examine } from '../../src/doctor/run.js';
-import type { DoctorWorld } from '../../src/doctor/world.js';
-import { findings, signal, testWorld } from './world.js';
+import type { DoctorContext } from '../../src/doctor/context.js';
+import { findings, signal, testWorld } from './context.js';
 
 const addonPath = join(packageRoot, 'build', 'Release', 'flashmoe.node');
 const kernelsDir = join(packageRoot, 'metal');
@@ -98,7 +98,7 @@ test('a comparison has a line for each operation, whether or not the other backe
   expect(differences(metal, cpu)).toEqual(['new: metal 1.0e-7, allowed 1.0e-6']);
 });
 
-const aMac = (path: string): DoctorWorld => {
+const aMac = (path: string): DoctorContext => {
   const world = testWorld({
     addonPaths: [path],
     probeDevice: (at) => probeDevice({ path: at, node: process.execPath }, signal),

@@ -10,7 +10,7 @@ import { homePaths } from '../../src/base/paths.js';
 import { CHECKS } from '../../src/doctor/all-checks.js';
 import type { Finding } from '../../src/doctor/finding.js';
 import { examine } from '../../src/doctor/run.js';
-import type { DoctorContext, ModelFiles } from '../../src/doctor/world.js';
+import type { DoctorContext, ModelFiles } from '../../src/doctor/context.js';
 import { serverService } from '../../src/service-command.js';
 
 export const signal = new AbortController().signal;

@@ -3,7 +3,7 @@ import { asFlashmoeError } from '../../base/errors.js';
 import { monotonic } from '../../base/host.js';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorContext } from '../world.js';
+import type { DoctorContext } from '../context.js';
 import { hasWorkingAddon } from './engine.js';
 
 const id = 'models.answers';

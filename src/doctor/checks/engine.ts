@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorContext } from '../world.js';
+import type { DoctorContext } from '../context.js';
 
 const id = 'engine.addon';
 

@@ -3,7 +3,7 @@ import type { HubSettings } from '../../hub/types.js';
 import { isLoopback } from '../../hub/urls.js';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorContext } from '../world.js';
+import type { DoctorContext } from '../context.js';
 
 function settingsOf({ host, version }: DoctorContext): ReturnType<typeof hubSettings> {
   const { env, homeDirectory } = host;

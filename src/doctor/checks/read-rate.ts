@@ -8,7 +8,7 @@ import type { ExpertsManifest } from '../../models/spec.js';
 import { verdict } from '../../models/verdict.js';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorContext, ModelFiles } from '../world.js';
+import type { DoctorContext, ModelFiles } from '../context.js';
 import { hasWorkingAddon } from './engine.js';
 
 const id = 'disk.read';

@@ -1,7 +1,7 @@
 import { get } from 'node:http';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { DoctorContext } from '../world.js';
+import type { DoctorContext } from '../context.js';
 
 const id = 'server.health';
 const ANSWER_MS = 3_000;

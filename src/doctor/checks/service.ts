@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Check } from '../check.js';
 import type { Finding, Fix } from '../finding.js';
 import type { ServiceManager, ServiceStatus } from '../../service.js';
-import type { DoctorContext } from '../world.js';
+import type { DoctorContext } from '../context.js';
 
 const REINSTALL = 'flashmoe service install';
 const begin: Fix = {
