@@ -10,7 +10,7 @@ import type { DoctorContext } from '../../src/doctor/context.js';
 import { launchdManager } from '../../src/launchd/index.js';
 import { awkwardService } from '../helpers/service-spec.js';
 import { standIn, type StandIn } from '../helpers/stand-in.js';
-import { findings, modelFiles, signal, testWorld } from './context.js';
+import { findings, modelFiles, signal, testWorld } from './test-context.js';
 
 // --- machine
 

@@ -4,7 +4,7 @@
 import { mkdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { findUsbSpeed, parsePmset } from '../../src/machine/macos.js';
-import { findings, mac, testWorld } from './world.js';
+import { findings, mac, testWorld } from './test-context.js';
 
 const SW_VERS = (product: string, build: string): string =>
   `ProductName:\t\tmacOS\nProductVersion:\t\t${product}\nBuildVersion:\t\t${build}\n`;

@@ -14,7 +14,7 @@ import { tokenVerdict } from '../../src/hub/whoami.js';
 import { findMount } from '../../src/machine/volume-facts.js';
 import { parseProcMemory } from '../../src/machine/memory-facts.js';
 import { projectRoot } from '../helpers/built-cli.js';
-import { findings, modelFiles, signal, testWorld } from './context.js';
+import { findings, modelFiles, signal, testWorld } from './test-context.js';
 
 const addonPath = join(projectRoot, 'build/Release/flashmoe.node');
 const isBuilt = existsSync(addonPath);

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { CHECKS } from '../../src/doctor/all-checks.js';
 import type { Check } from '../../src/doctor/check.js';
 import { examine } from '../../src/doctor/run.js';
-import { signal, testWorld } from './world.js';
+import { signal, testWorld } from './test-context.js';
 
 const check = (id: string, run: Check['run'], timeoutMs = 5_000): Check => ({
   id,

@@ -11,7 +11,7 @@ import { differences } from '../../src/doctor/checks/self-test.js';
 import type { Finding } from '../../src/doctor/finding.js';
 import { examine } from '../../src/doctor/run.js';
 import type { DoctorContext } from '../../src/doctor/context.js';
-import { findings, signal, testWorld } from './context.js';
+import { findings, signal, testWorld } from './test-context.js';
 
 const addonPath = join(packageRoot, 'build', 'Release', 'flashmoe.node');
 const kernelsDir = join(packageRoot, 'metal');

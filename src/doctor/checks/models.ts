@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { formatBytesBoth } from '../../base/format.js';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
-import type { ModelFiles } from '../world.js';
+import type { ModelFiles } from '../context.js';
 
 const id = 'models.files';
 
