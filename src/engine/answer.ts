@@ -5,13 +5,13 @@ import { ContentLogprobs } from './content-logprobs.js';
 import { Detokenizer } from './detokenizer.js';
 import { OutputParser, type ParsedOutput, type ParserOptions } from './output-parser.js';
 import { StopSequences } from './stop-sequences.js';
-import type { Tokenizer } from './tokenizer-types.js';
+import type { Vocabulary } from './tokenizer-types.js';
 import type { FinishReason, GenerateEvent, TokenLogprob } from './types.js';
 
 export type AnswerEvent = Extract<GenerateEvent, { type: 'text' | 'tool-call' | 'tool-arguments' }>;
 
 export interface AnswerOptions extends ParserOptions {
-  tokenizer: Tokenizer;
+  tokenizer: Vocabulary;
   stopIds: ReadonlySet<number>;
   /** Stop strings: they end the content; reasoning and calls may hold them. */
   stop: readonly string[];

@@ -1,11 +1,17 @@
 // A conversation as the model was trained to read it: the checkpoint's own Jinja template, rendered
 // with text of users and tools marked (control-text.ts), then encoded.
 
-import { join } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
 import { callForm } from './calls/form.js';
 import { ControlText, unusedMark } from './control-text.js';
-import { isObject, readJsonObject, readText, type JsonObject } from './model-files.js';
+import {
+  isObject,
+  nameOf,
+  readJsonObject,
+  readText,
+  type JsonObject,
+  type ModelFiles,
+} from './model-files.js';
 import { parseTemplate, type ParsedTemplate } from './python-jinja.js';
 import { templateMessages, templateTools } from './template-input.js';
 import type { Tokenizer } from './tokenizer-types.js';
@@ -16,6 +22,16 @@ export interface Prompt {
   /** What the template printed, marks removed. For people; ids are not a function of it. */
   text: string;
   ids: number[];
+}
+
+export type PromptRequest = Pick<
+  ChatRequest,
+  'messages' | 'tools' | 'thinking' | 'templateVariables' | 'goOn'
+>;
+
+export interface Rendered {
+  characters: number;
+  encode(): Prompt;
 }
 
 const EXAMPLE = [
@@ -42,9 +58,12 @@ export class ChatTemplate {
   }
 
   /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
-  prompt(
-    request: Pick<ChatRequest, 'messages' | 'tools' | 'thinking' | 'templateVariables' | 'goOn'>,
-  ): Prompt {
+  prompt(request: PromptRequest): Prompt {
+    return this.render(request).encode();
+  }
+
+  /** The first half of `prompt`, which runs the template, and the second, which doesn't. */
+  render(request: PromptRequest): Rendered {
     const messages = templateMessages(request.messages, this.source);
     const tools = templateTools(request.tools);
     const used = [this.source, JSON.stringify([messages, tools])];
@@ -67,19 +86,12 @@ export class ChatTemplate {
     });
     const prompt = end === null ? rendered : upTo(rendered, end);
     return {
-      text: prompt.replaceAll(mark, ''),
-      ids: this.#control.encode(prompt, mark),
+      characters: prompt.length,
+      encode: () => ({
+        text: prompt.replaceAll(mark, ''),
+        ids: this.#control.encode(prompt, mark),
+      }),
     };
-  }
-
-  /** As prompt(), but null where the template refuses. */
-  tryPrompt(request: Pick<ChatRequest, 'messages' | 'tools' | 'thinking'>): Prompt | null {
-    try {
-      return this.prompt(request);
-    } catch (thrown) {
-      if (thrown instanceof FlashmoeError && thrown.code === 'ERR_TEMPLATE') return null;
-      throw thrown;
-    }
   }
 
   /** The control token the template writes behind an assistant's text: a model says it to end its turn. */
@@ -142,29 +154,53 @@ function withSystemText<T extends { role: string; content: string | null }>(
   return [{ ...first, content: `${first.content ?? ''}\n\n${text}` }, ...rest];
 }
 
-/** chat_template.jinja, else `chat_template` of tokenizer_config.json or of chat_template.json. */
-export async function loadChatTemplate(dir: string, tokenizer: Tokenizer): Promise<ChatTemplate> {
-  const config = (await readJsonObject(dir, 'tokenizer_config.json')) ?? {};
-  const older = (await readJsonObject(dir, 'chat_template.json')) ?? {};
-  const source =
-    (await readText(dir, 'chat_template.jinja')) ??
-    defaultTemplate(config) ??
-    defaultTemplate(older);
-  if (source === null) {
-    throw new FlashmoeError(
-      'ERR_MODEL_DAMAGED',
-      `${dir}: no chat_template.jinja, and no chat_template in tokenizer_config.json`,
-    );
+/** No published template has a tenth of it. */
+const MOST_CHARACTERS = 1 << 20;
+
+/** A chat template's text and which of the model's files has it. */
+export interface TemplateText {
+  text: string;
+  file: string;
+}
+
+/**
+ * chat_template.jinja, else `chat_template` of tokenizer_config.json or of chat_template.json; null where none of
+ * them has one: such a model only goes on with plain text.
+ */
+export async function findTemplate(files: ModelFiles): Promise<TemplateText | null> {
+  const own = await readText(files, 'chat_template.jinja');
+  if (own !== null) return { text: own, file: 'chat_template.jinja' };
+  for (const file of ['tokenizer_config.json', 'chat_template.json']) {
+    const text = defaultTemplate((await readJsonObject(files, file)) ?? {});
+    if (text !== null) return { text, file };
   }
+  return null;
+}
+
+/** @param given in place of the model's own. ERR_UNSUPPORTED_MODEL, naming the file, for one that can't be parsed. */
+export async function loadChatTemplate(
+  files: ModelFiles,
+  tokenizer: Tokenizer,
+  given: TemplateText | null = null,
+): Promise<ChatTemplate | null> {
+  const template = given ?? (await findTemplate(files));
+  if (template === null) return null;
+  const { text, file } = template;
+  const refuse = (what: string, cause?: unknown): never => {
+    const name = template === given ? file : nameOf(files, file);
+    const details = { cause, subject: file };
+    throw new FlashmoeError('ERR_UNSUPPORTED_MODEL', `${name}: ${what}`, details);
+  };
+  if (text.trim() === '') refuse('the chat template is empty');
+  if (text.length > MOST_CHARACTERS) {
+    refuse(`the chat template has ${text.length} characters, ${MOST_CHARACTERS} are the limit`);
+  }
+  const config = (await readJsonObject(files, 'tokenizer_config.json')) ?? {};
   try {
-    return new ChatTemplate(source, tokenizer, tokenVariables(config));
+    return new ChatTemplate(text, tokenizer, tokenVariables(config));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new FlashmoeError(
-      'ERR_UNSUPPORTED_MODEL',
-      `${join(dir, 'chat_template.jinja')}: cannot be parsed: ${why}`,
-      { cause },
-    );
+    return refuse(`the chat template can't be parsed: ${why}`, cause);
   }
 }
 

@@ -1,7 +1,7 @@
 // Token ids to text, one at a time. A character whose bytes are spread over several tokens comes out
 // with its last byte, so no piece ever ends inside a UTF-8 sequence or a surrogate pair.
 
-import type { Tokenizer } from './tokenizer-types.js';
+import type { Vocabulary } from './tokenizer-types.js';
 
 export class Detokenizer {
   readonly #hidden: ReadonlySet<number>;
@@ -10,7 +10,7 @@ export class Detokenizer {
 
   /** @param shown special tokens to spell out, because a parser looks for them; others are left out */
   constructor(
-    private readonly tokenizer: Tokenizer,
+    private readonly tokenizer: Vocabulary,
     shown: readonly string[] = [],
   ) {
     this.#hidden = new Set(

@@ -5,17 +5,18 @@ import { randomInt, randomUUID } from 'node:crypto';
 import type { NativeEngine, NativeSession } from '../addon/types.js';
 import { FlashmoeError } from '../base/errors.js';
 import { Answer } from './answer.js';
-import type { ChatTemplate, Prompt } from './chat-template.js';
+import type { Prompt } from './chat-template.js';
 import type { GenerationSettings } from './generation-settings.js';
 import { END_THINK, outputFormat, type OutputFormat } from './output-parser.js';
 import { allBut, Constraint } from './grammar/constraint.js';
 import { GrammarHost } from './grammar/host.js';
 import { answerTag } from './grammar/tags.js';
 import { tokenLogprob } from './logprobs.js';
+import type { PromptWorker } from './prompt-worker/worker.js';
 import { Session, type MarksOf, type PrefillEvent } from './session.js';
 import type { StateStore } from './state-store.js';
 import { TokenBias } from './token-bias.js';
-import type { Tokenizer } from './tokenizer-types.js';
+import type { Vocabulary } from './tokenizer-types.js';
 import { turnMarks } from './turns.js';
 import type {
   AnswerRequest,
@@ -36,8 +37,9 @@ export interface LocalEngineParts {
   vocabSize: number;
   /** Of a session's state, what doesn't grow with its tokens. */
   fixedStateBytes: number;
-  tokenizer: Tokenizer;
-  template: ChatTemplate;
+  tokenizer: Vocabulary;
+  /** Closed with the engine. */
+  prompts: PromptWorker;
   settings: GenerationSettings;
   /** null: states live and go with the process. */
   store: StateStore | null;
@@ -51,7 +53,7 @@ export class LocalEngine implements Engine {
   readonly #grammar: GrammarHost;
   readonly #turnEnds: ReadonlySet<number>;
   /** A request is counted before it is answered; its prompt is made once. */
-  readonly #prompts = new WeakMap<AnswerRequest, Prompt>();
+  readonly #prompts = new WeakMap<AnswerRequest, Promise<Prompt>>();
   readonly #closing = new AbortController();
   /** Settles when the running generation is over; null when none runs. */
   #running: Promise<void> | null = null;
@@ -59,8 +61,9 @@ export class LocalEngine implements Engine {
   constructor(private readonly parts: LocalEngineParts) {
     this.model = parts.model;
     this.#session = new Session(parts.session, parts.fixedStateBytes, parts.store);
-    this.#format = outputFormat(parts.template.source);
-    this.#turnEnds = parts.template.turnEnds();
+    const { template } = parts.prompts;
+    this.#format = template === null ? PLAIN : outputFormat(template.source);
+    this.#turnEnds = new Set(template?.turnEnds);
     const { tokenizer, settings } = parts;
     const { markers } = this.#format;
     const hidden = tokenizer.controlTokens.filter(
@@ -70,18 +73,18 @@ export class LocalEngine implements Engine {
     this.#grammar = new GrammarHost(tokenizer, settings.stopIds, ids);
   }
 
-  countTokens(request: AnswerRequest): number {
-    return this.render(request).ids.length;
+  async countTokens(request: AnswerRequest): Promise<number> {
+    return (await this.render(request)).ids.length;
   }
 
-  render(request: AnswerRequest): Prompt {
-    const prompt = this.#prompt(request);
+  async render(request: AnswerRequest): Promise<Prompt> {
+    const prompt = await this.#prompt(request);
     this.#checkFits(prompt.ids.length, Math.min(request.maxTokens ?? 1, 1));
     return prompt;
   }
 
-  tokenize(text: string): number[] {
-    return this.parts.tokenizer.encodeText(text);
+  tokenize(text: string): Promise<number[]> {
+    return this.parts.prompts.encodeText(text);
   }
 
   detokenize(ids: readonly number[]): string {
@@ -94,7 +97,7 @@ export class LocalEngine implements Engine {
   }
 
   async *chat(request: AnswerRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void> {
-    const { ids, text } = this.render(request);
+    const { ids, text } = await this.render(request);
     const { tokenizer, settings } = this.parts;
     const answer = new Answer({
       tokenizer,
@@ -114,7 +117,7 @@ export class LocalEngine implements Engine {
       ...request,
       maxTokens: request.maxTokens ?? Infinity,
       marksOf: (cached) => this.#marks(request, ids, cached),
-      forced: this.#closingOf(request, answer),
+      forced: await this.#closingOf(request, answer),
       ...(constraint === null ? {} : { constraint, inReasoning: () => answer.inReasoning }),
     };
     for await (const event of this.#tokens(ids, asked, timings, signal)) {
@@ -154,7 +157,7 @@ export class LocalEngine implements Engine {
       reasoningTokens: 0,
     };
     const timings = noTime();
-    const asked: Asked = { ...request, marksOf: () => [] };
+    const asked: Asked = { ...request, marksOf: () => Promise.resolve([]) };
     for await (const event of this.#tokens(tokens, asked, timings, signal)) {
       if (event.type === 'prefilled') usage.cachedTokens = event.cachedTokens;
       else if (event.type === 'prefill') yield event;
@@ -171,6 +174,7 @@ export class LocalEngine implements Engine {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new FlashmoeError('ERR_INTERRUPTED', 'the engine is closing'));
     await this.#running;
+    await this.parts.prompts.close();
     await this.#grammar.close();
     await this.#session.close();
     this.parts.native.close();
@@ -233,7 +237,13 @@ export class LocalEngine implements Engine {
     };
   }
 
-  #prompt(request: AnswerRequest): Prompt {
+  #prompt(request: AnswerRequest): Promise<Prompt> {
+    const made = this.#prompts.get(request) ?? this.#makePrompt(request);
+    this.#prompts.set(request, made);
+    return made;
+  }
+
+  async #makePrompt(request: AnswerRequest): Promise<Prompt> {
     const strange = Object.keys(request.sampling.logitBias ?? {}).find(
       (id) => !this.#isToken(Number(id)),
     );
@@ -241,8 +251,9 @@ export class LocalEngine implements Engine {
       const what = `logit_bias: ${strange} is not a token id`;
       throw new FlashmoeError('ERR_TEMPLATE', what, { subject: 'logit_bias' });
     }
-    if ('prompt' in request) return this.#plainPrompt(request.prompt);
-    if (request.tools.length > 0 && this.#format.calls === null) {
+    if ('prompt' in request) return await this.#plainPrompt(request.prompt);
+    const { prompts } = this.parts;
+    if (prompts.template !== null && request.tools.length > 0 && this.#format.calls === null) {
       throw new FlashmoeError(
         'ERR_TEMPLATE',
         'tool calls in the form of this model are not supported',
@@ -261,28 +272,26 @@ export class LocalEngine implements Engine {
     }
     // Refuses what can't be enforced.
     answerTag(request, this.#format.calls, false);
-    const made = this.#prompts.get(request) ?? this.parts.template.prompt(request);
-    this.#prompts.set(request, made);
-    return made;
+    return await prompts.prompt(request);
   }
 
   /** Of a prompt that is read from `cached` on. */
-  #marks(request: AnswerRequest, ids: readonly number[], cached: number): number[] {
+  async #marks(request: AnswerRequest, ids: readonly number[], cached: number): Promise<number[]> {
     if ('prompt' in request) return [];
-    return turnMarks(ids, this.#turnEnds, cached, () => {
+    return await turnMarks(ids, this.#turnEnds, cached, async () => {
       const answer = { role: 'assistant' as const, content: 'answer' };
       const question = { role: 'user' as const, content: 'question' };
       const messages = [...request.messages, answer, question];
-      return this.parts.template.tryPrompt({ ...request, messages })?.ids ?? null;
+      return (await this.parts.prompts.tryPrompt({ ...request, messages }))?.ids ?? null;
     });
   }
 
-  #plainPrompt(prompt: string | number[]): Prompt {
+  async #plainPrompt(prompt: string | number[]): Promise<Prompt> {
     if (prompt.length === 0) {
       throw new FlashmoeError('ERR_TEMPLATE', 'the prompt is empty', { subject: 'prompt' });
     }
     if (typeof prompt === 'string') {
-      return { text: '', ids: this.parts.tokenizer.encodeText(prompt) };
+      return { text: '', ids: await this.parts.prompts.encodeText(prompt) };
     }
     const wrong = prompt.find((id) => !this.#isToken(id));
     if (wrong !== undefined)
@@ -319,11 +328,12 @@ export class LocalEngine implements Engine {
   }
 
   /** Ends a thought that has used up its budget with the mark that the model ends its own thoughts with. */
-  #closingOf(request: AnswerRequest, answer: Answer): () => number | null {
+  async #closingOf(request: AnswerRequest, answer: Answer): Promise<() => number | null> {
     const budget = 'prompt' in request ? Infinity : (request.thinkingBudget ?? Infinity);
-    const { tokenizer } = this.parts;
+    if (budget === Infinity) return () => null;
+    const { tokenizer, prompts } = this.parts;
     const mark = tokenizer.controlTokens.find(({ content }) => content === END_THINK);
-    const ids = mark === undefined ? tokenizer.encodeText(END_THINK) : [mark.id];
+    const ids = mark === undefined ? await prompts.encodeText(END_THINK) : [mark.id];
     let said = 0;
     return () => {
       if (!answer.inReasoning || answer.reasoningTokens < budget) return null;

@@ -1,9 +1,8 @@
 // What the checkpoint says about generating: where its text ends, and how it wants to be sampled.
 
 import { FlashmoeError } from '../base/errors.js';
-import type { ChatTemplate } from './chat-template.js';
-import { isObject, readJsonObject, type JsonObject } from './model-files.js';
-import type { Tokenizer } from './tokenizer-types.js';
+import { isObject, readJsonObject, type JsonObject, type ModelFiles } from './model-files.js';
+import type { Vocabulary } from './tokenizer-types.js';
 import type { Sampling } from './types.js';
 
 export interface GenerationSettings {
@@ -17,22 +16,23 @@ export interface GenerationSettings {
  * incomplete in published checkpoints.
  */
 export async function loadGenerationSettings(
-  dir: string,
-  tokenizer: Tokenizer,
-  template: ChatTemplate,
+  files: ModelFiles,
+  tokenizer: Vocabulary,
+  endOfTurn: number | null,
 ): Promise<GenerationSettings> {
-  const generation = (await readJsonObject(dir, 'generation_config.json')) ?? {};
-  const config = (await readJsonObject(dir, 'config.json')) ?? {};
-  const tokens = (await readJsonObject(dir, 'tokenizer_config.json')) ?? {};
+  const generation = (await readJsonObject(files, 'generation_config.json')) ?? {};
+  const config = (await readJsonObject(files, 'config.json')) ?? {};
+  const tokens = (await readJsonObject(files, 'tokenizer_config.json')) ?? {};
   const text = isObject(config.text_config) ? config.text_config : {};
   const eos = isObject(tokens.eos_token) ? tokens.eos_token.content : tokens.eos_token;
   const named = tokenizer.controlTokens.find((token) => token.content === eos)?.id;
   const ids = [generation, config, text].flatMap((source) => eosIds(source.eos_token_id));
-  const stops = [...ids, named, template.endOfTurn()].filter((id) => typeof id === 'number');
+  const stops = [...ids, named, endOfTurn].filter((id) => typeof id === 'number');
   if (stops.length === 0) {
     throw new FlashmoeError(
       'ERR_MODEL_DAMAGED',
-      `${dir}: no file names a token that ends an answer (eos_token_id, eos_token, chat template)`,
+      `${typeof files === 'string' ? files : files.label}: no file names a token that ends an answer (eos_token_id, eos_token, chat template)`,
+      { subject: 'eos_token_id' },
     );
   }
   return { stopIds: new Set(stops), sampling: sampling(generation) };

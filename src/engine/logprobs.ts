@@ -1,6 +1,6 @@
 // What the model thought of a token and of its alternatives.
 
-import type { Tokenizer } from './tokenizer-types.js';
+import type { Vocabulary } from './tokenizer-types.js';
 import type { TokenLogprob } from './types.js';
 
 /**
@@ -11,7 +11,7 @@ export function tokenLogprob(
   id: number,
   logits: Float32Array,
   count: number,
-  tokenizer: Tokenizer,
+  tokenizer: Vocabulary,
 ): TokenLogprob {
   const rows = logits.subarray(0, tokenizer.tokenLimit);
   let largest = -Infinity;

@@ -8,9 +8,27 @@ import { FlashmoeError } from '../base/errors.js';
 /** Bytes. tokenizer.json of a 250k vocabulary is about 20 MB; nothing read here is near this. */
 const LIMIT = 256 * 2 ** 20;
 
+/** The small files of a model that lies nowhere yet, as they were read from elsewhere: text by name. */
+export interface GivenFiles {
+  /** Stands in messages where a folder would. */
+  label: string;
+  texts: Readonly<Record<string, string>>;
+}
+
+/** A model's folder, or its small files themselves. */
+export type ModelFiles = string | GivenFiles;
+
+/** As messages call one of the files. */
+export function nameOf(files: ModelFiles, name: string): string {
+  return typeof files === 'string' ? join(files, name) : `${files.label}/${name}`;
+}
+
 /** A file's text, or null when it isn't there. */
-export async function readText(dir: string, name: string): Promise<string | null> {
-  const path = join(dir, name);
+export async function readText(files: ModelFiles, name: string): Promise<string | null> {
+  if (typeof files !== 'string') {
+    return Object.hasOwn(files.texts, name) ? (files.texts[name] ?? null) : null;
+  }
+  const path = join(files, name);
   try {
     const { size } = await stat(path);
     if (size > LIMIT) {
@@ -30,14 +48,14 @@ export function isObject(value: unknown): value is JsonObject {
 }
 
 /** A JSON object, or null when the file isn't there. ERR_MODEL_DAMAGED when it is anything else. */
-export async function readJsonObject(dir: string, name: string): Promise<JsonObject | null> {
-  const text = await readText(dir, name);
+export async function readJsonObject(files: ModelFiles, name: string): Promise<JsonObject | null> {
+  const text = await readText(files, name);
   if (text === null) return null;
   try {
     const value: unknown = JSON.parse(text);
     if (isObject(value)) return value;
   } catch (cause) {
-    throw new FlashmoeError('ERR_MODEL_DAMAGED', `${join(dir, name)}: not JSON`, { cause });
+    throw new FlashmoeError('ERR_MODEL_DAMAGED', `${nameOf(files, name)}: not JSON`, { cause });
   }
-  throw new FlashmoeError('ERR_MODEL_DAMAGED', `${join(dir, name)}: not a JSON object`);
+  throw new FlashmoeError('ERR_MODEL_DAMAGED', `${nameOf(files, name)}: not a JSON object`);
 }

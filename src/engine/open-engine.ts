@@ -4,17 +4,20 @@
 import type { NativeEngine, NativeSession } from '../addon/types.js';
 import { asFlashmoeError } from '../base/errors.js';
 import { missingGpu } from './backend.js';
-import { loadChatTemplate } from './chat-template.js';
+import type { TemplateText } from './chat-template.js';
 import { LocalEngine } from './engine.js';
 import { loadGenerationSettings } from './generation-settings.js';
 import { openNative, type OpenNativeOptions, readOrigin } from './open-native.js';
+import { PromptWorker } from './prompt-worker/worker.js';
 import { StateStore, type StateStoreOptions } from './state-store.js';
-import { loadTokenizer } from './tokenizer.js';
+import { loadVocabulary } from './tokenizer.js';
 import type { Engine } from './types.js';
 
 export interface OpenEngineOptions extends Omit<OpenNativeOptions, 'tokenLimit'> {
   /** Tokens. ERR_CONTEXT when memory doesn't allow it; absent: the model's limit, or what memory allows of it. */
   contextLength?: number;
+  /** Instead of the model's own chat template. */
+  template?: TemplateText;
   /** Where states of prompts are kept; absent: nowhere. */
   states?: Omit<StateStoreOptions, 'id' | 'program'> & { version: string };
 }
@@ -26,41 +29,48 @@ export interface OpenEngineOptions extends Omit<OpenNativeOptions, 'tokenLimit'>
 export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
   const { id, modelDir } = options;
   const { repo, quant } = await readOrigin(options);
-  const tokenizer = await loadTokenizer(modelDir);
-  const template = await loadChatTemplate(modelDir, tokenizer);
-  const settings = await loadGenerationSettings(modelDir, tokenizer, template);
-  const native = await openNative({ ...options, tokenLimit: tokenizer.tokenLimit });
+  const tokenizer = await loadVocabulary(modelDir);
+  const { template = null } = options;
+  const prompts = await PromptWorker.open({ files: modelDir, template });
   try {
-    const info = native.info();
-    const { session, contextLength } = createSession(native, options.contextLength ?? null);
-    return new LocalEngine({
-      native,
-      session,
-      store: await openStore(options, native),
-      vocabSize: info.vocabSize,
-      fixedStateBytes: info.stateBytes,
-      tokenizer,
-      template,
-      settings,
-      model: {
-        id,
-        repo,
-        quant,
-        contextLength,
-        expertsPerToken: info.expertsPerToken,
-        backend: info.backend,
-        gpuMissing: missingGpu(
-          options.addon,
-          options.backend ?? null,
-          options.expectedBackend ?? 'cpu',
-        ),
-        isa: info.isa,
-        denseBytes: info.denseBytes,
-        expertBytesPerToken: info.expertBytesPerToken,
-      },
-    });
+    const endOfTurn = prompts.template?.endOfTurn ?? null;
+    const settings = await loadGenerationSettings(modelDir, tokenizer, endOfTurn);
+    const native = await openNative({ ...options, tokenLimit: tokenizer.tokenLimit });
+    try {
+      const info = native.info();
+      const { session, contextLength } = createSession(native, options.contextLength ?? null);
+      return new LocalEngine({
+        native,
+        session,
+        store: await openStore(options, native),
+        vocabSize: info.vocabSize,
+        fixedStateBytes: info.stateBytes,
+        tokenizer,
+        prompts,
+        settings,
+        model: {
+          id,
+          repo,
+          quant,
+          contextLength,
+          expertsPerToken: info.expertsPerToken,
+          backend: info.backend,
+          gpuMissing: missingGpu(
+            options.addon,
+            options.backend ?? null,
+            options.expectedBackend ?? 'cpu',
+          ),
+          isa: info.isa,
+          denseBytes: info.denseBytes,
+          expertBytesPerToken: info.expertBytesPerToken,
+        },
+      });
+    } catch (error) {
+      native.close();
+      throw error;
+    }
   } catch (error) {
-    native.close();
+    await prompts.close();
     throw error;
   }
 }

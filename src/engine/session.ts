@@ -13,7 +13,7 @@ export type PrefillEvent =
   | { type: 'prefilled'; cachedTokens: number };
 
 /** Lengths of a prompt that others are likely to begin with, when all from `cached` on is to be read. */
-export type MarksOf = (cached: number) => readonly number[];
+export type MarksOf = (cached: number) => Promise<readonly number[]>;
 
 /** Reading fewer tokens again is not worth a file, nor a mark behind an answer. */
 const WORTH_A_FILE = 256;
@@ -52,7 +52,7 @@ export class Session {
     if (cachedTokens < prompt.length) {
       const total = prompt.length;
       yield { type: 'prefill', done: cachedTokens, total };
-      const turns = marksOf(cachedTokens);
+      const turns = await marksOf(cachedTokens);
       const marks = checkpoints(total, cachedTokens, turns, this.fixedBytes);
       const rest = Int32Array.from(prompt.slice(cachedTokens));
       try {

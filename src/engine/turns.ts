@@ -8,17 +8,17 @@ const WORTH_RENDERING = 1024;
  * Lengths, in order of worth: behind the first message, which conversations share; where the next question would
  * leave the prompt; behind the last message, where the answer begins.
  */
-export function turnMarks(
+export async function turnMarks(
   prompt: readonly number[],
   ends: ReadonlySet<number>,
   cached: number,
   /** The prompt as it is when another question follows it; asked for only where it pays. */
-  withNextQuestion: () => readonly number[] | null,
-): number[] {
+  withNextQuestion: () => Promise<readonly number[] | null>,
+): Promise<number[]> {
   const lengths = prompt.flatMap((id, i) => (ends.has(id) && i + 1 < prompt.length ? [i + 1] : []));
   const marks = [lengths[0]];
   if (prompt.length - cached >= WORTH_RENDERING) {
-    const next = withNextQuestion();
+    const next = await withNextQuestion();
     const departs = next === null ? -1 : prompt.findIndex((id, i) => next[i] !== id);
     marks.push(lengths.findLast((length) => length <= departs));
   }

@@ -172,12 +172,12 @@ export interface Engine {
    * context has no room for the prompt and one token more, and ERR_TEMPLATE when the model's template refuses
    * the conversation. A larger maxTokens is no error: the answer then ends with the context.
    */
-  countTokens(request: AnswerRequest): number;
+  countTokens(request: AnswerRequest): Promise<number>;
   chat(request: AnswerRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   /** The prompt as the model reads it: text for people, and ids. Throws what countTokens throws. */
-  render(request: AnswerRequest): { text: string; ids: number[] };
+  render(request: AnswerRequest): Promise<{ text: string; ids: number[] }>;
   /** Ids of plain text; never those of control tokens. */
-  tokenize(text: string): number[];
+  tokenize(text: string): Promise<number[]>;
   /** Text of ids, control tokens spelled out. ERR_USAGE for an id that is no token. */
   detokenize(ids: readonly number[]): string;
   /** Emits `token` events instead of text. */

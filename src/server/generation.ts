@@ -19,14 +19,14 @@ export interface Generation {
 }
 
 /** @param requests answered one after the other, in one turn */
-export function begin(
+export async function begin(
   context: ServerContext,
   http: Request,
   id: string,
   requests: readonly AnswerRequest[],
-): Generation {
+): Promise<Generation> {
   const engine = context.host.engine();
-  for (const request of requests) engine.countTokens(request);
+  for (const request of requests) await engine.countTokens(request);
   const signal = AbortSignal.any([http.signal, context.shutdown]);
   const turn = context.queue.enter(signal);
   let progress: string | null = null;

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ChatTemplate, loadChatTemplate } from '../../src/engine/chat-template.js';
 import { loadTokenizer } from '../../src/engine/tokenizer.js';
+import type { Tokenizer } from '../../src/engine/tokenizer-types.js';
 import type { ChatMessage, ToolDefinition } from '../../src/engine/types.js';
 import { declaredIds, fixture } from './fixtures.js';
 
@@ -30,7 +31,13 @@ interface Case {
 }
 
 async function load(family: string): Promise<ChatTemplate> {
-  return loadChatTemplate(fixture(family), await loadTokenizer(fixture(family)));
+  return own(fixture(family), await loadTokenizer(fixture(family)));
+}
+
+async function own(dir: string, tokenizer: Tokenizer): Promise<ChatTemplate> {
+  const template = await loadChatTemplate(dir, tokenizer);
+  if (template === null) throw new Error(`${dir} has no template`);
+  return template;
 }
 
 function message(wire: WireMessage): ChatMessage {
@@ -250,13 +257,20 @@ describe('a template', () => {
     const config = { bos_token: { content: '<|im_start|>' }, chat_template };
     await writeFile(join(dir, 'tokenizer_config.json'), JSON.stringify(config));
     const tokenizer = await loadTokenizer(dir);
-    const template = await loadChatTemplate(dir, tokenizer);
+    const template = await own(dir, tokenizer);
     expect(template.prompt(ask([user('hi')])).ids).toEqual([496, ...tokenizer.encodeText('hi')]);
 
     await rm(join(dir, 'tokenizer_config.json'));
-    await expect(loadChatTemplate(dir, tokenizer)).rejects.toMatchObject({
-      code: 'ERR_MODEL_DAMAGED',
-    });
+    expect(await loadChatTemplate(dir, tokenizer)).toBeNull();
+  });
+
+  it('may be given in place of the model’s own', async () => {
+    const tokenizer = await loadTokenizer(fixture('qwen3_5_moe'));
+    const given = { text: 'said: {{ messages[0].content }}', file: '/my/own.jinja' };
+    const template = await loadChatTemplate(fixture('qwen3_5_moe'), tokenizer, given);
+    expect(template?.prompt(ask([user('hi')])).text).toBe('said: hi');
+    const bad = loadChatTemplate(fixture('qwen3_5_moe'), tokenizer, { ...given, text: '{% if %}' });
+    await expect(bad).rejects.toThrow(/^\/my\/own.jinja: the chat template can't be parsed/);
   });
 
   it('that cannot be parsed is refused with the file’s name', async () => {

@@ -120,7 +120,7 @@ describe('an answer', () => {
   it('ends with the model’s end of turn, and counts what it took', async () => {
     const { engine, session } = await open(saying('Hi there'));
     const asked = request('q');
-    const prompt = engine.countTokens(asked);
+    const prompt = await engine.countTokens(asked);
     const events = await collect(engine.chat(asked, never));
     expect(events.filter((event) => event.type === 'prefill')).toEqual([
       { type: 'prefill', done: 0, total: prompt },
@@ -406,15 +406,15 @@ describe('a state', () => {
 describe('a request', () => {
   it('that does not fit the context is refused before any work, with both numbers', async () => {
     const { engine, session } = await open(undefined, 40);
-    const empty = engine.countTokens(request('', { maxTokens: 1 }));
+    const empty = await engine.countTokens(request('', { maxTokens: 1 }));
     const words = (count: number): ChatRequest => request('x'.repeat(count), { maxTokens: 1 });
     let fits = 0;
-    while (engine.countTokens(words(fits)) < 39) fits++;
-    expect(engine.countTokens(words(fits))).toBe(39);
+    while ((await engine.countTokens(words(fits))) < 39) fits++;
+    expect(await engine.countTokens(words(fits))).toBe(39);
     let tooMany = fits;
-    const refusal = (): number => {
+    const refusal = async (): Promise<number> => {
       try {
-        return engine.countTokens(words(++tooMany));
+        return await engine.countTokens(words(++tooMany));
       } catch (error) {
         expect(error).toMatchObject({
           code: 'ERR_CONTEXT',
@@ -424,13 +424,13 @@ describe('a request', () => {
         return 0;
       }
     };
-    while (refusal() > 0);
+    while ((await refusal()) > 0);
     await expect(collect(engine.chat(words(tooMany), never))).rejects.toMatchObject({
       code: 'ERR_CONTEXT',
     });
     expect(session.prefills).toEqual([]);
     // More tokens than the context has room for are no error: the answer ends with it.
-    expect(engine.countTokens(request('', { maxTokens: 1_000_000 }))).toBe(empty);
+    expect(await engine.countTokens(request('', { maxTokens: 1_000_000 }))).toBe(empty);
   });
 
   it('while another is answered is refused, and the other goes on', async () => {

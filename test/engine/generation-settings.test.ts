@@ -9,7 +9,8 @@ import { fixture } from './fixtures.js';
 
 async function load(dir: string) {
   const tokenizer = await loadTokenizer(dir);
-  return loadGenerationSettings(dir, tokenizer, await loadChatTemplate(dir, tokenizer));
+  const template = await loadChatTemplate(dir, tokenizer);
+  return loadGenerationSettings(dir, tokenizer, template?.endOfTurn() ?? null);
 }
 
 describe('generation settings', () => {

@@ -158,7 +158,7 @@ describe('an engine with a grammar', () => {
       sampling: { temperature: 1, seed: 5 },
       ...more,
     };
-    engine.countTokens(request);
+    await engine.countTokens(request);
     const events: GenerateEvent[] = [];
     for await (const event of engine.chat(request, new AbortController().signal))
       events.push(event);

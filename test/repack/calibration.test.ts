@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runJob } from '../../src/addon/load.js';
 import type { ChannelSquares } from '../../src/addon/types.js';
-import { loadChatTemplate } from '../../src/engine/chat-template.js';
+import { loadChatTemplate, type ChatTemplate } from '../../src/engine/chat-template.js';
 import { loadTokenizer } from '../../src/engine/tokenizer.js';
 import { parseConversations } from '../../src/eval/records.js';
 import { observeTexts } from '../../src/engine/calibrate.js';
@@ -189,7 +189,7 @@ async function conversations(): Promise<number[]> {
   for (const name of (await readdir(prompts)).filter((each) => each.endsWith('.jsonl'))) {
     const records = parseConversations(name, await readFile(join(prompts, name), 'utf8'));
     for (const each of records.slice(0, 10)) {
-      ids.push(...template.prompt({ ...each, thinking: null }).ids);
+      ids.push(...(template as ChatTemplate).prompt({ ...each, thinking: null }).ids);
     }
   }
   return ids;

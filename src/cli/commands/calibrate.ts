@@ -7,10 +7,8 @@ import { writeFileAtomic } from '../../base/atomic-file.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import { observeTexts } from '../../engine/calibrate.js';
-import { loadChatTemplate, type ChatTemplate } from '../../engine/chat-template.js';
 import { openNative } from '../../engine/open-native.js';
-import { loadTokenizer } from '../../engine/tokenizer.js';
-import type { Tokenizer } from '../../engine/tokenizer-types.js';
+import { PromptWorker } from '../../engine/prompt-worker/worker.js';
 import { parseConversations } from '../../eval/records.js';
 import type { Quant } from '../../models/quant.js';
 import { calibrationBytes } from '../../repack/calibration.js';
@@ -45,9 +43,7 @@ export async function calibrate(context: CliContext, args: CalibrateArgs): Promi
     });
   }
   const started = host.monotonic();
-  const tokenizer = await loadTokenizer(paths.root);
-  const template = await loadChatTemplate(paths.root, tokenizer);
-  const encoded = texts.map(({ path, text }) => encode(path, text, tokenizer, template));
+  const encoded = await encodeAll(texts, paths.root);
   const settings = await readSettings(context.home.settings);
   const native = await openNative({
     ...{ addon: nativeAddon(context), id, modelDir: paths.root, signal },
@@ -84,17 +80,28 @@ async function readText(path: string): Promise<string> {
   }
 }
 
+async function encodeAll(
+  texts: readonly { path: string; text: string }[],
+  modelDir: string,
+): Promise<number[][]> {
+  const prompts = await PromptWorker.open({ files: modelDir });
+  try {
+    const encoded: number[][] = [];
+    for (const { path, text } of texts) encoded.push(await encode(path, text, prompts));
+    return encoded;
+  } finally {
+    await prompts.close();
+  }
+}
+
 /** Conversations as the model reads them, one after the other; anything else is plain text. */
-function encode(
-  path: string,
-  text: string,
-  tokenizer: Tokenizer,
-  template: ChatTemplate,
-): number[] {
-  if (!path.endsWith('.jsonl')) return tokenizer.encodeText(text);
-  return parseConversations(path, text).flatMap(
-    (conversation) => template.prompt({ ...conversation, thinking: null }).ids,
-  );
+async function encode(path: string, text: string, prompts: PromptWorker): Promise<number[]> {
+  if (!path.endsWith('.jsonl')) return await prompts.encodeText(text);
+  const ids: number[] = [];
+  for (const conversation of parseConversations(path, text)) {
+    for (const id of (await prompts.prompt({ ...conversation, thinking: null })).ids) ids.push(id);
+  }
+  return ids;
 }
 
 function isThere(path: string): Promise<boolean> {

@@ -4,7 +4,7 @@
 import { Worker } from 'node:worker_threads';
 import { FlashmoeError } from '../../base/errors.js';
 import { entryOfBytes } from '../byte-level.js';
-import type { Tokenizer } from '../tokenizer-types.js';
+import type { Vocabulary } from '../tokenizer-types.js';
 
 interface Reply {
   serial: number;
@@ -20,7 +20,7 @@ export class GrammarHost {
   #serial = 0;
 
   constructor(
-    private readonly tokenizer: Tokenizer,
+    private readonly tokenizer: Vocabulary,
     private readonly stopIds: ReadonlySet<number>,
     /** Tokens whose text isn't part of an answer; a grammar never allows them. */
     private readonly hidden: ReadonlySet<number>,

@@ -13,16 +13,20 @@ export async function messages(
   const body = parseMessagesBody(json, (field) => tellOnce(context, field));
   const request = messagesRequest(body);
   const id = `msg_${randomUUID().replaceAll('-', '')}`;
-  const generation = begin(context, http, id, [request]);
+  const generation = await begin(context, http, id, [request]);
   const { engine } = generation;
-  const encoder = new MessagesEncoder(id, engine.model.id, engine.countTokens(request));
+  const encoder = new MessagesEncoder(id, engine.model.id, await engine.countTokens(request));
   if (body.stream === true) return streamed(context, generation, [request], encoder);
   await whole(context, generation, [request], encoder);
   return Response.json(encoder.body());
 }
 
-export function countMessageTokens(context: ServerContext, _: Request, json: unknown): Response {
+export async function countMessageTokens(
+  context: ServerContext,
+  _: Request,
+  json: unknown,
+): Promise<Response> {
   const body = parseCountBody(json);
   const engine = context.host.engine();
-  return Response.json({ input_tokens: engine.countTokens(messagesRequest(body)) });
+  return Response.json({ input_tokens: await engine.countTokens(messagesRequest(body)) });
 }

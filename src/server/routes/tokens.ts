@@ -13,10 +13,14 @@ const TokenizeBody = z.looseObject({
 });
 const DetokenizeBody = z.looseObject({ tokens: z.array(z.int().min(0)).max(2 ** 20) });
 
-export function tokenize({ host }: ServerContext, _: Request, body: unknown): Response {
+export async function tokenize(
+  { host }: ServerContext,
+  _: Request,
+  body: unknown,
+): Promise<Response> {
   const { content, with_pieces: pieces } = parseWith(TokenizeBody, body);
   const engine = host.engine();
-  const ids = engine.tokenize(content);
+  const ids = await engine.tokenize(content);
   const tokens = pieces === true ? ids.map((id) => ({ id, piece: engine.detokenize([id]) })) : ids;
   return Response.json({ tokens });
 }
@@ -32,8 +36,12 @@ export function detokenize({ host }: ServerContext, _: Request, body: unknown): 
 }
 
 /** The prompt of a chat request, as text, and how many tokens it has. */
-export function applyTemplate(context: ServerContext, _: Request, body: unknown): Response {
+export async function applyTemplate(
+  context: ServerContext,
+  _: Request,
+  body: unknown,
+): Promise<Response> {
   const chat = parseChatBody(body, (field) => tellOnce(context, field));
-  const { text, ids } = context.host.engine().render(chatRequest(chat));
+  const { text, ids } = await context.host.engine().render(chatRequest(chat));
   return Response.json({ prompt: text, n_tokens: ids.length });
 }

@@ -15,7 +15,7 @@ export async function chatCompletions(
   const body = parseChatBody(json, (field) => tellOnce(context, field));
   const requests = choiceRequests(chatRequest(body), body.n ?? 1);
   const id = `chatcmpl-${randomUUID().replaceAll('-', '')}`;
-  const generation = begin(context, http, id, requests);
+  const generation = await begin(context, http, id, requests);
   const identity: Identity = {
     id,
     created: Math.floor(context.now() / 1000),

@@ -12,7 +12,7 @@ export async function completions(
   const body = parseCompletionBody(json, (field) => tellOnce(context, field));
   const requests = completionRequests(body);
   const id = `cmpl-${randomUUID().replaceAll('-', '')}`;
-  const generation = begin(context, http, id, requests);
+  const generation = await begin(context, http, id, requests);
   const identity = {
     id,
     created: Math.floor(context.now() / 1000),

@@ -19,7 +19,7 @@ export async function responses(
   const tools = offeredTools(body, tell);
   const request = responsesRequest(body, before, tools);
   const id = newId('resp');
-  const generation = begin(context, http, id, [request]);
+  const generation = await begin(context, http, id, [request]);
   const created = Math.floor(context.now() / 1000);
   const frame = { id, ...responseFrame(body, generation.engine.model.id, created) };
   const encoder = new ResponsesEncoder(frame, newId, tools);

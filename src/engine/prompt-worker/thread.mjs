@@ -1,0 +1,4 @@
+// Where a prompt worker's thread begins. A module of its own, because a thread starts from a file as it lies on the
+// disk, while all that it imports may still have to lose its types.
+
+import './answer-questions.js';

@@ -1,0 +1,178 @@
+// Prompts, made off the main thread. A chat template is a program that somebody else wrote, and so is the split
+// pattern of a tokenizer: either may loop for ever or print without end. They run in a thread of their own, with a
+// limit on each stage's time, on the text that comes out and on memory (limits.ts). A thread that is over a limit is
+// ended, its question is answered with ERR_TEMPLATE, and the next question gets a new one.
+//
+//   const worker = await PromptWorker.open({ files: '/models/x' });   // or files: { label, texts } not yet on disk
+//   worker.template              // its text and how it ends turns; null: the model has none, chat is refused
+//   await worker.prompt(request) // { text, ids }; ERR_TEMPLATE where the template refuses
+//   await worker.encodeText(text)
+//   await worker.close()
+//
+// Questions are answered one after the other, in the order in which they were asked. An idle worker does not keep
+// the process alive.
+
+import { Worker } from 'node:worker_threads';
+import { FlashmoeError } from '../../base/errors.js';
+import type { Prompt, PromptRequest } from '../chat-template.js';
+import { PROMPT_LIMITS, timeFor, type PromptLimits } from './limits.js';
+import type {
+  Answers,
+  PromptSource,
+  Question,
+  Stage,
+  TemplateFacts,
+  ThreadMessage,
+} from './protocol.js';
+
+const THREAD = new URL('./thread.mjs', import.meta.url);
+
+export class PromptWorker {
+  #thread: Worker | null = null;
+  #closed = false;
+  /** Settles when every question asked so far is answered. */
+  #last: Promise<unknown> = Promise.resolve();
+  #template: TemplateFacts | null = null;
+
+  private constructor(
+    private readonly source: PromptSource,
+    private readonly limits: PromptLimits,
+  ) {}
+
+  /** ERR_MODEL_DAMAGED and ERR_UNSUPPORTED_MODEL, naming file and field, for what can't be used. */
+  static async open(
+    source: PromptSource,
+    limits: Partial<PromptLimits> = {},
+  ): Promise<PromptWorker> {
+    const worker = new PromptWorker(source, { ...PROMPT_LIMITS, ...limits });
+    try {
+      worker.#template = await worker.#ask({ type: 'facts' });
+      return worker;
+    } catch (error) {
+      await worker.close();
+      throw error;
+    }
+  }
+
+  get template(): TemplateFacts | null {
+    return this.#template;
+  }
+
+  /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
+  prompt(request: PromptRequest): Promise<Prompt> {
+    const { messages, tools, thinking, templateVariables = {}, goOn = false } = request;
+    const asked = { messages, tools, thinking, templateVariables, goOn };
+    return this.#ask({ type: 'prompt', request: asked });
+  }
+
+  /** As prompt(), but null where the template refuses. */
+  async tryPrompt(request: PromptRequest): Promise<Prompt | null> {
+    try {
+      return await this.prompt(request);
+    } catch (thrown) {
+      if (thrown instanceof FlashmoeError && thrown.code === 'ERR_TEMPLATE') return null;
+      throw thrown;
+    }
+  }
+
+  /** Ids of plain text; never those of control tokens. */
+  encodeText(text: string): Promise<number[]> {
+    return this.#ask({ type: 'encode', text });
+  }
+
+  /** Questions that are not answered yet fail with ERR_INTERRUPTED. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#thread?.terminate();
+  }
+
+  #ask<T extends Question>(question: T): Promise<Answers[T['type']]> {
+    const answer = this.#last.then(() => this.#put(question));
+    this.#last = answer.catch(() => undefined);
+    return answer as Promise<Answers[T['type']]>;
+  }
+
+  #put(question: Question): Promise<Answers[keyof Answers]> {
+    if (this.#closed) return Promise.reject(closed());
+    const thread = (this.#thread ??= this.#start());
+    return new Promise((resolve, reject) => {
+      let stage: Stage = { stage: 'loading' };
+      let timer: NodeJS.Timeout;
+      const settle = (): void => {
+        clearTimeout(timer);
+        thread.off('message', onMessage).off('error', onError).off('exit', onExit);
+        thread.unref();
+      };
+      const end = (error: FlashmoeError): void => {
+        settle();
+        if (this.#thread === thread) this.#thread = null;
+        void thread.terminate();
+        reject(error);
+      };
+      const enter = (next: Stage): void => {
+        stage = next;
+        clearTimeout(timer);
+        const ms = timeFor(stage, this.limits);
+        timer = setTimeout(() => end(tooSlow(stage, ms)), ms);
+      };
+      const onMessage = (message: ThreadMessage): void => {
+        if (message.type === 'stage') return enter(message);
+        settle();
+        if (message.type === 'answer') return resolve(message.value);
+        const { code, message: text, subject, hint } = message.failure;
+        reject(new FlashmoeError(code, text, { subject, hint }));
+      };
+      const onError = (error: Error & { code?: string }): void =>
+        end(
+          error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+            ? tooLarge(stage, this.limits.heapMiB)
+            : new FlashmoeError(
+                'ERR_INTERNAL',
+                `the thread that makes prompts failed: ${error.message}`,
+                { cause: error },
+              ),
+        );
+      const onExit = (): void => end(closed());
+      enter(stage);
+      thread.ref();
+      thread.on('message', onMessage).on('error', onError).on('exit', onExit);
+      thread.postMessage(question);
+    });
+  }
+
+  #start(): Worker {
+    const { source, limits } = this;
+    return new Worker(THREAD, {
+      workerData: { source, limits },
+      resourceLimits: { maxOldGenerationSizeMb: limits.heapMiB },
+    });
+  }
+}
+
+function whose({ stage }: Stage): { what: string; subject: string } {
+  return stage === 'rendering'
+    ? { what: "the model's chat template", subject: 'messages' }
+    : { what: "the model's tokenizer", subject: 'tokenizer.json' };
+}
+
+function tooSlow(stage: Stage, ms: number): FlashmoeError {
+  const { what, subject } = whose(stage);
+  const seconds = Math.round(ms / 100) / 10;
+  return new FlashmoeError(
+    'ERR_TEMPLATE',
+    `${what} was not done after ${seconds} s and was ended`,
+    {
+      subject,
+    },
+  );
+}
+
+function tooLarge(stage: Stage, heapMiB: number): FlashmoeError {
+  const { what, subject } = whose(stage);
+  const message = `${what} needed more than ${heapMiB} MiB of memory and was ended`;
+  return new FlashmoeError('ERR_TEMPLATE', message, { subject });
+}
+
+function closed(): FlashmoeError {
+  return new FlashmoeError('ERR_INTERRUPTED', 'the engine is closing');
+}
