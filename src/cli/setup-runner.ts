@@ -1,6 +1,7 @@
 // The wizard's interface to the installer: what the views ask for, done with the real parts.
 
 import { FlashmoeError } from '../base/errors.js';
+import { keepAwake } from '../machine/awake.js';
 import { connectToJob } from '../jobs/control/client.js';
 import { Controls } from '../jobs/controls.js';
 import type { Emit, InstallEvent, PlanSummary } from '../jobs/events.js';
@@ -16,7 +17,6 @@ import type {
   SetupRunner,
   StartTask,
 } from '../ui/setup-runner.js';
-import { keepAwake } from './awake.js';
 import { startInBackground } from './background.js';
 import { shareOf } from './carried.js';
 import { commandLine } from './command-line.js';
@@ -108,7 +108,9 @@ export function createRunner(
     const { setup, settle, events } = same && opened ? opened : await open(choice, signal);
     wantsService = choice.service;
     for (const event of events) emit(event);
-    const awake = isLong(setup.plan.summary) ? await keepAwake(context.host) : null;
+    const awake = isLong(setup.plan.summary)
+      ? await keepAwake(context.host, 'a model is being set up')
+      : null;
     try {
       const receipt = await setup.run({ emit, signal, controls });
       const message = await settle();

@@ -10,7 +10,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { awakeCommand } from '../../src/cli/awake.js';
 import { powerWarnings } from '../../src/machine/power.js';
 import { BUILD_MS, buildCli, flashmoe, projectRoot } from '../helpers/built-cli.js';
 import { FaultHub } from '../helpers/hub/fault-hub.js';
@@ -165,11 +164,5 @@ describe('before a night', () => {
     chmodSync(join(bin, 'pmset'), 0o755);
     const env = { PATH: `${bin}:${process.env['PATH'] ?? ''}` };
     expect(await powerWarnings({ platform: 'darwin', env }, signal)).toHaveLength(2);
-  });
-
-  test('what keeps the machine awake ends with us', () => {
-    expect(awakeCommand('darwin', 42)).toEqual(['caffeinate', '-i', '-s', '-w', '42']);
-    expect(awakeCommand('linux', 42)?.join(' ')).toMatch(/^systemd-inhibit .* tail --pid=42 /);
-    expect(awakeCommand('win32', 42)).toBeNull();
   });
 });

@@ -7,6 +7,8 @@ import type { ServerEvent } from '../../server/context.js';
 import { isTold } from '../../server/log-level.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
 import { clockWithSeconds } from '../../ui/clock.js';
+import { AwakeWhileBusy, keepAwakeOnMac } from '../../machine/awake.js';
+import { watchEngine } from '../../engine/watched-engine.js';
 import { runAsService, type ServiceRun } from '../as-service.js';
 import type { CliContext } from '../context.js';
 import { decodeRate } from '../decode-rate.js';
@@ -42,6 +44,7 @@ async function serveUntilTold(
     if (args.model === null || service !== null) return null;
     throw error;
   });
+  const awake = new AwakeWhileBusy(() => keepAwakeOnMac(context.host));
   const server = await startServer({
     ...(args.host === null ? {} : { host: args.host }),
     port: args.port ?? settings.port ?? DEFAULT_PORT,
@@ -53,10 +56,16 @@ async function serveUntilTold(
     load: async (signal) => {
       // The volume may have to come first: what is there is looked up again.
       await service?.ready(signal);
-      return openEngineOf(context, await choose(), signal, {
-        typed: args,
-        promptCache: { gigabytes: args.promptCache },
-      });
+      const loaded = awake.begin();
+      try {
+        const engine = await openEngineOf(context, await choose(), signal, {
+          typed: args,
+          promptCache: { gigabytes: args.promptCache },
+        });
+        return watchEngine(engine, () => awake.begin());
+      } finally {
+        loaded();
+      }
     },
     waiting: () => service?.waiting() ?? null,
     version: context.version,
@@ -70,6 +79,7 @@ async function serveUntilTold(
     return stopped(context);
   } finally {
     await server.close();
+    awake.close();
     await service?.stopped();
   }
 }
