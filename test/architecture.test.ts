@@ -63,6 +63,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     'machine',
     'models',
     'repack',
+    'settings',
     'share',
     'store',
     'transfer',

@@ -5,20 +5,14 @@ import { FlashmoeError } from '../base/errors.js';
 import { locateCheckpoint } from '../hub/checkpoint-folder.js';
 import { askOffer, SHARE_KEY, shareClient, type ShareAddress } from '../share/offer.js';
 import { modelIdForRepo } from '../models/catalog.js';
-import type { Quant } from '../models/quant.js';
 import { LOCAL_OWNER } from '../transfer/folder-source.js';
 import type { CliContext } from './context.js';
 import { environment } from './setup-parts.js';
-import { DEFAULT_REVISION, targetOf, type TargetArgs } from './target.js';
-
-export interface CarriedArgs extends TargetArgs {
-  quant: Quant | null;
-  /** A folder, or the address of a share; null: bytes come from the hub. */
-  from: string | null;
-}
+import type { CheckpointOptions } from '../settings/setup-options.js';
+import { DEFAULT_REVISION, targetOf } from './target.js';
 
 /** The same words with a repository named and the folder's path made absolute. Throws ERR_USAGE. */
-export async function withCarried<Words extends CarriedArgs>(
+export async function withCarried<Words extends CheckpointOptions>(
   context: CliContext,
   words: Words,
 ): Promise<Words> {
@@ -41,7 +35,7 @@ export async function withCarried<Words extends CarriedArgs>(
 }
 
 /** What is shared is one model at its widths; words that ask for another are refused. */
-async function withShared<Words extends CarriedArgs>(
+async function withShared<Words extends CheckpointOptions>(
   context: CliContext,
   words: Words,
   share: ShareAddress,

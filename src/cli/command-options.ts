@@ -7,36 +7,14 @@ import { QUANTS, type Quant } from '../models/quant.js';
 
 type Example = readonly [command: string, what: string];
 
-export function repoOption(): Option {
-  return new Option('--repo <org/name>', 'a repository of a supported family on the hub');
-}
-
-export function revisionOption(): Option {
-  return new Option('--revision <name>', 'branch, tag or commit (default: main)');
-}
-
-export function fromOption(): Option {
-  return new Option('--from <where>', 'checkpoint folder, Hugging Face cache, or share URL');
-}
-
 export function quantOption(what = 'of the experts (default: 4bit)'): Option {
   return new Option('--quant <bits>', what).choices(QUANTS);
 }
 
-export function sizeOption(): Option {
-  return new Option('--size <bytes>', 'mixed: 4 bits where they help most, in 150GB').argParser(
-    byteCount,
-  );
-}
-
-export function calibrationOption(): Option {
-  return new Option('--calibration <file>', '2bit, mixed: weigh errors by `flashmoe calibrate`');
-}
-
 /** A size asks for mixed widths by itself. */
-export function quantOf(quant: Quant | undefined, size: number | undefined): Quant | null {
-  if (size === undefined || quant === 'mixed') return quant ?? null;
-  if (quant === undefined) return 'mixed';
+export function quantOf(quant: Quant | null, size: number | null): Quant | null {
+  if (size === null || quant === 'mixed') return quant;
+  if (quant === null) return 'mixed';
   throw new FlashmoeError(
     'ERR_USAGE',
     `--size decides about widths, and so does --quant ${quant}`,
@@ -44,20 +22,6 @@ export function quantOf(quant: Quant | undefined, size: number | undefined): Qua
       hint: 'leave one of the two away',
     },
   );
-}
-
-const UNITS = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 } as const;
-const BINARY_UNITS = { KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 } as const;
-
-/** Bytes of 150GB, 1.5TB, 139.7GiB. */
-export function byteCount(text: string): number {
-  const [, number, unit = ''] = /^(\d{1,9}(?:\.\d{1,6})?) ?([KMGT]?i?B)$/i.exec(text) ?? [];
-  const factor: Record<string, number> = { ...UNITS, ...BINARY_UNITS };
-  const bytes = Math.floor(Number(number) * (factor[unit.toUpperCase()] ?? NaN));
-  if (!(bytes >= 1 && Number.isSafeInteger(bytes))) {
-    throw new InvalidArgumentError('It is no number of bytes: write 150GB, 1.5TB or 140GiB');
-  }
-  return bytes;
 }
 
 export function oneModel(argument: string | undefined, option: string | undefined): string | null {

@@ -13,7 +13,7 @@ import { shareOf } from './carried.js';
 import type { CliContext } from './context.js';
 import type { Surroundings } from './setup-parts.js';
 import type { CliRunner } from './setup-runner.js';
-import { setupWords, type SetupWords } from './target.js';
+import { setupArguments, type SetupCommand } from '../settings/setup-options.js';
 
 /** What the job must be told of this shell's environment; secrets stay out, the definition is readable by all. */
 const HANDED_ON = [
@@ -27,7 +27,7 @@ export async function handOver(
   context: CliContext,
   around: Surroundings,
   runner: CliRunner,
-  words: SetupWords,
+  words: SetupCommand,
   choice: SetupChoice,
 ): Promise<number> {
   const { host, signal, home } = context;
@@ -48,11 +48,11 @@ export async function handOver(
   }
   await runner.machine(signal);
   const plan = await runner.plan(choice, signal);
-  if (!words.yes) requireAgreement(plan, words);
+  if (words.yes !== true) requireAgreement(plan, words);
   await runner.close();
   for (const warning of await powerWarnings(host, signal)) context.note(`warning: ${warning}`);
 
-  const args = setupWords({ ...words, overnight: false, yes: true, json: true });
+  const args = setupArguments({ ...words, overnight: null, yes: true, json: true });
   const { manager } = around;
   if (manager === null) {
     const { pid, log } = await startInBackground(context, args);

@@ -16,32 +16,24 @@ import type { CliContext } from './context.js';
 import { readyInstallations } from './installed.js';
 import { installationId } from '../store/model-files.js';
 import { defaultAfterSetup } from '../settings/default-model.js';
-import { isBundled, type SetupWords, type Target } from './target.js';
+import type { SetupOptions } from '../settings/setup-options.js';
+import { isBundled, type Target } from './target.js';
 
 export function setupRequest(
-  target: Target,
+  { model, repo, revision, bundled }: Target,
   quant: Quant,
-  words: Pick<
-    SetupWords,
-    'from' | 'limits' | 'deadline' | 'size' | 'yes' | 'calibration' | 'keepSource'
-  > & {
-    share: ShareAddress | null;
-    resumeCommand: string;
-  },
-  bytesPerSecond: number | null,
+  options: SetupOptions,
+  from: { share: ShareAddress | null; resumeCommand: string },
 ): SetupRequest {
-  const { share, resumeCommand, limits, size, deadline, yes: patient } = words;
-  const { calibration, keepSource } = words;
-  const { model, repo, revision, bundled } = target;
   const entry = CATALOG.find(({ id }) => id === model);
+  const { share, resumeCommand } = from;
   return {
-    ...{ model, repo, revision, quant, size, resumeCommand, bytesPerSecond, patient },
-    ...(deadline === null ? {} : { deadline }),
-    ...(Object.keys(limits).length === 0 ? {} : { limits }),
-    ...(share === null ? { from: words.from } : { share }),
-    ...(calibration === null ? {} : { calibration }),
-    ...(keepSource ? { keepSource } : {}),
-    bundled: bundled && words.from === null ? join(packageRoot, 'models', model) : null,
+    ...options,
+    ...{ model, repo, revision, quant, share, resumeCommand, bytesPerSecond: null },
+    from: share === null ? options.from : null,
+    limits: { ...options.limit, ...options.hours },
+    patient: options.yes === true,
+    bundled: bundled && options.from === null ? join(packageRoot, 'models', model) : null,
     questions: entry?.questions[quant] ?? [],
   };
 }

@@ -25,7 +25,8 @@ import { follow } from './job.js';
 import { modelChoices } from './model-choices.js';
 import { settleDefault, setupRequest, setupWorld, type Surroundings } from './setup-parts.js';
 import { attachedRun } from './setup-view.js';
-import { requireTarget, setupWords, type SetupWords, type Target } from './target.js';
+import { setupArguments, type SetupCommand } from '../settings/setup-options.js';
+import { requireTarget, type Target } from './target.js';
 
 const WORTH_WAKING = 1e9;
 
@@ -49,7 +50,7 @@ export interface CliRunner extends SetupRunner {
 export function createRunner(
   context: CliContext,
   around: Surroundings,
-  words: SetupWords,
+  words: SetupCommand,
   live: Emit | null,
 ): CliRunner {
   let machineEvents: InstallEvent[] = [];
@@ -57,18 +58,18 @@ export function createRunner(
   let wantsService = false;
 
   // Only what differs from the defaults: people read these words.
-  const wordsOf = (choice: SetupChoice): SetupWords => {
+  const wordsOf = (choice: SetupChoice): SetupCommand => {
     const named = { ...words, model: words.repo === null ? choice.model : words.model };
     const declined = !choice.service && around.manager !== null && !requireTarget(named).bundled;
     return {
       ...named,
       quant: choice.quant === '4bit' ? words.quant : choice.quant,
-      service: words.service && !declined,
+      service: declined ? false : words.service,
     };
   };
   const targetFor = (choice: SetupChoice): Target => {
     const target = requireTarget(wordsOf(choice));
-    context.resumeCommand = commandLine(setupWords(wordsOf(choice)));
+    context.resumeCommand = commandLine(setupArguments(wordsOf(choice)));
     return target;
   };
   const close = async (): Promise<void> => {
@@ -83,12 +84,10 @@ export function createRunner(
     let settled: Promise<string | null> | null = null;
     const settle = () => (settled ??= settleDefault(context, target, choice.quant));
     const setup = await openSetup(
-      setupRequest(
-        target,
-        choice.quant,
-        { ...words, share: shareOf(words.from, context.host.env), resumeCommand },
-        null,
-      ),
+      setupRequest(target, choice.quant, words, {
+        share: shareOf(words.from, context.host.env),
+        resumeCommand,
+      }),
       setupWorld(context, around, () => wantsService, settle),
       { emit: live ?? ((event) => void events.push(event)), signal },
     );
@@ -167,7 +166,7 @@ export function createRunner(
       };
     },
     background: (choice) =>
-      startInBackground(context, setupWords({ ...wordsOf(choice), yes: true, json: true })),
+      startInBackground(context, setupArguments({ ...wordsOf(choice), yes: true, json: true })),
   };
 }
 

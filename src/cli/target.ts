@@ -1,15 +1,10 @@
-// Which model of which repository a setup or a plan is about, and the command that says the same again.
+// Which model of which repository a setup or a plan is about.
 
 import { FlashmoeError } from '../base/errors.js';
 import { catalogEntry, entryForRepo, modelIdForRepo } from '../models/catalog.js';
-import type { Quant } from '../models/quant.js';
-import { limitWords, type LimitChange } from './limit-options.js';
+import type { CheckpointOptions } from '../settings/setup-options.js';
 
-export interface TargetArgs {
-  model: string | null;
-  repo: string | null;
-  revision: string | null;
-}
+export type TargetArgs = Pick<CheckpointOptions, 'model' | 'repo' | 'revision'>;
 
 export interface Target {
   /** Catalogue id, or what stands for a repository given by name. */
@@ -50,51 +45,4 @@ export function requireTarget(args: TargetArgs): Target {
 
 export function isBundled(repo: string): boolean {
   return repo.startsWith(BUNDLED_OWNER);
-}
-
-export interface SetupWords extends TargetArgs {
-  /** Absolute path of a folder that has the bytes; null: the hub. */
-  from: string | null;
-  quant: Quant | null;
-  /** Budget in bytes for mixed widths. */
-  size: number | null;
-  /** Absolute path of a file of `flashmoe calibrate`. */
-  calibration: string | null;
-  /** The checkpoint stays beside the model. */
-  keepSource: boolean;
-  service: boolean;
-  /** Rate and hours given for this run and those that go on with it. */
-  limits: LimitChange;
-  /** Milliseconds since the epoch; null: none. */
-  deadline: number | null;
-  /** Handed to launchd or systemd, where this terminal ends. */
-  overnight: boolean;
-  yes: boolean;
-  json: boolean;
-  /** --home, when it was given as an option. */
-  home: string | null;
-}
-
-/** Arguments of `flashmoe` for this very setup, for a person to paste or a process to be started with. */
-export function setupWords(words: SetupWords): string[] {
-  const option = (name: string, value: string | null): string[] =>
-    value === null ? [] : [name, value];
-  return [
-    'setup',
-    ...(words.repo === null && words.model !== null ? [words.model] : []),
-    ...option('--repo', words.repo),
-    ...option('--revision', words.revision),
-    ...option('--from', words.from),
-    ...option('--quant', words.quant),
-    ...option('--size', words.size === null ? null : `${words.size}B`),
-    ...option('--calibration', words.calibration),
-    ...(words.keepSource ? ['--keep-source'] : []),
-    ...(words.service ? [] : ['--no-service']),
-    ...limitWords(words.limits),
-    ...(words.deadline === null ? [] : ['--deadline', new Date(words.deadline).toISOString()]),
-    ...(words.overnight ? ['--overnight'] : []),
-    ...(words.yes ? ['--yes'] : []),
-    ...(words.json ? ['--json'] : []),
-    ...option('--home', words.home),
-  ];
 }

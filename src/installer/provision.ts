@@ -82,7 +82,8 @@ export async function provision(
     const { addon } = loadAddon([addonPath]);
 
     journal = await beginJournal(paths, stored, budget, header, signal);
-    if (request.limits !== undefined) await writeLimits(paths.limits, limits.values);
+    if (Object.keys(request.limits ?? {}).length > 0)
+      await writeLimits(paths.limits, limits.values);
     recorder = await Recorder.begin(
       paths.record,
       world.host.pid,
@@ -209,7 +210,7 @@ async function planUnderLock(
   const whole = client.ignoresRanges;
   const circumstances = {
     ...{ directory, freeBytes, bytesPerSecond: null, whole },
-    ...(await keptCircumstance(paths, request.keepSource)),
+    ...(await keptCircumstance(paths, request.keepSource === true)),
   };
   const again = makePlan(plan.stored, state, circumstances);
   return offer === null ? again : copyPlan(again, offer);

@@ -13,24 +13,25 @@ import type { Emit } from '../jobs/events.js';
 import type { Quant } from '../models/quant.js';
 import type { LimitChange, Limits } from '../jobs/limits.js';
 import type { ProvisioningPlan } from '../transfer/plan.js';
+import type { SetupOptions } from '../settings/setup-options.js';
 import type { Offer, ShareAddress } from '../share/offer.js';
 
-export interface SetupRequest {
+/** Options that the installer acts on, as they are named there; what nothing was said of may be absent. */
+type AskedFor = Partial<
+  Omit<
+    SetupOptions,
+    'model' | 'repo' | 'revision' | 'quant' | 'limit' | 'hours' | 'service' | 'overnight' | 'yes'
+  >
+>;
+
+export interface SetupRequest extends AskedFor {
   /** Catalogue id, or what stands for a repository given by name; a folder is called after it. */
   model: string;
   repo: string;
   revision: string;
   quant: Quant;
-  /** Most bytes that the model's folder may have in the end, for mixed widths. */
-  size?: number | null;
-  /** File of `flashmoe calibrate`, absolute: errors of requantising are weighed by it. */
-  calibration?: string | null;
   /** Folder of a repository that comes with flashmoe; it is served on loopback as `repo`. */
   bundled: string | null;
-  /** Folder with a checkpoint of `repo`, absolute: its bytes are taken in place of the hub's. */
-  from?: string | null;
-  /** The checkpoint itself stays, too: see keep-source.ts. Not with `from` or `share`. */
-  keepSource?: boolean;
   /** Another machine that shares the finished model: it is copied in place of fetched and packed. */
   share?: ShareAddress | null;
   questions: readonly SmokeQuestion[];
@@ -38,8 +39,6 @@ export interface SetupRequest {
   bytesPerSecond: number | null;
   /** Over those that an earlier run of this setup was given. */
   limits?: LimitChange;
-  /** Milliseconds since the epoch after which it is given up for now. */
-  deadline?: number;
   /** Nobody is there to look: a plan that the network keeps from being made is tried again, without end. */
   patient?: boolean;
   /** What a person types to go on after an interruption. */

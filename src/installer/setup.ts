@@ -43,7 +43,7 @@ export async function openSetup(
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
   const { model, repo, revision, quant, size = null, bytesPerSecond } = request;
-  const { bundled, from = null, share = null, keepSource = false } = request;
+  const { bundled, from = null, share = null } = request;
   if (request.calibration) requireNarrow(quant);
   const calibration = request.calibration ? await readCalibration(request.calibration) : null;
   const paths = await locatedInstallation(world.home, model, quant);
@@ -71,7 +71,8 @@ export async function openSetup(
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
-      ...{ bundled: bundled !== null, keepSource, calibration, ...volume },
+      ...{ bundled: bundled !== null, calibration, ...volume },
+      keepSource: request.keepSource === true,
     };
     const plan = await planPatiently(asking, request.patient ?? false);
     const parts = { request, world, paths, client, limits, plan, offer: null };
@@ -115,7 +116,8 @@ async function runReporting(parts: PlannedSetup, task: RunTask): Promise<Receipt
 /** Looked at every so often: a single timer would not count the time that the machine sleeps. */
 function endAt({ request, world }: PlannedSetup, stopping: AbortController): NodeJS.Timeout {
   const look = (): void => {
-    if (request.deadline === undefined || world.host.now() < request.deadline) return;
+    const { deadline = null } = request;
+    if (deadline === null || world.host.now() < deadline) return;
     stopping.abort(new FlashmoeError('ERR_DEADLINE', 'the deadline has come', { resumable: true }));
   };
   return setInterval(look, DEADLINE_LOOK_MS).unref();

@@ -59,7 +59,7 @@ export const byteCount: Kind<number> = {
   what: 'a number of bytes: 150GB, 1.5TB or 140GiB',
   schema: z.number().int().positive(),
   read(typed) {
-    const [, number, unit = ''] = /^(\d{1,9}(?:\.\d{1,6})?) ?([KMGT]?i?B)$/i.exec(typed) ?? [];
+    const [, number, unit = ''] = /^(\d{1,15}(?:\.\d{1,6})?) ?([KMGT]?i?B)$/i.exec(typed) ?? [];
     const factor: Record<string, number> = { ...UNITS, ...BINARY_UNITS };
     return Math.floor(Number(number) * (factor[unit.toUpperCase()] ?? NaN));
   },

@@ -2,23 +2,17 @@ import { describe, expect, test } from 'vitest';
 import { exitStatus, type FlashmoeError } from '../../src/base/errors.js';
 import { requireAgreement } from '../../src/cli/agreement.js';
 import { commandLine } from '../../src/cli/command-line.js';
-import { setupWords, type SetupWords } from '../../src/cli/target.js';
+import { withNothingSaid } from '../../src/settings/option.js';
+import {
+  setupArguments,
+  setupOptions,
+  type SetupCommand,
+} from '../../src/settings/setup-options.js';
 import type { PlanSummary } from '../../src/jobs/events.js';
 
-const words: SetupWords = {
-  from: null,
+const words: SetupCommand = {
+  ...withNothingSaid(setupOptions, { quant: '2bit', service: false }),
   model: 'qwen3.5-397b',
-  repo: null,
-  revision: null,
-  quant: '2bit',
-  size: null,
-  service: false,
-  limits: {},
-  deadline: null,
-  overnight: false,
-  calibration: null,
-  keepSource: false,
-  yes: false,
   json: true,
   home: '/Volumes/Big Disk/flashmoe',
 };
@@ -50,14 +44,14 @@ describe('agreeing off a terminal', () => {
 
   test('a printed command names the repository or the model, never both', () => {
     const repo = { ...words, model: 'acme--tiny', repo: 'acme/tiny', home: null };
-    expect(commandLine(setupWords(repo))).toBe(
+    expect(commandLine(setupArguments(repo))).toBe(
       'flashmoe setup --repo acme/tiny --quant 2bit --no-service --json',
     );
   });
 
   test('a printed command and a night’s job keep the source where that was asked for', () => {
-    expect(setupWords({ ...words, keepSource: true })).toContain('--keep-source');
-    expect(setupWords(words)).not.toContain('--keep-source');
+    expect(setupArguments({ ...words, keepSource: true })).toContain('--keep-source');
+    expect(setupArguments(words)).not.toContain('--keep-source');
   });
 
   test('what a shell would expand is quoted', () => {

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FlashmoeError } from '../../src/base/errors.js';
-import { byteCount, quantOf } from '../../src/cli/command-options.js';
+import { quantOf } from '../../src/cli/command-options.js';
+import { readValue } from '../../src/settings/option.js';
+import { checkpointOptions } from '../../src/settings/setup-options.js';
 import { readInventory } from '../../src/repack/inventory.js';
 import { packDirectory } from '../../src/repack/pack-directory.js';
 import { buildPlan } from '../../src/repack/plan.js';
@@ -83,6 +85,8 @@ describe('mixed widths', () => {
   });
 });
 
+const byteCount = (text: string): number => readValue(checkpointOptions.size, '--size', text, 0);
+
 describe('what is written', () => {
   let dir: string;
   beforeAll(async () => {
@@ -123,10 +127,10 @@ describe('a size on the command line', () => {
   });
 
   test('asks for mixed widths by itself, and contradicts a uniform one', () => {
-    expect(quantOf(undefined, 1e9)).toBe('mixed');
+    expect(quantOf(null, 1e9)).toBe('mixed');
     expect(quantOf('mixed', 1e9)).toBe('mixed');
-    expect(quantOf('2bit', undefined)).toBe('2bit');
-    expect(quantOf(undefined, undefined)).toBe(null);
+    expect(quantOf('2bit', null)).toBe('2bit');
+    expect(quantOf(null, null)).toBe(null);
     expect(() => quantOf('4bit', 1e9)).toThrow('--quant 4bit');
   });
 });

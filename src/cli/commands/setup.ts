@@ -13,10 +13,11 @@ import { handOver, leaveNoJob } from '../overnight.js';
 import { lookAround, type Surroundings } from '../setup-parts.js';
 import { createRunner, type CliRunner } from '../setup-runner.js';
 import { createSink, finish, onTerminal, outcome, showJob } from '../setup-view.js';
-import { targetOf, type SetupWords, type Target } from '../target.js';
+import type { SetupCommand } from '../../settings/setup-options.js';
+import { targetOf, type Target } from '../target.js';
 
-export async function setup(context: CliContext, typed: SetupWords): Promise<number> {
-  if (typed.keepSource && typed.from !== null) {
+export async function setup(context: CliContext, typed: SetupCommand): Promise<number> {
+  if (typed.keepSource === true && typed.from !== null) {
     throw new FlashmoeError('ERR_USAGE', 'what --from names is the source already', {
       hint: 'leave --keep-source away',
       subject: '--keep-source',
@@ -33,7 +34,7 @@ export async function setup(context: CliContext, typed: SetupWords): Promise<num
   const joined = target === null ? null : await join(context, target, words);
   if (joined !== null) return joined;
   const around = await lookAround(context);
-  const live = context.face === 'ink' && !words.overnight ? null : createSink(context);
+  const live = context.face === 'ink' && words.overnight !== true ? null : createSink(context);
   const runner = createRunner(context, around, words, live);
   try {
     if (live === null) return await withWizard(context, around, runner, words);
@@ -48,10 +49,10 @@ export async function setup(context: CliContext, typed: SetupWords): Promise<num
     }
     const { model, bundled } = target;
     // What is bundled is for trying out: nobody expects a server at every login from it.
-    const service = words.service && !bundled;
+    const service = words.service !== false && !bundled;
     const choice: SetupChoice = { model, quant: words.quant ?? '4bit', service };
     for (const message of noticesFor(around, words)) live({ type: 'notice', message });
-    if (words.overnight) return await handOver(context, around, runner, words, choice);
+    if (words.overnight === true) return await handOver(context, around, runner, words, choice);
     return await withoutTerminal(context, live, runner, words, choice);
   } finally {
     await runner.close();
@@ -63,13 +64,13 @@ async function withoutTerminal(
   context: CliContext,
   live: EmitAt,
   runner: CliRunner,
-  words: SetupWords,
+  words: SetupCommand,
   choice: SetupChoice,
 ): Promise<number> {
   const { signal } = context;
   await runner.machine(signal);
   const plan = await runner.plan(choice, signal);
-  if (!words.yes) requireAgreement(plan, words);
+  if (words.yes !== true) requireAgreement(plan, words);
   const attached = (pid: number | null): void =>
     live({ type: 'notice', message: `process ${pid ?? ''} is at it already; this is its view` });
   return finish(context, await runner.start(choice, { emit: live, signal, attached }).done);
@@ -79,28 +80,28 @@ async function withoutTerminal(
 async function join(
   context: CliContext,
   { model }: Target,
-  words: SetupWords,
+  words: SetupCommand,
 ): Promise<number | null> {
   const { lock } = await locatedInstallation(context.home, model, words.quant ?? '4bit');
   const connection = await connectToJob(lock);
   if (connection === null) return null;
-  const change = words.limits;
+  const change = { ...words.limit, ...words.hours };
   if (Object.keys(change).length > 0) await connection.ask({ do: 'limits', change });
   return showJob(context, { id: model, connection });
 }
 
-function noticesFor({ notices, manager }: Surroundings, words: SetupWords): string[] {
+function noticesFor({ notices, manager }: Surroundings, words: SetupCommand): string[] {
   const bundled = targetOf(words)?.bundled ?? false;
   if (bundled) return [];
   const none = 'no launchd or systemd user manager here: start the server with `flashmoe serve`';
-  return manager === null && words.service ? [...notices, none] : notices;
+  return manager === null && words.service !== false ? [...notices, none] : notices;
 }
 
 async function withWizard(
   context: CliContext,
   around: Surroundings,
   runner: CliRunner,
-  words: SetupWords,
+  words: SetupCommand,
 ): Promise<number> {
   const target = targetOf(words);
   const wizard = createWizard({
@@ -108,8 +109,9 @@ async function withWizard(
     model: target?.model ?? null,
     recommended: await recommend(context),
     quant: words.quant,
-    service: around.manager === null || !words.service ? null : !(target?.bundled ?? false),
-    yes: words.yes,
+    service:
+      around.manager === null || words.service === false ? null : !(target?.bundled ?? false),
+    yes: words.yes === true,
     now: () => context.host.now(),
     signal: context.signal,
     interrupt: () => context.interruption.interrupt(),

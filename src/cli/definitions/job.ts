@@ -3,7 +3,9 @@
 import type { Command } from 'commander';
 import { examples } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
-import { hoursChange, rateChange, type LimitChange } from '../limit-options.js';
+import type { LimitChange } from '../../jobs/limits.js';
+import { setupOptions } from '../../settings/setup-options.js';
+import { argumentReader } from '../option-flags.js';
 
 const MODEL = 'a name of `flashmoe status`, where several are at work';
 
@@ -47,7 +49,11 @@ function defineLimit(program: Command, open: Open, done: Done): void {
   const command = program
     .command('limit')
     .description('change the rate of the running setup, or of an unfinished one')
-    .argument('<rate>', '20MB/s, 2.5MiB/s, 100Mbit/s, or off', rateChange)
+    .argument(
+      '<rate>',
+      '20MB/s, 2.5MiB/s, 100Mbit/s, or off',
+      argumentReader(setupOptions.limit, 'it'),
+    )
     .argument('[model]', MODEL)
     .action((change: LimitChange, model: string | undefined) => apply(command, change, model));
   examples(command, [
@@ -61,7 +67,7 @@ function defineHours(program: Command, open: Open, done: Done): void {
   const command = program
     .command('hours')
     .description('change the hours in which the setup uses the line')
-    .argument('<from-to>', '23:00-07:00, or off', hoursChange)
+    .argument('<from-to>', '23:00-07:00, or off', argumentReader(setupOptions.hours, 'it'))
     .argument('[model]', MODEL)
     .action((change: LimitChange, model: string | undefined) => apply(command, change, model));
   examples(command, [
