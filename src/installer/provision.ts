@@ -30,6 +30,7 @@ import { overall } from '../store/requantisation.js';
 import type { PlannedSetup, RunTask, SetupContext } from './setup-context.js';
 import { copyPlan } from '../share/copy-plan.js';
 import { receive } from '../share/receive.js';
+import { userPaths } from './user-files.js';
 import { ensureEngine } from './steps/engine.js';
 import { finish } from './steps/finish.js';
 import { currentState, keptCircumstance } from './steps/planning.js';
@@ -98,7 +99,7 @@ export async function provision(
     };
     const side = await fetchSideFiles(work, {
       isShared: offer !== null,
-      file: request.calibration ?? null,
+      paths: userPaths(request),
     });
     const { downloadedBytes } =
       offer !== null

@@ -21,6 +21,7 @@ import { provision } from './provision.js';
 import type { PlannedSetup, RunTask, SetupRequest, SetupContext } from './setup-context.js';
 import { askOffer, shareClient } from '../share/offer.js';
 import { planPatiently } from './steps/patient-planning.js';
+import { readUserFiles } from './user-files.js';
 import { hubTask } from '../transfer/hub-events.js';
 import { planCopy, type PlanningTask } from './steps/planning.js';
 
@@ -46,6 +47,7 @@ export async function openSetup(
   const { bundled, from = null, share = null } = request;
   if (request.calibration) requireNarrow(quant);
   const calibration = request.calibration ? await readCalibration(request.calibration) : null;
+  const userFiles = await readUserFiles(request);
   const paths = await locatedInstallation(world.home, model, quant);
   let source: HubSource | null = null;
   const close = async (): Promise<void> => {
@@ -71,7 +73,7 @@ export async function openSetup(
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
-      ...{ bundled: bundled !== null, calibration, ...volume },
+      ...{ bundled: bundled !== null, calibration, userFiles, ...volume },
       keepSource: request.keepSource === true,
     };
     const plan = await planPatiently(asking, request.patient ?? false);

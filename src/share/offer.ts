@@ -6,9 +6,8 @@ import { expertsFolder, modelPathsAt } from '../base/paths.js';
 import { HubClient, type HubClientOptions } from '../hub/client.js';
 import { SHARED_REPO } from '../hub/share-server.js';
 import type { HubSettings, HubTask, HubToken, RepoListing } from '../hub/types.js';
-import { CALIBRATION_FILE } from '../repack/calibration.js';
 import { parseManifest, type ModelManifest } from '../store/manifest.js';
-import { finalFiles, smallFiles } from '../store/model-files.js';
+import { finalFiles, smallFiles, userFiles } from '../store/model-files.js';
 import { chainsIn } from '../store/repair/chains.js';
 import { parseStoredPlan, type StoredPlan } from '../store/stored-plan.js';
 
@@ -74,7 +73,7 @@ export async function askOffer(client: HubClient, url: string, task: HubTask): P
 }
 
 function fits(stored: StoredPlan, manifest: ModelManifest): boolean {
-  const { model, revision, pack, sideFiles } = stored;
+  const { model, revision, pack } = stored;
   const sizes = new Map(manifest.files.map(({ path, size }) => [path, size]));
   // Names alone are asked for, so any root will do.
   const paths = modelPathsAt('/');
@@ -96,12 +95,13 @@ function fits(stored: StoredPlan, manifest: ModelManifest): boolean {
   return (
     same &&
     pack.dense.file === 'model_weights.bin' &&
-    manifest.files.find(({ path }) => path === CALIBRATION_FILE)?.sha256 ===
-      pack.calibration?.sha256 &&
+    userFiles(stored).every(
+      ({ path, sha256 }) => manifest.files.find((file) => file.path === path)?.sha256 === sha256,
+    ) &&
     pack.layers.every(({ file }) => LAYER_FILE.test(file)) &&
     pack.shards.every(({ path }) => SHARD_FILE.test(path)) &&
     sized.every(({ path, size }) => sizes.get(path) === size) &&
-    finalFiles(paths, { pack, sideFiles }).join('\n') === [...sizes.keys()].sort().join('\n')
+    finalFiles(paths, stored).join('\n') === [...sizes.keys()].sort().join('\n')
   );
 }
 

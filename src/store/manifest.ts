@@ -27,6 +27,8 @@ const manifest = z.object({
   quant: z.enum(QUANTS),
   fingerprint: sha256,
   files: z.array(z.object({ path: ownedPath, size: bytes, sha256 })),
+  /** Those of `files` that the user named; absent where all are from the repository. */
+  userFiles: z.array(z.object({ path: ownedPath, sha256, option: z.string() })).optional(),
   finalBytes: bytes,
   contentSha256: sha256,
   /** null until the model gave its known answers. */

@@ -6,10 +6,11 @@ import { blocksText, emptyChain } from '../repack/blocks.js';
 import { CALIBRATION_FILE } from '../repack/calibration.js';
 import type { LayerPlan, PackPlan } from '../repack/types.js';
 import type { Quant } from '../models/quant.js';
-import type { OwnedFile } from './manifest.js';
-import type { StoredPlan } from './stored-plan.js';
+import type { ModelManifest, OwnedFile } from './manifest.js';
+import type { RepoFile } from '../hub/types.js';
+import type { StoredPlan, UserFile } from './stored-plan.js';
 
-export type StoredFiles = Pick<StoredPlan, 'pack' | 'sideFiles'>;
+export type StoredFiles = Pick<StoredPlan, 'pack' | 'sideFiles' | 'userFiles'>;
 
 /** In the model's folder: the checkpoint itself, where it was asked for. */
 const SOURCE_FOLDER = 'source';
@@ -67,14 +68,27 @@ export function layerPath(
   return join(basename(paths.experts(quant)), file);
 }
 
-/**
- * Files that come before the weights: tokenizer, template and config as the hub has them, and the calibration that
- * the weights are made with.
- */
-export function smallFiles({ pack, sideFiles }: StoredFiles): { path: string; size: number }[] {
-  const { calibration } = pack;
-  if (calibration === undefined) return [...sideFiles];
-  return [...sideFiles, { path: CALIBRATION_FILE, size: calibration.size }];
+/** Those that no hub has: the user named them. */
+export function userFiles({ pack: { calibration }, userFiles: own = [] }: StoredFiles): UserFile[] {
+  if (calibration === undefined) return own;
+  const { size, sha256 } = calibration;
+  return [...own, { path: CALIBRATION_FILE, size, sha256, option: '--calibration' }];
+}
+
+/** As the manifest and the receipt tell of them; nothing where there are none. */
+export function manifestUserFiles(stored: StoredFiles): Pick<ModelManifest, 'userFiles'> {
+  const own = userFiles(stored).map(({ path, sha256, option }) => ({ path, sha256, option }));
+  return own.length === 0 ? {} : { userFiles: own };
+}
+
+/** Of the tokenizer, template and config files of the repository, those that no file of the user's stands in for. */
+export function hubSideFiles({ sideFiles, userFiles: own = [] }: StoredFiles): RepoFile[] {
+  return sideFiles.filter(({ path }) => !own.some((file) => file.path === path));
+}
+
+/** Files that come before the weights: those of the hub, then those of the user. */
+export function smallFiles(stored: StoredFiles): { path: string; size: number }[] {
+  return [...hubSideFiles(stored), ...userFiles(stored)];
 }
 
 /** Everything that the finished model consists of, in the order of its manifest. */

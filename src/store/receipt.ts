@@ -18,6 +18,8 @@ export interface Receipt {
   commit: string;
   quant: Quant;
   fingerprint: string;
+  /** Files of the model that the user named; absent where all are from the repository. */
+  userFiles?: { path: string; sha256: string; option: string }[];
   directory: string;
   finalBytes: number;
   /** sha256 over the sorted "path sha256" lines of all packed files: equal on two machines iff the models are. */

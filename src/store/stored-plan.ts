@@ -10,6 +10,16 @@ import { isSideFile } from '../models/repository-files.js';
 import { fingerprint } from '../repack/plan.js';
 import type { PackPlan } from '../repack/types.js';
 
+/** A file of the user's own that stands in a model's folder, in place of the repository's where that has one of its name. */
+export interface UserFile {
+  /** Its name in the model's folder. */
+  path: string;
+  size: number;
+  sha256: string;
+  /** That brought it: `--chat-template`. */
+  option: string;
+}
+
 export interface StoredPlan {
   schema: 1;
   /** Catalogue id, or what stands for a repository given by name. */
@@ -20,6 +30,8 @@ export interface StoredPlan {
   size?: number;
   /** Tokenizer, template and config files at the plan's commit. */
   sideFiles: RepoFile[];
+  /** Besides a calibration, which is a part of `pack`. */
+  userFiles?: UserFile[];
   pack: PackPlan;
 }
 
@@ -36,6 +48,16 @@ const envelope = z.object({
       gitSha1: z.string().nullable(),
     }),
   ),
+  userFiles: z
+    .array(
+      z.object({
+        path: z.string().refine(isSideFile),
+        size: z.number().int().nonnegative(),
+        sha256: z.string().regex(/^[0-9a-f]{64}$/),
+        option: z.string().regex(/^--[a-z-]+$/),
+      }),
+    )
+    .optional(),
   pack: z.looseObject({ schema: z.literal(1), fingerprint: z.string() }),
 });
 

@@ -3,7 +3,13 @@
 import { journalLines } from '../store/expected-journal.js';
 import { RECORD_LIMIT } from '../jobs/record/lines.js';
 import type { PlanSummary } from '../jobs/events.js';
-import { blocksBytes, checkpointBytes, smallFiles, sourceBytes } from '../store/model-files.js';
+import {
+  blocksBytes,
+  checkpointBytes,
+  hubSideFiles,
+  smallFiles,
+  sourceBytes,
+} from '../store/model-files.js';
 import { remainingWork, type RemainingWork } from '../store/remaining-work.js';
 import { rangedPeak, transferModeOf, rangedWork, type RangedWork } from '../store/transfer-mode.js';
 import { doneBytes, type JournalState } from '../store/state.js';
@@ -47,7 +53,8 @@ export function makePlan(
   state: JournalState,
   circumstances: Circumstances,
 ): ProvisioningPlan {
-  const { pack, sideFiles } = stored;
+  const { pack } = stored;
+  const sideFiles = hubSideFiles(stored);
   const work = remainingWork(pack, state);
   const byRanges = transferModeOf(state) === 'ranges' && circumstances.whole !== true;
   const ranged = byRanges ? rangedWork(pack, state) : null;

@@ -7,55 +7,62 @@ import { join } from 'node:path';
 import { makeDirectory, syncDirectory, withPath } from '../base/atomic-file.js';
 import type { RepoFile } from '../hub/types.js';
 import { FlashmoeError } from '../base/errors.js';
-import { CALIBRATION_FILE } from '../repack/calibration.js';
 import { hashFile } from '../base/hash-file.js';
 import { fileSize } from '../store/disk-sizes.js';
-import { smallFiles } from '../store/model-files.js';
+import { hubSideFiles, userFiles } from '../store/model-files.js';
+import type { UserFile } from '../store/stored-plan.js';
 import type { FileFact } from '../store/state.js';
 import type { TransferTask } from './transfer-task.js';
 import { forwardHubEvent } from './hub-events.js';
 
-/** Where a calibration comes from: another machine that shares the model with it, else the user's file. */
-interface CalibrationSource {
+/** Where files of the user's own come from. */
+interface UserSources {
+  /** Another machine shares the model with them. */
   isShared: boolean;
-  /** Of the setup request; null when none was named. */
-  file: string | null;
+  /** Else the files that the request names, by their names in the model's folder. */
+  paths: ReadonlyMap<string, string>;
 }
 
 /** Returns the bytes received in this run. */
 export async function fetchSideFiles(
   task: TransferTask,
-  calibration: CalibrationSource,
+  sources: UserSources,
 ): Promise<{ downloadedBytes: number }> {
   const { plan, paths } = task;
-  const missing = smallFiles(plan.stored).filter(({ path }) => !plan.state.copied.has(path));
-  if (missing.length === 0) return { downloadedBytes: 0 };
+  const { stored, state } = plan;
+  const fromHub = hubSideFiles(stored).filter(({ path }) => !state.copied.has(path));
+  // One that took the place of another has the name of what is there.
+  const fromUser = userFiles(stored).filter(
+    ({ path, sha256 }) => state.copied.get(path)?.sha256 !== sha256,
+  );
+  if (fromHub.length + fromUser.length === 0) return { downloadedBytes: 0 };
   await makeDirectory(paths.download);
   let downloadedBytes = 0;
-  for (const file of missing) {
-    if (file.path !== CALIBRATION_FILE || calibration.isShared) {
-      downloadedBytes += await fetchOne(task, file);
-    } else await copyCalibration(task, calibration.file);
+  for (const file of sources.isShared ? [...fromHub, ...fromUser] : fromHub) {
+    downloadedBytes += await fetchOne(task, file);
+  }
+  for (const file of sources.isShared ? [] : fromUser) {
+    await copyUserFile(task, file, sources.paths.get(file.path) ?? null);
   }
   return { downloadedBytes };
 }
 
-async function copyCalibration(task: TransferTask, from: string | null): Promise<void> {
-  const { paths, signal, budget, plan } = task;
-  const { size, sha256 } = plan.stored.pack.calibration ?? { size: 0, sha256: '' };
+async function copyUserFile(
+  task: TransferTask,
+  { path: file, size, sha256, option }: UserFile,
+  from: string | null,
+): Promise<void> {
+  const { paths, signal, budget } = task;
   if (from === null) {
-    throw new FlashmoeError(
-      'ERR_USAGE',
-      'this setup began with a calibration that is not here yet',
-      {
-        hint: 'name it once more with --calibration',
-        subject: '--calibration',
-      },
-    );
+    const what = 'this setup began with a file of yours that is not here yet';
+    throw new FlashmoeError('ERR_USAGE', `${what}: ${file}`, {
+      hint: `name it once more with ${option}`,
+      subject: option,
+    });
   }
-  const scratch = join(paths.download, CALIBRATION_FILE);
+  const scratch = join(paths.download, file);
   const need = (): Promise<number> => Promise.resolve(size);
-  await budget.patiently(CALIBRATION_FILE, need, signal, async () => {
+  await budget.patiently(file, need, signal, async () => {
     // Not as copyFile does it: the mode of the user's file is none of ours.
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
     const copy = await open(scratch, flags, 0o644);
@@ -71,10 +78,10 @@ async function copyCalibration(task: TransferTask, from: string | null): Promise
   if ((await hashFile(scratch)) !== sha256) {
     throw new FlashmoeError('ERR_HASH', `${from} has changed since the plan was made`, {
       hint: 'run the command again',
-      subject: '--calibration',
+      subject: option,
     });
   }
-  await keep(task, { file: CALIBRATION_FILE, bytes: size, sha256 });
+  await keep(task, { file, bytes: size, sha256 });
 }
 
 async function fetchOne(

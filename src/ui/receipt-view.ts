@@ -20,6 +20,7 @@ export function receiptPairs(receipt: Receipt): [string, string][] {
     ],
     ['downloaded', formatBytes(receipt.downloadedBytes)],
     ['sha256', receipt.contentSha256],
+    ...userFileRows(receipt.userFiles ?? []),
     ...(receipt.weightErrors
       ? [['weights', `relative RMSE ${errorWords(receipt.weightErrors)}`] as [string, string]]
       : []),
@@ -27,6 +28,16 @@ export function receiptPairs(receipt: Receipt): [string, string][] {
     ['speed', `${receipt.tokensPerSecond.toFixed(2)} tokens/s`],
     ['took', formatDuration(seconds)],
   ];
+}
+
+/** `chat_template.jinja`, by which option it came, and its hash. */
+export function userFileRows(
+  files: readonly { path: string; sha256: string; option: string }[],
+): [string, string][] {
+  return files.map(({ path, sha256, option }) => [
+    'your file',
+    `${path} (${option}), sha256 ${sha256}`,
+  ]);
 }
 
 export function receiptText(receipt: Receipt): string {

@@ -27,6 +27,8 @@ export interface ModelStatus {
   waiting: string | null;
   nextTry: string | null;
   detail: string | null;
+  /** Files of it that the user named; those of the repository are not told. */
+  userFiles: { path: string; sha256: string; option: string }[];
 }
 
 export interface HomeStatus {
@@ -60,7 +62,13 @@ export function statusText(status: HomeStatus, style: Style, width: number): str
   );
   const foot =
     status.defaultModel === null ? [] : ['', style.dim('* answers when no model is named')];
-  return [head, '', style.dim(header), ...rows, ...foot].join('\n');
+  const own = status.models.flatMap(({ id, userFiles }) =>
+    userFiles.map(
+      ({ path, sha256, option }) => `${id}: ${path} is yours (${option}), sha256 ${sha256}`,
+    ),
+  );
+  const told = own.length === 0 ? [] : ['', ...own];
+  return [head, '', style.dim(header), ...rows, ...told, ...foot].join('\n');
 }
 
 function detailOf(model: ModelStatus): string {

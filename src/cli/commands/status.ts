@@ -73,6 +73,7 @@ async function statusOf(
     state,
     model: about?.model ?? null,
     quant: about?.quant ?? null,
+    userFiles: manifest?.userFiles ?? [],
     commit: about?.commit ?? null,
     bytes: manifest?.finalBytes ?? null,
     doneBytes: live?.doneBytes ?? plan?.doneBytes ?? null,
@@ -98,4 +99,5 @@ const UNKNOWN: Omit<ModelStatus, 'id' | 'state'> = {
   waiting: null,
   nextTry: null,
   detail: null,
+  userFiles: [],
 };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { NativeAddon } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatBytesBoth } from '../../base/format.js';
+import type { ModelManifest } from '../../store/manifest.js';
 import { recordDamage } from '../../store/damage.js';
 import { checkModel, type CheckedModel } from '../../store/repair/check.js';
 import { manifestAgain } from '../../store/repair/manifest-again.js';
@@ -29,6 +30,8 @@ interface Result {
   ok: boolean;
   files: VerifiedFile[];
   blocksAdded: boolean;
+  /** Of them, those that the user named. */
+  userFiles: NonNullable<ModelManifest['userFiles']>;
   repaired?: RepairedFile[];
 }
 
@@ -63,6 +66,7 @@ async function verifyOne(
   repair: boolean,
 ): Promise<Result> {
   const { id, paths, manifest, manifestLost } = model;
+  const about = { id, userFiles: manifest.userFiles ?? [] };
   const first = await check(context, addon, model);
   const bad = first.files.filter(({ problem }) => problem !== null);
   // Their sizes may be right: without this note the next setup would take them for whole.
@@ -73,11 +77,16 @@ async function verifyOne(
     );
   if (manifestLost) first.files.push(await lostManifest(paths.manifest));
   const isWhole = bad.length === 0 && !manifestLost;
-  if (isWhole || !repair) return { id, ok: isWhole, ...first };
-  if (!context.json) tell(context, model, { id, ok: false, ...first });
+  if (isWhole || !repair) return { ...about, ok: isWhole, ...first };
+  if (!context.json) tell(context, model, { ...about, ok: false, ...first });
   const repaired = await repairModel(context, addon, model, bad);
   const second = await check(context, addon, { ...model, manifest });
-  return { id, ok: second.files.every(({ problem }) => problem === null), ...second, repaired };
+  return {
+    ...about,
+    ok: second.files.every(({ problem }) => problem === null),
+    ...second,
+    repaired,
+  };
 }
 
 /** Those with a manifest, and those whose manifest can be made again from their journal. */
@@ -150,7 +159,7 @@ const modelOf = (models: readonly Checked[], id: string): string =>
 
 function tell(context: CliContext, { paths }: Checked, result: Result): void {
   const { style } = context;
-  const { id, files, repaired, blocksAdded } = result;
+  const { id, files, userFiles, repaired, blocksAdded } = result;
   const bad = files.filter(({ problem }) => problem !== null);
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
   const all = `${files.length} files, ${formatBytesBoth(bytes)}`;
@@ -160,6 +169,9 @@ function tell(context: CliContext, { paths }: Checked, result: Result): void {
   }
   if (bad.length === 0) {
     context.print(`${style.good(style.glyph.ok)} ${id}: ${all}, every hash is right`);
+    for (const { path, sha256, option } of userFiles) {
+      context.print(`  ${path} is yours (${option}), sha256 ${sha256}`);
+    }
     if (blocksAdded) context.print(`  ${paths.blocks} written: it names blocks from now on`);
     return;
   }

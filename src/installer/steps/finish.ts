@@ -15,7 +15,7 @@ import {
   type ModelManifest,
   type OwnedFile,
 } from '../../store/manifest.js';
-import { finalFiles, layerPath } from '../../store/model-files.js';
+import { finalFiles, layerPath, manifestUserFiles } from '../../store/model-files.js';
 import type { TransferTask } from '../../transfer/transfer-task.js';
 import { hashFile } from '../../base/hash-file.js';
 
@@ -58,6 +58,7 @@ async function writeLast(
     quant: pack.quant,
     fingerprint: pack.fingerprint,
     files,
+    ...manifestUserFiles(plan.stored),
     finalBytes: files.reduce((sum, { size }) => sum + size, 0),
     contentSha256: contentSha256(files.filter(({ path }) => path.endsWith('.bin'))),
     receipt: unchanged ? (before?.receipt ?? null) : null,

@@ -29,7 +29,13 @@ import type { Offer } from '../../share/offer.js';
 import { copyPlan } from '../../share/copy-plan.js';
 import { reconcile } from '../../store/reconcile.js';
 import { neededShards, reduceJournal, type JournalState } from '../../store/state.js';
-import { listingOf, readStoredPlan, type StoredPlan } from '../../store/stored-plan.js';
+import {
+  listingOf,
+  readStoredPlan,
+  type StoredPlan,
+  type UserFile,
+} from '../../store/stored-plan.js';
+import { withUserFiles } from '../user-files.js';
 import { measureRate } from './rate.js';
 
 export interface PlanningTask {
@@ -52,6 +58,8 @@ export interface PlanningTask {
   calibration?: CalibrationRows | null;
   /** Of a setup request. */
   keepSource?: boolean;
+  /** That the request names now, checked. */
+  userFiles?: readonly UserFile[];
   volume?: (path: string) => Promise<Volume>;
 }
 
@@ -65,7 +73,7 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
   task.emit({ type: 'step', step: 'plan', status: 'started' });
   try {
     const journal = await readJournal(task.paths.journal);
-    const stored = await choosePlan(task, journal);
+    const stored = withUserFiles(await choosePlan(task, journal), task.userFiles ?? []);
     const state = await currentState(task.paths, stored, journal);
     const { freeBytes } = await (task.volume ?? volumeOf)(task.paths.root);
     const { client, signal } = task;

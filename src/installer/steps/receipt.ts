@@ -45,6 +45,7 @@ export async function proveAndReceipt(
   if (manifest.receipt !== null) return { ...manifest.receipt, ...proven };
   const receipt: Receipt = {
     ...{ schema: 1, model, repo, commit, quant, fingerprint, directory: paths.root },
+    ...(manifest.userFiles && { userFiles: manifest.userFiles }),
     ...{ finalBytes, contentSha256 },
     ...run,
     finishedAt: new Date(now()).toISOString(),

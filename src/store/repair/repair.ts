@@ -21,9 +21,9 @@ import type { VerifiedFile } from '../../repack/verify.js';
 import { fileSize } from '../disk-sizes.js';
 import { openJournal, readJournal, type Journal, type JournalEntry } from '../journal.js';
 import type { ModelManifest } from '../manifest.js';
-import { layerPath } from '../model-files.js';
+import { layerPath, userFiles } from '../model-files.js';
 import { hashFile } from '../../base/hash-file.js';
-import { listingOf, type StoredPlan } from '../stored-plan.js';
+import { listingOf, type StoredPlan, type UserFile } from '../stored-plan.js';
 import { makeBlock } from './block.js';
 import { blockCount, trustedChains } from './chains.js';
 import { recordTexts } from './record-texts.js';
@@ -94,7 +94,8 @@ class Repair {
   async one(file: VerifiedFile): Promise<RepairedFile> {
     const { stored, paths } = this.#task;
     await this.#note({ step: 'damaged', file: file.path });
-    if (file.path === CALIBRATION_FILE) throw notOurs(file);
+    const own = userFiles(stored).find(({ path }) => path === file.path);
+    if (own !== undefined) throw notOurs(own);
     if (stored.sideFiles.some(({ path }) => path === file.path)) return await this.#sideFile(file);
     const { dense, layers, quant } = stored.pack;
     const { path, size: bytes, sha256 } = file;
@@ -233,12 +234,12 @@ function otherFile({ path, sha256 }: VerifiedFile, made: string): FlashmoeError 
   );
 }
 
-function notOurs({ path, sha256 }: VerifiedFile): FlashmoeError {
+function notOurs({ path, sha256, option }: UserFile): FlashmoeError {
   return new FlashmoeError(
     'ERR_HASH',
     `${path} is damaged, and the hub has none; nothing else was mended`,
     {
-      hint: `\`flashmoe setup\` with --calibration and the file with sha256 ${sha256} puts it back`,
+      hint: `\`flashmoe setup\` with ${option} and the file with sha256 ${sha256} puts it back`,
       subject: path,
     },
   );
