@@ -3,6 +3,7 @@
 import { hashFile } from '../base/hash-file.js';
 import { asFlashmoeError } from '../base/errors.js';
 import { stat } from 'node:fs/promises';
+import { checkTemplateFile } from '../engine/template-file.js';
 import { CALIBRATION_FILE } from '../repack/calibration.js';
 import { longName } from '../settings/option.js';
 import { setupOptions } from '../settings/setup-options.js';
@@ -10,14 +11,20 @@ import type { StoredPlan, UserFile } from '../store/stored-plan.js';
 import type { SetupRequest } from './setup-context.js';
 
 interface UserFileKind {
-  option: 'calibration';
+  option: 'calibration' | 'chatTemplate';
   /** Its name in the model's folder. */
   path: string;
   /** Throws when it is not what it should be; absent where the plan reads it anyway. */
   check?: (file: string) => Promise<void>;
 }
 
-const KINDS: readonly UserFileKind[] = [{ option: 'calibration', path: CALIBRATION_FILE }];
+const KINDS: readonly UserFileKind[] = [
+  { option: 'calibration', path: CALIBRATION_FILE },
+  { option: 'chatTemplate', path: 'chat_template.jinja', check: checkTemplateFile },
+];
+
+/** What another machine shares has them already, or none. */
+export const USER_FILE_OPTIONS = KINDS.map(({ option }) => option);
 
 /** Those that a request names, by their names in the model's folder. */
 export function userPaths(request: SetupRequest): Map<string, string> {
@@ -35,8 +42,8 @@ export async function readUserFiles(request: SetupRequest): Promise<UserFile[]> 
   for (const { option, path, check } of KINDS) {
     const from = request[option] ?? null;
     if (from === null || check === undefined) continue;
-    await check(from);
     try {
+      await check(from);
       const { size } = await stat(from);
       const sha256 = await hashFile(from);
       found.push({ path, size, sha256, option: `--${longName(setupOptions[option])}` });

@@ -17,6 +17,7 @@ export const checkpointOptions = {
     '2bit, mixed: weigh errors by `flashmoe calibrate`',
     path,
   ),
+  chatTemplate: option('--chat-template <file>', 'a Jinja template in place of its own', path),
 };
 
 export const setupOptions = {

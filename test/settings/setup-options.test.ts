@@ -26,6 +26,7 @@ const TYPED: Record<keyof Typed, string[]> = {
   quant: ['--quant', '2bit'],
   size: ['--size', '1.5TB'],
   calibration: ['--calibration', 'cal.safetensors'],
+  chatTemplate: ['--chat-template', 'mine.jinja'],
   keepSource: ['--keep-source'],
   service: ['--no-service'],
   limit: ['--limit', '20MB/s'],

@@ -13,7 +13,9 @@ import { handOver, leaveNoJob } from '../overnight.js';
 import { lookAround, type Surroundings } from '../setup-parts.js';
 import { createRunner, type CliRunner } from '../setup-runner.js';
 import { createSink, finish, onTerminal, outcome, showJob } from '../setup-view.js';
-import type { SetupCommand } from '../../settings/setup-options.js';
+import { USER_FILE_OPTIONS } from '../../installer/user-files.js';
+import { longName } from '../../settings/option.js';
+import { setupOptions, type SetupCommand } from '../../settings/setup-options.js';
 import { targetOf, type Target } from '../target.js';
 
 export async function setup(context: CliContext, typed: SetupCommand): Promise<number> {
@@ -23,10 +25,12 @@ export async function setup(context: CliContext, typed: SetupCommand): Promise<n
       subject: '--keep-source',
     });
   }
-  if (typed.calibration !== null && shareOf(typed.from, context.host.env) !== null) {
+  const [own] = USER_FILE_OPTIONS.filter((name) => typed[name] !== null);
+  if (own !== undefined && shareOf(typed.from, context.host.env) !== null) {
+    const flag = `--${longName(setupOptions[own])}`;
     throw new FlashmoeError('ERR_USAGE', 'what another machine shares is made already', {
-      hint: 'leave --calibration away, or take the bytes from the hub',
-      subject: '--calibration',
+      hint: `leave ${flag} away, or take the bytes from the hub`,
+      subject: flag,
     });
   }
   const words = await withCarried(context, typed);
