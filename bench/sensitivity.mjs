@@ -5,7 +5,6 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../dist/addon/load.js';
-import { TINY_QUESTIONS } from '../dist/models/tiny-questions.js';
 import { packDirectory } from '../dist/repack/pack-directory.js';
 import { addon, distance, logitsOf } from './logits.mjs';
 
@@ -24,7 +23,9 @@ try {
 
 /** Name, folder, token sequences: of the bundled model its known answers, of a fixture the golden run's input. */
 async function models() {
-  const tiny = TINY_QUESTIONS['4bit'].map(({ prompt, expected }) => [...prompt, ...expected]);
+  const smoke = join(packageRoot, 'models/tiny-eval/smoke.json');
+  const { prompts } = JSON.parse(await readFile(smoke, 'utf8'));
+  const tiny = prompts.map((each) => [...each.prompt_ids, ...each.completion_ids]);
   const list = [['tiny', join(packageRoot, 'models', 'tiny'), tiny]];
   for (const name of fixtures) {
     const folder = join(packageRoot, 'test', 'fixtures', name);

@@ -10,15 +10,15 @@ import type { DoctorContext, ModelsOnDisk } from '../doctor/context.js';
 import { hubSettings } from '../hub/settings.js';
 import { tokenVerdict } from '../hub/whoami.js';
 import type { KnownAnswer } from '../store/receipt.js';
-import { askFirstAnswers } from '../installer/steps/first-answer.js';
-import { CATALOG } from '../models/catalog.js';
+import { refusal } from '../installer/judge.js';
 import { portOwner } from '../server/port-owner.js';
 import { DEFAULT_PORT } from '../server/serve.js';
 import { detectServiceManager } from '../service-manager.js';
 import { serviceOf } from './commands/service.js';
 import type { CliContext } from './context.js';
 import { listInstallations } from './installations.js';
-import { chooseInstalled, openEngineOf } from './installed.js';
+import { chooseInstalled } from './installed.js';
+import { judgeInstalled } from './judge-installed.js';
 import { addonPaths, nativeAddon } from './native.js';
 import { inspectSettings } from '../settings/file.js';
 
@@ -80,24 +80,14 @@ async function modelsOnDisk({ home }: CliContext): Promise<ModelsOnDisk> {
   return models;
 }
 
-/** The last step of a setup once more: same questions, same judges. */
+/** The last step of a setup once more: same questions, same judges, and the same note in the manifest. */
 async function askKnown(
   context: CliContext,
   id: string,
   signal: AbortSignal,
 ): Promise<KnownAnswer[]> {
   const ready = await chooseInstalled(context, id);
-  const { manifest, paths } = ready;
-  const entry = CATALOG.find((candidate) => candidate.id === manifest.model);
-  const { answers } = await askFirstAnswers({
-    questions: entry?.questions[manifest.quant] ?? [],
-    manifest,
-    paths,
-    open: (at) => openEngineOf(context, ready, at),
-    memoryBytes: context.host.memoryBytes,
-    diskBytesPerSecond: null,
-    emit: () => undefined,
-    signal,
-  });
-  return answers;
+  const { report } = await judgeInstalled(context, ready, signal);
+  if (report.verdict === 'failed') throw refusal(id, report);
+  return report.answers;
 }

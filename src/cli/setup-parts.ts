@@ -25,7 +25,6 @@ export function setupRequest(
   options: SetupOptions,
   from: { share: ShareAddress | null; resumeCommand: string },
 ): SetupRequest {
-  const entry = CATALOG.find(({ id }) => id === model);
   const { share, resumeCommand } = from;
   return {
     ...options,
@@ -34,7 +33,7 @@ export function setupRequest(
     limits: { ...options.limit, ...options.hours },
     patient: options.yes === true,
     bundled: bundled && options.from === null ? join(packageRoot, 'models', model) : null,
-    questions: entry?.questions[quant] ?? [],
+    questions: [],
   };
 }
 

@@ -3,7 +3,7 @@
 
 import { randomInt, randomUUID } from 'node:crypto';
 import type { NativeEngine, NativeSession } from '../addon/types.js';
-import { FlashmoeError } from '../base/errors.js';
+import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { Answer } from './answer.js';
 import type { Prompt } from './chat-template.js';
 import type { GenerationSettings } from './generation-settings.js';
@@ -13,6 +13,7 @@ import { GrammarHost } from './grammar/host.js';
 import { answerTag } from './grammar/tags.js';
 import { tokenLogprob } from './logprobs.js';
 import type { PromptWorker } from './prompt-worker/worker.js';
+import { scoreTokens } from './score.js';
 import { Session, type MarksOf, type PrefillEvent } from './session.js';
 import type { StateStore } from './state-store.js';
 import { TokenBias } from './token-bias.js';
@@ -137,6 +138,19 @@ export class LocalEngine implements Engine {
     if (constraint !== null) timings.grammar = constraint.timings;
     const late = logprobs.length > 0 ? { logprobs } : {};
     yield { type: 'finish', reason, stopSequence, ...late, usage, timings };
+  }
+
+  async score(tokens: readonly number[], outer: AbortSignal): Promise<number[]> {
+    const signal = AbortSignal.any([outer, this.#closing.signal]);
+    const leave = this.#enter();
+    try {
+      return await scoreTokens(this.parts.native, tokens, signal);
+    } catch (thrown) {
+      throwIfAborted(signal);
+      throw asFlashmoeError(thrown);
+    } finally {
+      leave();
+    }
   }
 
   async *continueTokens(

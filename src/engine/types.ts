@@ -180,6 +180,11 @@ export interface Engine {
   tokenize(text: string): Promise<number[]>;
   /** Text of ids, control tokens spelled out. ERR_USAGE for an id that is no token. */
   detokenize(ids: readonly number[]): string;
+  /**
+   * Natural logarithm of the probability of each token after those before it: one figure fewer than tokens. Nothing is sampled
+   * and no state is kept. ERR_CONTEXT for more tokens than fit.
+   */
+  score(tokens: readonly number[], signal: AbortSignal): Promise<number[]>;
   /** Emits `token` events instead of text. */
   continueTokens(request: TokensRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   close(): Promise<void>;

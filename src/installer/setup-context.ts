@@ -7,7 +7,7 @@ import type { Volume } from '../base/volume.js';
 import type { Engine } from '../engine/types.js';
 import type { HubClient } from '../hub/client.js';
 import type { HubSettings } from '../hub/types.js';
-import type { SmokeQuestion } from '../models/smoke.js';
+import type { TokensQuestion } from '../models/smoke.js';
 import type { Controls } from '../jobs/controls.js';
 import type { Emit } from '../jobs/events.js';
 import type { Quant } from '../models/quant.js';
@@ -34,7 +34,8 @@ export interface SetupRequest extends AskedFor {
   bundled: string | null;
   /** Another machine that shares the finished model: it is copied in place of fetched and packed. */
   share?: ShareAddress | null;
-  questions: readonly SmokeQuestion[];
+  /** Known answers of this very checkpoint; none: the questions for any model are asked. */
+  questions: readonly TokensQuestion[];
   /** Of a download measured lately; null: the plan measures where it is worth it. */
   bytesPerSecond: number | null;
   /** Over those that an earlier run of this setup was given. */

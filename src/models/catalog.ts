@@ -3,8 +3,6 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import type { Quant } from './quant.js';
-import { CHAT_QUESTIONS, type SmokeQuestion } from './smoke.js';
-import { TINY_QUESTIONS } from './tiny-questions.js';
 
 export interface CatalogEntry {
   id: string;
@@ -28,18 +26,10 @@ export interface CatalogEntry {
   kvBytesPerToken: number;
   stateBytes: number;
   contextLength: number;
-  /** Which answers are known for this model at a quantisation. */
-  questions: Record<Quant, SmokeQuestion[]>;
 }
 
 /** MLX starts a new shard before one grows beyond 5 GiB. */
 const MLX_SHARD_BYTES = 5 * 1024 ** 3;
-
-const CHAT: Record<Quant, SmokeQuestion[]> = {
-  '4bit': CHAT_QUESTIONS,
-  '2bit': CHAT_QUESTIONS,
-  mixed: CHAT_QUESTIONS,
-};
 
 export const CATALOG: CatalogEntry[] = [
   {
@@ -60,7 +50,6 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 30_720,
     stateBytes: 188_743_680 + 6_635_520,
     contextLength: 262_144,
-    questions: CHAT,
   },
   {
     id: 'qwen3.5-35b',
@@ -79,7 +68,6 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 20_480,
     stateBytes: 62_914_560 + 2_949_120,
     contextLength: 262_144,
-    questions: CHAT,
   },
   {
     id: 'qwen3-235b',
@@ -98,7 +86,6 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 192_512,
     stateBytes: 0,
     contextLength: 262_144,
-    questions: CHAT,
   },
   {
     id: 'deepseek-v3-0324',
@@ -118,7 +105,6 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 70_272,
     stateBytes: 0,
     contextLength: 163_840,
-    questions: CHAT,
   },
   {
     id: 'kimi-k2',
@@ -137,7 +123,6 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 70_272,
     stateBytes: 0,
     contextLength: 131_072,
-    questions: CHAT,
   },
   {
     id: 'tiny',
@@ -157,7 +142,6 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 1_024,
     stateBytes: 393_216 + 36_864,
     contextLength: 4_096,
-    questions: TINY_QUESTIONS,
   },
 ];
 

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { QUANTS } from '../models/quant.js';
-import type { Receipt } from './receipt.js';
+import type { CheckReport, Receipt } from './receipt.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const bytes = z.number().int().nonnegative();
@@ -33,6 +33,8 @@ const manifest = z.object({
   contentSha256: sha256,
   /** null until the model gave its known answers. */
   receipt: z.custom<Receipt>((value) => typeof value === 'object').nullable(),
+  /** The last check of what it says; absent where nobody has asked yet, as in manifests of old. */
+  check: z.custom<CheckReport>((value) => typeof value === 'object' && value !== null).optional(),
 });
 
 export type ModelManifest = z.infer<typeof manifest>;

@@ -6,9 +6,40 @@ import type { WeightErrors } from './requantisation.js';
 export interface KnownAnswer {
   name: string;
   question: string;
+  /** As text, whatever was asked. */
   answer: string;
   expected: string;
   ok: boolean;
+}
+
+/** How well a model foresees a passage of ours. */
+export interface PassageFigures {
+  /** Of the passage as it is read for the first time, in bits a byte of text; null where tokens don't say. */
+  bitsPerByte: number;
+  /** By token, of the passage read again: what a model knows that has just seen it. */
+  perplexity: number;
+  /** Most that it may be at this width. */
+  bound: number;
+  ok: boolean;
+}
+
+/** What a model was asked, what came back, and what follows from it. A part of the manifest. */
+export interface CheckReport {
+  /** Of questions and bounds: a report of others is as good as none. */
+  version: number;
+  /** ISO 8601. */
+  at: string;
+  /** unjudged: nothing of what it said could be judged. */
+  verdict: 'passed' | 'failed' | 'unjudged';
+  /** Sentences about what is wrong; none where it passed. */
+  reasons: string[];
+  answers: KnownAnswer[];
+  /** null where known answers of this very checkpoint were asked instead. */
+  passage: PassageFigures | null;
+  /** Sentences about what this check can't say of this model. */
+  notJudged: string[];
+  /** Tokens decoded one by one, tokens read, and all the time it took. */
+  cost: { decodedTokens: number; readTokens: number; seconds: number };
 }
 
 export interface Receipt {
@@ -36,6 +67,8 @@ export interface Receipt {
   /** Of the weights that were requantised; null where none were or nothing is known, absent in older receipts. */
   weightErrors?: WeightErrors | null;
   answers: KnownAnswer[];
+  /** Absent in receipts of old, whose models nobody has judged. */
+  check?: CheckReport;
   tokensPerSecond: number;
   /** Uncached reads of expert size; null when they were not measured, absent in older receipts. */
   diskBytesPerSecond?: number | null;

@@ -1,7 +1,7 @@
 // What a finished run proved, for the end of setup and for comparing two machines.
 
 import { formatBytes, formatBytesBoth, formatDuration } from '../base/format.js';
-import type { KnownAnswer, Receipt } from '../store/receipt.js';
+import type { CheckReport, KnownAnswer, Receipt } from '../store/receipt.js';
 import { widthWords } from './plan-view.js';
 import { errorWords } from './quality-view.js';
 import type { Style } from './style.js';
@@ -24,7 +24,8 @@ export function receiptPairs(receipt: Receipt): [string, string][] {
     ...(receipt.weightErrors
       ? [['weights', `relative RMSE ${errorWords(receipt.weightErrors)}`] as [string, string]]
       : []),
-    ['answers', `${right} of ${receipt.answers.length} as known beforehand`],
+    ['answers', `${right} of ${receipt.answers.length} right`],
+    ...(receipt.check === undefined ? [] : checkPairs(receipt.check)),
     ['speed', `${receipt.tokensPerSecond.toFixed(2)} tokens/s`],
     ['took', formatDuration(seconds)],
   ];
@@ -38,6 +39,23 @@ export function userFileRows(
     'your file',
     `${path} (${option}), sha256 ${sha256}`,
   ]);
+}
+
+/** What the answers were judged by beside themselves, what nobody could judge, and what it cost. */
+function checkPairs({ passage, notJudged, cost }: CheckReport): [string, string][] {
+  const { decodedTokens, readTokens, seconds } = cost;
+  return [
+    ...(passage === null
+      ? []
+      : [
+          [
+            'passage',
+            `perplexity ${passage.perplexity.toFixed(2)} when read again, ${passage.bound} at most`,
+          ] as [string, string],
+        ]),
+    ...notJudged.map((what): [string, string] => ['not judged', what]),
+    ['check', `${readTokens} tokens read, ${decodedTokens} decoded, ${formatDuration(seconds)}`],
+  ];
 }
 
 export function receiptText(receipt: Receipt): string {

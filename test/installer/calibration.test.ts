@@ -210,10 +210,10 @@ describe('a model with a calibration', { timeout: 120_000 }, () => {
       expect(damaged.map(({ path }) => path)).toEqual([layer]);
       await repairFiles(damaged, all);
       expect(await damagedFiles(paths, manifest)).toEqual([]);
-      expect({ ...(await manifestAgain(paths)), receipt: null }).toEqual({
-        ...manifest,
-        receipt: null,
-      });
+      const { check, ...whole } = { ...manifest, receipt: null };
+      // Nobody has judged what was made again.
+      expect(check?.verdict).toBe('passed');
+      expect({ ...(await manifestAgain(paths)), receipt: null }).toEqual(whole);
 
       const own = join(paths.root, 'calibration.safetensors');
       await flip(own, 3_000);

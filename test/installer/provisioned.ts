@@ -7,7 +7,7 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { InstallEvent } from '../../src/jobs/events.js';
 import type { Quant } from '../../src/models/quant.js';
-import type { SmokeQuestion } from '../../src/models/smoke.js';
+import type { TokensQuestion } from '../../src/models/smoke.js';
 import { bundleProgram } from '../helpers/bundle.js';
 import { start, type Program } from '../helpers/child.js';
 import type { Job } from './programs/provision.js';
@@ -20,8 +20,17 @@ const golden = JSON.parse(readFileSync(join(FIXTURE, 'golden.json'), 'utf8')) as
   greedy_margin: number[];
 };
 
+/** Of a model of which nothing is known it is only asked whether it takes a prompt. */
+const NOTHING_KNOWN: TokensQuestion = {
+  kind: 'tokens',
+  name: 'a prompt',
+  prompt: golden.input_ids,
+  expected: [],
+  margins: [],
+};
+
 /** The reference's own tokens; at two bits it is another model, and no reference of it exists. */
-const QUESTIONS: Record<Quant, SmokeQuestion[]> = {
+const QUESTIONS: Record<Quant, TokensQuestion[]> = {
   '4bit': [
     {
       kind: 'tokens',
@@ -31,11 +40,11 @@ const QUESTIONS: Record<Quant, SmokeQuestion[]> = {
       margins: golden.greedy_margin,
     },
   ],
-  '2bit': [],
-  mixed: [],
+  '2bit': [NOTHING_KNOWN],
+  mixed: [NOTHING_KNOWN],
 };
 
-export function questionsFor(quant: Quant): SmokeQuestion[] {
+export function questionsFor(quant: Quant): TokensQuestion[] {
   return QUESTIONS[quant];
 }
 

@@ -83,7 +83,8 @@ describe('a setup', { timeout: 60_000 }, () => {
       expect(receipt?.peakBytes).toBe(measured);
       expect(measured).toBeLessThanOrEqual(plan?.peakBytes ?? 0);
       expect(receipt?.answers.every(({ ok }) => ok)).toBe(true);
-      expect(receipt?.tokensPerSecond).toBeGreaterThan(0);
+      // Of a model of which nothing is known no token is asked.
+      if (quant === '4bit') expect(receipt?.tokensPerSecond).toBeGreaterThan(0);
     },
   );
 
@@ -105,7 +106,9 @@ describe('a setup', { timeout: 60_000 }, () => {
     expect(again.receipt).toEqual({
       ...finished.result.receipt,
       tokensPerSecond: again.receipt?.tokensPerSecond,
+      check: again.receipt?.check,
     });
+    expect(again.receipt?.check).toMatchObject({ verdict: 'passed', reasons: [] });
     expect(await hashesBelow(root)).toEqual(finished.hashes);
     expect(await journalLength(root)).toBe(length);
   });

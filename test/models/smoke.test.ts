@@ -2,19 +2,17 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { packageRoot } from '../../src/addon/load.js';
-import { catalogEntry } from '../../src/models/catalog.js';
 import { checkAnswer, checkTokens } from '../../src/models/smoke.js';
+import { TINY_QUESTIONS } from '../helpers/tiny-questions.js';
 
 test('the known tokens of the bundled model are those of its reference run', () => {
   const file = join(packageRoot, 'models', 'tiny-eval', 'smoke.json');
   const { prompts } = JSON.parse(readFileSync(file, 'utf8')) as {
     prompts: { prompt_ids: number[]; completion_ids: number[]; margins: number[] }[];
   };
-  const known = catalogEntry('tiny').questions['4bit'].map((question) => {
-    if (question.kind !== 'tokens') throw new Error('the question changed');
-    const { prompt, expected, margins } = question;
-    return { prompt_ids: prompt, completion_ids: expected, margins };
-  });
+  const known = TINY_QUESTIONS.map(({ prompt, expected, margins }) => ({
+    ...{ prompt_ids: prompt, completion_ids: expected, margins },
+  }));
   expect(prompts).toHaveLength(3);
   expect(prompts).toMatchObject(known);
 });
@@ -61,4 +59,25 @@ test.each([
 test('an equal answer may have space around it', () => {
   expect(checkAnswer({ kind: 'equals', text: 'yes' }, ' yes\n')).toBe(true);
   expect(checkAnswer({ kind: 'equals', text: 'yes' }, 'yes.')).toBe(false);
+});
+
+test.each([
+  ['137', true],
+  ['92 + 45 = 137.', true],
+  ['**137**', true],
+  ['The sum is 1,137', false],
+  ['137 or 138', false],
+  ['', false],
+])('the last number of %j is 137: %s', (text, ok) => {
+  expect(checkAnswer({ kind: 'number', value: 137 }, text)).toBe(ok);
+});
+
+test.each([
+  ['I am a model.', true],
+  ['我是一个 语言 模型 的 助手', true],
+  ['a b c d', false],
+  ['\u0000\u0001 hello there you', false],
+  ['\uFFFD hello there you', false],
+])('%j is text of words: %s', (text, ok) => {
+  expect(checkAnswer({ kind: 'words' }, text)).toBe(ok);
 });

@@ -8,7 +8,7 @@ import { loadChatTemplate, type ChatTemplate } from '../../src/engine/chat-templ
 import { loadTokenizer } from '../../src/engine/tokenizer.js';
 import { parseConversations } from '../../src/eval/records.js';
 import { observeTexts } from '../../src/engine/calibrate.js';
-import { TINY_QUESTIONS } from '../../src/models/tiny-questions.js';
+import { TINY_QUESTIONS } from '../helpers/tiny-questions.js';
 import {
   calibrationBytes,
   type CalibrationRows,
@@ -28,7 +28,7 @@ const TINY = join(packageRoot, 'models', 'tiny');
 const about = { repo: 'org/name', commit: 'c'.repeat(40), tokens: 100 };
 const quiet = new AbortController().signal;
 /** Known answers with their questions. */
-const TEXTS = TINY_QUESTIONS['4bit'].flatMap((question) =>
+const TEXTS = TINY_QUESTIONS.flatMap((question) =>
   question.kind === 'tokens' ? [[...question.prompt, ...question.expected]] : [],
 );
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { packageRoot, runJob } from '../../src/addon/load.js';
 import type { NativeEngine } from '../../src/addon/types.js';
-import { catalogEntry } from '../../src/models/catalog.js';
+import { TINY_QUESTIONS } from '../helpers/tiny-questions.js';
 import { checkTokens } from '../../src/models/smoke.js';
 import type { ExpertsManifest } from '../../src/models/spec.js';
 import { packDirectory, type PackedDirectory } from '../../src/repack/pack-directory.js';
@@ -111,8 +111,7 @@ test('the known answers of the bundled model are given at every width', async ()
     ['2bit', two],
     ['mixed', mixed],
   ] as const) {
-    for (const question of catalogEntry('tiny').questions[quant]) {
-      if (question.kind !== 'tokens') continue;
+    for (const question of TINY_QUESTIONS) {
       const { ids } = await answer(packed.expertsDir, question.prompt, question.expected.length);
       expect(checkTokens(question, ids), `${quant}: ${ids.join(' ')}`).toBe(true);
     }

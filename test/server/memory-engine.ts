@@ -54,6 +54,11 @@ export class MemoryEngine implements Engine {
     return { text: 'prompt', ids: Array.from({ length }, () => 0) };
   }
 
+  /** Every token is as good as any other. */
+  score(tokens: readonly number[]): Promise<number[]> {
+    return Promise.resolve(tokens.slice(1).map(() => -1));
+  }
+
   /** One token a character, its code the id. */
   tokenize(text: string): Promise<number[]> {
     return Promise.resolve(Array.from(text, (character) => character.codePointAt(0) ?? 0));

@@ -13,7 +13,7 @@ const BUDGET_MS = 150_000;
 /** The questions that setup ends with, asked again: nonsense is what a damaged model writes most fluently. */
 export const answers: Check = {
   id,
-  title: 'known answers of every model',
+  title: 'answers of every model, judged',
   timeoutMs: BUDGET_MS + 30_000,
   alone: true,
   async run(world, signal) {
@@ -56,7 +56,7 @@ async function ask(
     if (timer.aborted && !signal.aborted) return late;
     const { message, hint = `flashmoe verify ${name}`, code } = asFlashmoeError(thrown);
     if (code === 'ERR_INTERRUPTED') throw thrown;
-    const why = 'a model that fails its known answers must not be trusted with others';
+    const why = 'a model that answers simple questions wrongly must not be trusted with others';
     return { id, severity: 'fail', title: message.split('\n').join('; '), why, hint };
   }
 }

@@ -1,17 +1,17 @@
 // The end of a setup: the model proves itself, and the receipt goes into its manifest.
 
-import { FlashmoeError } from '../../base/errors.js';
 import type { Receipt } from '../../store/receipt.js';
 import { writeManifest, type ModelManifest } from '../../store/manifest.js';
+import { installationId } from '../../store/model-files.js';
 import type { PlannedSetup } from '../setup-context.js';
 import type { TransferTask } from '../../transfer/transfer-task.js';
 import { measureDiskRate } from './disk-rate.js';
-import { askFirstAnswers } from './first-answer.js';
+import { firstAnswers } from './first-answer.js';
 
 /** Expert reads under way at once; the disk's queue, not the processor, sets it. */
 const IO_THREADS = 8;
 
-/** Known answers, then the receipt into the manifest; a model that fails them has none. */
+/** Answers first, then the receipt into the manifest; a model that gives wrong ones has none. */
 export async function proveAndReceipt(
   { request, world, paths }: PlannedSetup,
   { emit, signal, addon, threads, now }: TransferTask,
@@ -25,23 +25,15 @@ export async function proveAndReceipt(
   const expertsDir = paths.experts(quant);
   const toOpen = { addon, id: model, modelDir: paths.root, expertsDir, threads };
   const diskBytesPerSecond = await measureDiskRate(addon, manifest, paths, { seed: now(), signal });
-  const asked = await askFirstAnswers({
+  const judged = await firstAnswers({
+    id: installationId(model, quant),
     questions: request.questions,
-    manifest,
-    paths,
     open: (at) => world.openEngine({ ...toOpen, ioThreads: IO_THREADS, signal: at }),
-    memoryBytes: world.host.memoryBytes,
-    diskBytesPerSecond,
-    emit,
-    signal,
-  }).catch(async (error: unknown) => {
-    const isWrong = error instanceof FlashmoeError && error.code === 'ERR_KNOWN_ANSWER';
-    if (isWrong && manifest.receipt !== null) {
-      await writeManifest(paths.manifest, { ...manifest, receipt: null });
-    }
-    throw error;
+    host: world.host,
+    ...{ manifest, paths, diskBytesPerSecond, emit, signal },
   });
-  const proven = { ...asked, diskBytesPerSecond };
+  const { report: check, tokensPerSecond } = judged;
+  const proven = { answers: check.answers, check, tokensPerSecond, diskBytesPerSecond };
   if (manifest.receipt !== null) return { ...manifest.receipt, ...proven };
   const receipt: Receipt = {
     ...{ schema: 1, model, repo, commit, quant, fingerprint, directory: paths.root },
@@ -51,6 +43,6 @@ export async function proveAndReceipt(
     finishedAt: new Date(now()).toISOString(),
     ...proven,
   };
-  await writeManifest(paths.manifest, { ...manifest, receipt });
+  await writeManifest(paths.manifest, { ...judged.manifest, receipt });
   return receipt;
 }

@@ -76,7 +76,7 @@ function words(step: StepView, run: RunView, now: number, room: number, style: S
   }
   if (step.step === 'first-answer' && run.answers.length > 0) {
     const right = run.answers.filter((answer) => answer.ok).length;
-    return [`${right} of ${run.answers.length} answers as known beforehand`];
+    return [`${right} of ${run.answers.length} answers right`];
   }
   return [step.detail ?? ''];
 }

@@ -9,14 +9,14 @@ import { openSetup } from '../../../src/installer/setup.js';
 import { hubSettings } from '../../../src/hub/settings.js';
 import { openEngine } from '../../../src/engine/open-engine.js';
 import type { Quant } from '../../../src/models/quant.js';
-import type { SmokeQuestion } from '../../../src/models/smoke.js';
+import type { TokensQuestion } from '../../../src/models/smoke.js';
 
 export interface Job {
   home: string;
   /** Served on loopback by the process itself; null: the hub of HF_ENDPOINT is asked. */
   folder: string | null;
   quant: Quant;
-  questions: SmokeQuestion[];
+  questions: TokensQuestion[];
   keepSource?: boolean;
   calibration?: string;
   /** SIGKILL to itself at its nth journal line of this run: before it, in the middle of it, or after it is durable. */

@@ -4,7 +4,7 @@ import {
   fastestRate,
   checkFigures,
   type RunFigures,
-} from '../../src/installer/check-figures.js';
+} from '../../src/check/check-figures.js';
 
 const GB = 1e9;
 

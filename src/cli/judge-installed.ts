@@ -1,0 +1,23 @@
+// A model that is here, asked what setup ends with.
+
+import { judgeModel, type Judged } from '../installer/judge.js';
+import type { KnownAnswer } from '../store/receipt.js';
+import type { CliContext } from './context.js';
+import { openEngineOf, type Ready } from './installed.js';
+
+/** What came of it is in its manifest afterwards. */
+export function judgeInstalled(
+  context: CliContext,
+  model: Ready,
+  signal: AbortSignal,
+  onAnswer: (answer: KnownAnswer) => void = () => undefined,
+): Promise<Judged> {
+  const { id, manifest, paths } = model;
+  return judgeModel({
+    open: (at) => openEngineOf(context, model, at),
+    questions: [],
+    host: context.host,
+    diskBytesPerSecond: null,
+    ...{ id, manifest, paths, onAnswer, signal },
+  });
+}
