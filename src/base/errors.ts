@@ -24,6 +24,7 @@ const EXIT_OF = {
   // the hub
   ERR_OFFLINE: 'unavailable',
   ERR_NETWORK: 'resumable',
+  ERR_CERTIFICATE: 'failed',
   ERR_HTTP: 'failed',
   ERR_AUTH: 'auth',
   ERR_NOT_FOUND: 'failed',

@@ -19,7 +19,7 @@ import { setupArguments, type SetupCommand } from '../settings/setup-options.js'
 const HANDED_ON = [
   ...['HF_ENDPOINT', 'HF_HOME', 'HF_HUB_CACHE', 'XDG_CACHE_HOME', 'HF_HUB_DOWNLOAD_TIMEOUT'],
   ...['HF_HUB_ETAG_TIMEOUT', 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'NO_PROXY', 'no_proxy'],
-  ...['NODE_EXTRA_CA_CERTS', 'TZ'],
+  ...['all_proxy', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'TZ'],
 ];
 const TOKENS = ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_TOKEN_PATH'];
 

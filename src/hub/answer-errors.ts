@@ -39,8 +39,8 @@ export async function hubFailure(
   if (status === 407) {
     return fail('ERR_AUTH', 'the proxy wants a user and a password', 'put them into HTTPS_PROXY');
   }
-  if (status === 401) return unauthorised(asked, fail);
-  if (status === 403 && (code === 'GatedRepo' || /gated|restricted/i.test(said))) {
+  // Who is not logged in is told so with 401, who has not accepted the licence with 403.
+  if (code === 'GatedRepo' || (status === 403 && /gated|restricted/i.test(said))) {
     const page = `${asked.endpoint}/${repo}`;
     return asked.tokenSource === null
       ? fail(
@@ -54,6 +54,7 @@ export async function hubFailure(
           `accept the licence at ${page}; a fine-grained token also needs read access to gated repositories`,
         );
   }
+  if (status === 401) return unauthorised(asked, fail);
   if (status === 403 && /disabled/i.test(said)) {
     return fail(
       'ERR_HTTP',
@@ -118,13 +119,28 @@ function notFound(code: string, asked: AskedFor, fail: Fail): FlashmoeError {
   );
 }
 
-async function saidInBody(answer: HttpAnswer): Promise<string> {
+async function beginningOf(answer: HttpAnswer): Promise<string> {
   let body = '';
+  for await (const chunk of answer.body) {
+    body += chunk.toString('utf8');
+    if (body.length >= 4096) break;
+  }
+  return body;
+}
+
+/** What a storage says in its own words, e.g. `AccessDenied: Request has expired`; empty when it says nothing. */
+export async function saidByStorage(answer: HttpAnswer): Promise<string> {
+  const body = await beginningOf(answer).catch(() => '');
+  const words = ['Code', 'Message'].map((tag) => {
+    const [, found = ''] = new RegExp(`<${tag}>([^<]{1,200})</${tag}>`).exec(body) ?? [];
+    return text(found).trim();
+  });
+  return words.filter((word) => word !== '').join(': ');
+}
+
+async function saidInBody(answer: HttpAnswer): Promise<string> {
   try {
-    for await (const chunk of answer.body) {
-      body += chunk.toString('utf8');
-      if (body.length >= 4096) break;
-    }
+    const body = await beginningOf(answer);
     const parsed: unknown = JSON.parse(body);
     const said = (parsed as { error?: unknown } | null)?.error;
     return typeof said === 'string' ? text(said) : '';

@@ -5,7 +5,7 @@
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
-import { checkRepoPath, isCommit } from './repo-path.js';
+import { isCommit, isRepoPath } from './repo-path.js';
 
 export interface CheckpointFolder {
   /** Real path of the folder with config.json. */
@@ -13,7 +13,7 @@ export interface CheckpointFolder {
   /** `org/name` and commit as the cache names them; null in a plain folder. */
   repo: string | null;
   commit: string | null;
-  /** Real path of the only folder that links are followed into; null: none are. */
+  /** Real path of the folder whose files are called by their hashes; null in a plain folder. */
   blobs: string | null;
 }
 
@@ -50,23 +50,27 @@ export async function locateCheckpoint(
   return { folder: await withConfig(folder), repo: null, commit: null, blobs: null };
 }
 
-/** Every file with a name that is safe below any folder; a link that leads elsewhere than into the blobs is left out. */
+/**
+ * Every file with a name that is safe below any folder. Links are followed wherever they lead, as tools that put shards
+ * on another disk expect: `elsewhere` has those that leave folder and blobs, `missing` those that lead nowhere.
+ */
 export async function checkpointFiles(
   at: CheckpointFolder,
-): Promise<{ files: CheckpointFile[]; skipped: string[] }> {
-  const [files, skipped]: [CheckpointFile[], string[]] = [[], []];
+): Promise<{ files: CheckpointFile[]; elsewhere: string[]; missing: string[] }> {
+  const [files, elsewhere, missing]: [CheckpointFile[], string[], string[]] = [[], [], []];
   for (const path of await namesBelow(at.folder, '')) {
     const absolutePath = await target(at, path);
     if (absolutePath === null) {
-      skipped.push(path);
+      missing.push(path);
       continue;
     }
+    if (!isInside(at, absolutePath)) elsewhere.push(path);
     const name = basename(absolutePath);
     const isBlob = at.blobs !== null && dirname(absolutePath) === at.blobs;
     const hash = isBlob && /^([0-9a-f]{64}|[0-9a-f]{40})$/.test(name) ? name : null;
     files.push({ path, absolutePath, size: (await stat(absolutePath)).size, hash });
   }
-  return { files, skipped };
+  return { files, elsewhere, missing };
 }
 
 async function snapshotOf(root: string, revision: string): Promise<CheckpointFolder> {
@@ -92,7 +96,7 @@ async function cached(root: string, snapshot: string): Promise<CheckpointFolder>
     folder: await withConfig(join(root, 'snapshots', snapshot)),
     repo: `${org}/${name}`,
     commit: isCommit(snapshot) ? snapshot : null,
-    blobs: join(root, 'blobs'),
+    blobs: await realpath(join(root, 'blobs')).catch(() => null),
   };
 }
 
@@ -111,17 +115,20 @@ async function namesBelow(folder: string, prefix: string): Promise<string[]> {
     if (entry.name.startsWith('.')) continue;
     const path = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
     if (entry.isDirectory()) names.push(...(await namesBelow(folder, path)));
-    else if (entry.isFile() || entry.isSymbolicLink()) names.push(checkRepoPath(path));
+    else if ((entry.isFile() || entry.isSymbolicLink()) && isRepoPath(path)) names.push(path);
   }
   return names.sort((a, b) => (a < b ? -1 : 1));
 }
 
-/** Real path of a file in the folder, or in the blobs that it is a link to; null for anything else. */
-async function target({ folder, blobs }: CheckpointFolder, path: string): Promise<string | null> {
+/** Real path of a file, or of the one that it is a link to; null for anything else. */
+async function target({ folder }: CheckpointFolder, path: string): Promise<string | null> {
   const real = await realpath(join(folder, path)).catch(() => null);
-  if (real === null || !(await stat(real)).isFile()) return null;
-  const allowed = blobs === null ? [folder] : [folder, blobs];
-  return allowed.some((root) => real.startsWith(root + sep)) ? real : null;
+  return real !== null && (await stat(real)).isFile() ? real : null;
+}
+
+function isInside({ folder, blobs }: CheckpointFolder, real: string): boolean {
+  const roots = blobs === null ? [folder] : [folder, blobs];
+  return roots.some((root) => real.startsWith(root + sep));
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -19,8 +19,9 @@ export class ProxyRefusal extends Error {
 export class ConnectAgent extends Agent {
   readonly #proxy: URL;
 
-  constructor(proxy: URL) {
-    super({ keepAlive: true });
+  /** `trust`: further certificates of the hosts behind it. */
+  constructor(proxy: URL, trust: { ca?: string[] } = {}) {
+    super({ keepAlive: true, ...trust });
     this.#proxy = proxy;
   }
 

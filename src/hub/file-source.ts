@@ -2,7 +2,7 @@
 // expires; every answer is judged before a byte of it is handed on.
 
 import { FlashmoeError } from '../base/errors.js';
-import { mayPass, transient } from './answer-errors.js';
+import { mayPass, saidByStorage, transient } from './answer-errors.js';
 import { decodedBody, isEncoded } from './content-encoding.js';
 import { isHtmlType, sniff, SNIFF_BYTES } from './content-sniff.js';
 import type { HttpAnswer } from './http.js';
@@ -26,6 +26,8 @@ export class FileSource implements ByteSource {
   readonly #listing: RepoListing;
   readonly #file: RepoFile;
   #cdn: { url: URL; etag: string | null } | null = null;
+  /** Requests carry the CDN's validator, as long as there is one at all. */
+  #isGuarded = true;
   /** The Hub is being asked where the bytes are; who comes meanwhile waits for that answer. */
   #resolving: Promise<void> | null = null;
 
@@ -43,7 +45,7 @@ export class FileSource implements ByteSource {
     const answer = await this.#request(range, task);
     let isGood = false;
     try {
-      this.#check(answer, range);
+      await this.#check(answer, range, task);
       isGood = true;
     } catch (error) {
       if (error instanceof Transient) await this.#refuseShort(answer);
@@ -78,7 +80,7 @@ export class FileSource implements ByteSource {
     const headers: Record<string, string> = range === null ? {} : { range: rangeHeader(range) };
     if (this.#cdn !== null) {
       const { url, etag } = this.#cdn;
-      if (range !== null && etag !== null) headers['if-range'] = etag;
+      if (range !== null && etag !== null && this.#isGuarded) headers['if-range'] = etag;
       return await this.#origin.send({ url, headers, subject: path, signal: task.signal });
     }
     const { repo, commit, revision } = this.#listing;
@@ -108,19 +110,22 @@ export class FileSource implements ByteSource {
       );
     if (links.commit !== null && links.commit !== commit)
       throw changed('commit', commit, links.commit);
-    if (links.size !== null && links.size !== size) throw changed('size', size, links.size);
-    const etag = links.etag?.replace(/^W\//, '').replace(/"/g, '') ?? '';
+    // A proxy that doesn't know the size says 0.
+    if (links.size !== null && links.size !== 0 && links.size !== size) {
+      throw changed('size', size, links.size);
+    }
+    // A plain ETag is a validator of whoever answered, of whatever shape, and says nothing about the content.
+    const etag = links.linkedEtag?.replace(/^W\//, '').replace(/"/g, '') ?? '';
     const hash = sha256 ?? gitSha1 ?? '';
-    // Other shapes are a proxy's own validators and say nothing about the content.
     if (/^[0-9a-f]+$/.test(etag) && etag.length === hash.length && etag !== hash) {
       throw changed('hash', hash, etag);
     }
   }
 
-  #check(answer: HttpAnswer, range: ByteRange | null): void {
+  async #check(answer: HttpAnswer, range: ByteRange | null, task: HubTask): Promise<void> {
     const { path, size } = this.#file;
     const { status, headers } = answer;
-    this.#checkCdnStatus(answer);
+    await this.#checkCdnStatus(answer);
     if (isHtmlType(headers['content-type'], path)) throw this.#page(answer.url);
     // Before the validator, which such an answer need not carry.
     if (range !== null && status === 416) {
@@ -129,7 +134,7 @@ export class FileSource implements ByteSource {
         `asked for ${rangeHeader(range)}, got 416 ${headers['content-range'] ?? ''}`,
       );
     }
-    this.#checkCdnEtag(answer);
+    this.#checkCdnEtag(answer, task);
     if (range === null) return;
     const verdict = judgeRangeAnswer(range, size, {
       status,
@@ -138,19 +143,24 @@ export class FileSource implements ByteSource {
       encoded: isEncoded(answer),
     });
     if (verdict.use !== 'nothing') return;
+    // That may be the answer of another node to the validator of the first: the next request has none.
+    if (verdict.kind === 'ignored') this.#isGuarded = false;
     const doubt = this.#doubt('ERR_RANGE', verdict.reason);
     throw verdict.kind === 'ignored' ? new RangeIgnored(doubt.failure, doubt.advice) : doubt;
   }
 
-  #checkCdnStatus(answer: HttpAnswer): void {
+  async #checkCdnStatus(answer: HttpAnswer): Promise<void> {
     const { status } = answer;
     if (status < 300 || status === 416) return;
     const host = answer.url.host;
     // Another connection may have a newer address already.
     if (this.#cdn?.url.href === answer.url.href) this.forget();
-    if (status === 403) {
-      // Not an auth failure: the signed address has had its time.
-      throw this.#doubt('ERR_NETWORK', `the address at ${host} expired`, 3);
+    if (status >= 400 && status <= 403) {
+      // Not an auth failure: the signed address has had its time, or the storage will never have us.
+      const said = await saidByStorage(answer);
+      const words = said === '' ? '' : ` (it says ${JSON.stringify(said)})`;
+      const why = `${host} refuses the address that the hub gives for it, as one that expired: ${status}${words}`;
+      throw this.#doubt('ERR_NETWORK', why, 3);
     }
     if (status === 404 || status === 410) {
       throw this.#doubt('ERR_NOT_FOUND', `${host} no longer has it (${status})`);
@@ -162,15 +172,19 @@ export class FileSource implements ByteSource {
     });
   }
 
-  /** The CDN's validator guards one address only. When it changes, the Hub is asked again what the file is. */
-  #checkCdnEtag(answer: HttpAnswer): void {
-    if (this.#cdn === null || answer.url.href !== this.#cdn.url.href) return;
+  /**
+   * The CDN's validator guards one address only. When it changes, the Hub is asked again what the file is; if that is
+   * what it was, the validators are those of several nodes, and only the sha256 of the bytes counts from then on.
+   */
+  #checkCdnEtag(answer: HttpAnswer, task: HubTask): void {
+    if (!this.#isGuarded || this.#cdn === null || answer.url.href !== this.#cdn.url.href) return;
     const etag = answer.headers.etag ?? null;
     if (this.#cdn.etag !== null && etag !== this.#cdn.etag) {
-      throw this.#doubt(
-        'ERR_REMOTE_CHANGED',
-        `it changed at ${answer.url.host} while it was fetched`,
-      );
+      this.#isGuarded = false;
+      const { host } = answer.url;
+      const message = `${this.#file.path}: ${host} calls it by several ETags; the sha256 of its bytes decides`;
+      task.emit({ type: 'notice', message });
+      throw this.#doubt('ERR_REMOTE_CHANGED', `it changed at ${host} while it was fetched`);
     }
     this.#cdn.etag = etag === null || etag.startsWith('W/') ? null : etag;
   }

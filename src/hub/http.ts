@@ -3,6 +3,7 @@
 
 import { Agent as HttpAgent, type IncomingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { rootCertificates } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import got, { type Request } from 'got';
 import { FlashmoeError } from '../base/errors.js';
@@ -12,7 +13,7 @@ import { networkFailure } from './network-failure.js';
 import { waitFromHeaders } from './rate-limit.js';
 import { interruption } from './retry.js';
 import { paced } from './pace.js';
-import type { HubSettings, Pace } from './types.js';
+import type { HubProxy, HubSettings, Pace } from './types.js';
 import { goesThroughProxy, isLoopback, printable } from './urls.js';
 import { watchedBody } from './watched-body.js';
 
@@ -38,7 +39,7 @@ export class HttpClient {
   readonly #settings: HubSettings;
   readonly #pace: Pace | null;
   readonly #http = new HttpAgent({ keepAlive: true });
-  readonly #https = new HttpsAgent({ keepAlive: true });
+  readonly #https: HttpsAgent;
   readonly #tunnel: ConnectAgent | null;
   /** Per origin, the monotonic time after which requests may go out again. */
   readonly #heldUntil = new Map<string, number>();
@@ -46,7 +47,12 @@ export class HttpClient {
   constructor(settings: HubSettings, pace: Pace | null = null) {
     this.#settings = settings;
     this.#pace = pace;
-    this.#tunnel = settings.proxy === null ? null : new ConnectAgent(settings.proxy.url);
+    const { proxy, certificates } = settings;
+    // Named ones replace the built-in ones, so both are named.
+    const trust = certificates === undefined ? {} : { ca: [...rootCertificates, ...certificates] };
+    this.#https = new HttpsAgent({ keepAlive: true, ...trust });
+    const hasTunnel = proxy !== null && proxy.unsupported === undefined;
+    this.#tunnel = hasTunnel ? new ConnectAgent(proxy.url, trust) : null;
   }
 
   /** Sends a GET and resolves at the answer's headers. Throws ERR_OFFLINE, or Transient. */
@@ -56,6 +62,7 @@ export class HttpClient {
     this.#refuseWhenOffline(url);
     await this.#waitForTurn(url.origin, request);
     const proxied = goesThroughProxy(url, this.#settings.proxy);
+    if (proxied) requireSupported(this.#settings.proxy);
     const stream = got.stream(url, {
       headers: { 'user-agent': userAgent, 'accept-encoding': 'identity', ...request.headers },
       agent: { http: this.#http, https: proxied && this.#tunnel ? this.#tunnel : this.#https },
@@ -115,6 +122,20 @@ export class HttpClient {
       { hint: 'unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, then run the command again' },
     );
   }
+}
+
+/** Only when a request would go through it: what needs no network minds no proxy. */
+function requireSupported(proxy: HubProxy | null): void {
+  if (proxy?.unsupported === undefined) return;
+  const { source, unsupported } = proxy;
+  throw new FlashmoeError(
+    'ERR_USAGE',
+    `${source} names a proxy that can't be used: ${unsupported}`,
+    {
+      hint: `set HTTPS_PROXY to an http proxy (http://host:port), or unset ${source}`,
+      subject: source,
+    },
+  );
 }
 
 function headOf(

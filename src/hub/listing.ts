@@ -4,9 +4,10 @@ import { listFiles, type ListFileEntry } from '@huggingface/hub';
 import { FlashmoeError } from '../base/errors.js';
 import { hubGet, readAll } from './metadata.js';
 import type { HubOrigin } from './origin.js';
-import { checkNoTwins, checkRepoPath, isCommit } from './repo-path.js';
+import { isCommit, isRepoPath } from './repo-path.js';
 import type { RetryPolicy } from './retry.js';
 import type { HubTask, RepoFile, RepoListing } from './types.js';
+import { printable } from './urls.js';
 
 /** A thousand entries make a page on the Hub; more than this is no model repository. */
 const MOST_PAGES = 50;
@@ -37,7 +38,10 @@ export async function fetchCommit(
   return sha;
 }
 
-/** Every file at `commit`, with checked paths, in the Hub's order. Throws ERR_REMOTE_CONTENT for a listing that lies. */
+/**
+ * Every file at `commit`, in the Hub's order; one whose path is not safe below any folder is left out. Throws
+ * ERR_REMOTE_CONTENT for a listing that lies.
+ */
 export async function fetchListing(
   origin: HubOrigin,
   pin: { repo: string; revision: string; commit: string },
@@ -56,6 +60,8 @@ export async function fetchListing(
   const seen = new Map<string, string>();
   for await (const entry of entries) {
     if (entry.type !== 'file') continue;
+    // Nothing of that name is ever fetched, so a repository that holds one is none the worse for it.
+    if (!isRepoPath(entry.path)) continue;
     const file = toRepoFile(entry, repo);
     const identity = JSON.stringify(file);
     const earlier = seen.get(file.path);
@@ -64,11 +70,10 @@ export async function fetchListing(
     seen.set(file.path, identity);
     files.push(file);
   }
-  checkNoTwins(files.map((file) => file.path));
   return { repo, revision, commit, files };
 }
 
-/** A fetch for listFiles: our origin only, capped pages, typed errors, retries. */
+/** A fetch for listFiles: our origin only (see nextPage), capped pages, typed errors, retries. */
 function pageFetch(
   origin: HubOrigin,
   asked: { repo: string; revision: string },
@@ -78,33 +83,38 @@ function pageFetch(
   let pages = 0;
   return async (input) => {
     const url = new URL(input instanceof Request ? input.url : input);
-    if (!origin.isOwn(url)) {
-      throw unexpected(
-        asked.repo,
-        `it goes on at another host, ${url.origin}, which is not followed`,
-      );
-    }
     pages += 1;
     if (pages > MOST_PAGES) throw unexpected(asked.repo, `it has more than ${MOST_PAGES} pages`);
     const { headers, body } = await hubGet(origin, { url, asked }, policy, task, (answer) =>
       readAll(answer, MOST_PAGE_BYTES, asked.repo),
     );
     if (!Array.isArray(parseJson(body, asked.repo))) throw unexpected(asked.repo, 'it is no list');
-    const next = absoluteLink(headers.link, url);
-    return new Response(new Uint8Array(body), next === null ? {} : { headers: { link: next } });
+    const next = nextPage(headers.link, url, origin);
+    if (next === null) return new Response(new Uint8Array(body));
+    if (!next.pathname.includes(`/api/models/${asked.repo}/tree/`)) {
+      throw unexpected(asked.repo, `it goes on at ${printable(next)}, which is no listing of it`);
+    }
+    const link = `<${next.href}>; rel="next"`;
+    return new Response(new Uint8Array(body), { headers: { link } });
   };
 }
 
-/** listFiles overlooks a relative `next`, and would take the first page for the whole. */
-function absoluteLink(header: string | string[] | undefined, base: URL): string | null {
+/**
+ * Where the listing goes on; null at its end. listFiles overlooks a relative `next`, and would take the first page for
+ * the whole. A mirror hands on the links of the Hub itself: its own page of that name is meant, and no other host is
+ * ever asked, as the token would go along.
+ */
+function nextPage(header: string | string[] | undefined, base: URL, origin: HubOrigin): URL | null {
   const match = /<([^>]+)>\s*;[^,]*\brel="?next"?/.exec([header ?? ''].flat().join(', '));
   if (match?.[1] === undefined || !URL.canParse(match[1], base.href)) return null;
-  return `<${new URL(match[1], base).href}>; rel="next"`;
+  const next = new URL(match[1], base);
+  if (origin.isOwn(next)) return next;
+  const at = next.pathname.indexOf('/api/models/');
+  return new URL(`${origin.endpoint}${next.pathname.slice(Math.max(0, at))}${next.search}`);
 }
 
 function toRepoFile(entry: ListFileEntry, repo: string): RepoFile {
-  const path = checkRepoPath(entry.path);
-  const { size, oid, lfs } = entry;
+  const { path, size, oid, lfs } = entry;
   if (!Number.isSafeInteger(size) || size < 0) throw unexpected(repo, `${path} has no valid size`);
   if (lfs !== undefined) {
     if (!/^[0-9a-f]{64}$/.test(lfs.oid)) throw unexpected(repo, `${path} has no valid sha256`);

@@ -38,10 +38,10 @@ export function networkFailure(
   const { code = '' } = error as NodeJS.ErrnoException;
   if (/^(CERT_|DEPTH_|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT)/.test(code)) {
     return new UntrustedCertificate(
-      'ERR_NETWORK',
+      'ERR_CERTIFICATE',
       `${subject}: the certificate of ${where} is not trusted (${code})`,
       {
-        hint: 'log in to the network if it asks for that in a browser; if it inspects TLS, point NODE_EXTRA_CA_CERTS at its certificate',
+        hint: 'log in to the network if it asks for that in a browser; if it inspects TLS, point SSL_CERT_FILE at its certificate',
         subject,
         resumable: false,
       },

@@ -46,6 +46,10 @@ export function checkRepoPath(path: string): string {
   return path;
 }
 
+export function isRepoPath(path: string): boolean {
+  return fault(path) === null;
+}
+
 function fault(path: string): string | null {
   if (path === '') return 'is empty';
   if (Buffer.byteLength(path) > 1024) return 'is longer than 1024 bytes';

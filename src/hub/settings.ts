@@ -35,19 +35,21 @@ export async function hubSettings(
   const token = isOn(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)
     ? null
     : await findToken(env, input.homeDirectory);
+  const { certificates, unread } = await readCertificates(env);
   const settings: HubSettings = {
     endpoint,
     token,
     offline: isOn(env.HF_HUB_OFFLINE) || isOn(env.TRANSFORMERS_OFFLINE),
     userAgent: input.userAgent,
     proxy: readProxy(env),
+    ...(certificates.length === 0 ? {} : { certificates }),
     timeouts: {
       ...DEFAULT_TIMEOUTS,
       responseMs: readSeconds(env, 'HF_HUB_ETAG_TIMEOUT') ?? DEFAULT_TIMEOUTS.responseMs,
       idleMs: readSeconds(env, 'HF_HUB_DOWNLOAD_TIMEOUT') ?? DEFAULT_TIMEOUTS.idleMs,
     },
   };
-  return { settings, notices: noticesOf(settings) };
+  return { settings, notices: [...noticesOf(settings), ...unread] };
 }
 
 function noticesOf(settings: HubSettings): string[] {
@@ -61,7 +63,7 @@ function noticesOf(settings: HubSettings): string[] {
       `the token from ${settings.token.source} travels unencrypted to ${url.origin} (HF_ENDPOINT)`,
     );
   }
-  if (settings.proxy !== null) {
+  if (settings.proxy !== null && settings.proxy.unsupported === undefined) {
     notices.push(
       `https goes through the proxy at ${settings.proxy.url.host} (${settings.proxy.source})`,
     );
@@ -122,21 +124,44 @@ function makeToken(value: string, source: string): HubToken {
   return Object.defineProperty({ source } as HubToken, 'value', { value, enumerable: false });
 }
 
+/** Node's own variable among them: it counts for requests that name no certificates, and these do. */
+const CERTIFICATE_FILES = ['SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'NODE_EXTRA_CA_CERTS'];
+const MOST_CERTIFICATES = 16 << 20;
+
+async function readCertificates(
+  env: EnvironmentInput['env'],
+): Promise<{ certificates: string[]; unread: string[] }> {
+  const [certificates, unread]: [string[], string[]] = [[], []];
+  for (const name of CERTIFICATE_FILES) {
+    const path = env[name]?.trim();
+    if (path === undefined || path === '') continue;
+    const text = await readFile(path, 'utf8').catch(() => '');
+    const isPem = text.includes('-----BEGIN') && text.length <= MOST_CERTIFICATES;
+    if (isPem) certificates.push(text);
+    else unread.push(`${path} (${name}) holds no certificate that can be read; it is not used`);
+  }
+  return { certificates, unread };
+}
+
 function readProxy(env: EnvironmentInput['env']): HubProxy | null {
   for (const name of ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy']) {
     const text = env[name]?.trim();
     if (text === undefined || text === '') continue;
     const url = URL.canParse(text) ? new URL(text) : null;
-    if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    const isSocks = url !== null && /^socks[45]?[ah]?:$/.test(url.protocol);
+    if (url === null || (!isSocks && url.protocol !== 'http:' && url.protocol !== 'https:')) {
       throw new FlashmoeError('ERR_USAGE', `${name} is no http or https proxy URL`, {
-        hint: `set ${name} to http://host:port; SOCKS proxies are not supported`,
+        hint: `set ${name} to http://host:port`,
         subject: name,
       });
     }
     const bypass = (env.NO_PROXY ?? env.no_proxy ?? '')
       .split(/[\s,]+/)
       .filter((part) => part !== '');
-    return { url, source: name, bypass: bypass.map((part) => part.toLowerCase()) };
+    return {
+      ...{ url, source: name, bypass: bypass.map((part) => part.toLowerCase()) },
+      ...(isSocks ? { unsupported: 'SOCKS proxies are not supported' } : {}),
+    };
   }
   return null;
 }

@@ -12,6 +12,8 @@ export interface HubProxy {
   url: URL;
   /** The variable it came from. */
   source: string;
+  /** Why nothing can go through it, in words; absent for one that is understood. */
+  unsupported?: string;
   /** Hosts that are reached directly: lower-case names, `.suffix`, `host:port`, or `*`. */
   bypass: string[];
 }
@@ -36,6 +38,8 @@ export interface HubSettings {
   userAgent: string;
   /** For https URLs. */
   proxy: HubProxy | null;
+  /** Certificates in PEM that are trusted beside the built-in ones; absent: none. */
+  certificates?: string[];
   timeouts: HubTimeouts;
 }
 

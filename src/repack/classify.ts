@@ -214,10 +214,17 @@ function wrongShape(name: string, tensor: SourceTensor, needed: string): Flashmo
   );
 }
 
+/** Enough to see what kind of checkpoint it is. */
+const MOST_NAMES = 8;
+
 function refuseLeftovers(unknown: string[], missing: string[]): void {
   if (unknown.length === 0 && missing.length === 0) return;
-  const list = (title: string, names: string[]) =>
-    names.length === 0 ? '' : `\n${title}:\n  ${names.sort().map(quote).join('\n  ')}`;
+  const list = (title: string, names: string[]) => {
+    if (names.length === 0) return '';
+    const shown = names.sort().slice(0, MOST_NAMES).map(quote).join('\n  ');
+    const more = names.length - MOST_NAMES;
+    return `\n${title}:\n  ${shown}${more > 0 ? `\n  and ${more} more` : ''}`;
+  };
   throw refusal(
     `the tensors don't fit config.json: ${unknown.length} unknown, ${missing.length} missing` +
       list('unknown', unknown) +

@@ -1,5 +1,5 @@
-// All tensors of a checkpoint: shard headers are the truth, the index is checked against them. This folder
-// owns everything between safetensors and the packed model and never touches the network.
+// All tensors of a checkpoint: shard headers say what is there. The index says which files to look into, and decides
+// between two copies of one tensor; where it says anything else it is stale, which is told and harmless.
 
 import { FlashmoeError } from '../base/errors.js';
 import { isRecord } from '../models/config.js';
@@ -43,70 +43,101 @@ export function parseIndex(text: string): Map<string, string> {
   return new Map(entries);
 }
 
-/**
- * The shards of a repository among its file names, sorted. With an index exactly those it maps to; else
- * every .safetensors at the root. Throws ERR_SAFETENSORS when one is missing or there is none.
- */
-export function selectShards(
-  files: readonly string[],
-  index: ReadonlyMap<string, string> | null,
-): string[] {
-  const present = new Set(files);
-  const wanted =
-    index === null ? files.filter((file) => SHARD_NAME.test(file)) : new Set(index.values());
-  const shards = [...wanted].sort();
+/** Files at the root that may hold tensors, sorted. Throws ERR_SAFETENSORS when there is none. */
+export function selectShards(files: readonly string[]): string[] {
+  const shards = files.filter((file) => SHARD_NAME.test(file)).sort();
   if (shards.length === 0) throw bad('the repository holds no .safetensors file');
   if (shards.length > MAX_SHARDS) throw bad(`the repository has ${shards.length} shards`);
-  const missing = shards.filter((shard) => !present.has(shard));
-  if (missing.length > 0) {
-    throw bad(`the index names shards that the repository does not hold: ${missing.join(', ')}`);
-  }
   return shards;
 }
 
-/** Reads every header. `warnings` is what is odd but harmless. Throws ERR_SAFETENSORS naming file and tensor. */
+/**
+ * Reads the header of every shard that counts: with an index those it names, and the others as well where they lack
+ * something that it lists. `sources` is all that selectShards found. `warnings` is what is odd but harmless. Throws
+ * ERR_SAFETENSORS naming file and tensor.
+ */
 export async function readInventory(
   sources: readonly ShardSource[],
   index: ReadonlyMap<string, string> | null,
 ): Promise<{ inventory: Inventory; warnings: string[] }> {
-  const tensors = new Map<string, SourceTensor>();
-  const warnings: string[] = [];
-  for (let i = 0; i < sources.length; i += CONCURRENT_HEADERS) {
-    const batch = sources.slice(i, i + CONCURRENT_HEADERS);
-    const headers = await Promise.all(batch.map((s) => readHeader(s.read, s.size, s.path)));
-    for (const header of headers) {
-      warnings.push(...header.warnings);
-      for (const tensor of header.tensors) addOnce(tensors, tensor);
+  const mapped = new Set(index?.values());
+  const found = new Found(index);
+  const named = sources.filter(({ path }) => index === null || mapped.has(path));
+  await found.read(named);
+  const rest = sources.filter(({ path }) => index !== null && !mapped.has(path));
+  if (found.lacks()) await found.read(rest);
+  return { inventory: found.inventory(sources), warnings: [...found.warnings, ...found.stale()] };
+}
+
+class Found {
+  readonly warnings: string[] = [];
+  readonly #tensors = new Map<string, SourceTensor>();
+
+  constructor(private readonly index: ReadonlyMap<string, string> | null) {}
+
+  async read(sources: readonly ShardSource[]): Promise<void> {
+    for (let i = 0; i < sources.length; i += CONCURRENT_HEADERS) {
+      const batch = sources.slice(i, i + CONCURRENT_HEADERS);
+      const headers = await Promise.all(batch.map((s) => readHeader(s.read, s.size, s.path)));
+      for (const header of headers) {
+        this.warnings.push(...header.warnings);
+        for (const tensor of header.tensors) this.#add(tensor);
+      }
     }
   }
-  if (index !== null) warnings.push(...checkIndex(index, tensors));
-  const shards = sources.map(({ path, size, sha256 }) => ({ path, size, sha256 }));
-  return { inventory: { shards, tensors }, warnings };
-}
 
-function addOnce(tensors: Map<string, SourceTensor>, tensor: SourceTensor): void {
-  const other = tensors.get(tensor.name);
-  if (other !== undefined) {
-    throw bad(`tensor ${JSON.stringify(tensor.name)} is in ${other.shard} and in ${tensor.shard}`);
+  /** Something that the index lists is in none of the files read so far. */
+  lacks(): boolean {
+    return [...(this.index?.keys() ?? [])].some((name) => !this.#tensors.has(name));
   }
-  tensors.set(tensor.name, tensor);
-}
 
-function checkIndex(
-  index: ReadonlyMap<string, string>,
-  tensors: ReadonlyMap<string, SourceTensor>,
-): string[] {
-  for (const [name, shard] of index) {
-    const found = tensors.get(name)?.shard;
-    if (found !== shard) {
+  inventory(sources: readonly ShardSource[]): Inventory {
+    const used = new Set([...this.#tensors.values()].map(({ shard }) => shard));
+    const shards = sources
+      .filter(({ path }) => used.has(path))
+      .map(({ path, size, sha256 }) => ({ path, size, sha256 }));
+    // In the order of the files, whichever were read first.
+    const at = new Map(sources.map(({ path }, i) => [path, i]));
+    const place = ({ shard }: SourceTensor): number => at.get(shard) ?? 0;
+    const tensors = new Map([...this.#tensors].sort(([, a], [, b]) => place(a) - place(b)));
+    return { shards, tensors };
+  }
+
+  /** What the index says and no header confirms, and the other way round. */
+  stale(): string[] {
+    const { index } = this;
+    if (index === null) return [];
+    const elsewhere = [...index].filter(([name, shard]) => {
+      const tensor = this.#tensors.get(name);
+      return tensor !== undefined && tensor.shard !== shard;
+    });
+    const gone = [...index.keys()].filter((name) => !this.#tensors.has(name));
+    const unmapped = [...this.#tensors.keys()].filter((name) => !index.has(name));
+    const says = (names: number, what: string): string[] =>
+      names === 0 ? [] : [`model.safetensors.index.json is stale: ${names} tensors ${what}`];
+    const [first] = elsewhere;
+    const example = first && `${first[0]} is in ${this.#tensors.get(first[0])?.shard ?? ''}`;
+    return [
+      ...says(elsewhere.length, `are in another shard than it says (${example ?? ''})`),
+      ...says(gone.length, `are in no shard (${gone[0] ?? ''})`),
+      ...(unmapped.length === 0 ? [] : [`${unmapped.length} tensors are missing in the index`]),
+    ];
+  }
+
+  #add(tensor: SourceTensor): void {
+    const other = this.#tensors.get(tensor.name);
+    if (other === undefined) {
+      this.#tensors.set(tensor.name, tensor);
+      return;
+    }
+    const wanted = this.index?.get(tensor.name);
+    if (wanted === tensor.shard) this.#tensors.set(tensor.name, tensor);
+    else if (wanted !== other.shard) {
       throw bad(
-        `the index says tensor ${JSON.stringify(name)} is in ${shard}, ` +
-          (found === undefined ? 'but no shard holds it' : `but it is in ${found}`),
+        `tensor ${JSON.stringify(tensor.name)} is in ${other.shard} and in ${tensor.shard}`,
       );
     }
   }
-  const unmapped = tensors.size - index.size;
-  return unmapped === 0 ? [] : [`${unmapped} tensors are missing in the index`];
 }
 
 function bad(message: string, cause?: unknown): FlashmoeError {

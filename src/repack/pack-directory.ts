@@ -83,7 +83,7 @@ export async function planDirectory(
     ? parseIndex(await readSmall(join(source, indexName)))
     : null;
   const sources: ShardSource[] = [];
-  for (const path of selectShards(files, index)) {
+  for (const path of selectShards(files)) {
     const file = join(source, path);
     const { sha256, bytes } = await runJob(
       addon.hashFile(file, () => undefined),

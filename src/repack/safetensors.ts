@@ -109,6 +109,8 @@ function parseObject(bytes: Uint8Array, file: string): Record<string, unknown> {
 }
 
 function checkedMetadata(value: unknown, file: string): Record<string, string> {
+  // As readers with an optional map take it.
+  if (value === null) return {};
   const ok =
     typeof value === 'object' &&
     value !== null &&

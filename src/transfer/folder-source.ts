@@ -42,11 +42,13 @@ export interface FolderTask {
 export async function serveFolder(settings: HubSettings, task: FolderTask): Promise<BundledHub> {
   const { repo, revision, emit } = task;
   const at = await locateCheckpoint(task.folder, repo, revision);
-  const { files, skipped } = await checkpointFiles(at);
-  if (skipped.length > 0) {
-    const message = `${at.folder}: ${skipped.join(', ')}: links to elsewhere are not followed`;
-    emit({ type: 'notice', message });
-  }
+  const { files, elsewhere, missing } = await checkpointFiles(at);
+  const tell = (paths: readonly string[], what: string): void => {
+    if (paths.length === 0) return;
+    emit({ type: 'notice', message: `${at.folder}: ${someOf(paths)}: ${what}` });
+  };
+  tell(elsewhere, 'links to another folder, followed');
+  tell(missing, 'links to nothing, left out');
   const isNamed = files.every((file) => file.hash !== null || !isLargeFile(file));
   const known = await earlierListing(task, files);
   const listing =
@@ -133,6 +135,12 @@ function hashListed(
     );
   }
   return listed?.sha256 ?? listed?.gitSha1 ?? null;
+}
+
+/** The first few, and how many more. */
+function someOf(paths: readonly string[]): string {
+  const shown = paths.slice(0, 3).join(', ');
+  return paths.length > 3 ? `${shown} and ${paths.length - 3} more` : shown;
 }
 
 function whoVouches(folder: string, listing: RepoListing | null, isNamed: boolean): string {

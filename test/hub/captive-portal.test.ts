@@ -67,7 +67,7 @@ test('a certificate that stops being trusted in the middle of a download is wait
 test('a certificate that is not trusted at the first contact is an error', async () => {
   proxy.portal = 1;
   const lines = await download();
-  expect(lines).toMatchObject([{ code: 'ERR_NETWORK' }]);
+  expect(lines).toMatchObject([{ code: 'ERR_CERTIFICATE' }]);
   expect(proxy.tunnels).toHaveLength(1);
 });
 

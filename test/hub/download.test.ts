@@ -319,6 +319,58 @@ describe('answers that are not what was asked for', () => {
     expect(rig.hub.ranges('cdn')).toHaveLength(4);
   });
 
+  test('a storage that refuses for good ends it after a few tries, with its own words', async () => {
+    const body = Buffer.from(
+      '<Error><Code>InvalidRequest</Code><Message>No such key pair</Message></Error>',
+    );
+    rig.hub.rule({
+      on: 'cdn',
+      fault: (exchange) =>
+        exchange.send({ status: 400, headers: { 'content-type': 'application/xml' }, body }),
+    });
+    const error = await failureOf(rig.download());
+    expect(error.message).toContain('400 (it says "InvalidRequest: No such key pair")');
+    expect(rig.hub.ranges('cdn')).toHaveLength(4);
+  });
+
+  test('several validators for one address end the trust in them, and the sha256 decides', async () => {
+    rig.hub.rule({ on: 'cdn', times: 3, fault: resetAfter(100_000) });
+    let n = 0;
+    rig.hub.rule({
+      on: 'cdn',
+      fault: (exchange) => withHeaders({ etag: `"edge${n++}"` })(exchange),
+    });
+    const { task } = await rig.download();
+    expect(await rig.isComplete()).toBe(true);
+    expect(task.events).toContainEqual(has({ type: 'notice', message: text('several ETags') }));
+  });
+
+  test.each([
+    ['an ETag that is nobody’s hash', { etag: `"${'e'.repeat(64)}"`, 'x-linked-etag': undefined }],
+    ['a size of 0', { 'x-linked-size': '0' }],
+  ])('%s from a proxy is no word about the content', async (_, headers) => {
+    rig.hub.rule({
+      on: 'hub',
+      path: /resolve/,
+      fault: withHeaders(headers),
+    });
+    await rig.download();
+    expect(await rig.isComplete()).toBe(true);
+  });
+
+  test('a server that does not tell the length of the whole is believed', async () => {
+    rig.hub.rule({ on: 'cdn', times: 1, fault: resetAfter(100_000) });
+    rig.hub.rule({
+      on: 'cdn',
+      fault: (exchange) => {
+        const range = String(exchange.headers['content-range'] ?? '').replace(/\/\d+$/, '/*');
+        return withHeaders({ 'content-range': range })(exchange);
+      },
+    });
+    await rig.download();
+    expect(await rig.isComplete()).toBe(true);
+  });
+
   test('a file that is gone from the CDN is resolved once more and then not found', async () => {
     rig.hub.rule({ on: 'cdn', fault: answer(404) });
     expect((await failureOf(rig.download())).code).toBe('ERR_NOT_FOUND');

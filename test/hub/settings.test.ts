@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HubClient } from '../../src/hub/client.js';
 import { DEFAULT_TIMEOUTS, hubSettings } from '../../src/hub/settings.js';
 import { failureOf } from '../helpers/hub/rig.js';
 
@@ -141,8 +142,26 @@ test('a proxy is announced without its login', async () => {
   expect(notices).toEqual(['https goes through the proxy at proxy.lan:3128 (HTTPS_PROXY)']);
 });
 
-test('a SOCKS proxy is refused by name', async () => {
-  const error = await failureOf(read({ ALL_PROXY: 'socks5://127.0.0.1:1080' }));
+test('a SOCKS proxy is refused by name when a request would go through it, and not before', async () => {
+  const { settings, notices } = await read({ ALL_PROXY: 'socks5h://127.0.0.1:1080' });
+  expect(notices).toEqual([]);
+  const client = new HubClient(settings);
+  const task = { emit: () => undefined, signal: new AbortController().signal };
+  const error = await failureOf(client.resolveCommit('org/name', 'main', task));
   expect(error).toMatchObject({ code: 'ERR_USAGE', subject: 'ALL_PROXY' });
-  expect(error.hint).toContain('SOCKS proxies are not supported');
+  expect(error.message).toContain('SOCKS proxies are not supported');
+});
+
+test('certificates of the usual variables are trusted, and a file that holds none is named', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'certificates-'));
+  const [good, bad] = [join(folder, 'ca.pem'), join(folder, 'none.pem')];
+  const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n';
+  await writeFile(good, pem);
+  await writeFile(bad, 'x');
+  const env = { SSL_CERT_FILE: good, REQUESTS_CA_BUNDLE: bad };
+  const { settings, notices } = await read(env);
+  expect(settings.certificates).toEqual([pem]);
+  expect(notices).toEqual([
+    `${bad} (REQUESTS_CA_BUNDLE) holds no certificate that can be read; it is not used`,
+  ]);
 });

@@ -31,24 +31,60 @@ test('a tensor in two shards is refused', async () => {
   );
 });
 
-test('an index that maps a tensor elsewhere is refused, one that forgets it is a warning', async () => {
+describe('a stale index is a warning and the headers count, where it', () => {
   const sources = shardSources([[a], [b]]);
   const read = (map: Record<string, string>) => readInventory(sources, parseIndex(index(map)));
-  await expect(read({ a: two, b: two })).rejects.toThrow(`"a" is in ${two}, but it is in ${one}`);
-  await expect(read({ a: one, b: two, c: two })).rejects.toThrow('no shard holds it');
-  expect((await read({ a: one })).warnings).toEqual(['1 tensors are missing in the index']);
+  const stale = 'model.safetensors.index.json is stale: ';
+  test.each<[string, Record<string, string>, string]>([
+    [
+      'maps a tensor to another shard',
+      { a: two, b: two },
+      `${stale}1 tensors are in another shard than it says (a is in ${one})`,
+    ],
+    [
+      'names a shard that is not there',
+      { a: one, b: 'x.safetensors' },
+      `${stale}1 tensors are in another shard than it says (b is in ${two})`,
+    ],
+    [
+      'lists a tensor that no shard has',
+      { a: one, b: two, c: two },
+      `${stale}1 tensors are in no shard (c)`,
+    ],
+  ])('%s', async (_, map, warning) => {
+    const { inventory, warnings } = await read(map);
+    expect([...inventory.tensors].map(([name, { shard }]) => [name, shard])).toEqual([
+      ['a', one],
+      ['b', two],
+    ]);
+    expect(warnings).toEqual([warning]);
+  });
+
+  test('forgets a tensor of a shard that it names', async () => {
+    const both = shardSources([[a, b]]);
+    const { warnings } = await readInventory(both, parseIndex(index({ a: both[0]?.path ?? '' })));
+    expect(warnings).toEqual(['1 tensors are missing in the index']);
+  });
+});
+
+test('of two copies the one counts that the index names, and a file that it never names is not read', async () => {
+  const sources = shardSources([[a], [a, b], [{ ...a, name: 'consolidated' }]]);
+  const [first = '', second = ''] = sources.map(({ path }) => path);
+  const map = parseIndex(index({ a: first, b: second }));
+  const { inventory, warnings } = await readInventory(sources, map);
+  expect([...inventory.tensors.values()].map(({ name, shard }) => [name, shard])).toEqual([
+    ['a', first],
+    ['b', second],
+  ]);
+  expect(inventory.shards.map(({ path }) => path)).toEqual([first, second]);
+  expect(warnings).toEqual([]);
 });
 
 describe('shard names', () => {
-  test('come from the index, or are all safetensors files', () => {
-    const files = ['README.md', two, one, 'golden.safetensors'];
-    expect(selectShards(files, parseIndex(index({ a: one, b: two })))).toEqual([one, two]);
-    expect(selectShards(['model.safetensors', 'x.bin'], null)).toEqual(['model.safetensors']);
-  });
-
-  test('that the repository lacks are named', () => {
-    expect(() => selectShards([one], parseIndex(index({ a: one, b: two })))).toThrow(two);
-    expect(() => selectShards(['model.bin'], null)).toThrow('no .safetensors');
+  test('are those of all safetensors files at the root, and there must be one', () => {
+    const files = ['README.md', two, one, 'sub/x.safetensors', '.x.safetensors'];
+    expect(selectShards(files)).toEqual([one, two]);
+    expect(() => selectShards(['model.bin'])).toThrow('no .safetensors');
   });
 
   test.each([

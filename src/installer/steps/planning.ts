@@ -6,6 +6,7 @@ import { formatBytes } from '../../base/format.js';
 import type { ModelPaths } from '../../base/paths.js';
 import { volumeOf, type Volume } from '../../base/volume.js';
 import type { HubClient } from '../../hub/client.js';
+import { checkNoTwins } from '../../hub/repo-path.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
 import { isSideFile } from '../../models/repository-files.js';
 import {
@@ -207,7 +208,7 @@ async function commitNow(task: PlanningTask): Promise<string | null> {
   } catch (error) {
     const isAway =
       error instanceof FlashmoeError &&
-      ['ERR_OFFLINE', 'ERR_NETWORK', 'ERR_HTTP'].includes(error.code);
+      ['ERR_OFFLINE', 'ERR_NETWORK', 'ERR_CERTIFICATE', 'ERR_HTTP'].includes(error.code);
     if (!isAway) throw error;
     const message = `whether ${task.repo} has changed since is unknown: ${error.message}`;
     task.emit({ type: 'notice', message });
@@ -230,15 +231,17 @@ export async function planAt(
   const index = names.includes(INDEX_FILE)
     ? parseIndex((await client.readSmall(listing, INDEX_FILE, MAX_INDEX, to)).toString('utf8'))
     : null;
-  const sources = selectShards(names, index).map((path): ShardSource => {
-    const { size, sha256 } = fileOf(listing, path);
+  const sources = selectShards(names).map((path): ShardSource => {
+    const { size = 0, sha256 = null } = listing.files.find((file) => file.path === path) ?? {};
     const read = (start: number, length: number) =>
       client.readRange(listing, path, start, length, to);
-    return { path, size, sha256, read };
+    return { path, size, sha256: sha256 ?? '', read };
   });
   const { inventory, warnings } = await readInventory(sources, index);
+  for (const { path } of inventory.shards) requireHash(listing, path);
   const { repo, commit } = listing;
   const sideFiles = listing.files.filter(({ path }) => isSideFile(path));
+  checkNoTwins([...inventory.shards, ...sideFiles].map(({ path }) => path));
   const { calibration = null } = task;
   const besides = sideFiles.reduce((sum, file) => sum + file.size, calibration?.size ?? 0);
   const size = task.size === null ? null : task.size - besides;
@@ -271,14 +274,12 @@ async function readJson(
   }
 }
 
-function fileOf(listing: RepoListing, path: string): { size: number; sha256: string } {
+function requireHash(listing: RepoListing, path: string): void {
   const file = listing.files.find((candidate) => candidate.path === path);
-  if (!file?.sha256) {
-    throw new FlashmoeError(
-      'ERR_REMOTE_CONTENT',
-      `${path} of ${listing.repo} has no sha256 in the listing, so it could not be verified; nothing was fetched`,
-      { subject: path },
-    );
-  }
-  return { size: file.size, sha256: file.sha256 };
+  if (file?.sha256) return;
+  throw new FlashmoeError(
+    'ERR_REMOTE_CONTENT',
+    `${path} of ${listing.repo} has no sha256 in the listing, so it could not be verified; nothing was fetched`,
+    { subject: path },
+  );
 }
