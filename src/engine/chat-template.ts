@@ -14,6 +14,7 @@ import {
 } from './model-files.js';
 import { parseTemplate, type ParsedTemplate } from './python-jinja.js';
 import { templateMessages, templateTools } from './template-input.js';
+import type { EncodedPiece } from './text-pieces.js';
 import type { Tokenizer } from './tokenizer-types.js';
 import { lacksTools, toolsText } from './tools-text.js';
 import type { ChatRequest } from './types.js';
@@ -30,8 +31,11 @@ export type PromptRequest = Pick<
 >;
 
 export interface Rendered {
+  /** What the template printed, marks removed. */
+  text: string;
   characters: number;
-  encode(): Prompt;
+  /** Its ids, piece by piece. */
+  encode(): Generator<EncodedPiece, void>;
 }
 
 const EXAMPLE = [
@@ -59,7 +63,8 @@ export class ChatTemplate {
 
   /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
   prompt(request: PromptRequest): Prompt {
-    return this.render(request).encode();
+    const { text, encode } = this.render(request);
+    return { text, ids: [...encode()].flatMap(({ ids }) => ids) };
   }
 
   /** The first half of `prompt`, which runs the template, and the second, which doesn't. */
@@ -86,11 +91,9 @@ export class ChatTemplate {
     });
     const prompt = end === null ? rendered : upTo(rendered, end);
     return {
+      text: prompt.replaceAll(mark, ''),
       characters: prompt.length,
-      encode: () => ({
-        text: prompt.replaceAll(mark, ''),
-        ids: this.#control.encode(prompt, mark),
-      }),
+      encode: () => this.#control.encodePieces(prompt, mark),
     };
   }
 

@@ -11,6 +11,7 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import { isObject } from './model-files.js';
+import { textPieces, type EncodedPiece } from './text-pieces.js';
 import type { Tokenizer } from './tokenizer-types.js';
 
 const PRIVATE_USE: readonly (readonly [number, number])[] = [
@@ -46,21 +47,24 @@ export class ControlText {
 
   /** Ids of a rendered prompt: intact spellings become control tokens, all else is plain text. */
   encode(rendered: string, mark: string): number[] {
-    const ids: number[] = [];
+    return [...this.encodePieces(rendered, mark)].flatMap(({ ids }) => ids);
+  }
+
+  /** The same piece by piece, so that whoever waits for it can stop; with the characters read so far. */
+  *encodePieces(rendered: string, mark: string): Generator<EncodedPiece, void> {
     let from = 0;
-    const text = (end: number): void => {
-      if (end === from) return;
-      // One at a time: a prompt has more ids than a call takes arguments.
-      const plain = rendered.slice(from, end).replaceAll(mark, '');
-      for (const id of this.tokenizer.encodeText(plain)) ids.push(id);
-    };
+    const { tokenizer } = this;
+    function* text(end: number): Generator<EncodedPiece, void> {
+      for (const piece of textPieces(rendered.slice(from, end).replaceAll(mark, ''))) {
+        yield { ids: tokenizer.encodeText(piece), characters: piece.length };
+      }
+    }
     for (const match of rendered.matchAll(this.#spelling)) {
-      text(match.index);
-      ids.push(this.#ids.get(match[0]) ?? 0);
+      yield* text(match.index);
+      yield { ids: [this.#ids.get(match[0]) ?? 0], characters: match[0].length };
       from = match.index + match[0].length;
     }
-    text(rendered.length);
-    return ids;
+    yield* text(rendered.length);
   }
 
   /** The control token that `rendered` has at `position`, whitespace skipped. */

@@ -9,9 +9,10 @@ import type { Prompt } from './chat-template.js';
 import type { GenerationSettings } from './generation-settings.js';
 import { END_THINK, outputFormat, type OutputFormat } from './output-parser.js';
 import { allBut, Constraint } from './grammar/constraint.js';
-import { GrammarHost } from './grammar/host.js';
+import { GrammarHost, type GrammarRun } from './grammar/host.js';
 import { answerTag } from './grammar/tags.js';
 import { tokenLogprob } from './logprobs.js';
+import type { PromptBounds } from './prompt-worker/protocol.js';
 import type { PromptWorker } from './prompt-worker/worker.js';
 import { scoreTokens } from './score.js';
 import { Session, type MarksOf, type PrefillEvent } from './session.js';
@@ -25,6 +26,7 @@ import type {
   Engine,
   GenerateEvent,
   LoadedModel,
+  Prepared,
   Timings,
   TokenLogprob,
   TokensRequest,
@@ -53,8 +55,6 @@ export class LocalEngine implements Engine {
   readonly #format: OutputFormat;
   readonly #grammar: GrammarHost;
   readonly #turnEnds: ReadonlySet<number>;
-  /** A request is counted before it is answered; its prompt is made once. */
-  readonly #prompts = new WeakMap<AnswerRequest, Promise<Prompt>>();
   readonly #closing = new AbortController();
   /** Settles when the running generation is over; null when none runs. */
   #running: Promise<void> | null = null;
@@ -74,18 +74,40 @@ export class LocalEngine implements Engine {
     this.#grammar = new GrammarHost(tokenizer, settings.stopIds, ids);
   }
 
-  async countTokens(request: AnswerRequest): Promise<number> {
-    return (await this.render(request)).ids.length;
+  async countTokens(request: AnswerRequest, signal?: AbortSignal): Promise<number> {
+    return (await this.render(request, signal)).ids.length;
   }
 
-  async render(request: AnswerRequest): Promise<Prompt> {
-    const prompt = await this.#prompt(request);
+  async render(request: AnswerRequest, signal?: AbortSignal): Promise<Prompt> {
+    const prompt = await this.#makePrompt(request, signal);
     this.#checkFits(prompt.ids.length, Math.min(request.maxTokens ?? 1, 1));
     return prompt;
   }
 
-  tokenize(text: string): Promise<number[]> {
-    return this.parts.prompts.encodeText(text);
+  tokenize(text: string, signal?: AbortSignal): Promise<number[]> {
+    return this.parts.prompts.encodeText(text, { signal });
+  }
+
+  async prepare(requests: readonly AnswerRequest[], outer: AbortSignal): Promise<Prepared> {
+    const signal = AbortSignal.any([outer, this.#closing.signal]);
+    const prompts: Prompt[] = [];
+    for (const request of requests) {
+      const same = requests.findIndex((other) => hasSamePrompt(other, request));
+      prompts.push(prompts[same] ?? (await this.render(request, signal)));
+    }
+    const [first] = requests;
+    const grammar =
+      first === undefined ? null : await this.#startGrammar(first, prompts[0], signal);
+    return {
+      prompts,
+      answer: (index, its) => {
+        const [request, prompt] = [requests[index], prompts[index]];
+        if (request === undefined || prompt === undefined)
+          throw new RangeError(`no request ${index}`);
+        return this.#answer(request, prompt, grammar, its);
+      },
+      release: () => grammar?.release(),
+    };
   }
 
   detokenize(ids: readonly number[]): string {
@@ -98,20 +120,23 @@ export class LocalEngine implements Engine {
   }
 
   async *chat(request: AnswerRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void> {
-    const { ids, text } = await this.render(request);
-    const { tokenizer, settings } = this.parts;
-    const answer = new Answer({
-      tokenizer,
-      stopIds: settings.stopIds,
-      stop: request.stop,
-      parallelToolCalls: 'prompt' in request || (request.parallelToolCalls ?? true),
-      format: 'prompt' in request ? PLAIN : this.#format,
-      prompt: text,
-      ...('prompt' in request || request.goOn !== true ? {} : { goesOn: true }),
-      tools: 'prompt' in request ? [] : request.tools,
-      newCallId: () => `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`,
-    });
-    const constraint = await this.#constraint(request, answer.inReasoning);
+    const prepared = await this.prepare([request], signal);
+    try {
+      yield* prepared.answer(0, signal);
+    } finally {
+      prepared.release();
+    }
+  }
+
+  async *#answer(
+    request: AnswerRequest,
+    { ids, text }: Prompt,
+    grammar: GrammarRun | null,
+    signal: AbortSignal,
+  ): AsyncGenerator<GenerateEvent, void> {
+    const answer = this.#newAnswer(request, text);
+    grammar?.begin();
+    const constraint = grammar === null ? null : new Constraint(grammar, this.#whileThinking());
     const timings = noTime();
     let cachedTokens = 0;
     const asked: Asked = {
@@ -251,13 +276,7 @@ export class LocalEngine implements Engine {
     };
   }
 
-  #prompt(request: AnswerRequest): Promise<Prompt> {
-    const made = this.#prompts.get(request) ?? this.#makePrompt(request);
-    this.#prompts.set(request, made);
-    return made;
-  }
-
-  async #makePrompt(request: AnswerRequest): Promise<Prompt> {
+  async #makePrompt(request: AnswerRequest, signal?: AbortSignal): Promise<Prompt> {
     const strange = Object.keys(request.sampling.logitBias ?? {}).find(
       (id) => !this.#isToken(Number(id)),
     );
@@ -265,7 +284,8 @@ export class LocalEngine implements Engine {
       const what = `logit_bias: ${strange} is not a token id`;
       throw new FlashmoeError('ERR_TEMPLATE', what, { subject: 'logit_bias' });
     }
-    if ('prompt' in request) return await this.#plainPrompt(request.prompt);
+    const bounds = { signal, mostTokens: this.model.contextLength };
+    if ('prompt' in request) return await this.#plainPrompt(request.prompt, bounds);
     const { prompts } = this.parts;
     if (prompts.template !== null && request.tools.length > 0 && this.#format.calls === null) {
       throw new FlashmoeError(
@@ -286,7 +306,7 @@ export class LocalEngine implements Engine {
     }
     // Refuses what can't be enforced.
     answerTag(request, this.#format.calls, false);
-    return await prompts.prompt(request);
+    return await prompts.prompt(request, bounds);
   }
 
   /** Of a prompt that is read from `cached` on. */
@@ -300,12 +320,12 @@ export class LocalEngine implements Engine {
     });
   }
 
-  async #plainPrompt(prompt: string | number[]): Promise<Prompt> {
+  async #plainPrompt(prompt: string | number[], bounds: PromptBounds): Promise<Prompt> {
     if (prompt.length === 0) {
       throw new FlashmoeError('ERR_TEMPLATE', 'the prompt is empty', { subject: 'prompt' });
     }
     if (typeof prompt === 'string') {
-      return { text: '', ids: await this.parts.prompts.encodeText(prompt) };
+      return { text: '', ids: await this.parts.prompts.encodeText(prompt, bounds) };
     }
     const wrong = prompt.find((id) => !this.#isToken(id));
     if (wrong !== undefined)
@@ -328,17 +348,42 @@ export class LocalEngine implements Engine {
     );
   }
 
+  #newAnswer(request: AnswerRequest, prompt: string): Answer {
+    const { tokenizer, settings } = this.parts;
+    const isChat = !('prompt' in request);
+    return new Answer({
+      tokenizer,
+      stopIds: settings.stopIds,
+      stop: request.stop,
+      parallelToolCalls: !isChat || (request.parallelToolCalls ?? true),
+      format: isChat ? this.#format : PLAIN,
+      prompt,
+      goesOn: isChat && request.goOn === true,
+      tools: isChat ? request.tools : [],
+      newCallId: () => `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`,
+    });
+  }
+
   /** Null where everything is left to the model. */
-  async #constraint(request: AnswerRequest, thinks: boolean): Promise<Constraint | null> {
-    if ('prompt' in request) return null;
+  async #startGrammar(
+    request: AnswerRequest,
+    prompt: Prompt | undefined,
+    signal: AbortSignal,
+  ): Promise<GrammarRun | null> {
+    if ('prompt' in request || prompt === undefined) return null;
+    const thinks = this.#newAnswer(request, prompt.text).inReasoning;
+    const tag = answerTag(request, this.#format.calls, thinks);
+    return tag === null ? null : await this.#grammar.start(tag, signal);
+  }
+
+  /** Bits of the tokens that a thought may hold: it doesn't end the answer, nor begin a call. */
+  #whileThinking(): Int32Array {
     const { calls } = this.#format;
-    const tag = answerTag(request, calls, thinks);
-    if (tag === null) return null;
     const { tokenizer, settings } = this.parts;
     const openings = new Set([calls?.open, calls?.section?.open]);
     const early = tokenizer.controlTokens.filter(({ content }) => openings.has(content));
     const never = [...settings.stopIds, ...early.map(({ id }) => id)];
-    return new Constraint(await this.#grammar.start(tag), allBut(never, tokenizer.tokenLimit));
+    return allBut(never, tokenizer.tokenLimit);
   }
 
   /** Ends a thought that has used up its budget with the mark that the model ends its own thoughts with. */
@@ -359,6 +404,14 @@ export class LocalEngine implements Engine {
     if (count === undefined) return null;
     return tokenLogprob(id, this.#session.logits(), count, this.parts.tokenizer);
   }
+}
+
+/** Several answers to one prompt are several requests; the prompt is made once. */
+function hasSamePrompt(a: AnswerRequest, b: AnswerRequest): boolean {
+  if ('prompt' in a || 'prompt' in b)
+    return 'prompt' in a && 'prompt' in b && a.prompt === b.prompt;
+  const parts = ['messages', 'tools', 'thinking', 'templateVariables', 'goOn'] as const;
+  return parts.every((part) => a[part] === b[part]);
 }
 
 /** What both kinds of generation ask of the loop. */

@@ -164,6 +164,16 @@ export interface LoadedModel {
   expertBytesPerToken: number;
 }
 
+/** Requests that can be answered: their prompts are made and fit, their grammar is compiled. */
+export interface Prepared {
+  /** Of each request, as the model reads it: text for people, and ids. */
+  readonly prompts: readonly { text: string; ids: readonly number[] }[];
+  /** Answers one of the requests, by its index. */
+  answer(index: number, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  /** Lets go of what it holds, answered or not; calling it again does nothing. */
+  release(): void;
+}
+
 /** One loaded model. One generation runs at a time; the caller queues. Errors are FlashmoeErrors. */
 export interface Engine {
   readonly model: LoadedModel;
@@ -172,12 +182,19 @@ export interface Engine {
    * context has no room for the prompt and one token more, and ERR_TEMPLATE when the model's template refuses
    * the conversation. A larger maxTokens is no error: the answer then ends with the context.
    */
-  countTokens(request: AnswerRequest): Promise<number>;
+  countTokens(request: AnswerRequest, signal?: AbortSignal): Promise<number>;
+  /**
+   * Does all that can be done before it is a request's turn, beside a running generation. Throws what countTokens
+   * throws, and ERR_GRAMMAR for a form that can't be held or whose grammar takes too long.
+   * @param requests for one prompt or several, with one form of answer
+   */
+  prepare(requests: readonly AnswerRequest[], signal: AbortSignal): Promise<Prepared>;
+  /** Prepares and answers. */
   chat(request: AnswerRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   /** The prompt as the model reads it: text for people, and ids. Throws what countTokens throws. */
-  render(request: AnswerRequest): Promise<{ text: string; ids: number[] }>;
+  render(request: AnswerRequest, signal?: AbortSignal): Promise<{ text: string; ids: number[] }>;
   /** Ids of plain text; never those of control tokens. */
-  tokenize(text: string): Promise<number[]>;
+  tokenize(text: string, signal?: AbortSignal): Promise<number[]>;
   /** Text of ids, control tokens spelled out. ERR_USAGE for an id that is no token. */
   detokenize(ids: readonly number[]): string;
   /**

@@ -16,7 +16,7 @@ import { metrics } from './routes/metrics.js';
 import { getModel, listModels } from './routes/models.js';
 import { page } from './routes/page.js';
 import { props } from './routes/props.js';
-import { responses } from './openai/responses/route.js';
+import { getResponse, responses } from './openai/responses/route.js';
 import { status } from './routes/status.js';
 import { applyTemplate, detokenize, tokenize } from './routes/tokens.js';
 
@@ -58,7 +58,12 @@ const ROUTES: Route[] = [
     method: 'GET',
     path: /^(?:\/v1)?\/models\/(.+)$/,
     isPublic: true,
-    handle: (context, _, id) => getModel(context, id),
+    handle: getModel,
+  },
+  {
+    method: 'GET',
+    path: /^(?:\/v1)?\/responses\/([\w-]+)$/,
+    handle: getResponse,
   },
   { method: 'GET', path: /^\/metrics$/, handle: metrics },
   { method: 'GET', path: /^\/status$/, handle: status },
@@ -160,6 +165,7 @@ function knownPath(url: URL): string {
   const route = ROUTES.find((candidate) => candidate.path.test(path));
   if (route === undefined) return 'other';
   if (/^\/page\//.test(path)) return '/page/{file}';
+  if (/\/responses\/./.test(path)) return '/v1/responses/{id}';
   return /\/models\/./.test(path) ? '/v1/models/{id}' : path;
 }
 

@@ -12,7 +12,7 @@ import type { Soundness } from './soundness.js';
 /** What a server tells its owner. Never a prompt, an answer or a key. */
 export type ServerEvent =
   | { type: 'listening'; url: string }
-  | { type: 'model'; status: 'ready' | 'failed'; id: string | null; detail: string }
+  | { type: 'model'; status: 'ready' | 'failed' | 'unloaded'; id: string | null; detail: string }
   | {
       type: 'request';
       /** As the client got it, in x-request-id. */
@@ -48,7 +48,12 @@ export interface ServerContext {
   /** Milliseconds since the epoch. */
   now: () => number;
   emit: (event: ServerEvent) => void;
+  /** Milliseconds between the comments of a silent stream. */
   keepAliveMs: number;
+  /** Milliseconds that a client which doesn't read may hold its answer up. */
+  stallMs: number;
+  /** Requests that are made ready for the queue. */
+  preparing: number;
   /** Bytes. */
   bodyLimit: number;
   /** Names of unknown fields the owner has been told of. */

@@ -10,10 +10,11 @@ import { Upstream } from './fast/upstream.js';
 import { isLoopbackAddress } from './guard.js';
 import { listen } from './listen.js';
 import { Metrics } from './metrics.js';
-import { ModelHost, type ModelState } from './model-host.js';
+import { ModelHost, type InstalledModel, type ModelState } from './model-host.js';
 import { Queue } from './queue.js';
 import { ResponseStore } from './openai/responses/store.js';
 import { Soundness } from './soundness.js';
+import { given } from './wire.js';
 
 export const DEFAULT_HOST = '127.0.0.1';
 export const DEFAULT_PORT = 11435;
@@ -26,7 +27,11 @@ export interface ServeOptions {
   /** Known before it is loaded; null when no model is set up. */
   modelId: string | null;
   /** Called once, when the port is bound. A rejection is what /health and all requests then report. */
-  load: (signal: AbortSignal) => Promise<Engine>;
+  load: (signal: AbortSignal, id: string | null) => Promise<Engine>;
+  /** Models that requests may name beside `modelId`. */
+  installed?: () => Promise<readonly InstalledModel[]>;
+  /** Milliseconds without a request after which the model is let go; absent: never, 0: at once. */
+  unloadAfterMs?: number;
   /** What loading waits for, in words for whoever asks meanwhile; null when it goes on. */
   waiting?: () => string | null;
   version: string;
@@ -37,6 +42,8 @@ export interface ServeOptions {
   queueLimit?: number;
   /** Milliseconds between the comments of a silent stream. */
   keepAliveMs?: number;
+  /** Milliseconds that a client which doesn't read may hold its answer up. */
+  stallMs?: number;
   /** Bytes of a request. */
   bodyLimit?: number;
   /** The other server of two tiers. */
@@ -69,11 +76,15 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const other = options.fast ?? null;
   const fast = other === null ? null : new Upstream({ ...other, now: options.now });
   const port = deferred<void>();
-  const host = new ModelHost(
-    options.modelId,
-    (signal) => port.promise.then(() => options.load(signal)),
-    options.waiting,
-  );
+  const host = new ModelHost({
+    defaultId: options.modelId,
+    load: (signal, id) => port.promise.then(() => options.load(signal, id)),
+    ...given('installed', options.installed),
+    ...given('waiting', options.waiting),
+    ...given('unloadAfterMs', options.unloadAfterMs),
+    onChange: (state) => options.emit(modelEvent(state, options.modelId)),
+    now: options.now,
+  });
   const queue = new Queue(options.queueLimit ?? 16);
   const shutdown = new AbortController();
   const context: ServerContext = {
@@ -90,6 +101,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     now: options.now,
     emit: options.emit,
     keepAliveMs: options.keepAliveMs ?? 10_000,
+    stallMs: options.stallMs ?? 30_000,
+    preparing: 0,
     bodyLimit: options.bodyLimit ?? 64 * 2 ** 20,
     toldFields: new Set(),
     shutdown: shutdown.signal,
@@ -101,11 +114,11 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   );
   options.emit({ type: 'listening', url: listener.url });
   port.resolve();
-  void host.settled.then((state) => options.emit(modelEvent(state, options.modelId)));
 
   let closing: Promise<void> | null = null;
   const close = async (drainMs: number): Promise<void> => {
     queue.close();
+    host.refuse();
     const gone = listener.close();
     const drained = setTimeout(() => {
       shutdown.abort(new FlashmoeError('ERR_INTERRUPTED', 'the server is stopping'));
@@ -130,6 +143,9 @@ const CUT_MS = 5_000;
 function modelEvent(state: ModelState, id: string | null): ServerEvent {
   if (state.status === 'failed') {
     return { type: 'model', status: 'failed', id, detail: state.error.message };
+  }
+  if (state.status === 'idle') {
+    return { type: 'model', status: 'unloaded', id: state.id, detail: 'the next request loads it' };
   }
   const model = state.status === 'ready' ? state.engine.model : null;
   const detail = [model?.backend, model?.gpuMissing]

@@ -1,29 +1,69 @@
 // Server-sent events: one `data:` line an event, comments while nothing happens. A model that reads a
 // long prompt is silent for minutes, and clients and proxies hang up on silence.
 
-/** An event stream that pulls from `events`; a client that leaves ends the iterator. */
+import { timer } from './timer.js';
+
+/** Bytes that wait for a client that doesn't read: more than any answer that a model gives. */
+const MOST_WAITING = 1 << 20;
+
+export interface StreamOptions {
+  everyMs: number;
+  comment: () => string;
+  /** Milliseconds that a client with a full buffer may take to read from it; then its answer is given up. */
+  stallMs: number;
+  headers?: Record<string, string>;
+}
+
+/**
+ * A stream of `events`, which are made as fast as they come, not as fast as they are read: an engine doesn't
+ * wait for a client, up to a limit. A client that leaves ends the iterator.
+ */
 export function eventStream(
   events: AsyncIterable<string>,
-  keepAlive: { everyMs: number; comment: () => string },
+  { everyMs, comment, stallMs, headers = {} }: StreamOptions,
 ): Response {
-  const text = withKeepAlive(events, keepAlive);
+  const text = withKeepAlive(events, { everyMs, comment });
   const encoder = new TextEncoder();
-  const body = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const { done, value } = await text.next();
-      if (done === true) controller.close();
-      else controller.enqueue(encoder.encode(value));
+  let isOver = false;
+  let onRead = (): void => undefined;
+  const pump = async (controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> => {
+    for await (const piece of text) {
+      if (isOver) return;
+      if (piece !== '') controller.enqueue(encoder.encode(piece));
+      if ((controller.desiredSize ?? 0) > 0) continue;
+      const stall = timer(stallMs);
+      const read = new Promise<true>((resolve) => (onRead = () => resolve(true)));
+      const first = await Promise.race([read, stall.over]).finally(stall.clear);
+      if (first === true || isOver) continue;
+      controller.error(new Error('the client did not read'));
+      return;
+    }
+    if (!isOver) controller.close();
+  };
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        pump(controller).catch((error: unknown) => {
+          if (!isOver) controller.error(error);
+        });
+      },
+      pull() {
+        onRead();
+      },
+      cancel() {
+        isOver = true;
+        onRead();
+      },
     },
-    async cancel() {
-      await text.return(undefined);
-    },
-  });
+    new ByteLengthQueuingStrategy({ highWaterMark: MOST_WAITING }),
+  );
   return new Response(body, {
     headers: {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
       // nginx and what imitates it would collect events otherwise
       'x-accel-buffering': 'no',
+      ...headers,
     },
   });
 }
@@ -64,12 +104,4 @@ async function* withKeepAlive(
     // Not awaited: the generation is being aborted by its signal and may take a token to notice.
     void iterator.return?.()?.catch(() => undefined);
   }
-}
-
-function timer(ms: number): { over: Promise<undefined>; clear: () => void } {
-  let handle: NodeJS.Timeout | undefined;
-  const over = new Promise<undefined>((resolve) => {
-    handle = setTimeout(() => resolve(undefined), ms);
-  });
-  return { over, clear: () => clearTimeout(handle) };
 }

@@ -100,7 +100,7 @@ describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, templa
         callForm(template),
         false,
       );
-      const run = await host.start(tag ?? {});
+      const run = await host.start(tag ?? {}, never);
       const format = outputFormat(template);
       const parser = new OutputParser({ format, prompt: '', tools: TOOLS, newCallId: () => 'id' });
       let name = '';
@@ -124,6 +124,7 @@ describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, templa
         else if (part.type === 'call-arguments') json += part.json;
         else if (part.type === 'text') throw new Error(`said ${text}`);
       }
+      run.release();
       if (typeof toolChoice === 'object') expect(name).toBe('weather');
       const value = JSON.parse(json) as { city: string; days: number };
       if (name === 'now') expect(value).toEqual({});
@@ -135,6 +136,8 @@ describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, templa
     }
   });
 });
+
+const never = new AbortController().signal;
 
 describe('an engine with a grammar', () => {
   let model: Packed;
@@ -208,9 +211,9 @@ describe('an engine with a grammar', () => {
     const tokenizer = await loadTokenizer(fixture('qwen3_5_moe'));
     const host = new GrammarHost(tokenizer, new Set([497]), new Set());
     const bad = { type: 'structural_tag', format: { type: 'regex', pattern: '(?=a)b' } };
-    await expect(host.start(bad)).rejects.toMatchObject({ code: 'ERR_GRAMMAR' });
+    await expect(host.start(bad, never)).rejects.toMatchObject({ code: 'ERR_GRAMMAR' });
     const good = { type: 'structural_tag', format: { type: 'const_string', value: 'x' } };
-    expect(await (await host.start(good)).mask()).toBeInstanceOf(Int32Array);
+    expect(await (await host.start(good, never)).mask()).toBeInstanceOf(Int32Array);
     await host.close();
   });
 });

@@ -67,7 +67,11 @@ describe('the openai package', () => {
 
   it('streams an answer and adds it up', async () => {
     const openai = client(await running());
-    const stream = openai.chat.completions.stream({ ...shared, max_tokens: 16 });
+    const stream = openai.chat.completions.stream({
+      ...shared,
+      max_tokens: 16,
+      stream_options: { include_usage: true },
+    });
     let text = '';
     stream.on('content', (delta) => (text += delta));
     const final = await stream.finalChatCompletion();
@@ -260,6 +264,7 @@ describe('the ai package', () => {
       model: provider(await running()),
       prompt,
       maxOutputTokens: 12,
+      seed: 3,
       providerOptions,
     });
     let text = '';

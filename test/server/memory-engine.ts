@@ -8,6 +8,7 @@ import type {
   FinishReason,
   GenerateEvent,
   LoadedModel,
+  Prepared,
   TextRequest,
 } from '../../src/engine/types.js';
 
@@ -47,6 +48,15 @@ export class MemoryEngine implements Engine {
       throw new FlashmoeError('ERR_TEMPLATE', 'the template refuses: no', { subject: 'messages' });
     }
     return promptTokens;
+  }
+
+  async prepare(requests: readonly AnswerRequest[]): Promise<Prepared> {
+    const prompts = await Promise.all(requests.map((request) => this.render(request)));
+    return {
+      prompts,
+      answer: (index, signal) => this.chat(requests[index]!, signal),
+      release: () => undefined,
+    };
   }
 
   async render(request: AnswerRequest): Promise<{ text: string; ids: number[] }> {

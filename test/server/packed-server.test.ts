@@ -38,7 +38,9 @@ describe('a server with a packed model', () => {
     expect(whole.usage.prompt_tokens).toBeGreaterThan(10);
     expect(whole.usage.completion_tokens).toBeGreaterThan(10);
 
-    const { data } = await readEvents(await post({ ...HELLO, stream: true }));
+    const { data } = await readEvents(
+      await post({ ...HELLO, stream: true, stream_options: { include_usage: true } }),
+    );
     expect(data.pop()).toBe('[DONE]');
     const chunks = data as {
       choices: { delta: { content?: string | null } }[];

@@ -32,10 +32,12 @@ describe('a server', () => {
     expect(await (await get('/v1/models')).json()).toMatchObject({
       data: [{ id: 'org/test-model', context_length: null }],
     });
-    expect((await post(HELLO)).status).toBe(503);
+    // What comes meanwhile waits for it.
+    const early = post(HELLO);
 
     gate.open();
     await modelSettled;
+    expect((await early).status).toBe(200);
     expect(await (await get('/health')).json()).toEqual({
       status: 'ok',
       model: 'org/test-model',
@@ -72,6 +74,7 @@ describe('a server', () => {
       id: 'org/test-model',
       object: 'model',
       owned_by: 'flashmoe',
+      loaded: true,
       created: expect.any(Number) as number,
       context_length: 1000,
       max_model_len: 1000,

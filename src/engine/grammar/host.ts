@@ -1,103 +1,127 @@
-// Token masks from a grammar, computed beside the engine: while it works on one token, the mask for the
-// next is made. A worker that failed is replaced with the next grammar.
+// Token masks from a grammar, computed beside the engine: while it works on one token, the mask for the next is
+// made. Each constrained answer has a thread of its own, so that one whose grammar takes too long, or whose client
+// has left, is ended without harm to the others. One thread waits warm for the next answer.
 
-import { Worker } from 'node:worker_threads';
 import { FlashmoeError } from '../../base/errors.js';
-import { entryOfBytes } from '../byte-level.js';
 import type { Vocabulary } from '../tokenizer-types.js';
+import { GrammarThread, type Reply } from './thread.js';
+import { shareVocabulary, type SharedVocabulary } from './vocabulary.js';
 
-interface Reply {
-  serial: number;
-  mask: Int32Array;
-  seconds: number;
-}
-
-/** Milliseconds a grammar may take to compile; a large schema needs one or two seconds. */
-const PATIENCE = 60_000;
+/** Threads at once, the spare one among them; answers beyond that wait for one. Each has some 60 MB and its grammar. */
+const MOST_THREADS = 4;
 
 export class GrammarHost {
-  #worker: Worker | null = null;
-  #serial = 0;
+  readonly #idle: GrammarThread[] = [];
+  readonly #waiting: (() => void)[] = [];
+  #threads = 0;
+  #closed = false;
+  #vocabulary: SharedVocabulary | null = null;
 
   constructor(
-    private readonly tokenizer: Vocabulary,
+    private readonly tokenizer: Pick<Vocabulary, 'bytes' | 'tokenLimit'>,
     private readonly stopIds: ReadonlySet<number>,
     /** Tokens whose text isn't part of an answer; a grammar never allows them. */
     private readonly hidden: ReadonlySet<number>,
   ) {}
 
-  /** ERR_GRAMMAR when the library can't take it. @param tag a structural tag */
-  async start(tag: object): Promise<GrammarRun> {
-    const run = new GrammarRun((message) => this.#ask(message));
-    await run.start(tag);
-    return run;
+  /**
+   * ERR_GRAMMAR when the library can't take it, or not in time; ERR_INTERRUPTED when the signal fires.
+   * @param tag a structural tag
+   */
+  async start(tag: object, signal: AbortSignal): Promise<GrammarRun> {
+    const thread = await this.#take(signal);
+    const onAbort = (): void => void thread.end();
+    signal.addEventListener('abort', onAbort, { once: true });
+    const run = new GrammarRun(thread, tag, () => {
+      signal.removeEventListener('abort', onAbort);
+      this.#giveBack(thread);
+    });
+    try {
+      await run.start();
+      return run;
+    } catch (error) {
+      run.release();
+      throw signal.aborted ? interrupted() : error;
+    }
   }
 
   async close(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = null;
-    await worker?.terminate();
+    this.#closed = true;
+    for (const wake of this.#waiting.splice(0)) wake();
+    await Promise.all(this.#idle.splice(0).map((thread) => thread.end()));
   }
 
-  #ask(message: object): Promise<Reply> {
-    const worker = (this.#worker ??= this.#open());
-    const serial = ++this.#serial;
-    return new Promise<Reply>((resolve, reject) => {
-      const settle = (): void => {
-        clearTimeout(timer);
-        worker.off('message', onMessage).off('error', onError).off('exit', onExit);
-        worker.unref();
+  async #take(signal: AbortSignal): Promise<GrammarThread> {
+    for (;;) {
+      if (signal.aborted || this.#closed) throw interrupted();
+      const idle = this.#idle.pop();
+      if (idle !== undefined && !idle.ended) return idle;
+      if (idle !== undefined) this.#threads--;
+      else if (this.#threads < MOST_THREADS) return this.#open();
+      else await this.#oneIsFree(signal);
+    }
+  }
+
+  #oneIsFree(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        signal.removeEventListener('abort', wake);
+        const at = this.#waiting.indexOf(wake);
+        if (at >= 0) this.#waiting.splice(at, 1);
+        resolve();
       };
-      const refuse = (why: string): void => {
-        settle();
-        if (this.#worker === worker) this.#worker = null;
-        void worker.terminate();
-        reject(new FlashmoeError('ERR_GRAMMAR', `the grammar cannot be enforced: ${why}`));
-      };
-      const onMessage = (reply: Reply | { serial: number; error: string }): void => {
-        // The answer before may have left a mask behind that nobody waits for.
-        if (reply.serial !== serial) return;
-        if ('error' in reply) return refuse(reply.error);
-        settle();
-        resolve(reply);
-      };
-      const onError = (error: Error): void => refuse(error.message);
-      const onExit = (): void => refuse('its thread ended');
-      const timer = setTimeout(() => refuse('it takes too long'), PATIENCE);
-      worker.ref();
-      worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-      worker.postMessage({ ...message, serial });
+      this.#waiting.push(wake);
+      signal.addEventListener('abort', wake, { once: true });
     });
   }
 
-  #open(): Worker {
-    const { tokenizer, hidden, stopIds } = this;
-    const vocabulary = Array.from({ length: tokenizer.tokenLimit }, (_, id) =>
-      hidden.has(id) ? '' : entryOfBytes(tokenizer.bytes(id)),
-    );
-    // What it writes about a bad grammar is in its own words; the error we raise says what matters.
-    return new Worker(new URL('./worker.mjs', import.meta.url), {
-      workerData: { vocabulary, stopIds: [...stopIds] },
-      stdout: true,
-      stderr: true,
-    });
+  #open(): GrammarThread {
+    this.#threads++;
+    this.#vocabulary ??= shareVocabulary(this.tokenizer, this.hidden);
+    return new GrammarThread({ vocabulary: this.#vocabulary, stopIds: [...this.stopIds] });
+  }
+
+  /** A sound thread is the next answer's; in the place of one that was ended, another is made ready. */
+  #giveBack(thread: GrammarThread): void {
+    const isSpare = this.#idle.length === 0 && this.#waiting.length === 0;
+    if (!thread.ended && (this.#idle.length === 0 || this.#waiting.length > 0)) {
+      if (this.#closed) thread.end();
+      else this.#idle.push(thread);
+    } else {
+      thread.end();
+      this.#threads--;
+      if (isSpare && !this.#closed) this.#idle.push(this.#open());
+    }
+    this.#waiting.shift()?.();
   }
 }
 
 /** One answer's way through its grammar. */
 export class GrammarRun {
   #next: Promise<Reply> | null = null;
+  #isFresh = true;
+  #released = false;
   /** Computing masks, compiling apart; and how many there were. */
   seconds = 0;
   masks = 0;
   compileSeconds = 0;
 
-  constructor(private readonly ask: (message: object) => Promise<Reply>) {}
+  constructor(
+    private readonly thread: GrammarThread,
+    private readonly tag: object,
+    private readonly giveBack: () => void,
+  ) {}
 
-  async start(tag: object): Promise<void> {
-    const reply = await this.ask({ type: 'start', tag });
+  async start(): Promise<void> {
+    const reply = await this.thread.ask({ type: 'start', tag: this.tag });
     this.compileSeconds = reply.seconds;
     this.#next = Promise.resolve({ ...reply, seconds: 0 });
+  }
+
+  /** The same grammar from its beginning, for the next answer to the same request. */
+  begin(): void {
+    if (!this.#isFresh) this.#ask({ type: 'again' });
+    this.#isFresh = false;
   }
 
   /** Bits of the tokens that may come next. */
@@ -111,8 +135,26 @@ export class GrammarRun {
 
   /** Goes on with `id`; the next mask is computed meanwhile. */
   accept(id: number): void {
-    this.#next = this.ask({ type: 'accept', id });
+    this.#ask({ type: 'accept', id });
+  }
+
+  /** Lets go of the thread; calling it again does nothing. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.giveBack();
+  }
+
+  #ask(message: object): void {
+    this.#next = this.thread.ask(message);
     // Told by mask(), unless nobody asks any more.
     this.#next.catch(() => undefined);
   }
+}
+
+function interrupted(): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_INTERRUPTED',
+    'the request was given up before its grammar was ready',
+  );
 }

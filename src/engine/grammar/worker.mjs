@@ -4,7 +4,9 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
+import { stepBack } from '../step-back.mjs';
 
+stepBack();
 const require = createRequire(import.meta.url);
 
 /** The package is UMD but says it is an ES module, so neither import nor require takes it as it is. */
@@ -24,7 +26,12 @@ function loadLibrary() {
 }
 
 const library = loadLibrary();
-const { vocabulary, stopIds } = workerData;
+const { vocabulary: shared, stopIds } = workerData;
+const characters = new Uint16Array(shared.characters);
+const ends = new Uint32Array(shared.ends);
+const vocabulary = Array.from(ends, (end, id) =>
+  String.fromCharCode(...characters.subarray(ends[id - 1] ?? 0, end)),
+);
 const tokens = await library.TokenizerInfo.createTokenizerInfo(
   vocabulary,
   'byte_level',
@@ -33,12 +40,15 @@ const tokens = await library.TokenizerInfo.createTokenizerInfo(
   stopIds,
 );
 const compiler = await library.GrammarCompiler.createGrammarCompiler(tokens);
+let compiled = null;
 let matcher = null;
 
 async function answer(message) {
   const started = performance.now();
   if (message.type === 'start') {
-    const compiled = await compiler.compileStructuralTag(JSON.stringify(message.tag));
+    compiled = await compiler.compileStructuralTag(JSON.stringify(message.tag));
+  }
+  if (message.type === 'start' || message.type === 'again') {
     matcher?.dispose();
     matcher = await library.GrammarMatcher.createGrammarMatcher(compiled);
   } else if (!matcher.acceptToken(message.id)) {
@@ -49,6 +59,7 @@ async function answer(message) {
   return { mask, seconds: (performance.now() - started) / 1000 };
 }
 
+parentPort.postMessage({ ready: true });
 parentPort.on('message', (message) => {
   answer(message).then(
     (reply) => parentPort.postMessage({ ...reply, serial: message.serial }, [reply.mask.buffer]),

@@ -3,14 +3,17 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { asFlashmoeError, FlashmoeError } from '../../base/errors.js';
-import { loadChatTemplate, type ChatTemplate } from '../chat-template.js';
+import { loadChatTemplate, type ChatTemplate, type PromptRequest } from '../chat-template.js';
 import { loadTokenizer } from '../tokenizer.js';
 import type { Tokenizer } from '../tokenizer-types.js';
 import type { PromptLimits } from './limits.js';
-import type { Answers, PromptSource, Question, ThreadMessage } from './protocol.js';
+import type { Answers, Cancel, PromptSource, Question, ThreadMessage } from './protocol.js';
+import { textPieces, type EncodedPiece } from '../text-pieces.js';
 
 interface Loaded {
   tokenizer: Tokenizer;
+  /** Bytes of the longest token. */
+  longest: number;
   template: ChatTemplate | null;
 }
 
@@ -19,10 +22,20 @@ const { source, limits } = workerData as { source: PromptSource; limits: PromptL
 async function load(): Promise<Loaded> {
   const tokenizer = await loadTokenizer(source.files);
   const template = await loadChatTemplate(source.files, tokenizer, source.template ?? null);
-  return { tokenizer, template };
+  let longest = 1;
+  for (let id = 0; id < tokenizer.tokenLimit; id++) {
+    longest = Math.max(longest, tokenizer.bytes(id).length);
+  }
+  return { tokenizer, template, longest };
 }
 
-function answer({ tokenizer, template }: Loaded, question: Question): Answers[keyof Answers] {
+/** Nobody waits for the answer to the question under way. */
+let isCancelled = false;
+
+async function answer(
+  { tokenizer, template, longest }: Loaded,
+  question: Question,
+): Promise<Answers[keyof Answers]> {
   switch (question.type) {
     case 'facts': {
       if (template === null) return null;
@@ -32,18 +45,83 @@ function answer({ tokenizer, template }: Loaded, question: Question): Answers[ke
     }
     case 'prompt': {
       if (template === null) throw noTemplate();
+      checkLeast(leastBytes(question.request), longest, question.mostTokens);
       tell({ type: 'stage', stage: 'rendering' });
       const rendered = template.render(question.request);
       const { characters } = rendered;
       if (characters > limits.characters) throw tooLong(characters);
-      tell({ type: 'stage', stage: 'encoding', characters });
-      return rendered.encode();
+      const { text } = rendered;
+      return { text, ids: await encoded(text, rendered.encode(), longest, question.mostTokens) };
     }
     case 'encode': {
-      tell({ type: 'stage', stage: 'encoding', characters: question.text.length });
-      return tokenizer.encodeText(question.text);
+      const { text } = question;
+      return await encoded(text, encodedPieces(tokenizer, text), longest, question.mostTokens);
     }
   }
+}
+
+function* encodedPieces(tokenizer: Tokenizer, text: string): Generator<EncodedPiece, void> {
+  for (const piece of textPieces(text)) {
+    yield { ids: tokenizer.encodeText(piece), characters: piece.length };
+  }
+}
+
+/**
+ * Joins the pieces, listening between them. A text that can't fit is refused before the first, one that doesn't
+ * when that is clear: up to twice the limit its tokens are counted, beyond that their number is an estimate.
+ */
+async function encoded(
+  text: string,
+  pieces: Generator<EncodedPiece, void>,
+  longest: number,
+  mostTokens: number | null,
+): Promise<number[]> {
+  const most = mostTokens ?? Infinity;
+  checkLeast(Buffer.byteLength(text), longest, mostTokens);
+  const characters = text.length;
+  tell({ type: 'stage', stage: 'encoding', characters });
+  const ids: number[] = [];
+  let read = 0;
+  let heard = 0;
+  for (const piece of pieces) {
+    // One at a time: a prompt has more ids than a call takes arguments.
+    for (const id of piece.ids) ids.push(id);
+    read += piece.characters;
+    if (ids.length > 2 * most) {
+      const estimate = Math.round((ids.length * characters) / read);
+      throw tooMany(`about ${estimate}`, estimate, most);
+    }
+    if (read - heard < LISTEN_CHARACTERS) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    if (isCancelled)
+      throw new FlashmoeError('ERR_INTERRUPTED', 'the prompt is not wanted any more');
+    heard = read;
+  }
+  return ids;
+}
+
+/** No token has more bytes than the longest, so so many bytes have at least so many tokens. */
+function checkLeast(bytes: number, longest: number, mostTokens: number | null): void {
+  const least = Math.ceil(bytes / longest);
+  if (mostTokens !== null && least > mostTokens)
+    throw tooMany(`at least ${least}`, least, mostTokens);
+}
+
+/** Of what templates print whole; what an assistant said may be left out in part. */
+function leastBytes({ messages }: PromptRequest): number {
+  const told = messages.filter(({ role }) => role !== 'assistant');
+  return told.reduce((sum, { content }) => sum + Buffer.byteLength(content.trim()), 0);
+}
+
+/** Characters encoded between two looks at whether somebody still waits: some tens of milliseconds. */
+const LISTEN_CHARACTERS = 16_384;
+
+function tooMany(words: string, promptTokens: number, contextLength: number): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_CONTEXT',
+    `the prompt has ${words} tokens, which is over the context of ${contextLength}`,
+    { figures: { promptTokens, contextLength } },
+  );
 }
 
 function noTemplate(): FlashmoeError {
@@ -61,6 +139,14 @@ function tooLong(characters: number): FlashmoeError {
   );
 }
 
+/** What calls itself too deeply is a text that no model reads: millions of characters in one word. */
+function failureOf(thrown: unknown): FlashmoeError {
+  if (!(thrown instanceof RangeError)) return asFlashmoeError(thrown);
+  return new FlashmoeError('ERR_TEMPLATE', `the prompt cannot be encoded: ${thrown.message}`, {
+    subject: 'messages',
+  });
+}
+
 function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message);
 }
@@ -70,14 +156,16 @@ const loaded = load();
 // Told to whoever asks.
 loaded.catch(() => undefined);
 
-parentPort?.on('message', (question: Question) => {
+parentPort?.on('message', (question: Question | Cancel) => {
+  isCancelled = question.type === 'cancel';
+  if (question.type === 'cancel') return;
   loaded
     .then((parts) => answer(parts, question))
     .then(
       (value) => tell({ type: 'answer', value }),
       (thrown: unknown) => {
-        const { code, message, subject, hint } = asFlashmoeError(thrown);
-        tell({ type: 'failed', failure: { code, message, subject, hint } });
+        const { code, message, subject, hint, figures } = failureOf(thrown);
+        tell({ type: 'failed', failure: { code, message, subject, hint, figures } });
       },
     );
 });

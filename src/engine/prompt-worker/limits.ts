@@ -20,8 +20,8 @@ export interface PromptLimits {
 export const PROMPT_LIMITS: PromptLimits = {
   loadMs: 120_000,
   renderMs: 10_000,
-  encodeMs: 60_000,
-  charactersPerMs: 10,
+  encodeMs: 15_000,
+  charactersPerMs: 50,
   characters: 32 << 20,
   heapMiB: 2048,
 };

@@ -20,11 +20,24 @@ export interface TemplateFacts {
   turnEnds: readonly number[];
 }
 
+/** What a caller knows that a prompt must keep to. */
+export interface PromptBounds {
+  /** Nobody waits any more. */
+  signal?: AbortSignal | undefined;
+  /** ERR_CONTEXT for a prompt of more tokens than these, as early as that is known. */
+  mostTokens?: number;
+}
+
 export type Question =
-  | { type: 'prompt'; request: PromptRequest }
-  | { type: 'encode'; text: string }
+  | { type: 'prompt'; request: PromptRequest; mostTokens: number | null }
+  | { type: 'encode'; text: string; mostTokens: number | null }
   /** The first, asked by the worker itself. */
   | { type: 'facts' };
+
+/** The question under way is not to be answered any more. */
+export interface Cancel {
+  type: 'cancel';
+}
 
 export interface Answers {
   prompt: Prompt;
@@ -37,6 +50,7 @@ export interface Failure {
   message: string;
   subject: string | undefined;
   hint: string | undefined;
+  figures: Readonly<Record<string, number>>;
 }
 
 /**

@@ -18,6 +18,7 @@ import type { Prompt, PromptRequest } from '../chat-template.js';
 import { PROMPT_LIMITS, timeFor, type PromptLimits } from './limits.js';
 import type {
   Answers,
+  PromptBounds,
   PromptSource,
   Question,
   Stage,
@@ -59,10 +60,10 @@ export class PromptWorker {
   }
 
   /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
-  prompt(request: PromptRequest): Promise<Prompt> {
+  prompt(request: PromptRequest, { signal, mostTokens }: PromptBounds = {}): Promise<Prompt> {
     const { messages, tools, thinking, templateVariables = {}, goOn = false } = request;
     const asked = { messages, tools, thinking, templateVariables, goOn };
-    return this.#ask({ type: 'prompt', request: asked });
+    return this.#ask({ type: 'prompt', request: asked, mostTokens: mostTokens ?? null }, signal);
   }
 
   /** As prompt(), but null where the template refuses. */
@@ -76,8 +77,8 @@ export class PromptWorker {
   }
 
   /** Ids of plain text; never those of control tokens. */
-  encodeText(text: string): Promise<number[]> {
-    return this.#ask({ type: 'encode', text });
+  encodeText(text: string, { signal, mostTokens }: PromptBounds = {}): Promise<number[]> {
+    return this.#ask({ type: 'encode', text, mostTokens: mostTokens ?? null }, signal);
   }
 
   /** Questions that are not answered yet fail with ERR_INTERRUPTED. */
@@ -86,20 +87,23 @@ export class PromptWorker {
     await this.#thread?.terminate();
   }
 
-  #ask<T extends Question>(question: T): Promise<Answers[T['type']]> {
-    const answer = this.#last.then(() => this.#put(question));
+  /** ERR_INTERRUPTED at once when the signal fires; the thread is told, and needn't be waited for. */
+  #ask<T extends Question>(question: T, signal?: AbortSignal): Promise<Answers[T['type']]> {
+    const answer = this.#last.then(() => this.#put(question, signal));
     this.#last = answer.catch(() => undefined);
-    return answer as Promise<Answers[T['type']]>;
+    return untilAborted(answer as Promise<Answers[T['type']]>, signal);
   }
 
-  #put(question: Question): Promise<Answers[keyof Answers]> {
+  #put(question: Question, signal?: AbortSignal): Promise<Answers[keyof Answers]> {
     if (this.#closed) return Promise.reject(closed());
+    if (signal?.aborted === true) return Promise.reject(cancelled());
     const thread = (this.#thread ??= this.#start());
     return new Promise((resolve, reject) => {
       let stage: Stage = { stage: 'loading' };
       let timer: NodeJS.Timeout;
       const settle = (): void => {
         clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
         thread.off('message', onMessage).off('error', onError).off('exit', onExit);
         thread.unref();
       };
@@ -116,11 +120,20 @@ export class PromptWorker {
         timer = setTimeout(() => end(tooSlow(stage, ms)), ms);
       };
       const onMessage = (message: ThreadMessage): void => {
-        if (message.type === 'stage') return enter(message);
+        if (message.type === 'stage') {
+          if (signal?.aborted !== true) enter(message);
+          return;
+        }
         settle();
         if (message.type === 'answer') return resolve(message.value);
-        const { code, message: text, subject, hint } = message.failure;
-        reject(new FlashmoeError(code, text, { subject, hint }));
+        const { code, message: text, ...details } = message.failure;
+        reject(new FlashmoeError(code, text, details));
+      };
+      const onAbort = (): void => {
+        thread.postMessage({ type: 'cancel' });
+        clearTimeout(timer);
+        // What can't be stopped between two steps is stopped with the thread.
+        timer = setTimeout(() => end(cancelled()), CANCEL_MS);
       };
       const onError = (error: Error & { code?: string }): void =>
         end(
@@ -134,6 +147,7 @@ export class PromptWorker {
         );
       const onExit = (): void => end(closed());
       enter(stage);
+      signal?.addEventListener('abort', onAbort, { once: true });
       thread.ref();
       thread.on('message', onMessage).on('error', onError).on('exit', onExit);
       thread.postMessage(question);
@@ -171,6 +185,26 @@ function tooLarge(stage: Stage, heapMiB: number): FlashmoeError {
   const { what, subject } = whose(stage);
   const message = `${what} needed more than ${heapMiB} MiB of memory and was ended`;
   return new FlashmoeError('ERR_TEMPLATE', message, { subject });
+}
+
+/** Milliseconds that a thread may go on with what nobody waits for. */
+const CANCEL_MS = 1_000;
+
+function cancelled(): FlashmoeError {
+  return new FlashmoeError('ERR_INTERRUPTED', 'the prompt is not wanted any more');
+}
+
+async function untilAborted<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await answer;
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(cancelled());
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  return await Promise.race([answer, aborted]).finally(() => {
+    signal.removeEventListener('abort', onAbort);
+  });
 }
 
 function closed(): FlashmoeError {

@@ -1,4 +1,4 @@
-// An answer in the form of the Messages API: blocks one after the other, as events and as one object.
+// An answer in the words of the Messages API: blocks one after the other, as events and as one object.
 
 import type { GenerateEvent, Usage } from '../../engine/types.js';
 import { anthropicError, type ApiError } from '../api-error.js';
@@ -80,7 +80,6 @@ export class MessagesEncoder implements StreamEncoder {
 
   /** The whole answer, once it has ended. */
   body(): unknown {
-    this.end();
     const finish = this.#finish;
     if (finish === null) return null;
     return {

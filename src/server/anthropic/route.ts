@@ -1,32 +1,37 @@
 import { randomUUID } from 'node:crypto';
+import { anthropicError } from '../api-error.js';
 import { tellOnce, type ServerContext } from '../context.js';
-import { begin, streamed, whole } from '../generation.js';
+import { respond } from '../generation.js';
+import { namedEvent } from '../sse.js';
+import { MessagesEncoder } from './encoder.js';
 import { messagesRequest } from './request.js';
 import { parseCountBody, parseMessagesBody } from './schema.js';
-import { MessagesEncoder } from './encoder.js';
 
-export async function messages(
-  context: ServerContext,
-  http: Request,
-  json: unknown,
-): Promise<Response> {
+export function messages(context: ServerContext, http: Request, json: unknown): Promise<Response> {
   const body = parseMessagesBody(json, (field) => tellOnce(context, field));
-  const request = messagesRequest(body);
   const id = `msg_${randomUUID().replaceAll('-', '')}`;
-  const generation = await begin(context, http, id, [request]);
-  const { engine } = generation;
-  const encoder = new MessagesEncoder(id, engine.model.id, await engine.countTokens(request));
-  if (body.stream === true) return streamed(context, generation, [request], encoder);
-  await whole(context, generation, [request], encoder);
-  return Response.json(encoder.body());
+  return respond(context, http, {
+    id,
+    model: body.model ?? null,
+    requests: [messagesRequest(body)],
+    stream: body.stream === true,
+    encoder: ({ engine, prepared }) =>
+      new MessagesEncoder(id, engine.model.id, prepared.prompts[0]?.ids.length ?? 0),
+    failed: (error) => [namedEvent(anthropicError(error))],
+  });
 }
 
 export async function countMessageTokens(
-  context: ServerContext,
-  _: Request,
+  { host }: ServerContext,
+  http: Request,
   json: unknown,
 ): Promise<Response> {
   const body = parseCountBody(json);
-  const engine = context.host.engine();
-  return Response.json({ input_tokens: await engine.countTokens(messagesRequest(body)) });
+  const lease = await host.acquire(body.model ?? null, http.signal);
+  try {
+    const request = messagesRequest(body);
+    return Response.json({ input_tokens: await lease.engine.countTokens(request, http.signal) });
+  } finally {
+    lease.release();
+  }
 }

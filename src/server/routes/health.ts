@@ -2,10 +2,13 @@ import type { ServerContext } from '../context.js';
 
 /** 200 when the model can answer; 503 with the reason while it loads, when it can't, or when answers fail. */
 export function health({ host, queue, soundness, shutdown }: ServerContext): Response {
-  if (host.state.status === 'ready') soundness.tryAgain(host.state.engine, queue, shutdown);
+  soundness.tryAgain(host, queue, shutdown);
   const reason = host.unavailable() ?? soundness.failure;
   if (reason === null) {
-    const { id: model, backend, isa, gpuMissing } = host.engine().model;
+    if (host.state.status !== 'ready') {
+      return Response.json({ status: 'ok', model: host.id, loaded: false, queue: queue.length });
+    }
+    const { id: model, backend, isa, gpuMissing } = host.state.engine.model;
     const warning = gpuMissing === null ? {} : { warning: gpuMissing };
     return Response.json({ status: 'ok', model, backend, isa, queue: queue.length, ...warning });
   }

@@ -14,6 +14,7 @@ export function status(context: ServerContext): Response {
       started_at: startedAt,
       state: state.status,
       reason: host.unavailable()?.message ?? null,
+      unloads_at: host.unloadsAt,
       model: model ?? (host.id === null ? null : { id: host.id }),
       running: runningOf(activity),
       queue: { running: queue.running, waiting: queue.waiting, limit: queue.limit },

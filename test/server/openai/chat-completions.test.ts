@@ -99,7 +99,7 @@ describe('a streamed answer', () => {
     const { post } = await start(
       new MemoryEngine(says(said('hm', 'reasoning'), said('Hello'), finish())),
     );
-    const response = await post(stream);
+    const response = await post({ ...stream, stream_options: { include_usage: true } });
     expect(response.headers.get('content-type')).toMatch('text/event-stream');
     expect(response.headers.get('content-encoding')).toBeNull();
     const { data } = await readEvents(response);
@@ -124,6 +124,7 @@ describe('a streamed answer', () => {
       undefined,
     ]);
     expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 9 } });
+    expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBe(true);
   });
 
   it('gives a tool call’s identity once and its arguments after it, one call at a time', async () => {
@@ -204,13 +205,15 @@ describe('a streamed answer', () => {
     expect(engine.requests[0]?.topLogprobs).toBe(2);
   });
 
-  it('leaves the usage out when asked to', async () => {
-    const { post } = await start(new MemoryEngine(says(finish())));
-    const options = { stream_options: { include_usage: false } };
-    const { data } = await readEvents(await post({ ...stream, ...options }));
-    expect((data as Chunk[]).some((chunk) => chunk.usage !== undefined)).toBe(false);
-    expect(data.at(-1)).toBe('[DONE]');
-  });
+  it.each([{}, { stream_options: { include_usage: false } }])(
+    'leaves the usage out unless asked for it: %j',
+    async (options) => {
+      const { post } = await start(new MemoryEngine(says(finish())));
+      const { data } = await readEvents(await post({ ...stream, ...options }));
+      expect((data as Chunk[]).some((chunk) => chunk.usage !== undefined)).toBe(false);
+      expect(data.at(-1)).toBe('[DONE]');
+    },
+  );
 
   it('is kept alive by comments while the prompt is read', async () => {
     const gate = new Gate();

@@ -152,8 +152,13 @@ describe('a response', () => {
 
   it('is forgotten when newer ones need its place', () => {
     const store = new ResponseStore(2);
-    for (const id of ['a', 'b', 'c']) store.put(id, [{ role: 'user', content: id }]);
+    for (const id of ['a', 'b', 'c']) {
+      store.put(id, [{ role: 'user', content: id }], { id, output: [{ id: `msg_${id}` }] });
+    }
     expect(() => store.get('a')).toThrow('no response a');
+    expect(store.item('msg_a')).toBeNull();
+    expect(store.item('msg_c')).toEqual({ id: 'msg_c' });
+    expect(store.response('c')).toMatchObject({ id: 'c' });
     expect(store.get('c')).toEqual([{ role: 'user', content: 'c' }]);
   });
 });

@@ -2,12 +2,20 @@
 
 import type { GenerateEvent } from '../../../engine/types.js';
 import type { ApiError } from '../../api-error.js';
-import { eventChunk, firstChunk, progressChunk, usageChunk, type Identity } from './response.js';
-import { addFinish, type FinishEvent } from '../../collected-answer.js';
+import {
+  completionBody,
+  eventChunk,
+  firstChunk,
+  progressChunk,
+  usageChunk,
+  type Identity,
+} from './response.js';
+import { addFinish, CollectedAnswer, type FinishEvent } from '../../collected-answer.js';
 import type { StreamEncoder } from '../../generation.js';
 import { DONE, dataEvent } from '../../sse.js';
 
 export class ChatEncoder implements StreamEncoder {
+  readonly #answers: CollectedAnswer[] = [];
   #choices = 1;
   #finish: FinishEvent | null = null;
   /** Where the reading of the prompt began. */
@@ -21,10 +29,11 @@ export class ChatEncoder implements StreamEncoder {
   ) {}
 
   begin(): string[] {
-    return [dataEvent(firstChunk(this.identity, 0))];
+    return [this.#chunk(firstChunk(this.identity, 0))];
   }
 
   event(choice: number, event: GenerateEvent): string[] {
+    (this.#answers[choice] ??= new CollectedAnswer()).add(event);
     const chunks: unknown[] = [];
     if (choice >= this.#choices) {
       this.#choices = choice + 1;
@@ -36,7 +45,7 @@ export class ChatEncoder implements StreamEncoder {
         : eventChunk(this.identity, choice, event);
     if (said !== null) chunks.push(said);
     if (event.type === 'finish') this.#finish = addFinish(this.#finish, event);
-    return chunks.map(dataEvent);
+    return chunks.map((chunk) => this.#chunk(chunk));
   }
 
   #progress(choice: number, event: Extract<GenerateEvent, { type: 'prefill' }>): unknown {
@@ -58,5 +67,16 @@ export class ChatEncoder implements StreamEncoder {
   failed(error: ApiError): string[] {
     // No [DONE] follows an error.
     return [dataEvent(error.body())];
+  }
+
+  body(): unknown {
+    return this.#finish === null
+      ? null
+      : completionBody(this.identity, this.#answers, this.#finish);
+  }
+
+  /** With usage at the end, all others say that they have none. */
+  #chunk(chunk: unknown): string {
+    return dataEvent(this.withUsage ? { ...(chunk as object), usage: null } : chunk);
   }
 }

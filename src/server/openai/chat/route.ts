@@ -1,36 +1,31 @@
 import { randomUUID } from 'node:crypto';
-import { chatRequest, choiceRequests } from './request.js';
-import { completionBody, type Identity } from './response.js';
-import { parseChatBody } from './schema.js';
-import { ChatEncoder } from './encoder.js';
-import { addFinish, type FinishEvent } from '../../collected-answer.js';
 import { tellOnce, type ServerContext } from '../../context.js';
-import { begin, collect, streamed } from '../../generation.js';
+import { respond } from '../../generation.js';
+import { dataEvent } from '../../sse.js';
+import { ChatEncoder } from './encoder.js';
+import { chatRequest, choiceRequests } from './request.js';
+import { parseChatBody } from './schema.js';
 
-export async function chatCompletions(
+export function chatCompletions(
   context: ServerContext,
   http: Request,
   json: unknown,
 ): Promise<Response> {
   const body = parseChatBody(json, (field) => tellOnce(context, field));
-  const requests = choiceRequests(chatRequest(body), body.n ?? 1);
   const id = `chatcmpl-${randomUUID().replaceAll('-', '')}`;
-  const generation = await begin(context, http, id, requests);
-  const identity: Identity = {
+  const created = Math.floor(context.now() / 1000);
+  const withUsage = body.stream_options?.include_usage === true;
+  const progress = body.return_progress === true ? context.now : null;
+  return respond(context, http, {
     id,
-    created: Math.floor(context.now() / 1000),
-    model: generation.engine.model.id,
-    system_fingerprint: `flashmoe-${context.version}`,
-  };
-  if (body.stream === true) {
-    const withUsage = body.stream_options?.include_usage !== false;
-    const progress = body.return_progress === true ? context.now : null;
-    return streamed(context, generation, requests, new ChatEncoder(identity, withUsage, progress));
-  }
-  const answers = await collect(context, generation, requests);
-  const finish = answers.reduce<FinishEvent | null>(
-    (sum, answer) => (answer.finish === null ? sum : addFinish(sum, answer.finish)),
-    null,
-  );
-  return Response.json(finish === null ? null : completionBody(identity, answers, finish));
+    model: body.model ?? null,
+    requests: choiceRequests(chatRequest(body), body.n ?? 1),
+    stream: body.stream === true,
+    encoder: ({ engine }) => {
+      const fingerprint = `flashmoe-${context.version}`;
+      const identity = { id, created, model: engine.model.id, system_fingerprint: fingerprint };
+      return new ChatEncoder(identity, withUsage, progress);
+    },
+    failed: (error) => [dataEvent(error.body())],
+  });
 }

@@ -1,4 +1,4 @@
-// Answers in the form of the completions API.
+// Answers in the words of the completions API.
 
 import type { GenerateEvent, TokenLogprob } from '../../../engine/types.js';
 import type { ApiError } from '../../api-error.js';

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { completionRequests, parseCompletionBody } from './schema.js';
-import { CompletionEncoder } from './encoder.js';
 import { tellOnce, type ServerContext } from '../../context.js';
-import { begin, streamed, whole } from '../../generation.js';
+import { respond } from '../../generation.js';
+import { dataEvent } from '../../sse.js';
+import { CompletionEncoder } from './encoder.js';
+import { completionRequests, parseCompletionBody } from './schema.js';
 
-export async function completions(
+export function completions(
   context: ServerContext,
   http: Request,
   json: unknown,
@@ -12,19 +13,21 @@ export async function completions(
   const body = parseCompletionBody(json, (field) => tellOnce(context, field));
   const requests = completionRequests(body);
   const id = `cmpl-${randomUUID().replaceAll('-', '')}`;
-  const generation = await begin(context, http, id, requests);
-  const identity = {
-    id,
-    created: Math.floor(context.now() / 1000),
-    model: generation.engine.model.id,
-    system_fingerprint: `flashmoe-${context.version}`,
-  };
+  const created = Math.floor(context.now() / 1000);
   const echoed = requests.map(({ prompt }) =>
     body.echo === true && typeof prompt === 'string' ? prompt : '',
   );
-  const withUsage = body.stream_options?.include_usage !== false;
-  const encoder = new CompletionEncoder(identity, echoed, withUsage);
-  if (body.stream === true) return streamed(context, generation, requests, encoder);
-  await whole(context, generation, requests, encoder);
-  return Response.json(encoder.body());
+  const withUsage = body.stream_options?.include_usage === true;
+  return respond(context, http, {
+    id,
+    model: body.model ?? null,
+    requests,
+    stream: body.stream === true,
+    encoder: ({ engine }) => {
+      const fingerprint = `flashmoe-${context.version}`;
+      const identity = { id, created, model: engine.model.id, system_fingerprint: fingerprint };
+      return new CompletionEncoder(identity, echoed, withUsage);
+    },
+    failed: (error) => [dataEvent(error.body())],
+  });
 }

@@ -1,4 +1,4 @@
-// An answer in the form of the Responses API: items one after the other, as events and as one object.
+// An answer in the words of the Responses API: items one after the other, as events and as one object.
 
 import type { ChatMessage, GenerateEvent } from '../../../engine/types.js';
 import type { ApiError } from '../../api-error.js';
@@ -87,7 +87,6 @@ export class ResponsesEncoder implements StreamEncoder {
 
   /** The whole answer, once it has ended. */
   body(): unknown {
-    this.end();
     return this.#response(this.#isCut() ? 'incomplete' : 'completed');
   }
 

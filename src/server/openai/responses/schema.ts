@@ -14,6 +14,7 @@ const Parts = z.union([z.string(), z.array(Part)], {
 });
 
 const Item = z.looseObject({
+  id: z.string().nullish(),
   type: z.string().nullish(),
   role: z.enum(['system', 'developer', 'user', 'assistant']).nullish(),
   content: Parts.nullish(),

@@ -1,0 +1,114 @@
+// One thread with the grammar library, asked one thing after the other, each with a limit on its time.
+
+import { Worker } from 'node:worker_threads';
+import { FlashmoeError } from '../../base/errors.js';
+import type { SharedVocabulary } from './vocabulary.js';
+
+export interface Reply {
+  serial: number;
+  mask: Int32Array;
+  seconds: number;
+}
+
+type Message = Reply | { serial: number; error: string } | { ready: true };
+
+/** Milliseconds for compiling a grammar or making a mask: far more than any that can be used needs. */
+export const GRAMMAR_PATIENCE = 5_000;
+/** Milliseconds until the library is loaded and has its vocabulary; machines are slow while a model loads. */
+const START_PATIENCE = 60_000;
+
+interface Asked {
+  serial: number;
+  message: object;
+  resolve: (reply: Reply) => void;
+  reject: (error: FlashmoeError) => void;
+}
+
+export class GrammarThread {
+  readonly #worker: Worker;
+  readonly #asked: Asked[] = [];
+  #serial = 0;
+  #ready = false;
+  #timer: NodeJS.Timeout | null = null;
+  #ended: string | null = null;
+
+  constructor(data: { vocabulary: SharedVocabulary; stopIds: number[] }) {
+    // What it writes about a bad grammar is in its own words; the error we raise says what matters.
+    this.#worker = new Worker(new URL('./worker.mjs', import.meta.url), {
+      workerData: data,
+      stdout: true,
+      stderr: true,
+    });
+    this.#worker.unref();
+    this.#worker
+      .on('message', (message: Message) => this.#told(message))
+      .on('error', (error: Error) => this.#fail(error.message))
+      .on('exit', () => this.#fail('its thread ended'));
+  }
+
+  get ended(): boolean {
+    return this.#ended !== null;
+  }
+
+  /** ERR_GRAMMAR for what the library can't take and for what takes too long; then the thread is over. */
+  ask(message: object): Promise<Reply> {
+    if (this.#ended !== null) return Promise.reject(refusal(this.#ended));
+    return new Promise((resolve, reject) => {
+      this.#asked.push({ serial: ++this.#serial, message, resolve, reject });
+      this.#worker.ref();
+      if (this.#asked.length === 1) this.#post();
+    });
+  }
+
+  end(): Promise<void> {
+    this.#fail('it was given up');
+    return this.#worker.terminate().then(() => undefined);
+  }
+
+  #post(): void {
+    const [first] = this.#asked;
+    if (first === undefined) {
+      this.#worker.unref();
+      return;
+    }
+    const patience = this.#ready ? GRAMMAR_PATIENCE : START_PATIENCE;
+    const what = this.#ready
+      ? `it takes over ${GRAMMAR_PATIENCE / 1000} s`
+      : 'its thread does not start';
+    this.#timer = setTimeout(() => this.#fail(what), patience);
+    if (this.#ready) this.#worker.postMessage({ ...first.message, serial: first.serial });
+  }
+
+  #told(message: Message): void {
+    if ('ready' in message) {
+      this.#ready = true;
+      this.#clear();
+      this.#post();
+      return;
+    }
+    const [first] = this.#asked;
+    if (first === undefined || message.serial !== first.serial) return;
+    if ('error' in message) return this.#fail(message.error);
+    this.#clear();
+    this.#asked.shift();
+    first.resolve(message);
+    this.#post();
+  }
+
+  #clear(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #fail(why: string): void {
+    if (this.#ended !== null) return;
+    this.#ended = why;
+    this.#clear();
+    void this.#worker.terminate();
+    for (const { reject } of this.#asked.splice(0)) reject(refusal(why));
+  }
+}
+
+function refusal(why: string): FlashmoeError {
+  return new FlashmoeError('ERR_GRAMMAR', `the grammar cannot be enforced: ${why}`);
+}
