@@ -194,6 +194,13 @@ describe('the architecture', () => {
     expect(circlesOf(leadsTo)).toEqual([]);
   });
 
+  it('deletes through one door, which asks whether a file is ours', () => {
+    // What a module made itself moments ago, under a name that nobody else has: temporary folders and names, locks.
+    const own =
+      /^src\/(base\/(owned-files|atomic-file|file-lock|log-files)|machine\/toolchain|cli\/commands\/logits|engine\/logits|installer\/steps\/build-engine|launchd\/index|systemd\/index)\.ts$/;
+    expect(matches(/\b(rm|rmdir|unlink)(Sync)?\(/, own)).toEqual([]);
+  });
+
   it('has one barrel, the package entry, which nothing inside imports', () => {
     expect(offenders(({ imports }) => imports.filter((to) => to === 'src/index.ts'))).toEqual([]);
     expect(matches(/^export \* from/, /^src\/index\.ts/)).toEqual([]);

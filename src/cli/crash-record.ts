@@ -1,9 +1,10 @@
 // How often the background server ended without saying so, and how long it should wait before it loads the model
 // again: a model that crashes the engine would otherwise be read from disk every half minute, all night.
 
-import { mkdir, readFile, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, readFile } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.js';
+import { removeOwned } from '../base/owned-files.js';
 
 const HOUR_MS = 3_600_000;
 const FIRST_WAIT_S = 30;
@@ -19,7 +20,7 @@ export async function recordStart(path: string, now: number): Promise<number[]> 
 
 /** A clean stop: what was before it counts no more. */
 export async function recordStop(path: string): Promise<void> {
-  await rm(path, { force: true });
+  await removeOwned({ root: dirname(path), owns: (name) => name === basename(path) }, path);
 }
 
 /** Seconds: none after one crash, since the service manager has waited already; then doubling, up to a quarter of an hour. */

@@ -39,6 +39,15 @@ export function isStateName(name: string): boolean {
   return NAME.test(name);
 }
 
+/** Of a whole prompt, as an earlier version named it. */
+const OLD_NAME = /^[0-9a-f]{16}-\d+-[0-9a-f]{32}\.state$/;
+const PARTIAL_NAME = /^\.[0-9a-f]{12}\.partial$/;
+
+/** Whether a store of states, of this version or an older one, gave a file this name. */
+export function isOwnName(name: string): boolean {
+  return NAME.test(name) || OLD_NAME.test(name) || PARTIAL_NAME.test(name);
+}
+
 /** null for a name that is not of this key. */
 export function parseStateName(folder: string, key: string, name: string): StateFile | null {
   const [, found, from, to, before, upTo] = NAME.exec(name) ?? [];

@@ -4,13 +4,15 @@
 // used. The longest unused go first when the folder is full. It holds what people wrote: nobody else may read it.
 
 import { randomBytes } from 'node:crypto';
-import { chmod, lstat, mkdir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, lstat, mkdir, readdir, rename, stat, statfs, utimes } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { runJob } from '../addon/load.js';
 import type { NativeJob, StatePart } from '../addon/types.js';
 import { PARTIAL_SUFFIX } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
+import { removeOwned, type OwnedFolder } from '../base/owned-files.js';
 import {
+  isOwnName,
   isStateName,
   parseStateName,
   PrefixHashes,
@@ -149,7 +151,7 @@ export class StateStore {
     } catch (thrown) {
       if (!enough.signal.aborted) this.#tell('the state of a prompt was not kept', thrown);
     }
-    for (const { path } of parts) await rm(path, { force: true });
+    for (const { path } of parts) await removeOwned(this.#owner, path);
   }
 
   /** It was taken up: the others go first. */
@@ -163,6 +165,10 @@ export class StateStore {
     const named = parts.filter(({ path }) => message.includes(path));
     await this.#drop(named.length > 0 ? named : parts);
     this.#tell('a saved state of a prompt was deleted, the prompt is read instead', why);
+  }
+
+  get #owner(): OwnedFolder {
+    return { root: this.options.root, owns: (path) => isOwnName(basename(path)) };
   }
 
   async #own(): Promise<StateFile[]> {
@@ -247,7 +253,7 @@ export class StateStore {
       while (!fits()) {
         const oldest = others.shift();
         if (oldest === undefined) return count;
-        await rm(oldest.path, { force: true });
+        await removeOwned(this.#owner, oldest.path);
         this.#seen.delete(oldest.path);
         held -= oldest.bytes;
         free += oldest.bytes;
@@ -280,21 +286,21 @@ export class StateStore {
 
   async #drop(files: readonly StateFile[]): Promise<void> {
     for (const { path } of files) {
-      await rm(path, { force: true });
+      await removeOwned(this.#owner, path);
       this.#seen.delete(path);
     }
   }
 
-  /** What a crash left, and what was never ours. */
+  /** What a crash left, and states that an older version wrote. */
   async #sweep(): Promise<void> {
     for (const entry of await readdir(this.#folder, { withFileTypes: true })) {
       const path = join(this.#folder, entry.name);
-      if (entry.isDirectory() || (entry.isFile() && isStateName(entry.name))) continue;
       const isPartial = entry.name.endsWith(PARTIAL_SUFFIX);
+      if (!entry.isFile() || !isOwnName(entry.name) || isStateName(entry.name)) continue;
       const changed = (await lstat(path).catch(() => null))?.mtimeMs ?? 0;
       // A younger one may be another process's.
       if (isPartial && this.options.now() - changed < STALE_MS) continue;
-      await rm(path, { force: true });
+      await removeOwned(this.#owner, path);
     }
   }
 

@@ -2,11 +2,12 @@
 // commit. Only `promote` gives a file its final name, and only its caller knows that the hash was right.
 
 import { constants } from 'node:fs';
-import { lstat, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { lstat, open, readFile, rename, type FileHandle } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { makeDirectory, syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import { formatBytes } from '../base/format.js';
+import { finalName, removeOwned, type OwnedFolder } from '../base/owned-files.js';
 import type { RepoFile, RepoListing } from './types.js';
 
 const READ_BYTES = 1024 * 1024;
@@ -42,7 +43,7 @@ export class PartialFile {
       await makeDirectory(dirname(destination));
       const isSame = (await readOrNull(sidecarPath(destination))) === binding;
       if (!isSame) {
-        await rm(path, { force: true });
+        await removeOwned(ownedDownload(destination), path);
         await writeFileAtomic(sidecarPath(destination), binding);
       }
       // NOFOLLOW: a link planted at this name must not decide where the bytes go.
@@ -90,7 +91,7 @@ export class PartialFile {
       await this.#handle.sync();
       await this.#handle.close();
       await rename(this.path, this.#destination);
-      await rm(sidecarPath(this.#destination), { force: true });
+      await removeOwned(ownedDownload(this.#destination), sidecarPath(this.#destination));
       await syncDirectory(dirname(this.#destination));
     } catch (error) {
       throw diskFailure(error, this.#file, this.size);
@@ -104,9 +105,15 @@ export class PartialFile {
   /** Closes and deletes it. */
   async discard(): Promise<void> {
     await this.close();
-    await rm(this.path, { force: true });
-    await rm(sidecarPath(this.#destination), { force: true });
+    await removeOwned(ownedDownload(this.#destination), this.path);
+    await removeOwned(ownedDownload(this.#destination), sidecarPath(this.#destination));
   }
+}
+
+/** A file that is being fetched, and what stands beside it until it is whole. */
+function ownedDownload(destination: string): OwnedFolder {
+  const name = basename(destination);
+  return { root: dirname(destination), owns: (path) => finalName(path) === name };
 }
 
 export function partialPath(destination: string): string {

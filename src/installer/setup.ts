@@ -1,8 +1,8 @@
 // A setup from the plan to the first answer. This folder is where hub and repack meet; it owns order,
 // journal, disk and lock, and knows nothing of how events are drawn. Start with `openSetup`.
 
-import { rmdir } from 'node:fs/promises';
 import { makeDirectory } from '../base/atomic-file.js';
+import { removeEmptyFolder } from '../base/owned-files.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
@@ -142,7 +142,7 @@ async function runLocked(parts: PlannedSetup, task: RunTask, job: JobServer): Pr
   } finally {
     await lock.release();
     // Nothing was written, for lack of space perhaps: then no empty folder stays behind.
-    await rmdir(paths.root).catch(() => undefined);
+    await removeEmptyFolder(paths.root).catch(() => undefined);
   }
 }
 

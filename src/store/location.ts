@@ -1,11 +1,12 @@
 // Where a model lies that was moved to another volume: location.json in the home's folder of the model. A plain
 // pointer and no symbolic link, so that nothing is followed that `flashmoe mv` didn't write.
 
-import { lstat, readFile, rm } from 'node:fs/promises';
+import { lstat, readFile } from 'node:fs/promises';
 import { basename, isAbsolute, join, normalize } from 'node:path';
 import { z } from 'zod';
 import { syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
+import { removeOwned } from '../base/owned-files.js';
 import { absentVolume } from '../base/mounts.js';
 import { modelPaths, modelPathsAt, type HomePaths, type ModelPaths } from '../base/paths.js';
 import type { Quant } from '../models/quant.js';
@@ -66,7 +67,7 @@ export async function writeLocation(home: HomePaths, id: string, path: string): 
 
 export async function removeLocation(home: HomePaths, id: string): Promise<void> {
   const folder = modelPaths(home, id).root;
-  await rm(join(folder, LOCATION_FILE), { force: true });
+  await removeOwned({ root: folder, owns: (path) => path === LOCATION_FILE }, LOCATION_FILE);
   await syncDirectory(folder);
 }
 

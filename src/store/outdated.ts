@@ -1,12 +1,12 @@
 // A bundled model changes with flashmoe itself, and an older one cannot be fetched any more. What an older
 // version made of it is removed, by the names of its own plan, before the new one is made.
 
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PARTIAL_SUFFIX } from '../base/atomic-file.js';
+import { listOwned, removeEmptyFolders, removeOwned } from '../base/owned-files.js';
 import type { ModelPaths } from '../base/paths.js';
 import { readJournal } from './journal.js';
-import { finalFiles } from './model-files.js';
+import { readManifest } from './manifest.js';
+import { ownedModel } from './ownership.js';
 import { readStoredPlan, type StoredPlan } from './stored-plan.js';
 
 /** Does nothing when the folder is of `current`. The caller holds the folder's lock. */
@@ -14,14 +14,13 @@ export async function removeOutdated(paths: ModelPaths, current: StoredPlan): Pr
   const journal = await readJournal(paths.journal);
   if (journal === null || journal.header.plan === current.pack.fingerprint) return;
   const old = await readStoredPlan(paths.plan);
-  if (old !== null) {
-    const partial = old.pack.dense.file + PARTIAL_SUFFIX;
-    for (const file of [...finalFiles(paths, old), partial]) {
-      await rm(join(paths.root, file), { force: true });
-    }
+  const manifest = await readManifest(paths.manifest).catch(() => null);
+  const folder = ownedModel(paths, { manifest, plan: old });
+  const stays = new Set([paths.journal, paths.plan, paths.limits, paths.record]);
+  for (const { path } of (await listOwned(folder)).owned) {
+    if (!stays.has(join(paths.root, path))) await removeOwned(folder, path);
   }
-  await rm(paths.download, { recursive: true, force: true });
-  await rm(paths.manifest, { force: true });
+  await removeEmptyFolders(paths.download);
   // Last, so that a crash before it leaves the folder outdated and not half new.
-  await rm(paths.journal, { force: true });
+  await removeOwned(folder, paths.journal);
 }

@@ -1,12 +1,13 @@
 // The long part by ranges: requests along the write plan, a native writer that hashes and places, and a journal
 // that follows. A segment is what runs between two pauses; each begins where the last one's bytes are.
 
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ErrorSums, WritePosition, ScatterWriter } from '../addon/types.js';
 import { makeDirectory, PARTIAL_SUFFIX, withPath } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { monotonic } from '../base/host.js';
+import { removeOwned, type OwnedFolder } from '../base/owned-files.js';
 import type { RangeSink } from '../hub/fetch-ranges.js';
 import type { HubTask } from '../hub/types.js';
 import { CALIBRATION_FILE } from '../repack/calibration.js';
@@ -16,6 +17,7 @@ import { bytesBelow } from '../store/disk-usage.js';
 import type { JournalEntry } from '../store/journal.js';
 import { LayerNaming } from './layer-naming.js';
 import { layerPath } from '../store/model-files.js';
+import { ownedModel } from '../store/ownership.js';
 import { requantisedFrom, sumsUnderWay } from '../store/requantisation.js';
 import { LINE_EVERY_BYTES, LINE_LEAST_BYTES } from '../store/expected-journal.js';
 import { sealedBefore, startOf, writePlanPath, type RangedWork } from '../store/transfer-mode.js';
@@ -120,9 +122,9 @@ class RangedTransfer {
     await this.#forgetSpool();
     for (const file of this.#writes.files) {
       const path = this.#pathOf(file);
-      await rm(path, { force: true });
+      await removeOwned(this.#owner, path);
       // Under its final name it is there without a line that vouches for it.
-      await rm(withoutSuffix(path), { force: true });
+      await removeOwned(this.#owner, withoutSuffix(path));
     }
     const writes = this.#writes.fingerprint;
     await this.#append({ step: 'road', road: 'ranges', tape: writes });
@@ -306,7 +308,7 @@ class RangedTransfer {
       const file = this.#writes.files[index];
       if (file === undefined || this.#dropped.has(index)) continue;
       writer.release(index);
-      await rm(this.#pathOf(file), { force: true });
+      await removeOwned(this.#owner, this.#pathOf(file));
       this.#dropped.add(index);
     }
   }
@@ -360,7 +362,8 @@ class RangedTransfer {
 
   async #forgetSpool(): Promise<void> {
     const { download } = this.#task.paths;
-    for (const name of ['spool.mark', 'spool']) await rm(join(download, name), { force: true });
+    for (const name of ['spool.mark', 'spool'])
+      await removeOwned(this.#owner, join(download, name));
   }
 
   /** Room that the rest takes. */
@@ -373,6 +376,11 @@ class RangedTransfer {
     const { journal, budget, signal } = this.#task;
     const need = (): Promise<number> => Promise.resolve(lineRoom(entry));
     await budget.patiently('the journal', need, signal, () => journal.append(entry));
+  }
+
+  get #owner(): OwnedFolder {
+    const { paths, plan } = this.#task;
+    return ownedModel(paths, { plan: plan.stored });
   }
 
   #pathOf(file: WritePlan['files'][number]): string {

@@ -2,15 +2,17 @@
 // beside it the next shard downloads as soon as the promised peak leaves room. Every transition is in the
 // journal before anything that it replaces may go.
 
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runJob } from '../addon/load.js';
 import { makeDirectory, PARTIAL_SUFFIX } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
+import { removeOwned, type OwnedFolder } from '../base/owned-files.js';
 import { extractDense, packLayer, type PackTarget } from '../repack/pack.js';
 import type { LayerPlan } from '../repack/types.js';
 import type { JournalEntry } from '../store/journal.js';
 import { layerPath } from '../store/model-files.js';
+import { ownedModel } from '../store/ownership.js';
 import { requantisedLayer } from '../store/requantisation.js';
 import { CACHEDIR_TAG, lineRoom, type TransferTask } from './transfer-task.js';
 import { fetchWhole } from './whole-file.js';
@@ -170,7 +172,7 @@ class Transfer {
     const partial = join(paths.root, file + PARTIAL_SUFFIX);
     const need = async (): Promise<number> => {
       // It is written anew from its beginning, so what it holds now is room, too.
-      await rm(partial, { force: true });
+      await removeOwned(this.#owner, partial);
       return layer.size;
     };
     const { sha256, error } = await budget.patiently(file, need, this.#signal, () =>
@@ -196,7 +198,7 @@ class Transfer {
   async #release(shard: string): Promise<void> {
     const { plan, emit, paths } = this.#task;
     await this.#append({ step: 'released', shard });
-    await rm(join(paths.download, shard), { force: true });
+    await removeOwned(this.#owner, join(paths.download, shard));
     plan.state.verified.delete(shard);
     emit({ type: 'shard', shard, step: 'release', status: 'done' });
   }
@@ -205,6 +207,11 @@ class Transfer {
     const { journal, budget } = this.#task;
     const need = (): Promise<number> => Promise.resolve(lineRoom(entry));
     await budget.patiently('the journal', need, this.#task.signal, () => journal.append(entry));
+  }
+
+  get #owner(): OwnedFolder {
+    const { paths, plan } = this.#task;
+    return ownedModel(paths, { plan: plan.stored });
   }
 
   #shard(path: string): { size: number; sha256: string } {

@@ -194,12 +194,15 @@ describe('mv and rm', () => {
     mkdirSync(place);
     expect((await at(['mv', 'acme--tiny', place])).status).toBe(0);
     mkdirSync(join(home, 'prompts/acme--tiny'), { recursive: true });
-    writeFileSync(join(home, 'prompts/acme--tiny/state'), 'x');
+    const [key, hash] = ['0'.repeat(16), '0'.repeat(32)];
+    const prompts = join(home, 'prompts/acme--tiny');
+    writeFileSync(join(prompts, `${key}-0-4-${hash}-${hash}.state`), 'x');
+    writeFileSync(join(prompts, 'notes.txt'), 'mine');
     writeFileSync(join(place, 'acme--tiny/notes.txt'), 'mine');
 
     const dry = await at(['rm', 'acme--tiny', '--dry-run']);
-    expect(dry.stdout).toContain('notes.txt, not ours');
-    expect(dry.stdout).toContain('prompts/acme--tiny');
+    expect(dry.stdout).toContain(`${place}/acme--tiny/notes.txt, not ours`);
+    expect(dry.stdout).toContain(`${prompts}/notes.txt, not ours`);
     const narrower = await at(['rm', 'acme--tiny', '--quant', '2bit', '--yes']);
     expect(narrower).toMatchObject({ status: 1 });
     expect(narrower.stderr).toContain('acme--tiny at 2bit is not here; nothing was deleted');
@@ -209,7 +212,7 @@ describe('mv and rm', () => {
     expect((await at(['rm', 'acme--tiny', '--yes'])).status).toBe(0);
     expect(readdirSync(join(place, 'acme--tiny'))).toEqual(['notes.txt']);
     expect(readdirSync(join(home, 'models'))).toEqual([]);
-    expect(readdirSync(join(home, 'prompts'))).toEqual([]);
+    expect(readdirSync(prompts)).toEqual(['notes.txt']);
   });
 });
 

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { BUILD_MS, buildCli, flashmoe, mainScript } from '../helpers/built-cli.js';
@@ -121,15 +121,23 @@ describe('setup off a terminal', () => {
     expect((await at(['verify', 'tiny'])).status).toBe(0);
   });
 
-  test('uninstall shows what would go, deletes it only with --yes, and leaves nothing', async () => {
+  test('uninstall shows what would go, deletes it only with --yes, and leaves what is not ours', async () => {
     const dry = await at(['uninstall', '--dry-run', '--json']);
     expect(linesOf(dry.stdout)).toMatchObject([{ event: 'removal', dryRun: true, service: null }]);
     const asked = await at(['uninstall']);
     expect(asked.status).toBe(64);
     expect(asked.stderr).toContain('hint: `flashmoe uninstall --yes` deletes what is listed');
     expect(readdirSync(home)).toContain('models');
-    expect((await at(['uninstall', '--yes'])).status).toBe(0);
-    expect(() => readdirSync(home)).toThrow('ENOENT');
+    for (const name of ['logs/my-notes.txt', 'engine/mine.node']) {
+      mkdirSync(dirname(join(home, name)), { recursive: true });
+      writeFileSync(join(home, name), 'mine');
+    }
+    const told = await at(['uninstall', '--yes']);
+    expect(told.status).toBe(0);
+    expect(told.stdout).toContain(`stays: ${join(home, 'logs/my-notes.txt')}, not ours`);
+    expect(readdirSync(home).sort()).toEqual(['engine', 'logs']);
+    expect(readdirSync(join(home, 'logs'))).toEqual(['my-notes.txt']);
+    expect(readdirSync(join(home, 'engine'))).toEqual(['mine.node']);
   });
 });
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   cp,
+  mkdir,
   mkdtemp,
   open,
   readdir,
@@ -11,7 +12,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { homePaths, modelPaths } from '../../src/base/paths.js';
@@ -87,6 +88,19 @@ describe('a setup', { timeout: 60_000 }, () => {
       if (quant === '4bit') expect(receipt?.tokensPerSecond).toBeGreaterThan(0);
     },
   );
+
+  it('deletes its own scratch in the model folder, and no file of the user', async () => {
+    const users = ['thesis.partial', 'download/notes.txt', 'packed_experts/essay.partial'];
+    const ours = ['download/spool', 'model_weights.bin.partial', 'download/config.json.partial'];
+    for (const path of [...users, ...ours]) {
+      await mkdir(dirname(join(root, path)), { recursive: true });
+      await writeFile(join(root, path), 'mine');
+    }
+    expect((await setUp(home)).error).toBeNull();
+    for (const path of users) expect(await readFile(join(root, path), 'utf8')).toBe('mine');
+    for (const path of ours) await expect(stat(join(root, path))).rejects.toThrow('ENOENT');
+    expect(await readdir(join(root, 'download'))).toEqual(['notes.txt']);
+  });
 
   it('run again does nothing, says so, and asks the model once more', async () => {
     await alreadyFinished();
@@ -364,7 +378,7 @@ describe('a branch that moved on', { timeout: 60_000 }, () => {
     }
   });
 
-  it('of a bundled model replaces what an older version made of it', async () => {
+  it('of a bundled model replaces what an older version made of it, and no file of the user', async () => {
     const folder = join(home, 'older');
     await cp(FIXTURE, folder, { recursive: true });
     await writeFile(join(folder, 'README.md'), 'An older version.');
@@ -374,8 +388,13 @@ describe('a branch that moved on', { timeout: 60_000 }, () => {
         if (event.type === 'layer' && event.status === 'done') abort.abort();
       },
     });
+    for (const path of ['thesis.partial', 'download/notes.txt'])
+      await writeFile(join(root, path), 'mine');
     const { events, receipt, error } = await setUp(home);
     expect(error).toBeNull();
+    for (const path of ['thesis.partial', 'download/notes.txt']) {
+      expect(await readFile(join(root, path), 'utf8')).toBe('mine');
+    }
     const commit = only(older.events, 'plan')[0]?.plan.commit;
     expect(receipt?.commit).not.toBe(commit);
     expect(only(events, 'notice')[0]?.message).toContain('has changed');

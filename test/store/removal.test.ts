@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { acquireLock } from '../../src/base/file-lock.js';
 import { homePaths, modelPaths, type ModelPaths } from '../../src/base/paths.js';
 import type { ModelManifest } from '../../src/store/manifest.js';
+import { mountSmallVolume } from '../installer/small-volume.js';
 import { planRemoval, remove } from '../../src/store/removal.js';
 
 let folder = '';
@@ -76,6 +77,35 @@ describe('removing a model', () => {
     await put('thesis.partial');
     const removal = await planRemoval(paths, manifest, null);
     expect(removal.foreign).toEqual(['thesis.partial']);
+  });
+
+  test('takes scratch below download/, and nothing else that lies there', async () => {
+    for (const name of ['spool', 'spool.mark', 'params-3-0-scales', 'CACHEDIR.TAG']) {
+      await put(`download/${name}`);
+    }
+    for (const name of ['notes.txt', 'spool.txt', 'more/spool']) await put(`download/${name}`);
+    const removal = await planRemoval(paths, manifest, null);
+    expect(removal.foreign.sort()).toEqual([
+      'download/more/spool',
+      'download/notes.txt',
+      'download/spool.txt',
+    ]);
+    expect(await remove(removal, paths, signal)).toBe(36);
+    expect((await readdir(paths.download)).sort()).toEqual(['more', 'notes.txt', 'spool.txt']);
+  });
+
+  test('leaves a volume alone that is mounted at the folder, or inside it', async ({ skip }) => {
+    const within = mountSmallVolume(join(paths.root, 'packed_experts'), 1 << 20);
+    skip(within === null, 'no volume can be mounted here');
+    await put('packed_experts/layer_00.bin');
+    expect((await planRemoval(paths, manifest, null)).foreign).toEqual(['packed_experts']);
+    within?.unmount();
+    const mounted = modelPaths(homePaths(folder), 'mounted');
+    const at = mountSmallVolume(mounted.root, 1 << 20);
+    await writeFile(join(mounted.root, 'config.json'), 'data');
+    await expect(planRemoval(mounted, manifest, null)).rejects.toMatchObject({ code: 'ERR_HOME' });
+    expect(await readdir(mounted.root)).toEqual(['config.json']);
+    at?.unmount();
   });
 
   test('waits for nobody: a setup at work keeps its files', async () => {

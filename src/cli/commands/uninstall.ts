@@ -1,11 +1,18 @@
 // flashmoe uninstall [MODEL], flashmoe rm MODEL: shows what would go, with sizes; deletes only with --yes, only what is ours.
 
-import { lstat, rm, rmdir } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { lstat } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatBytesBoth } from '../../base/format.js';
-import { modelPaths } from '../../base/paths.js';
-import { bytesBelow } from '../../store/disk-usage.js';
+import { acquireLock } from '../../base/file-lock.js';
+import {
+  listOwned,
+  removeEmptyFolder,
+  removeEmptyFolders,
+  removeOwned,
+} from '../../base/owned-files.js';
+import { modelPaths, type HomePaths } from '../../base/paths.js';
+import { ownedHome } from '../../store/home-ownership.js';
 import { absentPlace, LOCATION_FILE, readLocation, removeLocation } from '../../store/location.js';
 import { planRemoval, remove, type Removal } from '../../store/removal.js';
 import { readStoredPlan } from '../../store/stored-plan.js';
@@ -30,12 +37,21 @@ export interface UninstallArgs {
   yes: boolean;
 }
 
+interface Other {
+  path: string;
+  bytes: number;
+  /** Relative to the home. */
+  files: string[];
+  /** Relative to the home: not ours, so they stay. */
+  foreign: string[];
+}
+
 interface Going {
   models: { installation: Installation; removal: Removal }[];
   /** Moved to volumes that are not there now: they stay, with their pointers. */
   away: Installation[];
-  /** Files and folders that flashmoe alone writes, whole. */
-  others: { path: string; bytes: number }[];
+  /** Folders of the home, and the settings: what is ours of each. */
+  others: Other[];
   service: { manager: ServiceManager; path: string } | null;
 }
 
@@ -62,13 +78,18 @@ export async function uninstall(context: CliContext, args: UninstallArgs): Promi
     const pointer = await readLocation(context.home, installation.id);
     if (pointer === null) continue;
     await removeLocation(context.home, installation.id);
-    await removeIfEmpty([modelPaths(context.home, installation.id).root]);
+    await removeEmptyFolder(modelPaths(context.home, installation.id).root);
   }
-  for (const { path, bytes } of going.others) {
-    await rm(path, { recursive: true, force: true });
+  const ours = ownedHome(context.home);
+  await clearStaleLock(serverLock(context.home));
+  for (const { path, bytes, files } of going.others) {
+    for (const file of files) await removeOwned(ours, file);
+    if (path !== context.home.settings) await removeEmptyFolders(path);
     freed += bytes;
   }
-  if (args.model === null) await removeIfEmpty([context.home.models, context.home.home]);
+  if (args.model === null) {
+    for (const folder of [context.home.models, context.home.home]) await removeEmptyFolder(folder);
+  }
   if (context.json) context.emit('uninstalled', { bytes: freed });
   else context.print(`${formatBytesBoth(freed)} freed`);
   return EXIT.done;
@@ -110,7 +131,7 @@ async function whatGoes(
   );
   if (model !== null) {
     const prompts = installations.map(({ id }) => join(home.prompts, id));
-    return { models, away, others: await present(prompts), service: null };
+    return { models, away, others: await othersOf(home, prompts), service: null };
   }
   const manager = await detectServiceManager(host, signal);
   const service = manager === null ? null : await manager.status(SERVER_LABEL, signal);
@@ -118,21 +139,45 @@ async function whatGoes(
   return {
     models,
     away,
-    others: await present([home.engine, home.logs, home.prompts, home.settings]),
+    others: await othersOf(home, [home.engine, home.logs, home.prompts, home.settings]),
     service: manager === null || path === null ? null : { manager, path },
   };
 }
 
-/** Those that exist and are what we made; a link in their place is left alone. */
-async function present(paths: string[]): Promise<{ path: string; bytes: number }[]> {
+/** Those of them that exist; a link in their place is left alone. */
+async function othersOf(home: HomePaths, paths: string[]): Promise<Other[]> {
+  const { owned, foreign: others } = await listOwned(ownedHome(home));
+  const lock = `${relative(home.home, serverLock(home))}/`;
+  const foreign = others.filter((path) => !path.startsWith(lock));
   const found = await Promise.all(
-    paths.map(async (path) => {
-      const stat = await lstat(path).catch(() => null);
-      if (stat?.isDirectory()) return [{ path, bytes: await bytesBelow(path) }];
-      return stat?.isFile() ? [{ path, bytes: stat.size }] : [];
+    paths.map(async (path): Promise<Other[]> => {
+      const status = await lstat(path).catch(() => null);
+      if (!status?.isDirectory() && !status?.isFile()) return [];
+      const name = relative(home.home, path);
+      const isBelow = (file: string): boolean => file === name || file.startsWith(`${name}/`);
+      const files = owned.filter((file) => isBelow(file.path));
+      const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+      return [
+        { path, bytes, files: files.map((file) => file.path), foreign: foreign.filter(isBelow) },
+      ];
     }),
   );
   return found.flat();
+}
+
+function serverLock({ logs }: Pick<HomePaths, 'logs'>): string {
+  return join(logs, 'server.lock');
+}
+
+/** A server that was killed leaves its lock; that of one at work stays. */
+async function clearStaleLock(path: string): Promise<void> {
+  if ((await lstat(path).catch(() => null)) === null) return;
+  await acquireLock(path).then(
+    (lock) => lock.release(),
+    (error: unknown) => {
+      if (!(error instanceof FlashmoeError) || error.code !== 'ERR_LOCKED') throw error;
+    },
+  );
 }
 
 function report(context: CliContext, going: Going, dryRun: boolean): void {
@@ -145,8 +190,10 @@ function report(context: CliContext, going: Going, dryRun: boolean): void {
     context.emit('removal', {
       dryRun,
       bytes,
-      models: models.map(({ installation, removal }) => ({ id: installation.id, ...removal })),
-      others,
+      models: models.map(({ installation: { id }, removal: { root, files, foreign, bytes } }) => ({
+        ...{ id, root, files, foreign, bytes },
+      })),
+      others: others.map(({ path, bytes, foreign }) => ({ path, bytes, foreign })),
       service: service?.path ?? null,
     });
     return;
@@ -165,6 +212,9 @@ function report(context: CliContext, going: Going, dryRun: boolean): void {
   for (const { removal } of models) {
     for (const path of removal.foreign) context.print(`stays: ${removal.root}/${path}, not ours`);
   }
+  for (const { foreign } of others) {
+    for (const path of foreign) context.print(`stays: ${join(context.home.home, path)}, not ours`);
+  }
   for (const { id, problem } of going.away) context.print(`stays: ${id}, ${problem ?? ''}`);
   context.print(`${formatBytesBoth(bytes)} in all`);
 }
@@ -175,18 +225,4 @@ function notThere(id: string, absent: string): FlashmoeError {
     `${absent}, where ${id} was moved to, is not there; nothing was deleted`,
     { hint: `mount it, or remove ${LOCATION_FILE} of ${id} if it is gone for good`, subject: id },
   );
-}
-
-async function removeIfEmpty(folders: string[]): Promise<void> {
-  for (const folder of folders) {
-    await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
-      if (!['ENOENT', 'ENOTEMPTY', 'EEXIST', 'EBUSY'].includes(error.code ?? '')) {
-        throw new FlashmoeError(
-          'ERR_IO',
-          `${basename(folder)} in ${dirname(folder)} is empty but could not be removed`,
-          { cause: error, subject: folder },
-        );
-      }
-    });
-  }
 }

@@ -2,12 +2,13 @@
 // this process load it.
 
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { addonCandidates, homeAddonPath, packageRoot, prebuiltProblem } from '../../addon/load.js';
 import { probeAddon } from '../../addon/probe.js';
 import type { SelfTest } from '../../addon/types.js';
 import { FlashmoeError } from '../../base/errors.js';
 import type { Host } from '../../base/host.js';
+import { removeOwned } from '../../base/owned-files.js';
 import type { Emit } from '../../jobs/events.js';
 import { buildEngine } from './build-engine.js';
 import { isCurrentBuild } from './engine-sources.js';
@@ -62,7 +63,7 @@ async function findProven(
     if (!existsSync(path)) continue;
     if (path === homeAddonPath(engineDir) && !(await isCurrentBuild(engineDir, sources))) {
       // Left there it would be loaded first by every other command.
-      await rm(path, { force: true });
+      await removeOwned({ root: engineDir, owns: (name) => name === basename(path) }, path);
       emit({ type: 'notice', message: `${path} was built from other sources and was removed` });
       continue;
     }

@@ -1,9 +1,8 @@
 // Gives the model its last files: the dense file under its final name, layout.json, and the manifest that
 // lists everything with size and hash. Repeating it changes nothing.
 
-import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { PARTIAL_SUFFIX, writeFileAtomic } from '../../base/atomic-file.js';
+import { writeFileAtomic } from '../../base/atomic-file.js';
 import { FlashmoeError } from '../../base/errors.js';
 import { blocksText } from '../../repack/blocks.js';
 import { finishDense, writeLayout, type PackTarget } from '../../repack/pack.js';
@@ -16,6 +15,7 @@ import {
   type OwnedFile,
 } from '../../store/manifest.js';
 import { finalFiles, layerPath, manifestUserFiles } from '../../store/model-files.js';
+import { removeScratch } from '../../store/ownership.js';
 import type { TransferTask } from '../../transfer/transfer-task.js';
 import { hashFile } from '../../base/hash-file.js';
 
@@ -44,7 +44,8 @@ async function writeLast(
   const hashes = new Map([...plan.state.layers].map(([layer, { sha256 }]) => [layer, sha256]));
   await writeLayout(pack, hashes, { expertsDir: paths.experts(pack.quant) });
   await writeBlocks(task);
-  await sweep(task);
+  // Nothing is running but us, the lock says so.
+  await removeScratch(paths, plan.stored);
 
   const files = await ownedFiles(task, dense);
   const unchanged = JSON.stringify(before?.files) === JSON.stringify(files);
@@ -104,17 +105,6 @@ async function writeBlocks({ paths, plan }: TransferTask): Promise<void> {
     chains.set(file, chain);
   }
   await writeFileAtomic(paths.blocks, blocksText(chains));
-}
-
-/** Scratch, and partial files of a run that was killed: nothing is running but us, the lock says so. */
-async function sweep({ paths, plan }: TransferTask): Promise<void> {
-  await rm(paths.download, { recursive: true, force: true });
-  const experts = paths.experts(plan.stored.pack.quant);
-  for (const folder of [paths.root, experts]) {
-    for (const name of await readdir(folder)) {
-      if (name.endsWith(PARTIAL_SUFFIX)) await rm(join(folder, name), { force: true });
-    }
-  }
 }
 
 async function ownedFiles({ plan, paths }: TransferTask, dense: string): Promise<OwnedFile[]> {

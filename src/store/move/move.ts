@@ -2,11 +2,12 @@
 // hashed on the way and read back. Then the pointer is written, and only then the source goes. A crash at any
 // point leaves the model whole in one place, and the same command goes on.
 
-import { link, mkdir, readFile, rm } from 'node:fs/promises';
+import { link, mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncDirectory, writeFileAtomic } from '../../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../../base/errors.js';
 import { acquireLock } from '../../base/file-lock.js';
+import { removeEmptyFolders, removeOwned, type OwnedFolder } from '../../base/owned-files.js';
 import { modelPaths, modelPathsAt, type HomePaths, type ModelPaths } from '../../base/paths.js';
 import type { NativeAddon } from '../../addon/types.js';
 import { verifyFiles } from '../../repack/verify.js';
@@ -14,7 +15,8 @@ import { fileSize } from '../disk-sizes.js';
 import { removeLocation, writeLocation } from '../location.js';
 import type { ModelManifest, OwnedFile } from '../manifest.js';
 import { MOVING_FILE, sourceShards } from '../model-files.js';
-import { planRemoval, removeEmptyFolders, removeFiles, type Removal } from '../removal.js';
+import { ownedModel } from '../ownership.js';
+import { planRemoval, removeFiles, type Removal } from '../removal.js';
 import { trustedChains } from '../repair/chains.js';
 import { readStoredPlan, type StoredPlan } from '../stored-plan.js';
 import { copyFile } from './copy-file.js';
@@ -70,7 +72,7 @@ export async function moveModel(folder: string, task: MoveTask): Promise<Moved> 
     if (moved.copiedBytes > 0) await requireRight(root, shards, task);
     await point(root, task);
     await removeSource(removal, task);
-    await rm(join(root, MOVING_FILE), { force: true });
+    await removeOwned(ownedModel(modelPathsAt(root), {}), MOVING_FILE);
     return moved;
   } catch (error) {
     throw asFlashmoeError(error);
@@ -89,12 +91,13 @@ function keptShards({ files }: Removal, stored: StoredPlan | null): OwnedFile[] 
 
 /** Bytes copied. Files that an earlier run brought are passed over; all are read back later. */
 async function bring(
-  { files, bytes: total }: Removal,
+  { files, bytes: total, owner }: Removal,
   root: string,
   sameVolume: boolean,
   { paths, manifest, signal, emit }: MoveTask,
   shards: readonly OwnedFile[],
 ): Promise<number> {
+  const there: OwnedFolder = { root, owns: (path) => owner.owns(path) };
   const known = [...manifest.files, ...shards];
   const hashes = new Map(known.map(({ path, sha256 }) => [path, sha256]));
   const folders = new Set([root]);
@@ -107,14 +110,14 @@ async function bring(
     folders.add(dirname(target));
     const listed = hashes.get(path);
     const isThere = listed !== undefined && (await fileSize(target)) === bytes;
-    if (!isThere && !(sameVolume && (await isLinked(source, target)))) {
+    if (!isThere && !(sameVolume && (await isLinked(source, path, there)))) {
       const onProgress = (done: number): void => {
         emit({ type: 'progress', step: 'copy', item: path, done: before + done, total });
       };
       const { sha256 } = await copyFile(source, target, { signal, onProgress });
       if (listed !== undefined && sha256 !== listed) {
         if (!shards.some((shard) => shard.path === path)) throw damagedSource(source, target);
-        await rm(target, { force: true });
+        await removeOwned(there, path);
         throw damagedShard(source);
       }
       copied += bytes;
@@ -126,10 +129,10 @@ async function bring(
 }
 
 /** False where the file system gives no second names. */
-async function isLinked(source: string, target: string): Promise<boolean> {
+async function isLinked(source: string, path: string, there: OwnedFolder): Promise<boolean> {
   try {
-    await rm(target, { force: true });
-    await link(source, target);
+    await removeOwned(there, path);
+    await link(source, join(there.root, path));
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -157,7 +160,9 @@ async function requireRight(
   const [first] = bad;
   if (first === undefined) return;
   // The next run copies them once more.
-  for (const { path } of bad) await rm(join(root, path), { force: true });
+  const names = new Set(bad.map(({ path }) => path));
+  const copies = { root, owns: (path: string) => names.has(path) };
+  for (const path of names) await removeOwned(copies, path);
   throw new FlashmoeError(
     'ERR_IO',
     `${join(root, first.path)}, copied, ${first.problem ?? ''}; the source was left as it is`,
@@ -189,7 +194,7 @@ async function finishEarlier({ paths, manifest, signal }: MoveTask): Promise<voi
     await removeFiles(await planRemoval(at, manifest, await readStoredPlan(paths.plan)), signal);
     await removeEmptyFolders(from).catch(() => undefined);
   }
-  await rm(file, { force: true });
+  await removeOwned(ownedModel(paths, {}), file);
 }
 
 function markerText(from: string, { contentSha256, fingerprint }: ModelManifest): string {

@@ -1,7 +1,7 @@
 // The bytes of one block made anew from the ranges of the shards that it came from. Memory holds the block and
 // its sources: some tens of megabytes at most, whatever the model.
 
-import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runJob } from '../../addon/load.js';
 import type {
@@ -10,11 +10,13 @@ import type {
   PackProjection,
   StackedTensor,
 } from '../../addon/types.js';
+import { removeOwned } from '../../base/owned-files.js';
 import type { HubClient } from '../../hub/client.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
 import { sourcesOf, type BlockPiece, type SourceRange } from '../../repack/blocks.js';
 
 type RequantisedPiece = Extract<BlockPiece, { kind: 'requantise' }>;
+import { ownedScratch } from '../ownership.js';
 
 export interface BlockTask extends HubTask {
   client: HubClient;
@@ -145,8 +147,7 @@ async function requantise(
     signal,
   );
   const made = await readFile(target);
-  await rm(source);
-  await rm(target);
+  for (const file of [source, target]) await removeOwned(ownedScratch(scratch), file);
   return made;
 }
 

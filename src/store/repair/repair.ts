@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
+import { mkdir, open, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { runJob } from '../../addon/load.js';
 import type { NativeAddon } from '../../addon/types.js';
@@ -21,6 +21,8 @@ import type { VerifiedFile } from '../../repack/verify.js';
 import { fileSize } from '../disk-sizes.js';
 import { openJournal, readJournal, type Journal, type JournalEntry } from '../journal.js';
 import type { ModelManifest } from '../manifest.js';
+import { removeEmptyFolder, removeOwned } from '../../base/owned-files.js';
+import { ownedModel } from '../ownership.js';
 import { layerPath, userFiles } from '../model-files.js';
 import { hashFile } from '../../base/hash-file.js';
 import { listingOf, type StoredPlan, type UserFile } from '../stored-plan.js';
@@ -70,10 +72,10 @@ export async function repairFiles(
   } finally {
     await journal?.close();
     for (const name of ['repair.source', 'repair.target']) {
-      await rm(join(paths.download, name), { force: true });
+      await removeOwned(ownedModel(paths, {}), join(paths.download, name));
     }
     // A setup that is not over may have its own scratch there.
-    await rmdir(paths.download).catch(() => undefined);
+    await removeEmptyFolder(paths.download).catch(() => undefined);
     await lock.release();
   }
 }
