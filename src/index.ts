@@ -1,5 +1,16 @@
-// flashmoe as a library: what the command line is made of. The one barrel; nothing inside src imports it.
+// flashmoe as a library. Begin with createFlashmoe; examples/program.mjs uses it. What follows is what it is made of. The one
+// barrel; nothing inside src imports it.
 
+export {
+  createFlashmoe,
+  type Flashmoe,
+  type FlashmoeOptions,
+  type ServeTask,
+  type SetupTask,
+} from './application/flashmoe.js';
+export type { Installation } from './application/installations.js';
+export type { EngineOptions } from './settings/engine-options.js';
+export type { SetupOptions } from './settings/setup-options.js';
 export { FlashmoeError, exitStatus, type ErrorCode } from './base/errors.js';
 export { currentHost, flashmoeHome, type Host } from './base/host.js';
 export { homePaths, modelPaths, type HomePaths, type ModelPaths } from './base/paths.js';

@@ -11,7 +11,7 @@ import type { HomePaths } from '../base/paths.js';
 import { absentPlace } from '../store/location.js';
 import { installationId } from '../store/model-files.js';
 import { SERVER_LOG, serviceLogs } from '../service-command.js';
-import { serviceOf } from './commands/service.js';
+import { serviceOf } from '../application/service.js';
 import type { CliContext } from './context.js';
 import { recordStart, recordStop, waitAfter } from './crash-record.js';
 import { readSettings } from '../settings/file.js';

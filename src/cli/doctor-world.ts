@@ -14,12 +14,12 @@ import { refusal } from '../installer/judge.js';
 import { portOwner } from '../server/port-owner.js';
 import { DEFAULT_PORT } from '../server/serve.js';
 import { detectServiceManager } from '../service-manager.js';
-import { serviceOf } from './commands/service.js';
+import { serviceOf } from '../application/service.js';
 import type { CliContext } from './context.js';
-import { listInstallations } from './installations.js';
-import { chooseInstalled } from './installed.js';
-import { judgeInstalled } from './judge-installed.js';
-import { addonPaths, nativeAddon } from './native.js';
+import { listInstallations } from '../application/installations.js';
+import { chooseInstalled } from '../application/installed.js';
+import { judgeInstalled } from '../application/judge-installed.js';
+import { addonPaths, nativeAddon } from '../application/native.js';
 import { inspectSettings } from '../settings/file.js';
 
 const KERNELS = join(packageRoot, 'metal');

@@ -12,8 +12,8 @@ import { repairFiles, type RepairedFile } from '../store/repair/repair.js';
 import type { VerifiedFile } from '../repack/verify.js';
 import { clockWithSeconds } from '../ui/clock.js';
 import type { CliContext } from './context.js';
-import type { Installation } from './installations.js';
-import { isBundled } from './target.js';
+import type { Installation } from '../application/installations.js';
+import { isBundled } from '../application/target.js';
 
 /** A model with the manifest that its files are held against. */
 export interface Checked extends Pick<Installation, 'id' | 'paths'> {

@@ -6,10 +6,10 @@ import type { Receipt } from '../store/receipt.js';
 import { ndjsonSink } from '../ui/ndjson.js';
 import { plainSink } from '../ui/plain.js';
 import { receiptText } from '../ui/receipt-view.js';
-import type { EmitAt, RunningSetup, StartTask } from '../ui/setup-runner.js';
+import type { EmitAt, RunningSetup, StartTask } from '../application/setup-runner.js';
 import { createAttachedView, type Wizard, type WizardOutcome } from '../ui/wizard.js';
 import type { CliContext } from './context.js';
-import { follow, type Job } from './job.js';
+import { attachedRun, follow, type Job } from '../application/job.js';
 
 /** Plain lines or NDJSON, without result and failure: both are told last, when everything else is settled. */
 export function createSink(context: CliContext): EmitAt {
@@ -52,13 +52,6 @@ export async function showJob(context: CliContext, { id, connection }: Job): Pro
   const message = `${id} is being set up by process ${pid ?? ''}; this is its view, and leaving it doesn't stop it`;
   sink({ type: 'notice', message });
   return finish(context, await start({ emit: sink, signal, attached: () => undefined }).done);
-}
-
-export function attachedRun(connection: Job['connection'], done: Promise<Receipt>): RunningSetup {
-  // A run that ended meanwhile is told by `done`.
-  const ask = (wish: 'pause' | 'resume'): void =>
-    void connection.ask({ do: wish }).catch(() => undefined);
-  return { done, pause: () => ask('pause'), resume: () => ask('resume') };
 }
 
 export function outcome(context: CliContext, result: WizardOutcome): number {

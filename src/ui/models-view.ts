@@ -1,7 +1,7 @@
 // The catalogue with this machine's verdict, as a table.
 
 import { formatBytes } from '../base/format.js';
-import type { ModelChoice } from './setup-runner.js';
+import type { ModelChoice } from '../application/setup-runner.js';
 import { tableLines, type Column } from './table.js';
 
 const LEVEL = { good: 'good', slow: 'slow', no: 'no', small: 'fits in memory' } as const;

@@ -1,7 +1,7 @@
 // What a wizard, or a view of a run, is given.
 
 import type { Quant } from '../models/quant.js';
-import type { SetupRunner } from './setup-runner.js';
+import type { SetupRunner } from '../application/setup-runner.js';
 
 export interface ViewOptions {
   now: () => number;

@@ -2,7 +2,7 @@
 
 import { asFlashmoeError } from '../base/errors.js';
 import { QUANTS } from '../models/quant.js';
-import type { SetupChoice } from './setup-runner.js';
+import type { SetupChoice } from '../application/setup-runner.js';
 import {
   blocked,
   chosenModel,

@@ -5,7 +5,7 @@ import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { QUANTS } from '../models/quant.js';
 import type { Receipt } from '../store/receipt.js';
 import { reduce } from './reduce.js';
-import type { RunningSetup, SetupChoice, StartTask } from './setup-runner.js';
+import type { RunningSetup, SetupChoice, StartTask } from '../application/setup-runner.js';
 import type { ViewOptions, WizardOptions } from './wizard-options.js';
 import { askQuestions, currentChoice } from './wizard-questions.js';
 import { FIRST_STATE, type WizardKey, type WizardState } from './wizard-state.js';

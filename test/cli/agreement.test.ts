@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { exitStatus, type FlashmoeError } from '../../src/base/errors.js';
-import { requireAgreement } from '../../src/cli/agreement.js';
-import { commandLine } from '../../src/cli/command-line.js';
+import { requireAgreement } from '../../src/application/agreement.js';
+import { commandLine } from '../../src/application/command-line.js';
 import { withNothingSaid } from '../../src/settings/option.js';
 import {
   setupArguments,

@@ -1,4 +1,4 @@
-import type { ModelChoice } from '../../src/ui/setup-runner.js';
+import type { ModelChoice } from '../../src/application/setup-runner.js';
 
 const GB = 1_000_000_000;
 

@@ -1,7 +1,7 @@
 import { FlashmoeError } from '../../src/base/errors.js';
 import type { InstallEvent, PlanSummary } from '../../src/jobs/events.js';
 import type { Receipt } from '../../src/store/receipt.js';
-import type { SetupChoice, SetupRunner } from '../../src/ui/setup-runner.js';
+import type { SetupChoice, SetupRunner } from '../../src/application/setup-runner.js';
 import { someModels } from './models.js';
 import { readRecording } from './recording.js';
 

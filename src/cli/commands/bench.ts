@@ -11,8 +11,8 @@ import { measureSpeed, type Speed } from '../../engine/speed.js';
 import type { Quant } from '../../models/quant.js';
 import { speedText, type SpeedReport } from '../../ui/speed-view.js';
 import type { CliContext } from '../context.js';
-import { chooseWidth, IO_THREADS } from '../installed.js';
-import { nativeAddon } from '../native.js';
+import { chooseWidth, IO_THREADS } from '../../application/installed.js';
+import { nativeAddon } from '../../application/native.js';
 import { diskBytesRead, peakResidentBytes } from '../process-usage.js';
 import { readSettings } from '../../settings/file.js';
 

@@ -12,10 +12,10 @@ import { PromptWorker } from '../../engine/prompt-worker/worker.js';
 import { parseConversations } from '../../eval/records.js';
 import type { Quant } from '../../models/quant.js';
 import { calibrationBytes } from '../../repack/calibration.js';
-import { commandLine } from '../command-line.js';
+import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
-import { chooseWidth, IO_THREADS } from '../installed.js';
-import { nativeAddon } from '../native.js';
+import { chooseWidth, IO_THREADS } from '../../application/installed.js';
+import { nativeAddon } from '../../application/native.js';
 import { readSettings } from '../../settings/file.js';
 
 export interface CalibrateArgs {

@@ -7,7 +7,7 @@ import { snippet } from '../../connect/merge.js';
 import { CLIENTS } from '../../connect/registry.js';
 import { DEFAULT_HOST, DEFAULT_PORT } from '../../server/serve.js';
 import type { CliContext } from '../context.js';
-import { chooseInstalled } from '../installed.js';
+import { chooseInstalled } from '../../application/installed.js';
 import { readSettings } from '../../settings/file.js';
 
 export interface ConnectArgs {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { FlashmoeError } from '../../base/errors.js';
 import { exec } from '../../base/exec.js';
 import type { Finding, Fix } from '../../doctor/finding.js';
-import { commandLine } from '../command-line.js';
+import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
 
 type Fixable = Finding & { fix: Fix };

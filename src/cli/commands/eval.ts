@@ -9,7 +9,7 @@ import { parseRecords, type EvalRecord } from '../../eval/records.js';
 import { evaluate, type EvalReport } from '../../eval/run.js';
 import type { Quant } from '../../models/quant.js';
 import type { CliContext } from '../context.js';
-import { chooseWidth, openEngineOf, type Ready } from '../installed.js';
+import { chooseWidth, openEngineOf, type Ready } from '../../application/installed.js';
 
 export interface EvalArgs {
   model: string | null;

@@ -6,7 +6,7 @@ import type { Wish } from '../../jobs/control/protocol.js';
 import { formatHours } from '../../base/hours.js';
 import { readLimits, writeLimits, type LimitChange } from '../../jobs/limits.js';
 import type { CliContext } from '../context.js';
-import { findJob, findUnfinished } from '../job.js';
+import { findJob, findUnfinished } from '../../application/job.js';
 import { showJob } from '../setup-view.js';
 
 export async function attach(context: CliContext, model: string | null): Promise<number> {

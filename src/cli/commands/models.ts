@@ -3,7 +3,7 @@
 import { EXIT } from '../../base/errors.js';
 import { modelTable } from '../../ui/models-view.js';
 import type { CliContext } from '../context.js';
-import { modelChoices } from '../model-choices.js';
+import { modelChoices } from '../../application/model-choices.js';
 
 /** Wider than this, lines get hard to follow. */
 const MOST_COLUMNS = 120;

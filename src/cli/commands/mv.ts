@@ -8,11 +8,11 @@ import { moveModel, type Moved, type MoveEvent } from '../../store/move/move.js'
 import { volumeFacts } from '../../machine/volume-facts.js';
 import { percent } from '../../ui/bar.js';
 import { clockWithSeconds } from '../../ui/clock.js';
-import { commandLine } from '../command-line.js';
+import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
-import { requireUnused } from '../in-use.js';
-import { chooseInstalled } from '../installed.js';
-import { nativeAddon } from '../native.js';
+import { requireUnused } from '../../application/in-use.js';
+import { chooseInstalled } from '../../application/installed.js';
+import { nativeAddon } from '../../application/native.js';
 
 export interface MvArgs {
   model: string;

@@ -5,21 +5,21 @@ import type { InstallEvent } from '../../jobs/events.js';
 import { openSetup } from '../../installer/setup.js';
 import { planText } from '../../ui/plan-view.js';
 import { retryText } from '../../ui/progress.js';
-import { shareOf, withCarried } from '../carried.js';
-import { commandLine } from '../command-line.js';
+import { shareOf, withSource } from '../../application/source.js';
+import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
-import { recommend } from '../model-choices.js';
-import { lookAround, setupRequest, setupWorld } from '../setup-parts.js';
+import { recommend } from '../../application/model-choices.js';
+import { lookAround, setupRequest, setupWorld } from '../../application/setup-request.js';
 import { withNothingSaid } from '../../settings/option.js';
 import {
   setupArguments,
   setupOptions,
   type CheckpointOptions,
 } from '../../settings/setup-options.js';
-import { requireTarget } from '../target.js';
+import { requireTarget } from '../../application/target.js';
 
 export async function plan(context: CliContext, typed: CheckpointOptions): Promise<number> {
-  const args = await withCarried(context, typed);
+  const args = await withSource(context, typed);
   const model = args.model ?? (args.repo === null ? await recommend(context) : null);
   const target = requireTarget({ ...args, model });
   const quant = args.quant ?? '4bit';

@@ -5,7 +5,7 @@ import { readRecord } from '../../jobs/record/recorder.js';
 import { summarise } from '../../jobs/record/summary.js';
 import { reportText, type NightReport } from '../../ui/report-view.js';
 import type { CliContext } from '../context.js';
-import { listInstallations, type Installation } from '../installations.js';
+import { listInstallations, type Installation } from '../../application/installations.js';
 import { readSettings } from '../../settings/file.js';
 
 export async function report(context: CliContext, name: string | null): Promise<number> {

@@ -6,7 +6,7 @@ import type { ChatRequest, Engine, GenerateEvent } from '../../engine/types.js';
 import type { RunOptions } from '../../settings/engine-options.js';
 import type { CliContext } from '../context.js';
 import { decodeRate } from '../decode-rate.js';
-import { chooseInstalled, openEngineOf } from '../installed.js';
+import { chooseInstalled, openEngineOf } from '../../application/installed.js';
 
 export interface RunArgs extends RunOptions {
   /** null or `-`: read from stdin. */

@@ -12,7 +12,7 @@ import { watchEngine } from '../../engine/watched-engine.js';
 import { runAsService, type ServiceRun } from '../as-service.js';
 import type { CliContext } from '../context.js';
 import { decodeRate } from '../decode-rate.js';
-import { chooseInstalled, openEngineOf, type Ready } from '../installed.js';
+import { chooseInstalled, openEngineOf, type Ready } from '../../application/installed.js';
 import type { ServeOptions } from '../../settings/engine-options.js';
 import { readSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { SERVER_LOG, serviceLogs } from '../../service-command.js';
 import type { CliContext } from '../context.js';
-import { serviceOf } from './service.js';
+import { serviceOf } from '../../application/service.js';
 
 export interface LogsArgs {
   lines: number;

@@ -1,23 +1,13 @@
 // flashmoe service install | start | stop | restart | uninstall | status.
 
-import { fileURLToPath } from 'node:url';
 import type { BackendName } from '../../addon/types.js';
 import { EXIT } from '../../base/errors.js';
-import { SERVER_LABEL, serverService, serviceLogs } from '../../service-command.js';
+import { SERVER_LABEL } from '../../service-command.js';
 import { detectServiceManager, noServiceManager } from '../../service-manager.js';
-import type { ServiceManager, ServiceSpec, ServiceStatus } from '../../service.js';
+import type { ServiceManager, ServiceStatus } from '../../service.js';
+import { serviceOf } from '../../application/service.js';
 import type { CliContext } from '../context.js';
 import { changeSettings } from '../../settings/file.js';
-
-/** The server of this home as a service description. */
-export function serviceOf(
-  { host, home }: CliContext,
-  start: ServiceSpec['start'] = 'login',
-): ServiceSpec {
-  const entry = fileURLToPath(new URL('../main.js', import.meta.url));
-  const logs = serviceLogs(home, host.homeDirectory, host.platform);
-  return serverService({ node: host.execPath, entry, home, logs, start });
-}
 
 export interface InstallArgs {
   dryRun: boolean;

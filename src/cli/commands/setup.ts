@@ -1,22 +1,22 @@
 // flashmoe setup: a wizard on a terminal, plain lines or NDJSON elsewhere; in the end a known answer.
 
-import { FlashmoeError } from '../../base/errors.js';
+import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { connectToJob } from '../../jobs/control/client.js';
 import { locatedInstallation } from '../../store/location.js';
-import type { EmitAt, SetupChoice } from '../../ui/setup-runner.js';
+import type { EmitAt, SetupChoice } from '../../application/setup-runner.js';
 import { createWizard } from '../../ui/wizard.js';
-import { requireAgreement } from '../agreement.js';
-import { shareOf, withCarried } from '../carried.js';
+import { requireAgreement } from '../../application/agreement.js';
+import { shareOf, withSource } from '../../application/source.js';
 import type { CliContext } from '../context.js';
-import { recommend } from '../model-choices.js';
-import { handOver, leaveNoJob } from '../overnight.js';
-import { lookAround, type Surroundings } from '../setup-parts.js';
-import { createRunner, type CliRunner } from '../setup-runner.js';
+import { recommend } from '../../application/model-choices.js';
+import { handOver, leaveNoJob, type HandedOver } from '../../application/overnight.js';
+import { lookAround, type Surroundings } from '../../application/setup-request.js';
+import { createRunner, type SetupSession } from '../../application/setup-session.js';
 import { createSink, finish, onTerminal, outcome, showJob } from '../setup-view.js';
 import { USER_FILE_OPTIONS } from '../../installer/user-files.js';
 import { longName } from '../../settings/option.js';
 import { setupOptions, type SetupCommand } from '../../settings/setup-options.js';
-import { targetOf, type Target } from '../target.js';
+import { targetOf, type Target } from '../../application/target.js';
 
 export async function setup(context: CliContext, typed: SetupCommand): Promise<number> {
   if (typed.keepSource === true && typed.from !== null) {
@@ -33,13 +33,15 @@ export async function setup(context: CliContext, typed: SetupCommand): Promise<n
       subject: flag,
     });
   }
-  const words = await withCarried(context, typed);
+  const words = await withSource(context, typed);
   const target = targetOf(words);
   const joined = target === null ? null : await join(context, target, words);
   if (joined !== null) return joined;
   const around = await lookAround(context);
   const live = context.face === 'ink' && words.overnight !== true ? null : createSink(context);
-  const runner = createRunner(context, around, words, live);
+  const runner = createRunner(context, around, words, live, (command) => {
+    context.resumeCommand = command;
+  });
   try {
     if (live === null) return await withWizard(context, around, runner, words);
     if (target === null) {
@@ -56,18 +58,20 @@ export async function setup(context: CliContext, typed: SetupCommand): Promise<n
     const service = words.service !== false && !bundled;
     const choice: SetupChoice = { model, quant: words.quant ?? '4bit', service };
     for (const message of noticesFor(around, words)) live({ type: 'notice', message });
-    if (words.overnight === true) return await handOver(context, around, runner, words, choice);
+    if (words.overnight === true) {
+      return toldHandOver(context, await handOver(context, around, runner, words, choice));
+    }
     return await withoutTerminal(context, live, runner, words, choice);
   } finally {
     await runner.close();
-    await leaveNoJob(context, around);
+    await leaveNoJob(context, around, context.interruption.status() === null);
   }
 }
 
 async function withoutTerminal(
   context: CliContext,
   live: EmitAt,
-  runner: CliRunner,
+  runner: SetupSession,
   words: SetupCommand,
   choice: SetupChoice,
 ): Promise<number> {
@@ -104,7 +108,7 @@ function noticesFor({ notices, manager }: Surroundings, words: SetupCommand): st
 async function withWizard(
   context: CliContext,
   around: Surroundings,
-  runner: CliRunner,
+  runner: SetupSession,
   words: SetupCommand,
 ): Promise<number> {
   const target = targetOf(words);
@@ -121,4 +125,19 @@ async function withWizard(
     interrupt: () => context.interruption.interrupt(),
   });
   return outcome(context, await onTerminal(context, wizard));
+}
+
+function toldHandOver(context: CliContext, job: HandedOver): number {
+  if (context.json) {
+    context.emit('overnight', job);
+    return EXIT.done;
+  }
+  const who = job.by === 'process' ? 'a process of its own' : job.by;
+  context.print(`handed to ${who}${job.pid === null ? '' : ` (process ${job.pid})`}; good night`);
+  context.print('');
+  context.print('  flashmoe status    how far it is');
+  context.print('  flashmoe attach    watch it; leaving does not stop it');
+  context.print('  flashmoe report    in the morning: what happened');
+  context.print(`  log                ${job.log}`);
+  return EXIT.done;
 }

@@ -8,7 +8,7 @@ import { SHARE_KEY } from '../../share/offer.js';
 import { sharedRepo } from '../../share/shared-repo.js';
 import { isLoopbackAddress } from '../../server/guard.js';
 import type { CliContext } from '../context.js';
-import { chooseInstalled } from '../installed.js';
+import { chooseInstalled } from '../../application/installed.js';
 
 export interface ShareArgs {
   model: string | null;

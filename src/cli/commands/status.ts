@@ -8,10 +8,10 @@ import { volumeOf } from '../../base/volume.js';
 import { expectedBackend } from '../../engine/backend.js';
 import { statusText, type HomeStatus, type ModelStatus } from '../../ui/status-view.js';
 import type { CliContext } from '../context.js';
-import { listInstallations, type Installation } from '../installations.js';
-import { choose, isReady } from '../installed.js';
+import { listInstallations, type Installation } from '../../application/installations.js';
+import { choose, isReady } from '../../application/installed.js';
 import { liveFigures } from '../live-job.js';
-import { addonPaths } from '../native.js';
+import { addonPaths } from '../../application/native.js';
 import { inspectSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';
 

@@ -21,10 +21,10 @@ import { SERVER_LABEL } from '../../service-command.js';
 import { detectServiceManager } from '../../service-manager.js';
 import type { ServiceManager } from '../../service.js';
 import { tableLines } from '../../ui/table.js';
-import { commandLine } from '../command-line.js';
+import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
-import { requireUnused } from '../in-use.js';
-import { listInstallations, type Installation } from '../installations.js';
+import { requireUnused } from '../../application/in-use.js';
+import { listInstallations, type Installation } from '../../application/installations.js';
 
 export interface UninstallArgs {
   /** As it was typed. */

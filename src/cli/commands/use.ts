@@ -3,7 +3,7 @@
 import { EXIT } from '../../base/errors.js';
 import { changeSettings } from '../../settings/file.js';
 import type { CliContext } from '../context.js';
-import { chooseInstalled } from '../installed.js';
+import { chooseInstalled } from '../../application/installed.js';
 
 export async function use(context: CliContext, name: string): Promise<number> {
   const { id, manifest } = await chooseInstalled(context, name);

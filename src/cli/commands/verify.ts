@@ -14,9 +14,9 @@ import type { VerifiedFile } from '../../repack/verify.js';
 import { percent } from '../../ui/bar.js';
 import { clockWithSeconds } from '../../ui/clock.js';
 import type { CliContext } from '../context.js';
-import { listInstallations, type Installation } from '../installations.js';
-import { choose, isReady } from '../installed.js';
-import { nativeAddon } from '../native.js';
+import { listInstallations, type Installation } from '../../application/installations.js';
+import { choose, isReady } from '../../application/installed.js';
+import { nativeAddon } from '../../application/native.js';
 import { repairModel, type Checked } from '../repair.js';
 import { readSettings } from '../../settings/file.js';
 

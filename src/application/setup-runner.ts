@@ -3,7 +3,9 @@
 import type { InstallEvent, PlanSummary } from '../jobs/events.js';
 import type { Quant } from '../models/quant.js';
 import type { Receipt } from '../store/receipt.js';
-import type { Finding } from './reduce.js';
+
+/** Of the check of the machine. */
+export type Finding = Omit<Extract<InstallEvent, { type: 'finding' }>, 'type'>;
 
 /** A row of the model table, with what this machine will make of it. */
 export interface ModelChoice {

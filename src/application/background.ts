@@ -4,12 +4,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { CliContext } from './context.js';
+import { COMMAND_ENTRY } from './service.js';
+import type { AppContext } from './context.js';
 
 /** Starts `flashmoe …words` with its NDJSON in a log file below the home. */
 export async function startInBackground(
-  context: CliContext,
+  context: AppContext,
   words: string[],
 ): Promise<{ pid: number; log: string }> {
   const { home, host } = context;
@@ -17,8 +17,7 @@ export async function startInBackground(
   const log = join(home.logs, 'setup.ndjson');
   const file = await open(log, 'a', 0o600);
   try {
-    const main = fileURLToPath(new URL('./main.js', import.meta.url));
-    const child = spawn(host.execPath, [...host.execArgv, main, ...words], {
+    const child = spawn(host.execPath, [...host.execArgv, COMMAND_ENTRY, ...words], {
       detached: true,
       stdio: ['ignore', file.fd, file.fd],
       // Wherever this terminal stands may go away, a mounted volume for instance.

@@ -6,7 +6,7 @@ import { expectedBackend } from '../engine/backend.js';
 import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine } from '../engine/types.js';
 import type { Quant } from '../models/quant.js';
-import type { CliContext } from './context.js';
+import type { AppContext } from './context.js';
 import { nativeAddon } from './native.js';
 import { listInstallations, type Installation } from './installations.js';
 import { DEFAULT_PROMPT_CACHE_GB, type EngineOptions } from '../settings/engine-options.js';
@@ -19,7 +19,7 @@ export type Ready = Installation & { manifest: NonNullable<Installation['manifes
 export const IO_THREADS = 8;
 
 /** Throws ERR_MODEL_MISSING, or ERR_USAGE when it isn't clear which one. */
-export async function chooseInstalled(context: CliContext, name: string | null): Promise<Ready> {
+export async function chooseInstalled(context: AppContext, name: string | null): Promise<Ready> {
   const settings = await readSettings(context.home.settings);
   const all = await listInstallations(context.home);
   const wanted = name?.toLowerCase() ?? settings.model ?? null;
@@ -74,7 +74,7 @@ export function choose(ready: readonly Ready[], name: string | null, settings: S
 
 /** As chooseInstalled; with a width, the model at exactly that. */
 export async function chooseWidth(
-  context: CliContext,
+  context: AppContext,
   name: string | null,
   quant: Quant | null,
 ): Promise<Ready> {
@@ -106,7 +106,7 @@ export interface OpenChoices {
 
 /** Throws what the engine has against the files or the backend. The caller closes it. */
 export async function openEngineOf(
-  context: CliContext,
+  context: AppContext,
   { id, paths, manifest }: Ready,
   signal: AbortSignal,
   { typed = {}, expertsPerToken = null, promptCache }: OpenChoices = {},
@@ -130,7 +130,7 @@ export async function openEngineOf(
 }
 
 async function promptStates(
-  context: CliContext,
+  context: AppContext,
   gigabytes: number | null,
 ): Promise<NonNullable<OpenEngineOptions['states']>> {
   const { home, host, version } = context;

@@ -5,7 +5,7 @@ import { FlashmoeError } from '../base/errors.js';
 import { probeLock } from '../base/file-lock.js';
 import { DEFAULT_PORT } from '../server/serve.js';
 import { serviceLogs } from '../service-command.js';
-import type { CliContext } from './context.js';
+import type { AppContext } from './context.js';
 import { readSettings } from '../settings/file.js';
 
 const PATIENCE_MS = 2_000;
@@ -14,7 +14,7 @@ const PATIENCE_MS = 2_000;
  * Throws ERR_LOCKED while the server at the usual port serves `id`, or while the service runs and doesn't say
  * what it serves. A foreground server at another port is not seen.
  */
-export async function requireUnused(context: CliContext, id: string): Promise<void> {
+export async function requireUnused(context: AppContext, id: string): Promise<void> {
   const { home, host } = context;
   const { port = DEFAULT_PORT } = await readSettings(home.settings);
   const lock = join(serviceLogs(home, host.homeDirectory, host.platform), 'server.lock');

@@ -3,8 +3,8 @@
 import { FlashmoeError } from '../base/errors.js';
 import { connectToJob, type JobConnection } from '../jobs/control/client.js';
 import type { Receipt } from '../store/receipt.js';
-import type { StartTask } from '../ui/setup-runner.js';
-import type { CliContext } from './context.js';
+import type { RunningSetup, StartTask } from './setup-runner.js';
+import type { AppContext } from './context.js';
 import { listInstallations, type Installation } from './installations.js';
 
 export interface Job {
@@ -13,7 +13,7 @@ export interface Job {
 }
 
 /** Throws ERR_MODEL_MISSING when none is running, ERR_USAGE when it isn't clear which. */
-export async function findJob(context: CliContext, name: string | null): Promise<Job> {
+export async function findJob(context: AppContext, name: string | null): Promise<Job> {
   const running = (await named(context, name)).filter(({ owner }) => owner !== null);
   const [only, another] = running;
   const what = name === null ? 'no setup is running here' : `no setup of ${name} is running`;
@@ -30,7 +30,7 @@ export async function findJob(context: CliContext, name: string | null): Promise
 
 /** Unfinished ones that nobody works on. */
 export async function findUnfinished(
-  context: CliContext,
+  context: AppContext,
   name: string | null,
 ): Promise<Installation | null> {
   const idle = (await named(context, name)).filter(
@@ -40,7 +40,7 @@ export async function findUnfinished(
   return idle[0] ?? null;
 }
 
-async function named(context: CliContext, name: string | null): Promise<Installation[]> {
+async function named(context: AppContext, name: string | null): Promise<Installation[]> {
   const wanted = name?.toLowerCase() ?? null;
   return (await listInstallations(context.home)).filter(
     ({ id, manifest, plan }) =>
@@ -83,6 +83,14 @@ export async function follow(connection: JobConnection, task: StartTask): Promis
     signal.removeEventListener('abort', leave);
     connection.close();
   }
+}
+
+/** A run of another process, as the views see any run. */
+export function attachedRun(connection: Job['connection'], done: Promise<Receipt>): RunningSetup {
+  // A run that ended meanwhile is told by `done`.
+  const ask = (wish: 'pause' | 'resume'): void =>
+    void connection.ask({ do: wish }).catch(() => undefined);
+  return { done, pause: () => ask('pause'), resume: () => ask('resume') };
 }
 
 function vanished(pid: number | null): FlashmoeError {

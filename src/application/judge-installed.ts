@@ -2,12 +2,12 @@
 
 import { judgeModel, type Judged } from '../installer/judge.js';
 import type { KnownAnswer } from '../store/receipt.js';
-import type { CliContext } from './context.js';
+import type { AppContext } from './context.js';
 import { openEngineOf, type Ready } from './installed.js';
 
 /** What came of it is in its manifest afterwards. */
 export function judgeInstalled(
-  context: CliContext,
+  context: AppContext,
   model: Ready,
   signal: AbortSignal,
   onAnswer: (answer: KnownAnswer) => void = () => undefined,

@@ -6,14 +6,14 @@ import { locateCheckpoint } from '../hub/checkpoint-folder.js';
 import { askOffer, SHARE_KEY, shareClient, type ShareAddress } from '../share/offer.js';
 import { modelIdForRepo } from '../models/catalog.js';
 import { LOCAL_OWNER } from '../transfer/folder-source.js';
-import type { CliContext } from './context.js';
-import { environment } from './setup-parts.js';
+import type { AppContext } from './context.js';
+import { environment } from './setup-request.js';
 import type { CheckpointOptions } from '../settings/setup-options.js';
 import { DEFAULT_REVISION, targetOf } from './target.js';
 
 /** The same words with a repository named and the folder's path made absolute. Throws ERR_USAGE. */
-export async function withCarried<Words extends CheckpointOptions>(
-  context: CliContext,
+export async function withSource<Words extends CheckpointOptions>(
+  context: AppContext,
   words: Words,
 ): Promise<Words> {
   if (words.from === null) return words;
@@ -36,7 +36,7 @@ export async function withCarried<Words extends CheckpointOptions>(
 
 /** What is shared is one model at its widths; words that ask for another are refused. */
 async function withShared<Words extends CheckpointOptions>(
-  context: CliContext,
+  context: AppContext,
   words: Words,
   share: ShareAddress,
 ): Promise<Words> {
@@ -62,7 +62,7 @@ async function withShared<Words extends CheckpointOptions>(
 }
 
 /** null for a folder. The key comes from the environment only: arguments can be read by others. Throws ERR_USAGE. */
-export function shareOf(text: string | null, env: CliContext['host']['env']): ShareAddress | null {
+export function shareOf(text: string | null, env: AppContext['host']['env']): ShareAddress | null {
   if (text === null || !/^https?:\/\//i.test(text)) return null;
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || url.username !== '' || url.password !== '' || url.search !== '') {

@@ -1,18 +1,18 @@
 // flashmoe setup --overnight: everything that can fail at once is tried here, then the work goes to launchd,
 // systemd or a process of its own, and this command ends.
 
-import { fileURLToPath } from 'node:url';
-import { EXIT, FlashmoeError } from '../base/errors.js';
+import { FlashmoeError } from '../base/errors.js';
 import { SHARE_KEY } from '../share/offer.js';
 import { powerWarnings } from '../machine/power.js';
 import { PROVISION_LABEL, provisionService } from '../service-command.js';
-import type { SetupChoice } from '../ui/setup-runner.js';
+import type { SetupChoice } from './setup-runner.js';
 import { requireAgreement } from './agreement.js';
 import { startInBackground } from './background.js';
-import { shareOf } from './carried.js';
-import type { CliContext } from './context.js';
-import type { Surroundings } from './setup-parts.js';
-import type { CliRunner } from './setup-runner.js';
+import { shareOf } from './source.js';
+import { COMMAND_ENTRY } from './service.js';
+import type { AppContext } from './context.js';
+import type { Surroundings } from './setup-request.js';
+import type { SetupSession } from './setup-session.js';
 import { setupArguments, type SetupCommand } from '../settings/setup-options.js';
 
 /** What the job must be told of this shell's environment; secrets stay out, the definition is readable by all. */
@@ -23,13 +23,20 @@ const HANDED_ON = [
 ];
 const TOKENS = ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_TOKEN_PATH'];
 
+export interface HandedOver {
+  /** launchd, systemd, or a process of its own. */
+  by: string;
+  pid: number | null;
+  log: string;
+}
+
 export async function handOver(
-  context: CliContext,
+  context: AppContext,
   around: Surroundings,
-  runner: CliRunner,
+  runner: SetupSession,
   words: SetupCommand,
   choice: SetupChoice,
-): Promise<number> {
+): Promise<HandedOver> {
   const { host, signal, home } = context;
   if ((shareOf(words.from, host.env)?.key ?? null) !== null) {
     throw new FlashmoeError(
@@ -59,7 +66,7 @@ export async function handOver(
     context.note(
       'no launchd or systemd user manager here: it will not go on by itself after a restart',
     );
-    return said(context, { by: 'process', pid, log });
+    return { by: 'process', pid, log };
   }
   const lost = TOKENS.filter((name) => host.env[name] !== undefined);
   if (lost.length > 0) {
@@ -69,7 +76,7 @@ export async function handOver(
   }
   const spec = provisionService({
     node: host.execPath,
-    entry: fileURLToPath(new URL('./main.js', import.meta.url)),
+    entry: COMMAND_ENTRY,
     home,
     args,
     environment: Object.fromEntries(
@@ -80,27 +87,15 @@ export async function handOver(
     ),
   });
   const { pid } = await manager.install(spec, signal);
-  return said(context, { by: manager.kind, pid, log: spec.stdoutPath });
+  return { by: manager.kind, pid, log: spec.stdoutPath };
 }
 
-/** What an overnight job does last: it ends itself, so its definition goes and nobody is told to stop it. */
-export async function leaveNoJob(context: CliContext, around: Surroundings): Promise<void> {
-  const ended = context.interruption.status() === null;
+/** What an overnight job does last when nobody stopped it: it ends itself, so its definition goes and nobody is told to stop it. */
+export async function leaveNoJob(
+  context: AppContext,
+  around: Surroundings,
+  ended: boolean,
+): Promise<void> {
   if (context.host.env['FLASHMOE_JOB'] !== PROVISION_LABEL || !ended) return;
   await around.manager?.forget(PROVISION_LABEL);
-}
-
-function said(context: CliContext, job: { by: string; pid: number | null; log: string }): number {
-  if (context.json) {
-    context.emit('overnight', job);
-    return EXIT.done;
-  }
-  const who = job.by === 'process' ? 'a process of its own' : job.by;
-  context.print(`handed to ${who}${job.pid === null ? '' : ` (process ${job.pid})`}; good night`);
-  context.print('');
-  context.print('  flashmoe status    how far it is');
-  context.print('  flashmoe attach    watch it; leaving does not stop it');
-  context.print('  flashmoe report    in the morning: what happened');
-  context.print(`  log                ${job.log}`);
-  return EXIT.done;
 }

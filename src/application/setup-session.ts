@@ -9,22 +9,22 @@ import type { Receipt } from '../store/receipt.js';
 import { locatedInstallation } from '../store/location.js';
 import { openSetup, type Setup } from '../installer/setup.js';
 import { checkMachine } from '../installer/steps/machine.js';
-import type { Finding } from '../ui/reduce.js';
+
 import type {
   ModelChoice,
   RunningSetup,
   SetupChoice,
+  Finding,
   SetupRunner,
   StartTask,
-} from '../ui/setup-runner.js';
+} from './setup-runner.js';
 import { startInBackground } from './background.js';
-import { shareOf } from './carried.js';
+import { shareOf } from './source.js';
 import { commandLine } from './command-line.js';
-import type { CliContext } from './context.js';
-import { follow } from './job.js';
+import type { AppContext } from './context.js';
+import { attachedRun, follow } from './job.js';
 import { modelChoices } from './model-choices.js';
-import { settleDefault, setupRequest, setupWorld, type Surroundings } from './setup-parts.js';
-import { attachedRun } from './setup-view.js';
+import { settleDefault, setupRequest, setupWorld, type Surroundings } from './setup-request.js';
 import { setupArguments, type SetupCommand } from '../settings/setup-options.js';
 import { requireTarget, type Target } from './target.js';
 
@@ -39,23 +39,26 @@ interface Opened {
   events: InstallEvent[];
 }
 
-export interface CliRunner extends SetupRunner {
+export interface SetupSession extends SetupRunner {
   close(): Promise<void>;
 }
 
 /**
  * `words` are the command line's; a choice of the wizard goes before them. With `live` the events of
- * machine and plan are told as they come, else they are told when the run begins.
+ * machine and plan are told as they come, else they are told when the run begins. `onResumable` is told the command
+ * that goes on after an interruption, as soon as it is known.
  */
 export function createRunner(
-  context: CliContext,
+  context: AppContext,
   around: Surroundings,
   words: SetupCommand,
   live: Emit | null,
-): CliRunner {
+  onResumable: (command: string) => void,
+): SetupSession {
   let machineEvents: InstallEvent[] = [];
   let opened: Opened | null = null;
   let wantsService = false;
+  let resumeCommand = '';
 
   // Only what differs from the defaults: people read these words.
   const wordsOf = (choice: SetupChoice): SetupCommand => {
@@ -69,7 +72,8 @@ export function createRunner(
   };
   const targetFor = (choice: SetupChoice): Target => {
     const target = requireTarget(wordsOf(choice));
-    context.resumeCommand = commandLine(setupArguments(wordsOf(choice)));
+    resumeCommand = commandLine(setupArguments(wordsOf(choice)));
+    onResumable(resumeCommand);
     return target;
   };
   const close = async (): Promise<void> => {
@@ -80,7 +84,6 @@ export function createRunner(
     await close();
     const target = targetFor(choice);
     const events = [...machineEvents];
-    const resumeCommand = context.resumeCommand ?? '';
     let settled: Promise<string | null> | null = null;
     const settle = () => (settled ??= settleDefault(context, target, choice.quant));
     const setup = await openSetup(

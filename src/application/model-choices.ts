@@ -4,11 +4,11 @@ import { volumeOf } from '../base/volume.js';
 import { CATALOG, type CatalogEntry } from '../models/catalog.js';
 import { QUANTS } from '../models/quant.js';
 import { estimate, verdict, type MachineFacts } from '../models/verdict.js';
-import type { ModelChoice, Verdict } from '../ui/setup-runner.js';
-import type { CliContext } from './context.js';
+import type { ModelChoice, Verdict } from './setup-runner.js';
+import type { AppContext } from './context.js';
 import { readyInstallations, type Ready } from './installed.js';
 
-export async function modelChoices(context: CliContext): Promise<ModelChoice[]> {
+export async function modelChoices(context: AppContext): Promise<ModelChoice[]> {
   const ready = await readyInstallations(context.home);
   const { freeBytes } = await volumeOf(context.home.models);
   const readBytesPerSecond = measuredRate(ready);
@@ -61,7 +61,7 @@ function bestVerdict(entry: CatalogEntry, machine: MachineFacts): Verdict {
 }
 
 /** What to try first here: the largest that runs well, else what runs, else what is bundled. */
-export async function recommend(context: CliContext): Promise<string> {
+export async function recommend(context: AppContext): Promise<string> {
   const choices = await modelChoices(context);
   for (const level of ['good', 'slow', 'small'] as const) {
     const [best] = choices

@@ -2,10 +2,10 @@
 
 import { addonCandidates, loadAddon } from '../addon/load.js';
 import type { NativeAddon } from '../addon/types.js';
-import type { CliContext } from './context.js';
+import type { AppContext } from './context.js';
 
 /** In the order in which they are tried. */
-export function addonPaths({ host, home }: CliContext): string[] {
+export function addonPaths({ host, home }: AppContext): string[] {
   return addonCandidates({
     override: host.env['FLASHMOE_ADDON'],
     engineDir: home.engine,
@@ -15,6 +15,6 @@ export function addonPaths({ host, home }: CliContext): string[] {
 }
 
 /** Throws ERR_ENGINE naming every path that was tried and why it was not taken. */
-export function nativeAddon(context: CliContext): NativeAddon {
+export function nativeAddon(context: AppContext): NativeAddon {
   return loadAddon(addonPaths(context)).addon;
 }

@@ -11,8 +11,8 @@ import type { ShareAddress } from '../share/offer.js';
 import { CATALOG } from '../models/catalog.js';
 import { detectServiceManager } from '../service-manager.js';
 import type { ServiceManager } from '../service.js';
-import { serviceOf } from './commands/service.js';
-import type { CliContext } from './context.js';
+import { serviceOf } from './service.js';
+import type { AppContext } from './context.js';
 import { readyInstallations } from './installed.js';
 import { installationId } from '../store/model-files.js';
 import { defaultAfterSetup } from '../settings/default-model.js';
@@ -44,7 +44,7 @@ export interface Surroundings {
   manager: ServiceManager | null;
 }
 
-export async function lookAround(context: CliContext): Promise<Surroundings> {
+export async function lookAround(context: AppContext): Promise<Surroundings> {
   const { host, signal } = context;
   const { hub, notices } = await environment(context);
   return { hub, notices, manager: await detectServiceManager(host, signal) };
@@ -54,7 +54,7 @@ export async function lookAround(context: CliContext): Promise<Surroundings> {
 export async function environment({
   host,
   version,
-}: CliContext): Promise<Pick<Surroundings, 'hub' | 'notices'>> {
+}: AppContext): Promise<Pick<Surroundings, 'hub' | 'notices'>> {
   const { settings, notices } = await hubSettings({
     env: host.env,
     homeDirectory: host.homeDirectory,
@@ -68,7 +68,7 @@ export async function environment({
  * model, which the server reads when it starts.
  */
 export function setupWorld(
-  context: CliContext,
+  context: AppContext,
   { hub, manager }: Surroundings,
   wantsService: () => boolean,
   settle: () => Promise<unknown>,
@@ -92,7 +92,7 @@ export function setupWorld(
 
 /** Tells in a sentence which model answers when none is named, where a setup leaves that to another or takes it over. */
 export async function settleDefault(
-  context: CliContext,
+  context: AppContext,
   target: Target,
   quant: Quant,
 ): Promise<string | null> {
