@@ -55,7 +55,12 @@ export async function readJsonObject(files: ModelFiles, name: string): Promise<J
     const value: unknown = JSON.parse(text);
     if (isObject(value)) return value;
   } catch (cause) {
-    throw new FlashmoeError('ERR_MODEL_DAMAGED', `${nameOf(files, name)}: not JSON`, { cause });
+    throw new FlashmoeError('ERR_MODEL_DAMAGED', `${nameOf(files, name)}: not JSON`, {
+      subject: name,
+      cause,
+    });
   }
-  throw new FlashmoeError('ERR_MODEL_DAMAGED', `${nameOf(files, name)}: not a JSON object`);
+  throw new FlashmoeError('ERR_MODEL_DAMAGED', `${nameOf(files, name)}: not a JSON object`, {
+    subject: name,
+  });
 }

@@ -73,7 +73,13 @@ export async function openSetup(
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
-      ...{ bundled: bundled !== null, calibration, userFiles, ...volume },
+      ...{
+        bundled: bundled !== null,
+        calibration,
+        userFiles,
+        template: request.chatTemplate ?? null,
+        ...volume,
+      },
       keepSource: request.keepSource === true,
     };
     const plan = await planPatiently(asking, request.patient ?? false);

@@ -38,6 +38,7 @@ import {
 } from '../../store/stored-plan.js';
 import { withUserFiles } from '../user-files.js';
 import { measureRate } from './rate.js';
+import { requireSpeech } from './speech.js';
 
 export interface PlanningTask {
   /** Catalogue id, or what stands for a repository given by name. */
@@ -61,6 +62,8 @@ export interface PlanningTask {
   keepSource?: boolean;
   /** That the request names now, checked. */
   userFiles?: readonly UserFile[];
+  /** Where the file is that the request names with --chat-template. */
+  template?: string | null;
   volume?: (path: string) => Promise<Volume>;
 }
 
@@ -76,8 +79,12 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
     const journal = await readJournal(task.paths.journal);
     const stored = withUserFiles(await choosePlan(task, journal), task.userFiles ?? []);
     const state = await currentState(task.paths, stored, journal);
-    const { freeBytes } = await (task.volume ?? volumeOf)(task.paths.root);
     const { client, signal } = task;
+    const { template = null } = task;
+    // What was set up and judged is not asked again, unless something of it changes.
+    if (!state.finished || template !== null)
+      await requireSpeech({ ...task, stored, state, template });
+    const { freeBytes } = await (task.volume ?? volumeOf)(task.paths.root);
     const { bytesPerSecond } = task;
     const whole = client.ignoresRanges;
     const circumstances = {
