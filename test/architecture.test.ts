@@ -101,6 +101,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     'application/setup-runner',
     'jobs/events',
     'models',
+    'store/model-state',
     'store/receipt',
     'store/requantisation',
   ],

@@ -8,7 +8,9 @@ import { importTypeScript } from './typescript.mjs';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { settingsPage } = await importTypeScript(join(root, 'src/settings/page.ts'));
 
-const pages = { 'docs/settings.md': settingsPage() };
+const { statesPage } = await importTypeScript(join(root, 'src/store/states-page.ts'));
+
+const pages = { 'docs/settings.md': settingsPage(), 'docs/states.md': statesPage() };
 
 for (const [path, text] of Object.entries(pages)) {
   const file = join(root, path);

@@ -7,6 +7,9 @@ import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine } from '../engine/types.js';
 import type { Quant } from '../models/quant.js';
 import type { AppContext } from './context.js';
+import { setupCommandFor } from '../models/catalog.js';
+import { commandLine } from './command-line.js';
+import { stateOf } from './state-of.js';
 import { nativeAddon } from './native.js';
 import { listInstallations, type Installation } from './installations.js';
 import { DEFAULT_PROMPT_CACHE_GB, type EngineOptions } from '../settings/engine-options.js';
@@ -30,7 +33,19 @@ export async function chooseInstalled(context: AppContext, name: string | null):
       subject: unusable.id,
     });
   }
-  return choose(all.filter(isReady), name, settings);
+  const begun = all.find(({ id, manifest, plan }) => {
+    return manifest === null && plan !== null && (id === wanted || plan.model === wanted);
+  });
+  const ready = all.filter(isReady);
+  if (begun !== undefined && !ready.some(({ manifest }) => manifest.model === wanted)) {
+    const { state, why, next } = await stateOf(begun, null);
+    const reason = why === null ? '' : `, ${why}`;
+    throw new FlashmoeError('ERR_MODEL_MISSING', `${begun.id} is ${state}${reason}`, {
+      hint: commandLine(next),
+      subject: begun.id,
+    });
+  }
+  return choose(ready, name, settings);
 }
 
 export async function readyInstallations(home: HomePaths): Promise<Ready[]> {
@@ -55,12 +70,14 @@ export function choose(ready: readonly Ready[], name: string | null, settings: S
       'ERR_MODEL_MISSING',
       `${wanted} is not provisioned here${known(ready)}`,
       {
-        hint: `flashmoe setup ${wanted}`,
+        hint: setupCommandFor(wanted),
         subject: wanted,
       },
     );
   }
-  const [only, another] = ready;
+  // Whoever answers wrongly is taken by name only.
+  const trusted = ready.filter(({ manifest }) => manifest.check?.verdict !== 'failed');
+  const [only, another] = trusted.length > 0 ? trusted : ready;
   if (only === undefined) {
     throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is provisioned here yet', {
       hint: 'flashmoe setup',
@@ -87,7 +104,7 @@ export async function chooseWidth(
   if (found !== undefined) return found;
   const missing = name ?? 'tiny';
   throw new FlashmoeError('ERR_MODEL_MISSING', `${missing} is not provisioned here at ${quant}`, {
-    hint: `flashmoe setup ${missing} --quant ${quant}`,
+    hint: `${setupCommandFor(missing)} --quant ${quant}`,
   });
 }
 
@@ -107,7 +124,7 @@ export interface OpenChoices {
 /** Throws what the engine has against the files or the backend. The caller closes it. */
 export async function openEngineOf(
   context: AppContext,
-  { id, paths, manifest }: Ready,
+  { id, paths, manifest }: Pick<Ready, 'id' | 'paths' | 'manifest'>,
   signal: AbortSignal,
   { typed = {}, expertsPerToken = null, promptCache }: OpenChoices = {},
 ): Promise<Engine> {

@@ -8,7 +8,7 @@ import { openEngineOf, type Ready } from './installed.js';
 /** What came of it is in its manifest afterwards. */
 export function judgeInstalled(
   context: AppContext,
-  model: Ready,
+  model: Pick<Ready, 'id' | 'manifest' | 'paths'>,
   signal: AbortSignal,
   onAnswer: (answer: KnownAnswer) => void = () => undefined,
 ): Promise<Judged> {

@@ -14,7 +14,7 @@ export async function modelChoices(context: AppContext): Promise<ModelChoice[]> 
   const readBytesPerSecond = measuredRate(ready);
   return CATALOG.map((entry) => {
     const installed = ready
-      .filter(({ manifest }) => manifest.model === entry.id)
+      .filter(({ manifest }) => manifest.model === entry.id && manifest.check?.verdict !== 'failed')
       .map(({ manifest }) => manifest.quant);
     const machine: MachineFacts = {
       memoryBytes: context.host.memoryBytes,

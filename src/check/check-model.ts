@@ -13,14 +13,11 @@ import {
   type SmokeQuestion,
   type TokensQuestion,
 } from '../models/smoke.js';
-import type { CheckReport, KnownAnswer } from '../store/receipt.js';
+import { CHECK_VERSION, type CheckReport, type KnownAnswer } from '../store/receipt.js';
 import { ask, decoded, type Generated } from './ask.js';
 import { endsInLoop, checkFigures, type RunFigures } from './check-figures.js';
 import { knownReading } from './known-readings.js';
 import { judgePassage, PASSAGE } from './passage.js';
-
-/** Changes with questions and bounds: models that were judged by others are judged again. */
-export const CHECK_VERSION = 1;
 
 /** One slip is a model's own; two are the weights'. */
 const WRONG_ANSWERS = 1;

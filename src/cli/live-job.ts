@@ -15,6 +15,8 @@ export interface LiveFigures {
   secondsLeft: { low: number; high: number } | null;
   /** Why nothing moves; null when something does. */
   waiting: string | null;
+  /** `paused`, `hours` or an error's code; null when something moves or the next try has a time. */
+  waitingCode: string | null;
   /** ISO 8601: the next try, or the hour at which it goes on. */
   nextTry: string | null;
 }
@@ -47,5 +49,13 @@ function figuresOf(view: RunView, now: number): LiveFigures {
   const holding = waiting?.reason ?? (retry === null ? null : retryText(retry));
   const nextTry =
     waiting !== null ? waiting.until : retry === null ? null : new Date(retry.nextAt).toISOString();
-  return { doneBytes, totalBytes, bytesPerSecond, secondsLeft, waiting: holding, nextTry };
+  return {
+    doneBytes,
+    totalBytes,
+    bytesPerSecond,
+    secondsLeft,
+    waiting: holding,
+    waitingCode: waiting?.code ?? null,
+    nextTry,
+  };
 }

@@ -152,8 +152,27 @@ export function catalogEntry(id: string): CatalogEntry {
   throw new FlashmoeError(
     'ERR_UNKNOWN_MODEL',
     `there is no model ${JSON.stringify(id)}; known are ${CATALOG.map((e) => e.id).join(', ')}`,
-    { hint: 'pass `--repo org/name` for another repository of a supported family' },
+    { hint: wayTo(id) },
   );
+}
+
+function wayTo(id: string): string {
+  const repo = repoOfName(id);
+  if (repo === null) return 'pass `--repo org/name` for another repository of a supported family';
+  return `nothing of it is here; \`flashmoe setup --repo ${repo}\` begins it`;
+}
+
+/** `org--name` is how folders of repositories are called. */
+function repoOfName(id: string): string | null {
+  const [owner, name, more] = id.split('--');
+  return owner && name && more === undefined ? `${owner}/${name}` : null;
+}
+
+/** What provisions a model that isn't here, whatever it was called. */
+export function setupCommandFor(name: string): string {
+  if (CATALOG.some(({ id }) => id === name)) return `flashmoe setup ${name}`;
+  const repo = name.includes('/') ? name : repoOfName(name);
+  return repo === null ? 'flashmoe models' : `flashmoe setup --repo ${repo}`;
 }
 
 /** The entry whose repository this is, letter case aside as on the hub. */

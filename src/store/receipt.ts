@@ -23,6 +23,9 @@ export interface PassageFigures {
   ok: boolean;
 }
 
+/** Changes with questions and bounds: models that were judged by others are judged again. */
+export const CHECK_VERSION = 1;
+
 /** What a model was asked, what came back, and what follows from it. A part of the manifest. */
 export interface CheckReport {
   /** Of questions and bounds: a report of others is as good as none. */

@@ -1,10 +1,16 @@
 // The morning's report as lines of at most 80 columns.
 
 import { formatBytesBoth, formatBytes, formatDuration, formatRate } from '../base/format.js';
+import type { ModelStateName } from '../store/model-state.js';
 import { clockOf, sleptText } from './clock.js';
 
 export interface NightReport {
   model: string;
+  state: ModelStateName;
+  /** null where the state says it all. */
+  why: string | null;
+  /** The command that leads on. */
+  next: string;
   runs: number;
   killed: number;
   receivedBytes: number;
@@ -50,6 +56,7 @@ function headLines(report: NightReport): string[] {
     `received ${formatBytesBoth(receivedBytes)}${beyond}`,
     `most on disk ${formatBytesBoth(peakBytes)}${finalBytes === null ? '' : `, now ${formatBytes(finalBytes)}`}`,
     ...far,
+    `${report.state}${report.why === null ? '' : `: ${report.why}`}; next: ${report.next}`,
   ];
 }
 

@@ -3,6 +3,7 @@
 import { formatBytes, formatBytesBoth, formatDurationRange, formatRate } from '../base/format.js';
 import { percent } from './bar.js';
 import { clockOf } from './clock.js';
+import type { ModelStateName } from '../store/model-state.js';
 import type { Style } from './style.js';
 import { tableLines } from './table.js';
 
@@ -11,7 +12,9 @@ export interface ModelStatus {
   id: string;
   model: string | null;
   quant: string | null;
-  state: 'ready' | 'running' | 'unfinished' | 'unreadable';
+  state: ModelStateName;
+  /** The command that leads on, to be pasted. */
+  next: string;
   /** On disk when ready; else of the download, what is here and all of it. */
   bytes: number | null;
   doneBytes: number | null;
@@ -26,6 +29,8 @@ export interface ModelStatus {
   secondsLeft: { low: number; high: number } | null;
   waiting: string | null;
   nextTry: string | null;
+  /** Why it is so; null where the state says it all. */
+  why: string | null;
   detail: string | null;
   /** Files of it that the user named; those of the repository are not told. */
   userFiles: { path: string; sha256: string; option: string }[];
@@ -74,6 +79,7 @@ export function statusText(status: HomeStatus, style: Style, width: number): str
 function detailOf(model: ModelStatus): string {
   if (model.detail !== null) return model.detail;
   if (model.state === 'ready') return `${model.quant ?? ''} @ ${model.commit?.slice(0, 12) ?? ''}`;
+  if (model.bytes !== null) return `${model.why ?? ''}: ${model.next}`;
   const { doneBytes, totalBytes, waiting, nextTry, bytesPerSecond, secondsLeft } = model;
   const parts = [
     // What it waits for matters more than how far it is.

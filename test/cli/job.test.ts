@@ -140,7 +140,7 @@ describe('a setup that is running', () => {
     await vi.waitFor(
       async () => {
         const now = await statusOf(home);
-        expect(now).toMatchObject({ state: 'running', pid: owner.child.pid, waiting: null });
+        expect(now).toMatchObject({ state: 'fetching', pid: owner.child.pid, waiting: null });
         expect(now?.bytesPerSecond).toBeGreaterThan(0);
         // The figure is of 10 s, the burst and the first chunks included.
         expect(now?.bytesPerSecond).toBeLessThan(400_000);
@@ -173,7 +173,7 @@ describe('a setup that is running', () => {
     expect((await at(home, 'stop')).status).toBe(0);
     expect(await owner.ended).toBe(130);
     expect(owner.lines.at(-1)).toMatchObject({ code: 'ERR_INTERRUPTED', resumable: true });
-    expect(await statusOf(home)).toMatchObject({ state: 'unfinished', pid: null });
+    expect(await statusOf(home)).toMatchObject({ state: 'paused', pid: null });
 
     // Nobody runs: it is kept for when somebody does.
     expect((await at(home, 'hours', 'off')).stdout).toContain('when it goes on');
@@ -197,7 +197,7 @@ describe('a setup that is running', () => {
     owner.child.kill('SIGKILL');
     expect(await view.ended).toBe(75);
     expect(view.lines.at(-1)).toMatchObject({ event: 'failed', code: 'ERR_OWNER_GONE' });
-    expect(await statusOf(home)).toMatchObject({ state: 'unfinished', pid: null });
+    expect(await statusOf(home)).toMatchObject({ state: 'paused', pid: null });
     const attach = await at(home, 'attach');
     expect(attach).toMatchObject({ status: 1 });
     expect(attach.stderr).toContain('no setup is running here');
@@ -227,7 +227,7 @@ describe('a setup that is running', () => {
       });
       expect(closed).toBe(true);
     }
-    expect(await statusOf(home)).toMatchObject({ state: 'running' });
+    expect(await statusOf(home)).toMatchObject({ state: 'fetching' });
     expect((await at(home, 'stop')).status).toBe(0);
     expect(await owner.ended).toBe(130);
   });

@@ -165,7 +165,7 @@ describe('a setup that is interrupted', () => {
     expect(child.exitCode ?? (await once(child, 'exit'))[0]).toBe(130);
 
     const left = linesOf((await flashmoe(['status', '--json'], { env })).stdout);
-    expect(left).toMatchObject([{ models: [{ id: SLOW_ID, state: 'unfinished' }] }]);
+    expect(left).toMatchObject([{ models: [{ id: SLOW_ID, state: 'paused' }] }]);
 
     hub.reset();
     const resumed = await flashmoe([...words, '--json'], { env });

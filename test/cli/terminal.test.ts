@@ -59,7 +59,7 @@ describe
       const left = await at.until((screen) => screen.includes('exit: 130'));
       expect(left.replaceAll('\n', ' ')).toContain('setup --repo acme/tiny --quant 2bit` to go on');
       expect(at.cursorVisible()).toBe(true);
-      expect(await statusOf(home)).toMatchObject([{ id: `${SLOW_ID}-2bit`, state: 'unfinished' }]);
+      expect(await statusOf(home)).toMatchObject([{ id: `${SLOW_ID}-2bit`, state: 'paused' }]);
 
       const again = openTerminal([...words, '--yes'], size, env);
       onTestFinished(() => again.close());

@@ -67,7 +67,13 @@ describe('the home of version 0.1.0', () => {
       defaultModel: string;
     };
     expect(models.map(({ id }) => id)).toEqual(['acme--half', 'acme--small', 'tiny', 'tiny-2bit']);
-    expect(models.map(({ state }) => state)).not.toContain('unreadable');
+    // Whoever was ready then was never judged by today's checks, and serves meanwhile.
+    expect(models.map(({ state }) => state)).toEqual([
+      'paused',
+      'unjudged',
+      'unjudged',
+      'unjudged',
+    ]);
     expect(models.filter(({ bytes }) => bytes !== null).map(({ id }) => id)).toEqual([
       'acme--small',
       'tiny',
@@ -76,17 +82,41 @@ describe('the home of version 0.1.0', () => {
     expect(defaultModel).toBe('acme--small');
   });
 
-  it('verifies, every file of every model', async () => {
+  it('verifies, and judges what nobody has judged: the repository of random weights fails', async () => {
     const { status, stdout } = await at(['verify', '--json']);
-    expect(status, stdout).toBe(0);
-    const { models } = JSON.parse(stdout) as { models: { id: string; files: unknown[] }[] };
-    expect(models.map(({ id }) => id)).toEqual(['acme--small', 'tiny', 'tiny-2bit']);
+    expect(status, stdout).toBe(1);
+    const { models } = JSON.parse(stdout) as {
+      models: { id: string; files: { problem: unknown }[]; check: { verdict: string } }[];
+    };
+    const wrong = models.flatMap(({ files }) => files.filter(({ problem }) => problem !== null));
+    expect(wrong).toEqual([]);
+    expect(models.map(({ id, check }) => [id, check.verdict])).toEqual([
+      ['acme--small', 'failed'],
+      ['tiny', 'passed'],
+      ['tiny-2bit', 'passed'],
+    ]);
+    const after = await at(['status', '--json']);
+    const { models: now } = JSON.parse(after.stdout) as {
+      models: { id: string; state: string; next: string }[];
+    };
+    expect(now.map(({ state }) => state)).toEqual(['paused', 'failed', 'ready', 'ready']);
+    // Whatever a state says leads on is a command that knows the model.
+    for (const { id, next } of now.filter(({ state }) => state !== 'paused')) {
+      const words = next.replaceAll("'", '').split(' ').slice(1);
+      const [verb = '', ...rest] = words;
+      const done = await at(
+        verb === 'run' ? ['run', '--model', id, 'Who are you?'] : [verb, ...rest],
+      );
+      expect(done.stderr + done.stdout, next).not.toMatch(/there is no model|not provisioned here/);
+      expect(done.status, next).toBe(id === 'acme--small' ? 1 : 0);
+    }
   });
 
   it('goes on with half a setup and fetches no shard again', async () => {
     const hub = await FaultHub.start(join(projectRoot, 'test/fixtures/qwen3_moe'), 'acme/half');
     try {
-      const args = ['setup', '--repo', 'acme/half', '--yes', '--no-service', '--limit', 'off'];
+      // By the name that `status` shows, as its next command has it.
+      const args = ['setup', 'acme--half', '--yes', '--no-service', '--limit', 'off'];
       const { stdout, stderr } = await at([...args, '--json'], {
         ...{ HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: '0' },
       });
@@ -96,8 +126,8 @@ describe('the home of version 0.1.0', () => {
       expect(fetched).toBeGreaterThan(third);
       expect(fetched).toBeLessThanOrEqual(second + third + HEADERS);
       expect(first).toBeGreaterThan(HEADERS);
-      const { status } = await at(['verify', 'acme--half']);
-      expect(status).toBe(0);
+      const checked = await at(['verify', 'acme--half']);
+      expect(checked.stdout).toContain('every hash is right');
       const files = (home: string) =>
         readFile(join(home, 'models/acme--half/packed_experts/layer_02.bin'));
       const whole = await readFile(

@@ -61,7 +61,15 @@ describe('the record of a night', () => {
 
   it('is a report of at most 80 columns', () => {
     const text = reportText({
-      ...{ model: 'big', ...summarise(lines), wastedBytes: 5 * MB, finalBytes: 200 * MB },
+      ...{
+        model: 'big',
+        state: 'ready' as const,
+        why: null,
+        next: 'flashmoe run',
+        ...summarise(lines),
+        wastedBytes: 5 * MB,
+        finalBytes: 200 * MB,
+      },
       ...{ contentSha256: 'ab'.repeat(32), doneBytes: null, totalBytes: null },
     });
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);

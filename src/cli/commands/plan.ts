@@ -10,6 +10,7 @@ import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
 import { recommend } from '../../application/model-choices.js';
 import { lookAround, setupRequest, setupWorld } from '../../application/setup-request.js';
+import { withNamed } from '../../application/named-here.js';
 import { withNothingSaid } from '../../settings/option.js';
 import {
   setupArguments,
@@ -19,7 +20,7 @@ import {
 import { requireTarget } from '../../application/target.js';
 
 export async function plan(context: CliContext, typed: CheckpointOptions): Promise<number> {
-  const args = await withSource(context, typed);
+  const args = await withSource(context, await withNamed(context, typed));
   const model = args.model ?? (args.repo === null ? await recommend(context) : null);
   const target = requireTarget({ ...args, model });
   const quant = args.quant ?? '4bit';

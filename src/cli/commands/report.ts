@@ -4,8 +4,10 @@ import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { readRecord } from '../../jobs/record/recorder.js';
 import { summarise } from '../../jobs/record/summary.js';
 import { reportText, type NightReport } from '../../ui/report-view.js';
+import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../../application/installations.js';
+import { stateOf } from '../../application/state-of.js';
 import { readSettings } from '../../settings/file.js';
 
 export async function report(context: CliContext, name: string | null): Promise<number> {
@@ -15,11 +17,14 @@ export async function report(context: CliContext, name: string | null): Promise<
   return EXIT.done;
 }
 
-export async function reportOf({ id, paths, manifest, plan }: Installation): Promise<NightReport> {
+export async function reportOf(installation: Installation): Promise<NightReport> {
+  const { id, paths, manifest, plan } = installation;
+  const { state, why, next } = await stateOf(installation, null);
   const summary = summarise(await readRecord(paths.record));
   const needed = manifest?.receipt?.neededBytes ?? null;
   return {
     model: id,
+    ...{ state, why, next: commandLine(next) },
     ...summary,
     wastedBytes: needed === null ? null : Math.max(0, summary.receivedBytes - needed),
     finalBytes: manifest?.finalBytes ?? null,

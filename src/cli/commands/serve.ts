@@ -10,7 +10,9 @@ import { clockWithSeconds } from '../../ui/clock.js';
 import { AwakeWhileBusy, keepAwakeOnMac } from '../../machine/awake.js';
 import { watchEngine } from '../../engine/watched-engine.js';
 import { runAsService, type ServiceRun } from '../as-service.js';
+import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
+import { stateOf } from '../../application/state-of.js';
 import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf, type Ready } from '../../application/installed.js';
 import type { ServeOptions } from '../../settings/engine-options.js';
@@ -58,7 +60,14 @@ async function serveUntilTold(
       await service?.ready(signal);
       const loaded = awake.begin();
       try {
-        const engine = await openEngineOf(context, await choose(), signal, {
+        const model = await choose();
+        const { state, why, next } = await stateOf(model, null);
+        if (state !== 'ready') {
+          const line = `${model.id} is ${state}, ${why ?? ''}; it is served all the same. \`${commandLine(next)}\``;
+          if (service === null) context.note(line);
+          else service.log(line);
+        }
+        const engine = await openEngineOf(context, model, signal, {
           typed: args,
           promptCache: { gigabytes: args.promptCache },
         });

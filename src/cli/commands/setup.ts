@@ -12,6 +12,7 @@ import { recommend } from '../../application/model-choices.js';
 import { handOver, leaveNoJob, type HandedOver } from '../../application/overnight.js';
 import { lookAround, type Surroundings } from '../../application/setup-request.js';
 import { createRunner, type SetupSession } from '../../application/setup-session.js';
+import { withNamed } from '../../application/named-here.js';
 import { createSink, finish, onTerminal, outcome, showJob } from '../setup-view.js';
 import { USER_FILE_OPTIONS } from '../../installer/user-files.js';
 import { longName } from '../../settings/option.js';
@@ -33,7 +34,7 @@ export async function setup(context: CliContext, typed: SetupCommand): Promise<n
       subject: flag,
     });
   }
-  const words = await withSource(context, typed);
+  const words = await withSource(context, await withNamed(context, typed));
   const target = targetOf(words);
   const joined = target === null ? null : await join(context, target, words);
   if (joined !== null) return joined;

@@ -12,6 +12,8 @@ import { listInstallations, type Installation } from '../../application/installa
 import { choose, isReady } from '../../application/installed.js';
 import { liveFigures } from '../live-job.js';
 import { addonPaths } from '../../application/native.js';
+import { stateOf } from '../../application/state-of.js';
+import { commandLine } from '../../application/command-line.js';
 import { inspectSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';
 
@@ -58,19 +60,18 @@ function defaultOf(installations: readonly Installation[], settings: Settings): 
   }
 }
 
-async function statusOf(
-  { host }: CliContext,
-  { id, manifest, plan, owner, problem, paths }: Installation,
-): Promise<ModelStatus> {
+async function statusOf({ host }: CliContext, installation: Installation): Promise<ModelStatus> {
+  const { id, manifest, plan, owner, problem, paths } = installation;
   const common = { id, pid: owner?.pid ?? null, since: owner?.since ?? null };
-  if (problem !== null) return { ...UNKNOWN, ...common, state: 'unreadable', detail: problem };
-  const state = owner !== null ? 'running' : manifest !== null ? 'ready' : 'unfinished';
   const about = manifest ?? plan;
   const live = owner === null ? null : await liveFigures(paths.lock, () => host.now());
+  const { state, why, next } = await stateOf(installation, live);
+  const now = { state, why, next: commandLine(next) };
+  if (problem !== null) return { ...UNKNOWN, ...common, ...now, detail: problem };
   return {
     ...UNKNOWN,
     ...common,
-    state,
+    ...now,
     model: about?.model ?? null,
     quant: about?.quant ?? null,
     userFiles: manifest?.userFiles ?? [],
@@ -85,7 +86,7 @@ async function statusOf(
   };
 }
 
-const UNKNOWN: Omit<ModelStatus, 'id' | 'state'> = {
+const UNKNOWN: Omit<ModelStatus, 'id' | 'state' | 'why' | 'next'> = {
   model: null,
   quant: null,
   bytes: null,

@@ -1,4 +1,5 @@
-// flashmoe verify [MODEL] [--repair]: reads every file again and compares hashes; makes bad blocks anew if asked.
+// flashmoe verify [MODEL] [--repair]: reads every file again and compares hashes; makes bad blocks anew if asked. A model that
+// is whole and that nobody has judged, or that failed, is asked as at the end of a setup.
 
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +11,9 @@ import { recordDamage } from '../../store/damage.js';
 import { checkModel, type CheckedModel } from '../../store/repair/check.js';
 import { manifestAgain } from '../../store/repair/manifest-again.js';
 import type { RepairedFile } from '../../store/repair/repair.js';
+import { readManifest } from '../../store/manifest.js';
+import { modelState } from '../../store/model-state.js';
+import type { CheckReport } from '../../store/receipt.js';
 import type { VerifiedFile } from '../../repack/verify.js';
 import { percent } from '../../ui/bar.js';
 import { clockWithSeconds } from '../../ui/clock.js';
@@ -17,6 +21,7 @@ import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../../application/installations.js';
 import { choose, isReady } from '../../application/installed.js';
 import { nativeAddon } from '../../application/native.js';
+import { judgeInstalled } from '../../application/judge-installed.js';
 import { repairModel, type Checked } from '../repair.js';
 import { readSettings } from '../../settings/file.js';
 
@@ -33,6 +38,8 @@ interface Result {
   /** Of them, those that the user named. */
   userFiles: NonNullable<ModelManifest['userFiles']>;
   repaired?: RepairedFile[];
+  /** Of a model that was asked. */
+  check?: CheckReport;
 }
 
 const PROGRESS_MS = 60_000;
@@ -43,20 +50,36 @@ export async function verify(context: CliContext, args: VerifyArgs): Promise<num
   const addon = nativeAddon(context);
   const results: Result[] = [];
   for (const model of models) {
-    const result = await verifyOne(context, addon, model, args.repair);
+    const result = await judgeOne(
+      context,
+      model,
+      await verifyOne(context, addon, model, args.repair),
+    );
     if (!context.json) tell(context, model, result);
     results.push(result);
   }
   const bad = results.find(({ ok }) => !ok);
   if (context.json) context.emit('verified', { ok: bad === undefined, models: results });
-  else if (bad !== undefined) {
+  else if (bad !== undefined && bad.check === undefined) {
     context.note(
       args.repair
-        ? `\nhint: \`flashmoe setup ${modelOf(models, bad.id)}\` makes what is damaged anew`
+        ? `\nhint: \`flashmoe setup ${bad.id}\` makes what is damaged anew`
         : `\nhint: \`flashmoe verify ${bad.id} --repair\` fetches what is damaged and nothing else`,
     );
   }
   return bad === undefined ? EXIT.done : EXIT.failed;
+}
+
+/** Wrong bytes are never asked: the answer would only repeat what is known. */
+async function judgeOne(context: CliContext, model: Checked, result: Result): Promise<Result> {
+  if (!result.ok) return result;
+  const { id, paths } = model;
+  const manifest = await readManifest(paths.manifest);
+  if (manifest === null) return result;
+  const { state } = modelState({ id, manifest, owner: null, plan: null, problem: null });
+  if (state === 'ready') return result;
+  const { report } = await judgeInstalled(context, { id, paths, manifest }, context.signal);
+  return { ...result, ok: report.verdict !== 'failed', check: report };
 }
 
 async function verifyOne(
@@ -154,9 +177,6 @@ function check(
   });
 }
 
-const modelOf = (models: readonly Checked[], id: string): string =>
-  models.find((model) => model.id === id)?.manifest.model ?? id;
-
 function tell(context: CliContext, { paths }: Checked, result: Result): void {
   const { style } = context;
   const { id, files, userFiles, repaired, blocksAdded } = result;
@@ -173,10 +193,22 @@ function tell(context: CliContext, { paths }: Checked, result: Result): void {
       context.print(`  ${path} is yours (${option}), sha256 ${sha256}`);
     }
     if (blocksAdded) context.print(`  ${paths.blocks} written: it names blocks from now on`);
+    if (result.check !== undefined) tellCheck(context, id, result.check);
     return;
   }
   context.print(`${style.bad(style.glyph.fail)} ${id}: ${bad.length} of ${all} are damaged`);
   for (const { path, problem } of bad) {
     context.print(`  ${join(paths.root, path)} ${problem ?? ''}`);
+  }
+}
+
+function tellCheck(context: CliContext, id: string, check: CheckReport): void {
+  const { style } = context;
+  const { verdict, answers, reasons, notJudged } = check;
+  const right = answers.filter(({ ok }) => ok).length;
+  const mark = verdict === 'failed' ? style.bad(style.glyph.fail) : style.good(style.glyph.ok);
+  context.print(`${mark} ${id}: ${right} of ${answers.length} answers right, ${verdict}`);
+  for (const reason of [...reasons, ...notJudged.map((what) => `not judged: ${what}`)]) {
+    context.print(`  ${reason}`);
   }
 }
