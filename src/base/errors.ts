@@ -59,6 +59,7 @@ const EXIT_OF = {
   ERR_CONTEXT: 'failed',
   ERR_TEMPLATE: 'failed',
   ERR_GRAMMAR: 'failed',
+  ERR_ANSWER: 'failed',
   ERR_INTERRUPTED: 'interrupted',
   ERR_INTERNAL: 'failed',
 } as const satisfies Record<string, ExitName>;

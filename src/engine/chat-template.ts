@@ -44,9 +44,16 @@ const EXAMPLE = [
   { role: 'assistant', content: 'the answer, in full' },
 ];
 
+const LATE_SYSTEM = [
+  ...EXAMPLE,
+  { role: 'system', content: 'a late instruction' },
+  { role: 'user', content: 'one question more' },
+];
+
 export class ChatTemplate {
   readonly #template: ParsedTemplate;
   readonly #control: ControlText;
+  readonly #takesLateSystem: boolean;
 
   /**
    * @param source the template's text: also what decides which output parser fits
@@ -59,6 +66,7 @@ export class ChatTemplate {
   ) {
     this.#template = parseTemplate(source);
     this.#control = new ControlText(tokenizer, source);
+    this.#takesLateSystem = this.#printsInOrder(LATE_SYSTEM);
   }
 
   /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
@@ -69,7 +77,7 @@ export class ChatTemplate {
 
   /** The first half of `prompt`, which runs the template, and the second, which doesn't. */
   render(request: PromptRequest): Rendered {
-    const messages = templateMessages(request.messages, this.source);
+    const messages = templateMessages(request.messages, this.source, this.#takesLateSystem);
     const tools = templateTools(request.tools);
     const used = [this.source, JSON.stringify([messages, tools])];
     const mark = unusedMark(used);
@@ -106,6 +114,18 @@ export class ChatTemplate {
   turnEnds(): ReadonlySet<number> {
     const behind = [...this.#tokensBehind(EXAMPLE), ...this.#tokensBehind(EXAMPLE.slice(1))];
     return new Set(behind.filter((id) => id !== null));
+  }
+
+  /** False for a template that refuses such messages, leaves one out or moves it. */
+  #printsInOrder(messages: typeof EXAMPLE): boolean {
+    try {
+      const rendered = this.#render({ messages, add_generation_prompt: true });
+      const places = messages.map(({ content }) => rendered.indexOf(content));
+      return places.every((place, i) => place > (places[i - 1] ?? -1));
+    } catch (thrown) {
+      if (thrown instanceof FlashmoeError) return false;
+      throw thrown;
+    }
   }
 
   /** Empty for a template that wants more than this for an example. */

@@ -8,6 +8,7 @@ import { Answer } from './answer.js';
 import type { Prompt } from './chat-template.js';
 import type { GenerationSettings } from './generation-settings.js';
 import { END_THINK, outputFormat, type OutputFormat } from './output-parser.js';
+import { AnswerCheck } from './grammar/check.js';
 import { allBut, Constraint } from './grammar/constraint.js';
 import { GrammarHost, type GrammarRun } from './grammar/host.js';
 import { answerTag } from './grammar/tags.js';
@@ -96,6 +97,8 @@ export class LocalEngine implements Engine {
       prompts.push(prompts[same] ?? (await this.render(request, signal)));
     }
     const [first] = requests;
+    // Refuses what is no schema.
+    if (first !== undefined) AnswerCheck.of(first);
     const grammar =
       first === undefined ? null : await this.#startGrammar(first, prompts[0], signal);
     return {
@@ -137,6 +140,7 @@ export class LocalEngine implements Engine {
     const answer = this.#newAnswer(request, text);
     grammar?.begin();
     const constraint = grammar === null ? null : new Constraint(grammar, this.#whileThinking());
+    const check = AnswerCheck.of(request);
     const timings = noTime();
     let cachedTokens = 0;
     const asked: Asked = {
@@ -152,12 +156,15 @@ export class LocalEngine implements Engine {
       else {
         const said = answer.push(event.id, event.logprob);
         yield { type: 'decode', done: answer.completionTokens };
+        for (const each of said) check?.push(each);
         yield* said;
         if (answer.ended) break;
       }
     }
     const { events, reason, logprobs } = answer.end();
+    for (const each of events) check?.push(each);
     yield* events;
+    if (reason !== 'length') check?.end();
     const { completionTokens, reasoningTokens, stopSequence } = answer;
     const usage = { promptTokens: ids.length, cachedTokens, completionTokens, reasoningTokens };
     if (constraint !== null) timings.grammar = constraint.timings;
@@ -312,11 +319,22 @@ export class LocalEngine implements Engine {
   /** Of a prompt that is read from `cached` on. */
   async #marks(request: AnswerRequest, ids: readonly number[], cached: number): Promise<number[]> {
     if ('prompt' in request) return [];
-    return await turnMarks(ids, this.#turnEnds, cached, async () => {
-      const answer = { role: 'assistant' as const, content: 'answer' };
-      const question = { role: 'user' as const, content: 'question' };
-      const messages = [...request.messages, answer, question];
-      return (await this.parts.prompts.tryPrompt({ ...request, messages }))?.ids ?? null;
+    const question = { role: 'user' as const, content: 'question' };
+    const idsOf = async (messages: ChatRequest['messages']): Promise<number[] | null> =>
+      (await this.parts.prompts.tryPrompt({ ...request, messages }))?.ids ?? null;
+    return await turnMarks(ids, this.#turnEnds, cached, {
+      withNextQuestion: () =>
+        idsOf([...request.messages, { role: 'assistant', content: 'answer' }, question]),
+      withOtherSystem: async () => {
+        if (request.tools.length === 0 || request.messages[0]?.role !== 'system') return [];
+        const made: number[][] = [];
+        // Two, so that one of them departs where the text begins.
+        for (const content of ['instruction', 'You are another.']) {
+          const other = await idsOf([{ role: 'system', content }, question]);
+          if (other !== null) made.push(other);
+        }
+        return made;
+      },
     });
   }
 

@@ -80,9 +80,9 @@ async function openStore(
   native: NativeEngine,
 ): Promise<StateStore | null> {
   if (states === undefined || states.maxBytes <= 0) return null;
-  const { backend, stateBytes, kvBytesPerToken } = native.info();
-  // Another version may compute other values from the same tokens.
-  const program = `flashmoe ${states.version} ${backend}`;
+  const { backend, isa, stateBytes, kvBytesPerToken } = native.info();
+  // Another version, or other arithmetic, may compute other values from the same tokens.
+  const program = `flashmoe ${states.version} ${backend} ${isa}`;
   const sizes = { perToken: kvBytesPerToken + Int32Array.BYTES_PER_ELEMENT, fixed: stateBytes };
   return StateStore.open({ ...states, id, program }, native.stateKey(program), sizes);
 }

@@ -1,9 +1,10 @@
-// Turns our messages into what chat templates expect: one system message, first; reasoning apart from
+// Turns our messages into what chat templates expect: system messages where they take them; reasoning apart from
 // the answer; tool calls in the nested form of the field's templates.
 
 import { callForm } from './calls/form.js';
 import { withNumberedIds } from './numbered-ids.js';
 import { pythonJson } from './python-json.js';
+import { placeSystemMessages } from './system-messages.js';
 import type { ChatMessage, ToolCall, ToolDefinition } from './types.js';
 
 interface TemplateMessage {
@@ -22,32 +23,28 @@ const READS_MAPPING =
 /** These print an assistant's turn for content that is empty, and none for content that is null. */
 const TELLS_NULL = /is (?:not )?none/;
 
+/** @param takesLate see placeSystemMessages */
 export function templateMessages(
   given: readonly ChatMessage[],
   template: string,
+  takesLate: boolean,
 ): TemplateMessage[] {
-  const messages = callForm(template)?.name === 'numbered-json' ? withNumberedIds(given) : given;
+  const placed = placeSystemMessages(given, takesLate);
+  const messages = callForm(template)?.name === 'numbered-json' ? withNumberedIds(placed) : placed;
   const asMapping = READS_MAPPING.test(template);
   const nullContent = TELLS_NULL.test(template) ? null : '';
-  const system = messages.filter((message) => message.role === 'system');
-  const rest = messages
-    .filter((message) => message.role !== 'system')
-    .map((message) => ({
-      role: message.role,
-      ...splitReasoning(message, template),
-      ...(message.toolCalls === undefined || message.toolCalls.length === 0
-        ? {}
-        : {
-            tool_calls: message.toolCalls.map((call) => templateCall(call, asMapping)),
-            ...(message.content === '' ? { content: nullContent } : {}),
-          }),
-      ...(message.toolCallId === undefined ? {} : { tool_call_id: message.toolCallId }),
-      ...(message.name === undefined ? {} : { name: message.name }),
-    }));
-  if (system.length === 0) return rest;
-  // Several templates raise on a system message that isn't the first.
-  const content = system.map((message) => message.content).join('\n\n');
-  return [{ role: 'system', content }, ...rest];
+  return messages.map((message) => ({
+    role: message.role,
+    ...splitReasoning(message, template),
+    ...(message.toolCalls === undefined || message.toolCalls.length === 0
+      ? {}
+      : {
+          tool_calls: message.toolCalls.map((call) => templateCall(call, asMapping)),
+          ...(message.content === '' ? { content: nullContent } : {}),
+        }),
+    ...(message.toolCallId === undefined ? {} : { tool_call_id: message.toolCallId }),
+    ...(message.name === undefined ? {} : { name: message.name }),
+  }));
 }
 
 export function templateTools(tools: readonly ToolDefinition[]): unknown[] {

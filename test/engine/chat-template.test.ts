@@ -174,18 +174,34 @@ describe('text of users and tools', () => {
 });
 
 describe('a conversation', () => {
-  it('has its later system messages joined to the first', async () => {
-    const template = await load('qwen3_5_moe');
-    const { text } = template.prompt(
-      ask([
+  it.each(['qwen3_5_moe', 'qwen3_moe', 'deepseek_v3', 'kimi_k2'])(
+    'begins as before when something is said by the system in its middle (%s)',
+    async (family) => {
+      const template = await load(family);
+      const begun: ChatMessage[] = [
         { role: 'system', content: 'one' },
+        { role: 'system', content: 'and a half' },
         user('q'),
-        { role: 'system', content: 'two' },
-        user('r'),
-      ]),
-    );
-    expect(text).toMatch(/^<\|im_start\|>system\none\n\ntwo<\|im_end\|>/);
-  });
+        { role: 'assistant', content: 'a' },
+      ];
+      const late: ChatMessage = { role: 'system', content: 'late words' };
+      const plain = template.prompt(ask([...begun, user('r')])).text;
+      const start = plain.slice(0, plain.lastIndexOf('r'));
+      const orders: ChatMessage[][] = [[late, user('r')], [user('r'), late], [late]];
+      for (const order of orders) {
+        const { text } = template.prompt(ask([...begun, ...order]));
+        const head = start.slice(0, start.indexOf('q') + 1);
+        expect(text.startsWith(head)).toBe(true);
+        expect(text.indexOf('late words')).toBeGreaterThan(text.indexOf('q'));
+        expect(text.match(/late words/g)).toHaveLength(1);
+        // It stays where it is when more follows.
+        const answer: ChatMessage = { role: 'assistant', content: 'b' };
+        const next = template.prompt(ask([...begun, ...order, answer, user('s')])).text;
+        expect(next.startsWith(text.slice(0, text.indexOf('late words') + 10))).toBe(true);
+      }
+      expect(plain.indexOf('and a half')).toBeLessThan(plain.indexOf('q'));
+    },
+  );
 
   it('has thinking that a client left in the content printed as reasoning', async () => {
     const template = await load('qwen3_5_moe');

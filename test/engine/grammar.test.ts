@@ -1,10 +1,10 @@
 // Answers of a real, tiny, untrained model: it would say anything, so what it says is the grammar's doing.
 
 import { rm } from 'node:fs/promises';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { callForm } from '../../src/engine/calls/form.js';
 import { GrammarHost } from '../../src/engine/grammar/host.js';
-import { enforceable } from '../../src/engine/grammar/schema.js';
 import { answerTag } from '../../src/engine/grammar/tags.js';
 import { OutputParser, outputFormat } from '../../src/engine/output-parser.js';
 import { loadTokenizer } from '../../src/engine/tokenizer.js';
@@ -34,45 +34,6 @@ const SCHEMA = {
   additionalProperties: false,
 };
 
-describe('a schema', () => {
-  const problems = (schema: unknown): string[] => {
-    const found: string[] = [];
-    enforceable(schema, 's', (path) => found.push(path));
-    return found;
-  };
-
-  it.each([
-    [{ properties: { a: { not: {} } } }, 's.properties.a.not'],
-    [{ items: { multipleOf: 2 } }, 's.items.multipleOf'],
-    [{ uniqueItems: true }, 's.uniqueItems'],
-    [{ pattern: '(?=a)b' }, 's.pattern'],
-    [{ pattern: 'a"b' }, 's.pattern'],
-    [{ pattern: '[^a]' }, 's.pattern'],
-    [{ pattern: 'a', maxLength: 3 }, 's.maxLength'],
-    [{ format: 'color' }, 's.format'],
-    [{ type: 'number', minimum: 1 }, 's.minimum'],
-    [{ maxLength: 65536 }, 's.maxLength'],
-    [{ $ref: '#/$defs/none' }, 's.$ref'],
-    [{ $defs: { a: { $ref: '#/$defs/a' } }, $ref: '#/$defs/a' }, 's.$ref'],
-    [{ allOf: [{}, {}] }, 's.allOf'],
-    [{ required: ['b'], properties: {} }, 's.required'],
-    [{ anyOf: [{}], properties: {} }, 's.properties'],
-    [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, 's.oneOf'],
-    [false, 's'],
-  ])('%j is not enforced at %s', (schema, path) => expect(problems(schema)).toContain(path));
-
-  it('has both its bounds where it named one, and its pattern whole', () => {
-    const read = (schema: object) => enforceable(schema, 's', () => undefined);
-    expect(read({ type: 'integer', exclusiveMinimum: 4 })).toMatchObject({
-      minimum: 5,
-      maximum: Number.MAX_SAFE_INTEGER,
-    });
-    expect(read({ pattern: '^a.' })).toEqual({
-      pattern: '(a[^"\\\\\\x00-\\x1f])[^"\\\\\\x00-\\x1f]*',
-    });
-  });
-});
-
 const BARS = "'<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>' '<｜tool▁sep｜>'";
 const TEMPLATES = {
   'function-xml': "'<tool_call>' '<function=' '<parameter='",
@@ -92,39 +53,43 @@ describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, templa
   });
   afterAll(() => host.close());
 
-  it('lets nothing be said but calls that are read, with arguments of the schema', async () => {
+  /** What is drawn from a grammar, as the parser reads it. */
+  async function drawn(
+    request: Parameters<typeof answerTag>[0],
+  ): Promise<{ name: string; json: string; text: string }> {
     const tokenizer = await loadTokenizer(fixture('qwen3_5_moe'));
-    for (const toolChoice of ['required', { name: 'weather' }] as const) {
-      const tag = answerTag(
-        { tools: TOOLS, toolChoice, parallelToolCalls: false },
-        callForm(template),
-        false,
+    const run = await host.start(answerTag(request, callForm(template), false) ?? {}, never);
+    const format = outputFormat(template);
+    const { tools } = request;
+    const parser = new OutputParser({ format, prompt: '', tools, newCallId: () => 'id' });
+    let name = '';
+    let json = '';
+    const bytes: number[] = [];
+    for (let i = 0; i < 600; i++) {
+      const mask = await run.mask();
+      const allowed = Array.from({ length: tokenizer.tokenLimit }, (__, id) => id).filter(
+        (id) => ((mask?.[id >> 5] ?? 0) >> (id & 31)) & 1,
       );
-      const run = await host.start(tag ?? {}, never);
-      const format = outputFormat(template);
-      const parser = new OutputParser({ format, prompt: '', tools: TOOLS, newCallId: () => 'id' });
-      let name = '';
-      let json = '';
-      const bytes: number[] = [];
-      for (let i = 0; i < 600; i++) {
-        const mask = await run.mask();
-        const allowed = Array.from({ length: tokenizer.tokenLimit }, (__, id) => id).filter(
-          (id) => ((mask?.[id >> 5] ?? 0) >> (id & 31)) & 1,
-        );
-        expect(allowed.length).toBeGreaterThan(0);
-        if (allowed.includes(497)) break;
-        random = (random * 48271) % 2147483647;
-        const id = allowed[random % allowed.length] ?? 0;
-        bytes.push(...tokenizer.bytes(id));
-        run.accept(id);
-      }
-      const text = Buffer.from(bytes).toString();
-      for (const part of [...parser.push(text), ...parser.end(false)]) {
-        if (part.type === 'call-begin') name = part.name;
-        else if (part.type === 'call-arguments') json += part.json;
-        else if (part.type === 'text') throw new Error(`said ${text}`);
-      }
-      run.release();
+      expect(allowed.length).toBeGreaterThan(0);
+      if (allowed.includes(497)) break;
+      random = (random * 48271) % 2147483647;
+      const id = allowed[random % allowed.length] ?? 0;
+      bytes.push(...tokenizer.bytes(id));
+      run.accept(id);
+    }
+    run.release();
+    const text = Buffer.from(bytes).toString();
+    for (const part of [...parser.push(text), ...parser.end(false)]) {
+      if (part.type === 'call-begin') name = part.name;
+      else if (part.type === 'call-arguments') json += part.json;
+      else if (part.type === 'text') throw new Error(`said ${text}`);
+    }
+    return { name, json, text };
+  }
+
+  it('lets nothing be said but calls that are read, with arguments of the schema', async () => {
+    for (const toolChoice of ['required', { name: 'weather' }] as const) {
+      const { name, json } = await drawn({ tools: TOOLS, toolChoice, parallelToolCalls: false });
       if (typeof toolChoice === 'object') expect(name).toBe('weather');
       const value = JSON.parse(json) as { city: string; days: number };
       if (name === 'now') expect(value).toEqual({});
@@ -133,6 +98,37 @@ describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, templa
         expect(value.days).toBeGreaterThanOrEqual(1);
         expect(value.days).toBeLessThanOrEqual(9);
       }
+    }
+  });
+
+  it.each<[string, object]>([
+    ['allOf with values', { allOf: [{ type: 'string', enum: ['x', 'y'] }] }],
+    ['values or null', { anyOf: [{ type: 'string', enum: ['x', 'y'] }, { type: 'null' }] }],
+    [
+      'a pattern or null',
+      { anyOf: [{ type: 'string', pattern: '^[0-9]{1,9}$' }, { type: 'null' }] },
+    ],
+    ['values with the marks of the form', { enum: ['x\ny', 'z\n</parameter>\n'] }],
+    ['texts that look like other values', { enum: ['null', 'true', '5', 5, null, '{}'] }],
+    ['a text beside a bound', { type: ['string', 'integer'], minimum: 7, maxLength: 3 }],
+    ['a reference', { $ref: '#/$defs/d' }],
+    ['a short text', { type: 'string', minLength: 1, maxLength: 4 }],
+    ['numbers between bounds', { type: 'number', exclusiveMinimum: 0, maximum: 0.5 }],
+  ])('holds a strict tool to %s', async (_, a) => {
+    const $defs = { d: { type: 'array', items: { const: 1 }, minItems: 1, maxItems: 3 } };
+    const parameters = { type: 'object', properties: { a }, required: ['a'], $defs };
+    const validate = new Ajv2020({ strict: false }).compile(parameters);
+    const tools = [
+      { name: 'f', strict: true, parameters: { ...parameters, additionalProperties: false } },
+    ];
+    for (let i = 0; i < 4; i++) {
+      const { json, text } = await drawn({
+        tools,
+        toolChoice: 'required',
+        parallelToolCalls: false,
+      });
+      // Bytes that are no UTF-8 count as one character for the library: only the check of an answer sees those.
+      if (!text.includes('\ufffd')) expect(validate(JSON.parse(json)), text).toBe(true);
     }
   });
 });
@@ -196,15 +192,23 @@ describe('an engine with a grammar', () => {
   });
 
   it('refuses a schema that cannot be held, naming what, and answers after it', async () => {
-    const schema = { type: 'object', properties: { a: { not: {} } } };
+    const schema = { type: 'object', properties: { a: { contains: {} } } };
     await expect(ask({ format: { type: 'json-schema', schema } })).rejects.toMatchObject({
       code: 'ERR_GRAMMAR',
-      subject: 'schema.properties.a.not',
+      subject: 'schema.properties.a.contains',
     });
     const tools = [{ name: 'f', strict: true, parameters: schema }];
     await expect(ask({ tools })).rejects.toMatchObject({ code: 'ERR_GRAMMAR' });
     const { content } = await ask({ format: { type: 'json-schema', schema: SCHEMA } });
     expect(JSON.parse(content)).toHaveProperty('ok');
+  });
+
+  it('does not call an answer done that is not what its schema says', async () => {
+    const items = { enum: ['x'] };
+    const schema = { type: 'array', items, minItems: 2, maxItems: 2, uniqueItems: true };
+    await expect(ask({ format: { type: 'json-schema', schema } })).rejects.toMatchObject({
+      code: 'ERR_ANSWER',
+    });
   });
 
   it('outlives a grammar that the library aborts on', async () => {

@@ -169,7 +169,7 @@ describe('a tool call', () => {
     ['days', '2.5', '2.5'],
     ['days', '3.0', 3],
     ['days', 'three', 'three'],
-    ['city', 'NULL', null],
+    ['city', 'NULL', 'NULL'],
     ['city', '3', '3'],
     ['city', '\n two lines \n', '\n two lines \n'],
     ['live', 'no', false],

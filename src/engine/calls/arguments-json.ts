@@ -1,17 +1,15 @@
 // The JSON object of a call's arguments, written member by member, so that the pieces in order are the
 // object's text.
 
-import { isObject } from '../model-files.js';
 import type { ToolDefinition } from '../types.js';
-import { declaredTypes, typedValue } from './values.js';
+import { declaredTypes, propertySchema, typedValue } from './values.js';
 
 export class ArgumentsJson {
-  readonly #properties: Record<string, unknown>;
+  readonly #root: unknown;
   #members = 0;
 
   constructor(tools: readonly ToolDefinition[], name: string) {
-    const schema = tools.find((tool) => tool.name === name)?.parameters?.properties;
-    this.#properties = isObject(schema) ? schema : {};
+    this.#root = tools.find((tool) => tool.name === name)?.parameters;
   }
 
   /** Everything up to the value of `key`. */
@@ -21,18 +19,18 @@ export class ArgumentsJson {
 
   /** A whole member whose value the model wrote as plain text. */
   fromText(key: string, text: string): string {
-    return this.key(key) + JSON.stringify(typedValue(text, this.schema(key)));
+    return this.key(key) + JSON.stringify(typedValue(text, this.schema(key), this.#root));
   }
 
   /** A whole member whose value the model wrote as JSON, maybe of another type than the schema's. */
   fromJson(key: string, value: unknown): string {
-    const types = declaredTypes(this.schema(key));
+    const types = this.types(key);
     const isText = typeof value === 'string';
     const typed =
       types.size === 0 || isText === types.has('string')
         ? value
         : isText
-          ? typedValue(value, this.schema(key))
+          ? typedValue(value, this.schema(key), this.#root)
           : retyped(value, types);
     return this.key(key) + JSON.stringify(typed);
   }
@@ -42,12 +40,16 @@ export class ArgumentsJson {
   }
 
   schema(key: string): unknown {
-    return Object.hasOwn(this.#properties, key) ? this.#properties[key] : {};
+    return propertySchema(this.#root, key);
+  }
+
+  types(key: string): Set<string> {
+    return declaredTypes(this.schema(key), this.#root);
   }
 
   /** True when the value is text whatever it says, `null` apart. */
   isText(key: string): boolean {
-    const types = declaredTypes(this.schema(key));
+    const types = this.types(key);
     types.delete('null');
     return types.size === 0 || (types.size === 1 && types.has('string'));
   }

@@ -9,7 +9,8 @@ import type { CallPart, CallReader } from './reader.js';
 const CLOSE = '</tool_call>';
 const FUNCTION = /<function=([^>\n]+)>/;
 const PARAMETER = /<parameter=([^>\n]+)>/;
-const VALUE_ENDS = ['</parameter>', '\n<parameter=', '\n</function>'];
+/** Each ends a parameter's value. */
+export const VALUE_ENDS = ['</parameter>', '\n<parameter=', '\n</function>'];
 
 export class FunctionXmlReader implements CallReader {
   #state: 'name' | 'between' | 'value' | 'closed' = 'name';

@@ -2,45 +2,83 @@
 
 import { FlashmoeError } from '../../base/errors.js';
 import type { CallForm } from '../calls/form.js';
+import { VALUE_ENDS } from '../calls/function-xml.js';
 import { declaredTypes } from '../calls/values.js';
-import { isObject, type JsonObject } from '../model-files.js';
+import type { JsonObject } from '../model-files.js';
 import type { ChatRequest, ToolDefinition } from '../types.js';
-import { enforceable } from './schema.js';
+import { argumentsSchema } from './arguments.js';
+import type { Language, Languages } from './language.js';
+import { searchedBy } from './pattern.js';
+import { JsonGrammar } from './json-grammar.js';
+import { bounded, schemaGrammar, withinBounds, type OnProblem } from './schema.js';
+import {
+  isWhole,
+  kindOfShape,
+  kindOfType,
+  type Conjunction,
+  type Kind,
+  type Shape,
+} from './shapes.js';
 
 type Tag = JsonObject;
 
+type Held = Pick<ChatRequest, 'format' | 'tools' | 'toolChoice' | 'parallelToolCalls'>;
+
+/** Each request is asked for twice: before it waits for its turn, and when that has come. */
+const known = new WeakMap<Held, { content: Tag | null; isFree: boolean }>();
+
 /** Null for a request that leaves everything to the model. @param afterThinking line breaks may come first */
 export function answerTag(
-  request: Pick<ChatRequest, 'format' | 'tools' | 'toolChoice' | 'parallelToolCalls'>,
+  request: Held,
   form: CallForm | null,
   afterThinking: boolean,
 ): Tag | null {
+  const made = known.get(request) ?? contentTag(request, form);
+  known.set(request, made);
+  const { content, isFree } = made;
+  if (content === null) return null;
+  return {
+    type: 'structural_tag',
+    // Free text takes its own line breaks.
+    format: afterThinking && !isFree ? sequence(regex('\\n{0,2}'), content) : content,
+  };
+}
+
+function contentTag(
+  request: Held,
+  form: CallForm | null,
+): { content: Tag | null; isFree: boolean } {
   const { format, tools, toolChoice = 'auto', parallelToolCalls = true } = request;
   const wanted =
     typeof toolChoice === 'string' ? tools : tools.filter(({ name }) => name === toolChoice.name);
   const isStrict = tools.some((tool) => tool.strict === true);
+  const isHeld = isStrict || toolChoice !== 'auto' || format !== undefined;
   const calls =
-    form === null || wanted.length === 0
+    form === null || wanted.length === 0 || !isHeld
       ? null
       : callsTag(wanted, form, parallelToolCalls, toolChoice === 'auto' && format === undefined);
   const json = format === undefined ? null : jsonTag(format);
   const must = toolChoice === 'auto' ? null : calls;
   const content =
     must ?? (json === null ? (isStrict ? calls : null) : calls === null ? json : or(json, calls));
-  if (content === null) return null;
-  // Free text takes its own line breaks.
-  const isFree = must === null && json === null;
-  return {
-    type: 'structural_tag',
-    format: afterThinking && !isFree ? sequence(regex('\\n{0,2}'), content) : content,
-  };
+  return { content, isFree: must === null && json === null };
 }
 
 function jsonTag(format: NonNullable<ChatRequest['format']>): Tag {
-  if (format.type === 'json-object') return json({ type: 'object', additionalProperties: true });
+  if (format.type === 'json-object') return grammar(schemaGrammar({ type: 'object' }, '', refuse));
   if (format.type === 'choice') return or(...format.choices.map(literal));
-  if (format.type === 'regex') return regex(format.pattern);
-  return json(enforceable(format.schema, 'schema', refuse));
+  if (format.type === 'regex') return patternTag(format.pattern);
+  return grammar(schemaGrammar(format.schema, 'schema', refuse));
+}
+
+/** A text that a pattern describes whole. */
+function patternTag(pattern: string): Tag {
+  const json = new JsonGrammar({}, 'pattern', refuse);
+  const language = searchedBy(`^(?:${pattern})$`, json.languages);
+  if (language === null) refuse('pattern', 'is no regular expression that can be enforced');
+  const [root] = json.automaton(language, [], false);
+  if (root === undefined) refuse('pattern', 'allows nothing that can be written');
+  return grammar(bounded('pattern', refuse, () => json.rules.text(root)));
 }
 
 /** @param free text may stand before the calls, or instead of them */
@@ -97,65 +135,120 @@ function callTag(tool: ToolDefinition, { name: form, open, close, markers }: Cal
   }
 }
 
-function argumentsTag(tool: ToolDefinition): Tag {
-  return json({ type: 'object', properties: {}, ...toolSchema(tool) });
-}
-
 /** Only a strict tool's schema must be enforced whole; of the others, what can be is. */
-function toolSchema({ name, parameters, strict }: ToolDefinition): JsonObject {
-  const problem = strict === true ? refuse : (): void => undefined;
-  return enforceable(parameters ?? {}, `tools.${name}.parameters`, problem);
+function problemOf({ strict }: ToolDefinition): OnProblem {
+  return strict === true ? refuse : (): void => undefined;
 }
 
-/** The library's own form of this can't hold "<" in a text; here each parameter is a tag around anything. */
+function argumentsTag(tool: ToolDefinition): Tag {
+  return grammar(schemaGrammar(argumentsSchema(tool), pathOf(tool), problemOf(tool)));
+}
+
+function pathOf({ name }: ToolDefinition): string {
+  return `tools.${name}.parameters`;
+}
+
+/**
+ * The library's own form of this can't hold "<" in a text; here each parameter is a tag. Parameters come in the schema's
+ * order; those that only a count or a pattern would admit are left out.
+ */
 function parametersTag(tool: ToolDefinition): Tag {
-  const schema = toolSchema(tool);
-  const properties = isObject(schema.properties) ? schema.properties : {};
-  const required = new Set(Array.isArray(schema.required) ? (schema.required as unknown[]) : []);
-  const tags = Object.entries(properties).map(([key, value]) => {
-    const parameter = tag(
-      `<parameter=${key}>\n`,
-      valueTag(tool, key, value, schema),
-      '\n</parameter>\n',
-    );
-    return required.has(key) ? parameter : or(parameter, regex('\\n?'));
+  const path = pathOf(tool);
+  const onProblem = problemOf(tool);
+  const schema = withinBounds(argumentsSchema(tool), path, onProblem);
+  if (schema === true || schema === false) return regex('\\n?');
+  const { normaliser, membersOf } = new JsonGrammar(schema, path, onProblem);
+  const options = normaliser.shapesOf([schema]).flatMap((shape): Tag[] => {
+    if (shape.kind !== 'object') return [];
+    const members = membersOf(shape);
+    const required = members.filter((member) => member.required).length;
+    if (members.length > shape.max || required < shape.min) {
+      onProblem(path, 'counts properties, which cannot be enforced in the form of this model');
+    }
+    const tags: Tag[] = [];
+    for (const { name, conjunction, required: isRequired } of members) {
+      const value = valueTag(schema, path, conjunction, onProblem);
+      const parameter =
+        value === null || /[>\n]|^\s|\s$/.test(name)
+          ? null
+          : tag(`<parameter=${name}>\n`, value, '\n</parameter>\n');
+      if (parameter !== null) tags.push(isRequired ? parameter : or(parameter, regex('\\n?')));
+      else if (isRequired) return [];
+    }
+    return [tags.length === 0 ? regex('\\n?') : sequence(...tags)];
   });
-  return tags.length === 0 ? regex('\\n?') : sequence(...tags);
+  if (options.length > 0) return or(...options);
+  onProblem(path, 'allows nothing that can be written in the form of this model');
+  return regex('\\n?');
 }
 
-function valueTag(tool: ToolDefinition, key: string, value: unknown, root: JsonObject): Tag {
-  const schema = isObject(value) ? value : {};
-  const choices = Array.isArray(schema.enum)
-    ? schema.enum
-    : 'const' in schema
-      ? [schema.const]
-      : [];
-  if (choices.length > 0) {
-    const texts = choices.map((choice) =>
-      typeof choice === 'string' ? choice : JSON.stringify(choice),
+/** Null where nothing of it can be written. Text stands as it is, all else as JSON. */
+function valueTag(
+  root: object,
+  path: string,
+  conjunction: Conjunction,
+  onProblem: OnProblem,
+): Tag | null {
+  const json = new JsonGrammar(root, path, onProblem);
+  const { languages, normaliser } = json;
+  const shapes = normaliser.shapesOf(conjunction);
+  const isText = (shape: Shape): boolean => kindOfShape(shape) === 'string';
+  const others = shapes.filter((shape) => !isText(shape));
+  const texts = shapes
+    .filter(isText)
+    .map((shape) =>
+      shape.kind === 'string'
+        ? shape.language
+        : languages.text(shape.kind === 'literal' ? String(shape.value) : ''),
     );
-    return or(...texts.map(literal));
-  }
-  const types = declaredTypes(schema);
-  if (types.size > 0 && !types.has('string')) {
-    const { $defs, definitions } = root;
-    return json({
-      ...schema,
-      ...($defs ? { $defs } : {}),
-      ...(definitions ? { definitions } : {}),
-    });
-  }
-  const held = ['pattern', 'format', 'minLength', 'maxLength', '$ref'].find(
-    (word) => word in schema,
+  const text = languages.or(...texts);
+  const isFree = others.every(
+    (shape) =>
+      isWhole(shape, languages) ||
+      (shape.kind === 'number' && !shape.min && !shape.max && shape.multiples.length === 0),
   );
-  if (held !== undefined && tool.strict === true) {
-    refuse(
-      `tools.${tool.name}.parameters.properties.${key}.${held}`,
-      'cannot be enforced in the form of this model',
-    );
-  }
-  return { type: 'any_text' };
+  // Whatever it is read as, it is allowed.
+  if (text === languages.all && isFree) return { type: 'any_text' };
+  let made: Tag | null = null;
+  const ebnf = bounded(path, onProblem, () => {
+    const options = json.options(others, conjunction);
+    const types = new Set(conjunction.flatMap((node) => [...declaredTypes(node, root)]));
+    const kinds = types.size === 0 ? ['null' as const] : [...types].map(kindOfType);
+    const read = new Set([
+      ...others.map(kindOfShape),
+      ...kinds.filter((kind) => kind !== 'string'),
+    ]);
+    const written = languages.and(text, notEnding(languages), notReadAs(read, languages));
+    options.push(...json.automaton(written, conjunction, false));
+    return options.length === 0 ? '' : json.rules.text(options.join(' | '));
+  });
+  if (ebnf !== '') made = grammar(ebnf);
+  return made;
 }
+
+/** Texts in which nothing ends the value. */
+function notEnding(languages: Languages): Language {
+  const ends = VALUE_ENDS.map((end) =>
+    languages.cat(languages.all, languages.text(end), languages.all),
+  );
+  return languages.not(languages.or(...ends));
+}
+
+/** Texts that aren't read as a value of another kind; see calls/values.ts. */
+function notReadAs(kinds: ReadonlySet<Kind>, languages: Languages): Language {
+  const looks = [...kinds].map((kind) => searchedBy(LOOKS_LIKE[kind], languages) ?? languages.none);
+  return languages.not(languages.or(...looks));
+}
+
+const LOOKS_LIKE: Readonly<Record<Kind, string>> = {
+  null: '^\\s*[nN][uU][lL][lL]\\s*$',
+  boolean: '^\\s*([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])\\s*$',
+  number:
+    '^\\s*([+-]?(\\d+\\.?\\d*|\\.\\d+)([eE][+-]?\\d+)?|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+)\\s*$',
+  array: '^\\s*\\[',
+  object: '^\\s*\\{',
+  string: '^',
+};
 
 function refuse(path: string, why: string): never {
   throw new FlashmoeError('ERR_GRAMMAR', `${path}: ${why}`, { subject: path });
@@ -176,6 +269,6 @@ function literal(value: string): Tag {
 function regex(pattern: string): Tag {
   return { type: 'regex', pattern };
 }
-function json(schema: JsonObject): Tag {
-  return { type: 'json_schema', json_schema: schema };
+function grammar(ebnf: string): Tag {
+  return { type: 'grammar', grammar: ebnf };
 }

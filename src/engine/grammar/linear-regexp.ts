@@ -1,0 +1,15 @@
+// Regular expressions for the validator, in time that grows with the text only: a pattern comes from whoever asks, and
+// backtracking could take for ever.
+
+import { Languages } from './language.js';
+import { searchedBy } from './pattern.js';
+
+/** As the validator's `code.regExp` wants it. Throws for what isn't regular; the grammar has refused it before. */
+export function linearRegExp(pattern: string): { test(text: string): boolean } {
+  const languages = new Languages();
+  const language = searchedBy(pattern, languages);
+  if (language === null) throw new Error(`${pattern} is no regular expression that is known`);
+  return { test: (text) => languages.matches(language, text) };
+}
+/** What the validator would write into code that it prints; it prints none. */
+linearRegExp.code = 'linearRegExp';
