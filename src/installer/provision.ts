@@ -2,7 +2,6 @@
 
 import { loadAddon } from '../addon/load.js';
 import { asFlashmoeError } from '../base/errors.js';
-import type { ModelPaths } from '../base/paths.js';
 import { RangesUnsupported } from '../hub/fetch-ranges.js';
 import { watchClock } from '../jobs/clock-watch.js';
 import { Gate } from '../jobs/controls.js';
@@ -43,7 +42,7 @@ import {
   type StoredPlan,
 } from '../store/stored-plan.js';
 import { transferModeOf } from '../store/transfer-mode.js';
-import { reduceJournal } from '../store/state.js';
+import type { JournalState } from '../store/state.js';
 import { transferRanged } from '../transfer/ranged-transfer.js';
 import { transfer } from '../transfer/whole-shards.js';
 import type { TransferTask } from '../transfer/transfer-task.js';
@@ -82,7 +81,7 @@ export async function provision(
     const addonPath = await ensureEngine({ emit, signal, engineDir, host: world.host });
     const { addon } = loadAddon([addonPath]);
 
-    journal = await beginJournal(paths, stored, budget, header, signal);
+    journal = await beginJournal(parts, plan.state, budget, header, signal);
     if (Object.keys(request.limits ?? {}).length > 0)
       await writeLimits(paths.limits, limits.values);
     recorder = await Recorder.begin(
@@ -116,7 +115,7 @@ export async function provision(
         (recorder.earlier?.receivedBytes ?? 0) + side.downloadedBytes + downloadedBytes,
       neededBytes: plan.summary.downloadBytes,
       peakBytes: Math.max(recorder.earlier?.peakBytes ?? 0, budget.peakBytes),
-      weightErrors: overall([...reduceJournal(journal.entries).errors.values()]),
+      weightErrors: overall([...journal.state.errors.values()]),
     });
   } catch (error) {
     const reason: unknown = signal.aborted ? signal.reason : error;
@@ -174,10 +173,8 @@ async function byEitherRoad(
   return await transfer({ ...task, plan: whole });
 }
 
-async function takeWholeShards({ journal, plan: { state } }: TransferTask): Promise<void> {
+async function takeWholeShards({ journal }: TransferTask): Promise<void> {
   await journal.append({ step: 'road', road: 'shards', tape: null });
-  for (const shard of state.sealed.keys()) state.dense.add(shard);
-  state.transfer = reduceJournal(journal.entries).transfer;
 }
 
 function headerOf({ pack, revision }: StoredPlan, now: number): JournalHeader {
@@ -188,8 +185,8 @@ function headerOf({ pack, revision }: StoredPlan, now: number): JournalHeader {
 
 /** The plan first: a journal without its plan could be continued only by asking the hub again. */
 function beginJournal(
-  paths: ModelPaths,
-  stored: StoredPlan,
+  { paths, plan: { stored } }: PlannedSetup,
+  state: JournalState,
   budget: DiskBudget,
   header: JournalHeader,
   signal: AbortSignal,
@@ -197,7 +194,7 @@ function beginJournal(
   const need = (): Promise<number> => Promise.resolve(Buffer.byteLength(storedPlanText(stored)));
   return budget.patiently('the plan', need, signal, async () => {
     await writeStoredPlan(paths.plan, stored);
-    return openJournal(paths.journal, header);
+    return openJournal(paths.journal, header, state);
   });
 }
 

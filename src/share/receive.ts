@@ -50,10 +50,8 @@ export async function receive(
     const fact = { file: path, bytes: size, sha256, chain };
     if (layer === null) {
       await append(task, { step: 'dense-finished', ...fact });
-      state.denseFile = fact;
     } else {
       await append(task, { step: 'packed', layer, ...fact });
-      state.layers.set(layer, fact);
       emit({ type: 'layer', layer, file: path, status: 'done' });
     }
     await budget.sample();

@@ -12,6 +12,7 @@ import {
   type JournalEntry,
   type JournalHeader,
 } from './journal-lines.js';
+import { applyEntry, reduceJournal, type JournalState } from './state.js';
 
 export type { JournalEntry, JournalHeader } from './journal-lines.js';
 
@@ -26,7 +27,9 @@ export interface Journal {
   readonly header: JournalHeader;
   /** Those found at opening and those appended since. */
   readonly entries: readonly JournalEntry[];
-  /** Durable when it resolves. A failed append leaves no trace and may be tried again. */
+  /** What is done: the state at opening, and what every line since has said. */
+  readonly state: JournalState;
+  /** Durable, and part of the state, when it resolves. A failed append leaves no trace and may be tried again. */
   append(entry: JournalEntry): Promise<void>;
   close(): Promise<void>;
 }
@@ -73,8 +76,13 @@ export function parseJournal(path: string, content: Uint8Array): JournalContent 
 /**
  * Opens the journal of a folder or begins one. The caller holds the folder's lock. Throws ERR_JOURNAL
  * when the journal there belongs to another repository, commit, plan or quantisation.
+ * `confirmed`: what the disk confirms of its lines, which later lines go on from; without it all that they say.
  */
-export async function openJournal(path: string, wanted: JournalHeader): Promise<Journal> {
+export async function openJournal(
+  path: string,
+  wanted: JournalHeader,
+  confirmed?: JournalState,
+): Promise<Journal> {
   const found = await readJournal(path);
   const different = found && differentRun(found.header, wanted, dirname(path));
   if (different) throw different;
@@ -93,6 +101,7 @@ export async function openJournal(path: string, wanted: JournalHeader): Promise<
       file,
       found?.header ?? wanted,
       found?.entries ?? [],
+      confirmed ?? reduceJournal(found?.entries ?? []),
       found?.length ?? size,
     );
   } catch (error) {
@@ -112,6 +121,7 @@ class AppendOnlyJournal implements Journal {
     private readonly file: FileHandle,
     readonly header: JournalHeader,
     entries: readonly JournalEntry[],
+    readonly state: JournalState,
     private length: number,
   ) {
     this.entries = [...entries];
@@ -143,6 +153,7 @@ class AppendOnlyJournal implements Journal {
     }
     this.length += line.length;
     this.entries.push(entry);
+    applyEntry(this.state, entry);
   }
 
   /** Half a line, or one that may not be durable, must not stand before the next one. */

@@ -14,12 +14,12 @@ export function reconcile(claimed: JournalState, disk: DiskSizes, plan: PackPlan
   const denseKept =
     disk.files.get(plan.dense.file) === plan.dense.size ||
     (disk.densePartial ?? -1) >= denseEnd(plan, claimed.dense);
-  const believed: JournalState = {
+  const believed = {
     verified: new Map(
       [...claimed.verified].filter(([shard, { bytes }]) => disk.shards.get(shard) === bytes),
     ),
     sealed: claimed.sealed,
-    dense: denseKept ? claimed.dense : new Set(),
+    dense: denseKept ? claimed.dense : new Set<string>(),
     layers: new Map([...claimed.layers].filter(([, layer]) => isThere(layer))),
     errors: claimed.errors,
     denseFile,
@@ -27,8 +27,7 @@ export function reconcile(claimed: JournalState, disk: DiskSizes, plan: PackPlan
     transfer: claimed.transfer,
     finished: claimed.finished,
   };
-  if (!isStillOnDisk(plan, believed, disk)) believed.transfer = null;
-  return believed;
+  return isStillOnDisk(plan, believed, disk) ? believed : { ...believed, transfer: null };
 }
 
 /** Whether everything that the journal says is placed can still be there: false makes a new write plan. */

@@ -13,44 +13,63 @@ export interface FileFact {
   chain?: string[];
 }
 
+/** Nobody but `applyEntry` writes to it: what is done is done when the journal says so. */
 export interface JournalState {
   /** Shards whose whole file was verified and not released since. */
-  verified: Map<string, { bytes: number; sha256: string }>;
+  readonly verified: ReadonlyMap<string, { bytes: number; sha256: string }>;
   /** Shards of which every byte was placed by ranges and whose sha256 was the hub's. */
-  sealed: Map<string, { bytes: number; sha256: string }>;
+  readonly sealed: ReadonlyMap<string, { bytes: number; sha256: string }>;
   /** Shards whose dense tensors are written. */
-  dense: Set<string>;
-  layers: Map<number, FileFact>;
+  readonly dense: ReadonlySet<string>;
+  readonly layers: ReadonlyMap<number, FileFact>;
   /** What requantising left, by layer and projection. */
-  errors: Map<string, Requantised>;
-  denseFile: FileFact | null;
+  readonly errors: ReadonlyMap<string, Requantised>;
+  readonly denseFile: FileFact | null;
   /** Tokenizer, template and config files, by name. */
-  copied: Map<string, FileFact>;
+  readonly copied: ReadonlyMap<string, FileFact>;
   /** How bytes come; null before the first of them. */
-  transfer: TransferState | null;
-  finished: boolean;
+  readonly transfer: TransferState | null;
+  readonly finished: boolean;
 }
 
 export interface TransferState {
-  mode: 'ranges' | 'shards';
+  readonly mode: 'ranges' | 'shards';
   /** Fingerprint of the write plan; null for whole shards. */
-  writePlan: string | null;
+  readonly writePlan: string | null;
   /** What was done when it began: the write plan leads through the rest. */
-  begun: WritePlanBasis;
+  readonly begun: WritePlanBasis;
   /** Last durable point of the write plan. */
-  placed: WritePosition | null;
+  readonly placed: WritePosition | null;
   /** Digests that were not the hub's, by shard. */
-  mismatches: Map<string, string>;
+  readonly mismatches: ReadonlyMap<string, string>;
 }
 
 /** The facts that a write plan is made from: it is the same again whenever these are. */
 export interface WritePlanBasis {
-  layers: Set<number>;
-  dense: boolean;
+  readonly layers: ReadonlySet<number>;
+  readonly dense: boolean;
+}
+
+/** The same, for the reducer alone. */
+interface Writable {
+  verified: Map<string, { bytes: number; sha256: string }>;
+  sealed: Map<string, { bytes: number; sha256: string }>;
+  dense: Set<string>;
+  layers: Map<number, FileFact>;
+  errors: Map<string, Requantised>;
+  denseFile: FileFact | null;
+  copied: Map<string, FileFact>;
+  transfer: (Omit<TransferState, 'placed' | 'mismatches'> & WritableTransfer) | null;
+  finished: boolean;
+}
+
+interface WritableTransfer {
+  placed: WritePosition | null;
+  mismatches: Map<string, string>;
 }
 
 export function reduceJournal(entries: readonly JournalEntry[]): JournalState {
-  const state: JournalState = {
+  const state: Writable = {
     verified: new Map(),
     sealed: new Map(),
     dense: new Set(),
@@ -61,11 +80,13 @@ export function reduceJournal(entries: readonly JournalEntry[]): JournalState {
     transfer: null,
     finished: false,
   };
-  for (const entry of entries) apply(state, entry);
+  for (const entry of entries) applyEntry(state, entry);
   return state;
 }
 
-function apply(state: JournalState, entry: JournalEntry): void {
+/** What one more line of the journal says. */
+export function applyEntry(to: JournalState, entry: JournalEntry): void {
+  const state = to as Writable;
   switch (entry.step) {
     case 'verified':
       state.verified.set(entry.shard, { bytes: entry.bytes, sha256: entry.sha256 });
@@ -121,10 +142,7 @@ function apply(state: JournalState, entry: JournalEntry): void {
 }
 
 /** The same bytes always leave the same, so of one projection the account of the most values holds. */
-export function noteErrors(
-  { errors }: Pick<JournalState, 'errors'>,
-  more: readonly Requantised[],
-): void {
+function noteErrors({ errors }: Pick<Writable, 'errors'>, more: readonly Requantised[]): void {
   for (const each of more) {
     const key = `${each.layer}.${each.projection}`;
     if ((errors.get(key)?.values ?? -1) <= each.values) errors.set(key, each);
@@ -132,7 +150,7 @@ export function noteErrors(
 }
 
 /** Claims about a file, and about what went into it. */
-function forget(state: JournalState, file: string): void {
+function forget(state: Writable, file: string): void {
   state.copied.delete(file);
   const isDense = state.denseFile?.file === file;
   const layers = [...state.layers].filter(([, { file: of }]) => of === file);

@@ -76,7 +76,6 @@ export class LayerNaming {
       await syncDirectory(dirname(path));
     });
     await this.#append({ step: 'packed', layer: layer.layer, file, bytes, sha256, chain });
-    plan.state.layers.set(layer.layer, { file, bytes, sha256, chain });
     emit({ type: 'layer', layer: layer.layer, file, status: 'done' });
   }
 }

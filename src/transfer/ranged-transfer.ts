@@ -21,7 +21,6 @@ import { ownedModel } from '../store/ownership.js';
 import { requantisedFrom, sumsUnderWay } from '../store/requantisation.js';
 import { LINE_EVERY_BYTES, LINE_LEAST_BYTES } from '../store/expected-journal.js';
 import { sealedBefore, startOf, writePlanPath, type RangedWork } from '../store/transfer-mode.js';
-import { noteErrors } from '../store/state.js';
 import { forwardHubEvent } from './hub-events.js';
 import { CACHEDIR_TAG, lineRoom, type TransferTask } from './transfer-task.js';
 
@@ -118,7 +117,6 @@ class RangedTransfer {
   /** A new write plan gets its line, and nothing of an older one may stand where it writes. */
   async #begin(): Promise<void> {
     if (this.#work.begun) return;
-    const { plan } = this.#task;
     await this.#forgetSpool();
     for (const file of this.#writes.files) {
       const path = this.#pathOf(file);
@@ -128,16 +126,6 @@ class RangedTransfer {
     }
     const writes = this.#writes.fingerprint;
     await this.#append({ step: 'road', road: 'ranges', tape: writes });
-    const layers = new Set(plan.state.layers.keys());
-    plan.state.sealed.clear();
-    plan.state.transfer = {
-      ...{
-        mode: 'ranges',
-        writePlan: writes,
-        begun: { layers, dense: plan.state.denseFile !== null },
-      },
-      ...{ placed: null, mismatches: new Map() },
-    };
   }
 
   /** Until the write plan's end, a pause, or a full disk. */
@@ -282,16 +270,9 @@ class RangedTransfer {
       ...{ step: 'placed', at, item, hash },
       ...(errors.length === 0 ? {} : { errors }),
     });
-    noteErrors(this.#task.plan.state, errors);
-    this.#stand({ at, item, hash });
+    this.#placed = { at, item, hash };
     await this.#dropScratch(writer);
     await this.#noteSeals(sealed);
-  }
-
-  #stand(placed: WritePosition): void {
-    this.#placed = placed;
-    const { transfer } = this.#task.plan.state;
-    if (transfer !== null) transfer.placed = placed;
   }
 
   /** What a run that ends has placed is not to be looked for in the mark alone. */
@@ -322,7 +303,6 @@ class RangedTransfer {
       if (plan.state.sealed.has(pass.shard)) continue;
       const { size: bytes, sha256 } = this.#shard(pass.shard);
       await this.#append({ step: 'sealed', shard: pass.shard, bytes, sha256 });
-      plan.state.sealed.set(pass.shard, { bytes, sha256 });
       emit({ type: 'shard', shard: pass.shard, step: 'fetch', status: 'done' });
       await budget.sample();
     }
@@ -335,14 +315,12 @@ class RangedTransfer {
     const pass = this.#writes.passes.findLast((each) => each.item <= item) as ShardPass;
     const { shard } = pass;
     const listed = this.#shard(shard).sha256;
-    const { mismatches } = plan.state.transfer ?? { mismatches: new Map<string, string>() };
-    const earlier = mismatches.get(shard);
+    const earlier = plan.state.transfer?.mismatches.get(shard);
     await this.#forgetSpool();
     await this.#append({ step: 'mismatch', shard, sha256 });
-    mismatches.set(shard, sha256);
     const to = beginningOf(this.#writes.passes[pass.rewindTo] ?? pass);
     await this.#append({ step: 'placed', ...to });
-    this.#stand(to);
+    this.#placed = to;
     this.#sealed = Math.min(this.#sealed, pass.rewindTo);
     this.#dropped.clear();
     client.source(listing, shard).forget();

@@ -106,7 +106,7 @@ async function fetchOne(
 
 /** Gives a verified file of the scratch folder its name, and writes it down. */
 async function keep(task: TransferTask, fact: FileFact): Promise<void> {
-  const { paths, signal, budget, journal, plan } = task;
+  const { paths, signal, budget, journal } = task;
   const { file, bytes } = fact;
   const scratch = join(paths.download, file);
   const need = (): Promise<number> => Promise.resolve(bytes);
@@ -117,5 +117,4 @@ async function keep(task: TransferTask, fact: FileFact): Promise<void> {
   await budget.patiently('the journal', need, signal, () =>
     journal.append({ step: 'copied', ...fact }),
   );
-  plan.state.copied.set(file, fact);
 }

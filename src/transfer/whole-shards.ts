@@ -137,7 +137,6 @@ class Transfer {
     const file = { path: shard, size };
     this.#downloadedBytes += await fetchWhole(this.#task, listing, file, destination, this.#signal);
     await this.#append({ step: 'verified', shard, bytes: size, sha256 });
-    plan.state.verified.set(shard, { bytes: size, sha256 });
     emit({ type: 'shard', shard, step: 'fetch', status: 'done' });
     await budget.sample();
   }
@@ -156,7 +155,6 @@ class Transfer {
       () => extractDense(pack, shard, this.#target),
     );
     await this.#append({ step: 'dense', shard, bytes });
-    plan.state.dense.add(shard);
     emit({ type: 'shard', shard, step: 'dense', status: 'done' });
   }
 
@@ -190,16 +188,14 @@ class Transfer {
       ...{ step: 'packed', layer: index, file, bytes: layer.size, sha256, chain },
       ...(errors.length === 0 ? {} : { errors }),
     });
-    plan.state.layers.set(index, { file, bytes: layer.size, sha256, chain });
     emit({ type: 'layer', layer: index, file, status: 'done' });
     await budget.sample();
   }
 
   async #release(shard: string): Promise<void> {
-    const { plan, emit, paths } = this.#task;
+    const { emit, paths } = this.#task;
     await this.#append({ step: 'released', shard });
     await removeOwned(this.#owner, join(paths.download, shard));
-    plan.state.verified.delete(shard);
     emit({ type: 'shard', shard, step: 'release', status: 'done' });
   }
 

@@ -9,6 +9,7 @@ import {
   type JournalEntry,
   type JournalHeader,
 } from '../../src/store/journal.js';
+import { reduceJournal } from '../../src/store/state.js';
 import { start } from '../helpers/child.js';
 
 const HEADER: JournalHeader = {
@@ -126,6 +127,24 @@ describe('a journal', () => {
     await Promise.all(LINES.map((line) => journal.append(line)));
     await journal.close();
     expect((await readJournal(path))?.entries).toEqual(LINES);
+  });
+
+  it('is the state as well: every line is a part of it as soon as it is durable, and not before', async () => {
+    const journal = await openJournal(path, HEADER);
+    for (const [index, line] of LINES.entries()) {
+      const appended = journal.append(line);
+      expect(journal.state).toEqual(reduceJournal(LINES.slice(0, index)));
+      await appended;
+      expect(journal.state).toEqual(reduceJournal(LINES.slice(0, index + 1)));
+    }
+    await journal.close();
+    await expect(
+      journal.append({ step: 'finished', at: '2026-09-09T09:09:09.000Z' }),
+    ).rejects.toThrow();
+    expect(journal.state).toEqual(reduceJournal(LINES));
+    const again = await openJournal(path, HEADER, reduceJournal([]));
+    expect(again.state).toEqual(reduceJournal([]));
+    await again.close();
   });
 
   it('holds every line whose append was reported, when its writer is killed', async () => {

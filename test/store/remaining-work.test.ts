@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { remainingWork, type RemainingWork } from '../../src/store/remaining-work.js';
-import { reduceJournal, type JournalState } from '../../src/store/state.js';
+import { applyEntry, reduceJournal, type JournalState } from '../../src/store/state.js';
 import { chooseOrder, peakOf } from '../../src/repack/schedule.js';
 import type { DenseEntry, LayerPlan, PackPlan } from '../../src/repack/types.js';
 
@@ -105,15 +105,17 @@ describe('the rest of a plan', () => {
         const whole = remainingWork(plan, state);
         const done = whole.steps.slice(0, cut % (whole.steps.length + 1));
         for (const step of done) {
-          if (step.type === 'fetch') state.verified.set(step.shard, { bytes: 1, sha256: SHA });
-          else if (step.type === 'dense') state.dense.add(step.shard);
-          else if (step.type === 'release') state.verified.delete(step.shard);
-          else
-            state.layers.set(step.layer, {
-              file: `layer_${step.layer}.bin`,
-              bytes: 1,
-              sha256: SHA,
-            });
+          const hash = { bytes: 1, sha256: SHA };
+          if (step.type === 'fetch')
+            applyEntry(state, { step: 'verified', shard: step.shard, ...hash });
+          else if (step.type === 'dense')
+            applyEntry(state, { step: 'dense', shard: step.shard, bytes: 1 });
+          else if (step.type === 'release')
+            applyEntry(state, { step: 'released', shard: step.shard });
+          else {
+            const file = `layer_${step.layer}.bin`;
+            applyEntry(state, { step: 'packed', layer: step.layer, file, ...hash });
+          }
         }
         const rest = remainingWork(plan, state);
         const still = rest.steps.filter(

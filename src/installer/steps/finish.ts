@@ -67,7 +67,6 @@ async function writeLast(
   if (!unchanged) await writeManifest(paths.manifest, manifest);
   if (!plan.state.finished) {
     await journal.append({ step: 'finished', at: new Date(task.now()).toISOString() });
-    plan.state.finished = true;
   }
   return { manifest, unchanged };
 }
@@ -92,7 +91,6 @@ async function finishedDense(task: TransferTask): Promise<string> {
   };
   const { sha256, chain } = await finishDense(pack, target);
   await journal.append({ step: 'dense-finished', file, bytes, sha256, chain });
-  plan.state.denseFile = { file, bytes, sha256, chain };
   return sha256;
 }
 
