@@ -158,23 +158,29 @@ kernel void fm_expert_down_plain(device const uchar* data [[buffer(0)]],
     if (lane == 0 && row < args.hidden) out[ulong(block.y) * args.hidden + row] = weights[block.y] * sum;
 }
 
-/// y[token] += every entry of that token, in ascending entry order, so that the sum does not depend on timing.
-/// Grid: (ceil(hidden / threads), tokens).
+/// y[token] += every entry of that token, in ascending entry order, so that the sum does not depend on timing. Entry i is
+/// row rows[i] of `out`. A token's first entry adds up all of them.
+/// Grid: (ceil(hidden / threads), entries).
 kernel void fm_combine(device const float* out [[buffer(0)]],
                        constant uint* tokens [[buffer(1)]],
                        device float* y [[buffer(2)]],
                        constant FmCombineArgs& args [[buffer(3)]],
+                       constant uint* rows [[buffer(4)]],
                        uint3 block [[threadgroup_position_in_grid]],
                        uint3 size [[threads_per_threadgroup]],
                        uint index [[thread_index_in_threadgroup]])
 {
     uint column = block.x * size.x + index;
     if (column >= args.hidden) return;
-    float sum = y[ulong(block.y) * args.hidden + column];
-    for (uint entry = 0; entry < args.entries; entry++) {
-        if (tokens[entry] == block.y) sum += out[ulong(entry) * args.hidden + column];
+    uint token = tokens[block.y];
+    for (uint entry = 0; entry < block.y; entry++) {
+        if (tokens[entry] == token) return;
     }
-    y[ulong(block.y) * args.hidden + column] = sum;
+    float sum = y[ulong(token) * args.hidden + column];
+    for (uint entry = block.y; entry < args.entries; entry++) {
+        if (tokens[entry] == token) sum += out[ulong(rows[entry]) * args.hidden + column];
+    }
+    y[ulong(token) * args.hidden + column] = sum;
 }
 
 template [[host_name("fm_expert_gate_up_q2_bf16")]] [[kernel]] decltype(fm_expert_gate_up<2, bfloat>) fm_expert_gate_up<2, bfloat>;

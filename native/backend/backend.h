@@ -190,14 +190,25 @@ struct ExpertWork {
 constexpr uint32_t kMaxExpertEntries = 256;
 constexpr uint32_t kMaxExpertWorks = 32;
 
-/// y[token] += weight * down(silu(gate(x[token])) * up(x[token])), works in the order given.
+/// results = weight * down(silu(gate(x[token])) * up(x[token])), a row for each entry of the works in the order given, from
+/// row `first_row` on: kept apart, so that experts may be computed in whatever order they come.
 struct ExpertBatch {
     const ExpertWork* works;
     uint32_t count;
-    /// Rows of x and y, and routed weights; host memory that stays until wait().
+    /// Rows of x, and routed weights, by entry.
     const uint32_t* tokens;
     const float* weights;
-    Span x, y;
+    Span x, results;
+    uint32_t first_row;
+};
+
+/// y[tokens[i]] += results[rows[i]] for i from 0 on, in that order: what a token gets doesn't depend on when.
+struct ExpertSum {
+    /// At most kMaxExpertEntries.
+    const uint32_t *tokens, *rows;
+    uint32_t count;
+    Span results, y;
+    uint32_t width;
 };
 
 /// Most tokens that a linear, an attention, a delta net or a router takes at once.
@@ -238,6 +249,8 @@ class Backend {
     virtual void unwrap(Buffer& buffer) = 0;
     /// What it has of the features, one bit each.
     virtual uint32_t features() const { return 0; }
+    /// Weights may lie in mapped files, which the system reads and drops as it likes.
+    virtual bool takes_mapped_files() const { return false; }
     /// Bytes that may still be wrapped; the system's own limits apply beside it.
     virtual uint64_t memory_left() const { return UINT64_MAX; }
 
@@ -265,6 +278,7 @@ class Backend {
     virtual void mla_attend(const MlaAttend& op) = 0;
     virtual void route(const Router& op) = 0;
     virtual void experts(const ExpertBatch& op) = 0;
+    virtual void add_experts(const ExpertSum& op) = 0;
     /// Hands what was appended to the device, which begins with it while the host goes on. The ticket is for
     /// wait_for(); 0: everything is done already.
     virtual uint64_t submit() { return 0; }

@@ -12,6 +12,8 @@ void RoutingRoom::reserve(uint32_t max_tokens, uint32_t max_top_k, uint32_t max_
     starts.reserve(max_experts);
     if (tokens.size() < choices) tokens.resize(choices);
     if (token_weights.size() < choices) token_weights.resize(choices);
+    if (rows.size() < choices) rows.resize(choices);
+    held.reserve(max_experts);
 }
 
 void RoutingRoom::plan(uint32_t token_count, uint32_t top_k, uint32_t expert_count) {
@@ -58,19 +60,23 @@ size_t Moe::scratch_floats() const {
     return std::max<size_t>(experts_, shared);
 }
 
-void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
-                 RoutingRoom& room, ExpertObserver* observer) const {
+void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, ExpertStore& store, RoutingRoom& room,
+                 ExpertObserver* observer) const {
     route(batch, tokens, x, room);
     // The only wait of a layer: its answer says which experts to read. Everything before it is done then, the last
-    // layer's experts included, so that all slots are free.
+    // layer's experts included, so that their places are free.
     batch.backend.wait();
+    store.device_is_done();
     room.plan(tokens, top_k_, experts_);
-    ExpertReads reads(reader, files, room.experts.data(), static_cast<uint32_t>(room.experts.size()));
+    // A token's experts are computed as they come, hits first, and kept apart; a prompt's are too many for that, and come in
+    // order. Either way each token's are added by ascending number.
+    const bool apart = tokens * top_k_ <= kMaxExpertEntries;
+    ExpertLease lease(store, layer_, room.experts.data(), room.counts.data(), static_cast<uint32_t>(room.experts.size()), !apart);
     std::memset(y.as<float>(), 0, size_t{tokens} * hidden_ * sizeof(float));
     if (shared_) add_shared(batch, tokens, x, y);
     // A device computes this while the first experts are read.
     batch.backend.submit();
-    add_routed(batch.backend, x, y, files, reads, room, observer);
+    add_routed(batch.backend, x, y, store, lease, apart, room, observer);
 }
 
 void Moe::route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const {
@@ -109,83 +115,116 @@ void Moe::add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const 
     }
 }
 
-/// Slots whose experts a device may still be reading, oldest first.
-class Moe::SlotsInUse {
+/// Experts that a device may still be reading, oldest first.
+class Moe::InUse {
   public:
-    SlotsInUse(Backend& backend, ExpertReads& reader) : backend_(backend), reader_(reader) {}
-
-    void add(uint32_t slots) {
-        const uint64_t ticket = backend_.submit();
-        if (ticket == 0) return reader_.release(slots);
-        groups_[(first_ + count_++) % kMost] = {ticket, slots};
-        slots_ += slots;
+    InUse(Backend& backend, ExpertLease& lease, std::vector<uint32_t>& room) : backend_(backend), lease_(lease), held_(room) {
+        held_.clear();
     }
-    /// Gives slots back until at most `slots` are held and another group has room.
-    void shrink_to(uint32_t slots) {
-        while (count_ > 0 && (slots_ > slots || count_ == kMost)) {
-            const Group& oldest = groups_[first_];
-            backend_.wait_for(oldest.ticket);
-            reader_.release(oldest.slots);
-            slots_ -= oldest.slots;
-            first_ = (first_ + 1) % kMost;
-            --count_;
+
+    /// What was computed since the last call.
+    void add(const uint32_t* indexes, uint32_t count) {
+        const uint64_t ticket = backend_.submit();
+        if (ticket == 0) {
+            for (uint32_t i = 0; i < count; ++i) lease_.release(indexes[i]);
+            return;
+        }
+        held_.insert(held_.end(), indexes, indexes + count);
+        if (groups_ == kMost) shrink_to(kMost - 1);
+        group_[groups_++] = {ticket, static_cast<uint32_t>(held_.size())};
+    }
+    /// Gives back what the device is done with, and waits for it, until at most `groups` are left.
+    void shrink_to(uint32_t groups) {
+        while (groups_ > groups) {
+            backend_.wait_for(group_[0].ticket);
+            while (given_back_ < group_[0].end) lease_.release(held_[given_back_++]);
+            std::copy(group_ + 1, group_ + groups_, group_);
+            --groups_;
         }
     }
 
   private:
     struct Group {
         uint64_t ticket;
-        uint32_t slots;
+        /// Of `held_`.
+        uint32_t end;
     };
     static constexpr uint32_t kMost = 32;
     Backend& backend_;
-    ExpertReads& reader_;
-    Group groups_[kMost] = {};
-    uint32_t first_ = 0, count_ = 0, slots_ = 0;
+    ExpertLease& lease_;
+    std::vector<uint32_t>& held_;
+    Group group_[kMost] = {};
+    uint32_t groups_ = 0, given_back_ = 0;
 };
 
-void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReads& reader,
-                     const RoutingRoom& room, ExpertObserver* observer) const {
+/// The works that go to the backend together.
+struct Moe::Works {
     ExpertWork works[kMaxExpertWorks];
-    const auto total = static_cast<uint32_t>(room.experts.size());
-    SlotsInUse in_use(backend, reader);
-    // What the last group holds is computed while the other half of the slots is read into. A token's experts fit
-    // all at once: then nothing waits here.
-    const uint32_t keep = total <= reader.slots() ? total : reader.slots() / 2;
-    uint32_t done = 0;
-    while (done < total) {
-        in_use.shrink_to(keep);
-        // What is there is computed at once; only the first may have to be waited for.
-        uint32_t taken = 0, count = 0, entries = 0;
-        const auto flush = [&] {
-            if (count != 0) backend.experts({works, count, room.tokens.data(), room.token_weights.data(), x, y});
-            count = entries = 0;
+    uint32_t count = 0, entries = 0;
+    /// Row of the results that the next one begins with.
+    uint32_t row = 0;
+};
+
+void Moe::flush(Backend& backend, Works& made, Span x, Span y, bool apart, const RoutingRoom& room) const {
+    if (made.count == 0) return;
+    backend.experts({made.works, made.count, room.tokens.data(), room.token_weights.data(), x, room.results, made.row});
+    if (apart) {
+        made.row += made.entries;
+    } else {
+        const uint32_t first = made.works[0].first;
+        backend.add_experts({room.tokens.data() + first, room.rows.data() + first, made.entries, room.results, y, hidden_});
+    }
+    made.count = made.entries = 0;
+}
+
+void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertStore& store, ExpertLease& lease, bool apart,
+                     RoutingRoom& room, ExpertObserver* observer) const {
+    const ExpertLayer& files = store.layer(layer_);
+    InUse in_use(backend, lease, room.held);
+    Works made;
+    const auto add = [&](uint32_t index) {
+        const Span start = lease.at(index);
+        const auto in_place = [&](Matrix matrix) {
+            for (Span* span : {&matrix.weight, &matrix.scales, &matrix.biases}) *span = start + span->offset;
+            return matrix;
         };
-        while (done + taken < total && (taken == 0 || reader.is_next_ready())) {
-            const Span slot = reader.next();
-            const uint32_t index = done + taken++;
-            const auto in_slot = [&](Matrix matrix) {
-                for (Span* span : {&matrix.weight, &matrix.scales, &matrix.biases}) *span = slot + span->offset;
-                return matrix;
-            };
-            const ExpertWork whole{in_slot(files.gate), in_slot(files.up), in_slot(files.down), 0, 0};
-            for (uint32_t first = 0; first < room.counts[index]; first += kMaxBatchTokens) {
-                const uint32_t part = std::min(kMaxBatchTokens, room.counts[index] - first);
-                if (count == kMaxExpertWorks || entries + part > kMaxExpertEntries) flush();
-                works[count] = whole;
-                works[count].first = room.starts[index] + first;
-                works[count].count = part;
-                if (observer != nullptr) {
-                    observer->see(layer_, experts_, room.experts[index], works[count], room.tokens.data(),
-                                  room.token_weights.data(), x);
-                }
-                ++count;
-                entries += part;
+        const ExpertWork whole{in_place(files.gate), in_place(files.up), in_place(files.down), 0, 0};
+        for (uint32_t done = 0; done < room.counts[index]; done += kMaxBatchTokens) {
+            const uint32_t part = std::min(kMaxBatchTokens, room.counts[index] - done);
+            if (made.count == kMaxExpertWorks || made.entries + part > kMaxExpertEntries) flush(backend, made, x, y, apart, room);
+            ExpertWork& work = made.works[made.count++];
+            work = whole;
+            work.first = room.starts[index] + done;
+            work.count = part;
+            for (uint32_t i = 0; i < part; ++i) room.rows[work.first + i] = made.row + made.entries + i;
+            made.entries += part;
+            if (observer != nullptr) {
+                observer->see(layer_, experts_, room.experts[index], work, room.tokens.data(), room.token_weights.data(), x);
             }
         }
-        flush();
-        in_use.add(taken);
-        done += taken;
+    };
+    for (;;) {
+        // What is there is computed at once; only the first may have to be waited for.
+        uint32_t taken[kMaxExpertWorks], count = 0;
+        while (count < kMaxExpertWorks) {
+            uint32_t index = lease.next(false);
+            if (index == ExpertLease::kNone && count == 0) {
+                if (lease.wants_room()) in_use.shrink_to(0);
+                index = lease.next(true);
+            }
+            if (index == ExpertLease::kNone) break;
+            add(index);
+            taken[count++] = index;
+        }
+        if (count == 0) break;
+        flush(backend, made, x, y, apart, room);
+        in_use.add(taken, count);
+        // The last group is computed while places of those before it are read into.
+        if (lease.wants_room()) in_use.shrink_to(1);
+    }
+    if (apart) {
+        const auto entries = static_cast<uint32_t>(room.starts[room.experts.size() - 1] + room.counts[room.experts.size() - 1]);
+        backend.add_experts({room.tokens.data(), room.rows.data(), entries, room.results, y, hidden_});
     }
 }
 

@@ -1,5 +1,5 @@
-// Mixture of experts over a whole chunk of tokens: route them all, read each chosen expert once, multiply it with
-// all of its tokens. Expert outputs are added in ascending expert order, so results don't depend on read order.
+// Mixture of experts over a whole pass of tokens: route them all, have each chosen expert once, multiply it with all of its
+// tokens. A token's experts are added by ascending number, so results don't depend on where they lay and when they came.
 #pragma once
 
 #include <optional>
@@ -8,7 +8,7 @@
 #include "blocks/block.h"
 #include "blocks/dense_mlp.h"
 #include "blocks/expert_observer.h"
-#include "experts/expert_reader.h"
+#include "experts/expert_store.h"
 
 namespace flashmoe {
 
@@ -16,11 +16,15 @@ namespace flashmoe {
 struct RoutingRoom {
     /// u32 and f32 [tokens, top_k].
     Span ids, weights;
+    /// f32 [min(tokens * top_k, kMaxExpertEntries), hidden]: what experts give, before it is added.
+    Span results;
     /// Chosen experts, ascending; and, expert by expert, the tokens with their weights.
     std::vector<uint32_t> experts, counts, tokens;
     std::vector<float> token_weights;
-    /// Where each expert's tokens start.
-    std::vector<uint32_t> starts;
+    /// Where each expert's tokens start; and each entry's row of the results.
+    std::vector<uint32_t> starts, rows;
+    /// Experts that a device may still be reading.
+    std::vector<uint32_t> held;
 
     /// Sizes the vectors; afterwards plan() allocates nothing.
     void reserve(uint32_t max_tokens, uint32_t max_top_k, uint32_t max_experts);
@@ -37,16 +41,18 @@ class Moe {
 
     /// y = moe(x), both [tokens, hidden], any number of tokens; batch.tokens and position are not looked at. `observer` may
     /// be null.
-    void append(const Batch& batch, uint32_t tokens, Span x, Span y, const ExpertLayer& files, ExpertReader& reader,
-                RoutingRoom& room, ExpertObserver* observer) const;
+    void append(const Batch& batch, uint32_t tokens, Span x, Span y, ExpertStore& store, RoutingRoom& room,
+                ExpertObserver* observer) const;
 
   private:
-    class SlotsInUse;
+    class InUse;
+    struct Works;
 
     void route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const;
     void add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const;
-    void add_routed(Backend& backend, Span x, Span y, const ExpertLayer& files, ExpertReads& reader,
-                    const RoutingRoom& room, ExpertObserver* observer) const;
+    void add_routed(Backend& backend, Span x, Span y, const ExpertStore& store, ExpertLease& lease, bool apart,
+                    RoutingRoom& room, ExpertObserver* observer) const;
+    void flush(Backend& backend, Works& made, Span x, Span y, bool apart, const RoutingRoom& room) const;
 
     uint32_t layer_, hidden_, experts_, top_k_, groups_, top_groups_;
     bool sigmoid_, normalise_;

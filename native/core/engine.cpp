@@ -9,13 +9,13 @@
 namespace flashmoe {
 namespace {
 
-// Slots bound the memory that reading ahead takes; two are the least that lets a read overlap a computation.
-constexpr uint64_t kSlotMemory = 96u << 20;
-constexpr uint32_t kMaxSlots = 32;
+// What streaming takes at least: two experts, so that a read overlaps a computation, and where that is not much all of a
+// token's of one layer, so that a GPU takes them in one go and nobody waits for room.
+constexpr uint64_t kStreamMemory = 96u << 20;
+constexpr uint32_t kMostStreamed = 32;
 
-uint32_t slot_count(uint64_t slot_bytes, uint32_t top_k) {
-    // A token's experts of one layer all fit, so that a GPU takes them in one go and nobody waits for a slot.
-    return static_cast<uint32_t>(std::clamp<uint64_t>(kSlotMemory / slot_bytes, std::clamp(top_k, 2u, kMaxSlots), kMaxSlots));
+uint64_t least_expert_bytes(uint64_t stride, uint32_t top_k) {
+    return stride * std::clamp<uint64_t>(kStreamMemory / stride, std::clamp(top_k, 2u, kMostStreamed), kMostStreamed);
 }
 
 } // namespace
@@ -27,8 +27,10 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
       files_(std::make_unique<ExpertFiles>(options.experts_dir, manifest_.spec, options.expert_caching)),
       model_(std::make_unique<Model>(manifest_.spec, ModelOptions{options.experts_per_token, options.exact_caches}, *weights_)) {
     require_features();
-    if (files_->slot_bytes() != 0) {
-        reader_ = std::make_unique<ExpertReader>(*backend_, files_->slot_bytes(), slot_count(files_->slot_bytes(), model_->max_top_k),
+    if (files_->largest_stride() != 0) {
+        if (options.map_experts && backend_->takes_mapped_files()) files_->map(*backend_);
+        const uint64_t least = least_expert_bytes(files_->largest_stride(), model_->max_top_k);
+        experts_ = std::make_unique<ExpertStore>(*backend_, *files_, std::max(options.expert_bytes, least),
                                                  std::max(options.io_threads, 1u));
     }
     tables_.resize(model_->ropes.all().size());
@@ -91,7 +93,8 @@ void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
     room_.ropes.resize(model.ropes.all().size());
     parts = {{&room_.ids, tokens}, {&room_.h, floats}, {&room_.m, floats}, {&room_.y, floats},
              {&room_.logits, size_t{logit_rows} * model.vocab}, {&room_.scratch, batch * model.scratch_floats + kScratchParts * kScratchAlign},
-             {&routing_.ids, size_t{tokens} * model.max_top_k}, {&routing_.weights, size_t{tokens} * model.max_top_k}};
+             {&routing_.ids, size_t{tokens} * model.max_top_k}, {&routing_.weights, size_t{tokens} * model.max_top_k},
+             {&routing_.results, std::min<size_t>(kMaxExpertEntries, size_t{tokens} * model.max_top_k) * model.hidden}};
     for (size_t i = 0; i < room_.ropes.size(); ++i) {
         parts.emplace_back(&room_.ropes[i], size_t{tokens} * model.ropes.all()[i].dims);
     }
@@ -194,6 +197,7 @@ void Engine::run_step(const StepState& state, uint32_t count, const std::vector<
     // Operations may still be under way where no logits were asked for.
     backend_->wait();
     weights_->require_intact();
+    files_->require_intact();
 }
 
 void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens, const std::vector<StepMark>& marks) {
@@ -222,8 +226,7 @@ void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens, 
 void Engine::run_mlp(uint32_t index, uint32_t tokens) {
     const auto& mlp = model_->layers[index].mlp;
     if (const auto* moe = std::get_if<Moe>(&mlp)) {
-        moe->append(batch_at(0, 0, 0), tokens, room_.m, room_.y, files_->layer(index), *reader_, routing_,
-                    observer_.get());
+        moe->append(batch_at(0, 0, 0), tokens, room_.m, room_.y, *experts_, routing_, observer_.get());
         return;
     }
     for (uint32_t first = 0; first < tokens; first += kMaxBatchTokens) {

@@ -9,7 +9,7 @@
 
 #include "core/model.h"
 #include "experts/expert_files.h"
-#include "experts/expert_reader.h"
+#include "experts/expert_store.h"
 
 namespace flashmoe {
 
@@ -18,6 +18,9 @@ struct EngineOptions {
     uint32_t threads, io_threads, token_limit, experts_per_token;
     Caching expert_caching;
     bool exact_caches;
+    /// Experts stay where their files are mapped, if the backend takes that; otherwise in so many bytes of memory.
+    bool map_experts = false;
+    uint64_t expert_bytes = 0;
 };
 
 /// Tokens that go through a layer together in prefill: each chosen expert is read once for all of them.
@@ -61,7 +64,9 @@ class Engine {
     void observe();
     const ExpertObserver* observed() const { return observer_.get(); }
     BackendCounters device_counters() const { return backend_->counters(); }
-    ReadCounters read_counters() const { return reader_ ? reader_->counters() : ReadCounters{}; }
+    ExpertCounters expert_counters() const { return experts_ ? experts_->counters() : ExpertCounters{}; }
+    /// Null when the model has no experts.
+    ExpertStore* experts() { return experts_.get(); }
 
     /// Runs up to kChunkTokens tokens through the model, layer by layer; keep_going is asked before each layer with
     /// the number of layers done. Throws; the caller then owns the question what the state is worth.
@@ -109,7 +114,7 @@ class Engine {
     std::unique_ptr<DenseWeights> weights_;
     std::unique_ptr<ExpertFiles> files_;
     std::unique_ptr<Model> model_;
-    std::unique_ptr<ExpertReader> reader_;
+    std::unique_ptr<ExpertStore> experts_;
     std::unique_ptr<ExpertObserver> observer_;
     Room room_;
     RoutingRoom routing_;

@@ -18,8 +18,10 @@ struct Range {
     std::atomic<uintptr_t> begin{0}, end{0};
     std::atomic<bool> damaged{false};
 };
-std::array<Range, 16> ranges;
-std::array<bool, 16> taken;
+/// A dense file and some hundred layer files, for a few engines at once.
+constexpr size_t kMost = 1024;
+std::array<Range, kMost> ranges;
+std::array<bool, kMost> taken;
 std::mutex mutex;
 uintptr_t page_size = 0;
 struct sigaction previous;

@@ -15,14 +15,14 @@ constexpr size_t kMostMarks = 512;
 /// What the engine had done when a step began.
 struct Before {
     explicit Before(const Engine& engine)
-        : reads(engine.read_counters()), device(engine.device_counters()), start(std::chrono::steady_clock::now()) {}
-    const ReadCounters reads;
+        : reads(engine.expert_counters()), device(engine.device_counters()), start(std::chrono::steady_clock::now()) {}
+    const ExpertCounters reads;
     const BackendCounters device;
     const std::chrono::steady_clock::time_point start;
 };
 
 fm_step_stats stats_since(const Engine& engine, const Before& before, size_t tokens) {
-    const ReadCounters now = engine.read_counters();
+    const ExpertCounters now = engine.expert_counters();
     const BackendCounters device = engine.device_counters();
     return {.tokens = static_cast<uint32_t>(tokens),
             .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before.start).count(),

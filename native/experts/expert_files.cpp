@@ -33,6 +33,7 @@ ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, 
     if (!any) return;
     const ExpertsManifest manifest = read_experts_manifest(manifest_path);
     fingerprint_ = manifest.fingerprint;
+    experts_ = manifest.experts;
     for (const ExpertLayerFile& entry : manifest.layers) {
         const std::string where = manifest_path + ": layer " + std::to_string(entry.layer);
         const MoeSpec* moe =
@@ -48,18 +49,49 @@ ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, 
                                                                .expert_stride = layout.expert_stride,
                                                                .gate = {},
                                                                .up = {},
-                                                               .down = {}});
+                                                               .down = {},
+                                                               .mapping = {}});
         if (layer->file.size() != entry.size) {
             fail(FM_MODEL_DAMAGED, layer->file.path(), ": ", layer->file.size(), " bytes, layout.json says ", entry.size);
         }
         bind_expert(*layer, layout, where, spec.hidden_size, moe->intermediate_size);
-        slot_bytes_ = std::max(slot_bytes_, layout.expert_stride);
         layers_[entry.layer] = std::move(layer);
     }
     for (size_t i = 0; i < spec.layers.size(); ++i) {
         if (std::holds_alternative<MoeSpec>(spec.layers[i].mlp) && layers_[i] == nullptr) {
             fail(FM_MODEL_DAMAGED, manifest_path, ": layer ", i, " has experts, but no file is listed for it");
         }
+    }
+    measure();
+}
+
+ExpertFiles::ExpertFiles(std::vector<std::unique_ptr<ExpertLayer>> layers, uint32_t experts)
+    : layers_(std::move(layers)), experts_(experts) {
+    measure();
+}
+
+void ExpertFiles::measure() {
+    for (const auto& layer : layers_) {
+        if (layer == nullptr) continue;
+        largest_stride_ = std::max(largest_stride_, layer->expert_stride);
+        total_bytes_ += layer->file.size();
+        ++expert_layers_;
+    }
+}
+
+void ExpertFiles::map(Backend& backend) {
+    for (const auto& layer : layers_) {
+        if (layer != nullptr) layer->mapping = std::make_unique<MappedLayer>(backend, layer->file);
+    }
+    is_mapped_ = largest_stride_ != 0;
+}
+
+void ExpertFiles::require_intact() const {
+    if (!is_mapped_) return;
+    for (const auto& layer : layers_) {
+        if (layer == nullptr || (layer->file.is_unchanged() && !layer->mapping->damaged())) continue;
+        fail(FM_IO, layer->file.path(), layer->mapping->damaged() ? ": can't be read any more" : ": was changed while in use",
+             "; what was computed is dropped, the model must be loaded anew");
     }
 }
 

@@ -72,6 +72,7 @@ class FailingDevice final : public Backend {
         }
         inner_.experts(op);
     }
+    void add_experts(const ExpertSum& op) override { inner_.add_experts(op); }
     void wait() override {
         if (wait_fails_) {
             wait_fails_ = false;

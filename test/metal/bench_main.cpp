@@ -95,10 +95,13 @@ class Bench {
         const size_t matrix = size_t{hidden} * width * bits / 8, scale = size_t{hidden} * width / 64 * 2;
         const size_t slot = 3 * matrix + 6 * scale;
         const uint32_t copies = std::min<uint32_t>(std::max<size_t>(2, 1'200'000'000 / (slot * count)), static_cast<uint32_t>(4'000'000'000 / (slot * count)));
-        const Memory slots(slot * count * copies), x(size_t{tokens} * hidden * 4), y(size_t{tokens} * hidden * 4);
-        std::vector<uint32_t> rows;
+        const Memory slots(slot * count * copies), x(size_t{tokens} * hidden * 4), y(size_t{tokens} * hidden * 4), results(size_t{count} * tokens * hidden * 4);
+        std::vector<uint32_t> rows, places;
         std::vector<float> weights(size_t{count} * tokens, 0.1f);
-        for (uint32_t i = 0; i < count * tokens; i++) rows.push_back(i % tokens);
+        for (uint32_t i = 0; i < count * tokens; i++) {
+            rows.push_back(i % tokens);
+            places.push_back(i);
+        }
         const double bytes = static_cast<double>(slot) * count + tokens * 4.0 * (2.0 * hidden + 2.0 * width * count);
         const std::string name = std::to_string(bits) + "-bit " + std::to_string(count) + " experts " + std::to_string(width) + "x" + std::to_string(hidden) + (tokens > 1 ? ", " + std::to_string(tokens) + " tokens each" : "");
         const auto call = [&](uint32_t i) {
@@ -113,7 +116,8 @@ class Bench {
                 const Matrix gate = take(width, hidden), up = take(width, hidden), down = take(hidden, width);
                 works.push_back({gate, up, down, e * tokens, tokens});
             }
-            backend.experts({works.data(), count, rows.data(), weights.data(), x.span(), y.span()});
+            backend.experts({works.data(), count, rows.data(), weights.data(), x.span(), results.span(), 0});
+            backend.add_experts({rows.data(), places.data(), static_cast<uint32_t>(places.size()), results.span(), y.span(), hidden});
         };
         const double third = static_cast<double>(slot) * count / 3, in = tokens * 4.0 * hidden, inner = tokens * 4.0 * width * count;
         time_only("fm_expert_gate_up", name + ": gate+up", 2 * third + in + inner, copies, call);
@@ -166,12 +170,13 @@ class Bench {
         constexpr uint32_t hidden = 4096, width = 1024, experts = 10, copies = 6;
         const bool attends = keys != 0;
         const size_t matrix = size_t{hidden} * width / 2, scale = size_t{hidden} * width / 64 * 2, slot = 3 * matrix + 6 * scale;
-        const Memory slots(slot * experts * copies), x(hidden * 4), y(hidden * 4), m(hidden * 4), norm(hidden * 4), inner(32768 * 4), other(32768 * 4);
+        const Memory slots(slot * experts * copies), x(hidden * 4), y(hidden * 4), m(hidden * 4), norm(hidden * 4), inner(32768 * 4), other(32768 * 4), results(experts * hidden * 4);
         const Weights wide(attends ? 16384 : 12288, hidden, 4, copies), z(8192, hidden, 4, copies), small(64, hidden, 8, copies), kv(512, hidden, 4, copies);
         const Weights out(hidden, 8192, 4, copies), router(512, hidden, 8, copies), up(width, hidden, 4, copies), down(hidden, width, 4, copies), one(1, hidden, 8, copies);
         const Memory ab(65536), state(attends ? 64 : size_t{64} * 128 * 128 * 4), conv(12288 * 16), history(12288 * 12), gnorm(512);
         const Memory k(size_t{keys} * 1024 + 64), v(size_t{keys} * 1024 + 64), ks(size_t{keys} * 8 + 64), vs(size_t{keys} * 8 + 64), ids(4096), weights(4096);
-        std::vector<uint32_t> rows(experts, 0);
+        std::vector<uint32_t> rows(experts, 0), places;
+        for (uint32_t e = 0; e < experts; e++) places.push_back(e);
         std::vector<float> shares(experts, 0.1f);
         double bytes = static_cast<double>(slot) * experts + wide.bytes + out.bytes + router.bytes + 2 * up.bytes + down.bytes;
         bytes += attends ? 2.0 * kv.bytes + 2.0 * keys * 1032 : z.bytes + 2.0 * small.bytes + 2.0 * 64 * 128 * 128 * 4;
@@ -211,7 +216,8 @@ class Bench {
                 const Matrix gate = take(width, hidden), second = take(width, hidden), third = take(hidden, width);
                 works.push_back({gate, second, third, e, 1});
             }
-            backend.experts({works.data(), experts, rows.data(), shares.data(), m.span(), y.span()});
+            backend.experts({works.data(), experts, rows.data(), shares.data(), m.span(), results.span(), 0});
+            backend.add_experts({rows.data(), places.data(), experts, results.span(), y.span(), hidden});
             backend.add_norm(x.span(), y.span(), norm.span(), m.span(), hidden, 1e-6f, 1);
         };
         if (!attends) {

@@ -143,7 +143,17 @@ void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits,
     }
     const Span x = checker.floats(size_t{tokens} * shape.hidden), y = checker.floats(size_t{tokens} * shape.hidden);
     std::vector<double> wanted(y.as<float>(), y.as<float>() + size_t{tokens} * shape.hidden), size(wanted.size(), 1.0);
-    checker.backend().experts({works.data(), shape.works, rows.data(), weights.data(), x, y});
+    // Two batches, the second half first: results stay apart until they are added in the order of entries.
+    const Span results = checker.poisoned(size_t{entries} * shape.hidden * sizeof(float));
+    const uint32_t half = shape.works / 2, behind = (shape.works - half) * shape.entries_each;
+    checker.backend().experts({works.data() + half, shape.works - half, rows.data(), weights.data(), x, results, 0});
+    if (half != 0) checker.backend().experts({works.data(), half, rows.data(), weights.data(), x, results, behind});
+    std::vector<uint32_t> places(entries);
+    for (uint32_t w = 0; w < shape.works; ++w) {
+        const uint32_t row = w < half ? behind + w * shape.entries_each : (w - half) * shape.entries_each;
+        for (uint32_t i = 0; i < shape.entries_each; ++i) places[works[w].first + i] = row + i;
+    }
+    checker.backend().add_experts({rows.data(), places.data(), entries, results, y, shape.hidden});
     checker.backend().wait();
     for (uint32_t w = 0; w < shape.works; ++w) {
         for (uint32_t i = 0; i < shape.entries_each; ++i) {

@@ -18,6 +18,7 @@ class CpuBackend final : public Backend {
     Buffer wrap(void* host, size_t bytes) override { return {static_cast<std::byte*>(host), bytes, nullptr}; }
     void unwrap(Buffer& buffer) override { buffer = {}; }
     uint32_t features() const override { return ~0u; }
+    bool takes_mapped_files() const override { return true; }
 
     void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) override;
     void rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) override;
@@ -32,6 +33,7 @@ class CpuBackend final : public Backend {
     void mla_attend(const MlaAttend& op) override;
     void route(const Router& op) override;
     void experts(const ExpertBatch& op) override;
+    void add_experts(const ExpertSum& op) override;
     void wait() override {}
     void trim() override;
 

@@ -91,10 +91,8 @@ void CpuBackend::experts(const ExpertBatch& op) {
     float* prepared = room(prepared_, entries * (2 * x_stride + h_stride));
     float* prepared_up = same ? prepared : prepared + entries * x_stride;
     float* prepared_down = prepared + 2 * entries * x_stride;
-    // gate and up values, later the down values before they are weighted.
-    float* inner = room(inner_, entries * (2 * size_t{intermediate} + hidden));
+    float* inner = room(inner_, entries * 2 * size_t{intermediate});
     float* up_values = inner + size_t{entries} * intermediate;
-    float* outputs = up_values + size_t{entries} * intermediate;
 
     const auto for_each_entry = [&](uint32_t least, auto&& task) {
         pool_.split(entries, least, [&](uint32_t from, uint32_t to, uint32_t) {
@@ -140,19 +138,23 @@ void CpuBackend::experts(const ExpertBatch& op) {
         kernels_.prepare(work.down, inner + i * intermediate, prepared_down + i * h_stride);
     });
     for_each_block(hidden, [&](uint32_t w, uint32_t first, uint32_t last) {
-        const size_t start = starts[w];
-        kernels_.rows(op.works[w].down, first, last, prepared_down + start * h_stride, h_stride, op.works[w].count,
-                      outputs + start * hidden + first, hidden);
+        const ExpertWork& work = op.works[w];
+        float* out = op.results.as<float>() + (size_t{op.first_row} + starts[w]) * hidden + first;
+        kernels_.rows(work.down, first, last, prepared_down + size_t{starts[w]} * h_stride, h_stride, work.count, out, hidden);
+        for (uint32_t i = 0; i < work.count; ++i) {
+            const float weight = op.weights[work.first + i];
+            for (uint32_t c = 0; c < last - first; ++c) out[size_t{i} * hidden + c] *= weight;
+        }
     });
-    // Columns are split, works are not: each y is summed in the order given.
-    pool_.split(hidden, 256, [&](uint32_t first, uint32_t last, uint32_t) {
-        for (uint32_t w = 0; w < op.count; ++w) {
-            for (uint32_t i = 0; i < op.works[w].count; ++i) {
-                const uint32_t entry = op.works[w].first + i;
-                float* y = op.y.as<float>() + size_t{op.tokens[entry]} * hidden;
-                const float* value = outputs + (size_t{starts[w]} + i) * hidden;
-                for (uint32_t c = first; c < last; ++c) y[c] += op.weights[entry] * value[c];
-            }
+}
+
+void CpuBackend::add_experts(const ExpertSum& op) {
+    // Columns are split, entries are not.
+    pool_.split(op.width, 256, [&](uint32_t first, uint32_t last, uint32_t) {
+        for (uint32_t i = 0; i < op.count; ++i) {
+            float* y = op.y.as<float>() + size_t{op.tokens[i]} * op.width;
+            const float* result = op.results.as<float>() + size_t{op.rows[i]} * op.width;
+            for (uint32_t c = first; c < last; ++c) y[c] += result[c];
         }
     });
 }

@@ -58,7 +58,7 @@ gpu::Buffer& MetalBackend::room(Room& room, size_t bytes) {
 }
 
 void MetalBackend::trim() {
-    for (Room* room : {&parts_, &stats_, &queries_, &latents_, &inner_, &results_}) {
+    for (Room* room : {&parts_, &stats_, &queries_, &latents_, &inner_}) {
         if (*room != nullptr) in_use_ -= (*room)->size();
         room->reset();
     }

@@ -39,6 +39,7 @@ class MetalBackend final : public Backend {
     void mla_attend(const MlaAttend& op) override;
     void route(const Router& op) override;
     void experts(const ExpertBatch& op) override;
+    void add_experts(const ExpertSum& op) override;
     uint64_t submit() override { return recorder_.submit(); }
     void wait_for(uint64_t ticket) override { recorder_.wait_for(ticket); }
     void wait() override { recorder_.wait(); }
@@ -73,6 +74,8 @@ class MetalBackend final : public Backend {
     gpu::Buffer& room(Room& room, size_t bytes);
     uint32_t norm_threads(uint32_t width) const;
     void bind_matrix(const Matrix& matrix);
+    /// Works [first, first + count), whose results go to `row` on; their number.
+    uint32_t experts_of_one_buffer(const ExpertBatch& op, uint32_t first, uint32_t count, uint32_t row);
     /// Last argument and dispatch of a product of the routed experts; the plain ones take a row a simdgroup.
     void dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, uint32_t width, uint32_t works, uint32_t entries);
     /// Head-wise linears of latent attention.
@@ -91,7 +94,7 @@ class MetalBackend final : public Backend {
     std::atomic<uint64_t> in_use_{0};
     /// Number of the last mla_append.
     uint64_t appended_ = 0;
-    Room parts_, stats_, queries_, latents_, inner_, results_;
+    Room parts_, stats_, queries_, latents_, inner_;
 };
 
 /// What operations share.

@@ -30,22 +30,31 @@ void MetalBackend::dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, u
 }
 
 void MetalBackend::experts(const ExpertBatch& op) {
-    if (op.count == 0) return;
-    const Matrix& gate = op.works[0].gate;
-    const Matrix& down = op.works[0].down;
+    // The pool lies in several buffers: a dispatch takes what lies in one of them.
+    uint32_t row = op.first_row;
+    for (uint32_t first = 0, count = 0; first < op.count; first += count) {
+        const Buffer* buffer = op.works[first].gate.weight.buffer;
+        for (count = 1; first + count < op.count && op.works[first + count].gate.weight.buffer == buffer;) ++count;
+        row += experts_of_one_buffer(op, first, count, row);
+    }
+}
+
+uint32_t MetalBackend::experts_of_one_buffer(const ExpertBatch& op, uint32_t first, uint32_t count, uint32_t row) {
+    const Matrix& gate = op.works[first].gate;
+    const Matrix& down = op.works[first].down;
     const Buffer* slots = gate.weight.buffer;
     FmExpertWork works[kMaxExpertWorks];
     uint32_t tokens[kMaxExpertEntries];
     float weights[kMaxExpertEntries];
-    uint32_t entries = 0, last_token = 0;
+    uint32_t entries = 0;
     const auto place = [&](const Span& span) {
         if (!span) return 0u; // unquantised: no scales
-        // One buffer holds all slots; 32-bit byte offsets reach 4 GiB.
-        if (span.buffer != slots || span.offset > UINT32_MAX) fail(FM_ENGINE, "expert slots lie in more than one buffer");
+        // 32-bit byte offsets reach 4 GiB.
+        if (span.buffer != slots || span.offset > UINT32_MAX) fail(FM_ENGINE, "an expert lies in more than one buffer");
         return static_cast<uint32_t>(span.offset);
     };
-    for (uint32_t w = 0; w < op.count; ++w) {
-        const ExpertWork& work = op.works[w];
+    for (uint32_t w = 0; w < count; ++w) {
+        const ExpertWork& work = op.works[first + w];
         works[w] = {place(work.gate.weight), place(work.gate.scales), place(work.gate.biases),
                     place(work.up.weight),   place(work.up.scales),   place(work.up.biases),
                     place(work.down.weight), place(work.down.scales), place(work.down.biases),
@@ -53,34 +62,37 @@ void MetalBackend::experts(const ExpertBatch& op) {
         for (uint32_t i = 0; i < work.count; ++i, ++entries) {
             tokens[entries] = op.tokens[work.first + i];
             weights[entries] = op.weights[work.first + i];
-            last_token = std::max(last_token, tokens[entries]);
         }
     }
     gpu::Buffer& inner = room(inner_, size_t{entries} * gate.rows * sizeof(float));
-    gpu::Buffer& results = room(results_, size_t{entries} * down.rows * sizeof(float));
 
     recorder_.begin(kernels_.expert_gate_up.of(gate));
     recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
-    recorder_.bytes(1, works, op.count * sizeof *works);
+    recorder_.bytes(1, works, count * sizeof *works);
     recorder_.bytes(2, tokens, entries * sizeof *tokens);
     recorder_.bind(3, op.x);
     recorder_.bind(4, inner);
-    dispatch_expert_rows(gate, gate.cols, gate.rows, op.count, entries);
+    dispatch_expert_rows(gate, gate.cols, gate.rows, count, entries);
 
     recorder_.begin(kernels_.expert_down.of(down));
     recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
-    recorder_.bytes(1, works, op.count * sizeof *works);
+    recorder_.bytes(1, works, count * sizeof *works);
     recorder_.bytes(2, weights, entries * sizeof *weights);
     recorder_.bind(3, inner);
-    recorder_.bind(4, results);
-    dispatch_expert_rows(down, down.rows, down.cols, op.count, entries);
+    recorder_.bind(4, op.results + size_t{row} * down.rows * sizeof(float));
+    dispatch_expert_rows(down, down.rows, down.cols, count, entries);
+    return entries;
+}
 
+void MetalBackend::add_experts(const ExpertSum& op) {
+    if (op.count == 0) return;
     recorder_.begin(kernels_.combine);
-    recorder_.bind(0, results);
-    recorder_.bytes(1, tokens, entries * sizeof *tokens);
+    recorder_.bind(0, op.results);
+    recorder_.bytes(1, op.tokens, op.count * sizeof *op.tokens);
     recorder_.bind(2, op.y);
-    recorder_.bytes(3, FmCombineArgs{down.rows, entries});
-    recorder_.dispatch({groups_of(down.rows, kThreads), last_token + 1, 1}, kThreads);
+    recorder_.bytes(3, FmCombineArgs{op.width, op.count});
+    recorder_.bytes(4, op.rows, op.count * sizeof *op.rows);
+    recorder_.dispatch({groups_of(op.width, kThreads), op.count, 1}, kThreads);
 }
 
 } // namespace flashmoe::metal
