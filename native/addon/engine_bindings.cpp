@@ -22,6 +22,13 @@ Napi::Object info_value(Napi::Env env, const fm_engine_info& info) {
     object.Set("expertBytesPerToken", number(env, static_cast<double>(info.expert_bytes_per_token)));
     object.Set("stateBytes", number(env, static_cast<double>(info.state_bytes)));
     object.Set("kvBytesPerToken", number(env, static_cast<double>(info.kv_bytes_per_token)));
+    object.Set("expertFileBytes", number(env, static_cast<double>(info.expert_file_bytes)));
+    object.Set("largestExpertBytes", number(env, static_cast<double>(info.largest_expert_bytes)));
+    object.Set("expertPoolBytes", number(env, static_cast<double>(info.expert_pool_bytes)));
+    object.Set("expertsHeld", number(env, info.experts_held));
+    object.Set("expertsMapped", Napi::Boolean::New(env, info.experts_mapped != 0));
+    object.Set("prefillTokens", number(env, info.prefill_tokens));
+    object.Set("prefillBytesPerToken", number(env, static_cast<double>(info.prefill_bytes_per_token)));
     return object;
 }
 
@@ -66,6 +73,7 @@ Napi::Value engine_value(Napi::Env env, std::shared_ptr<EngineHandle>& handle) {
         session->vocab = values.vocab_size;
         session->hidden = values.hidden_size;
         session->layers = values.layers;
+        session->largest_expert = values.largest_expert_bytes;
         fm_error error;
         check(fm_session_create(engine, whole_of(info[0], "maxTokens"), &session->session, &error), error);
         return session_object(info.Env(), std::move(session));
@@ -81,6 +89,29 @@ Napi::Value engine_value(Napi::Env env, std::shared_ptr<EngineHandle>& handle) {
         check(fm_engine_squares(reference->get("engine")->engine, whole_of(info[0], "layer"), &squares, &error), error);
         return squares_value(info.Env(), squares);
     });
+    method(object, "resizeExperts", [reference](const Napi::CallbackInfo& info) {
+        const double bytes = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
+        if (!(bytes >= 0)) misuse("bytes is not a number from 0 on");
+        const uint64_t whole = bytes >= 9007199254740992.0 ? UINT64_MAX : static_cast<uint64_t>(bytes);
+        return Job<bool>::start(
+            info.Env(), info.Env().Undefined(),
+            [handle = reference->get("engine"), whole](Control&) {
+                fm_error error;
+                check(fm_engine_resize_experts(handle->engine, whole, &error), error);
+                return true;
+            },
+            [](Napi::Env env, bool&) { return env.Undefined(); });
+    });
+    method(object, "saveHottest", [reference](const Napi::CallbackInfo& info) {
+        fm_error error;
+        check(fm_engine_save_hottest(reference->get("engine")->engine, path_of(info[0], "path").c_str(), &error), error);
+        return info.Env().Undefined();
+    });
+    method(object, "warm", [reference](const Napi::CallbackInfo& info) {
+        fm_error error;
+        check(fm_engine_warm(reference->get("engine")->engine, path_of(info[0], "path").c_str(), &error), error);
+        return info.Env().Undefined();
+    });
     method(object, "close", [reference](const Napi::CallbackInfo& info) {
         reference->handle.reset();
         return info.Env().Undefined();
@@ -90,7 +121,7 @@ Napi::Value engine_value(Napi::Env env, std::shared_ptr<EngineHandle>& handle) {
 
 /// fm_engine_options with the text it points to.
 struct Options {
-    std::string model_dir, experts_dir, backend, kernels_dir;
+    std::string model_dir, experts_dir, backend, kernels_dir, isa;
     fm_engine_options values{};
 };
 
@@ -101,7 +132,7 @@ Options options_of(const Napi::Value& value) {
     const std::string name = backend.IsString() ? backend.As<Napi::String>().Utf8Value() : "";
     if (name != "cpu" && name != "metal") misuse("backend is not one of cpu, metal");
     Options options{path_of(object.Get("modelDir"), "modelDir"), path_of(object.Get("expertsDir"), "expertsDir"), name,
-                    path_of(object.Get("kernelsDir"), "kernelsDir"), {}};
+                    path_of(object.Get("kernelsDir"), "kernelsDir"), "", {}};
     options.values.threads = whole_of(object.Get("threads"), "threads");
     options.values.io_threads = whole_of(object.Get("ioThreads"), "ioThreads");
     options.values.token_limit = whole_of(object.Get("tokenLimit"), "tokenLimit");
@@ -111,6 +142,16 @@ Options options_of(const Napi::Value& value) {
     const std::string cache_name = cache.IsString() ? cache.As<Napi::String>().Utf8Value() : "16bit";
     if (cache_name != "16bit" && cache_name != "f32") misuse("cache is not one of 16bit, f32");
     options.values.exact_caches = cache_name == "f32" ? 1 : 0;
+    const Napi::Value isa = object.Get("isa");
+    if (isa.IsString()) options.isa = isa.As<Napi::String>().Utf8Value();
+    const Napi::Value arithmetic = object.Get("arithmetic");
+    const std::string arithmetic_name = arithmetic.IsString() ? arithmetic.As<Napi::String>().Utf8Value() : "exact";
+    if (arithmetic_name != "exact" && arithmetic_name != "fast") misuse("arithmetic is not one of exact, fast");
+    options.values.fast = arithmetic_name == "fast" ? 1 : 0;
+    const Napi::Value mass = object.Get("expertMass");
+    options.values.expert_mass = mass.IsNumber() ? mass.As<Napi::Number>().FloatValue() : 1.0f;
+    const Napi::Value prefill = object.Get("prefillTokens");
+    options.values.prefill_tokens = prefill.IsNumber() ? whole_of(prefill, "prefillTokens") : 0;
     return options;
 }
 
@@ -124,6 +165,7 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
                 values.experts_dir = options.experts_dir.c_str();
                 values.backend = options.backend.c_str();
                 values.kernels_dir = options.kernels_dir.c_str();
+                values.isa = options.isa.c_str();
                 auto handle = std::make_shared<EngineHandle>();
                 fm_error error;
                 check(fm_engine_open(&values, &handle->engine, &error), error);

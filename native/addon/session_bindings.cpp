@@ -6,12 +6,23 @@
 namespace flashmoe::addon {
 namespace {
 
-Napi::Value stats_value(Napi::Env env, fm_step_stats& stats) {
+struct Step {
+    fm_step_stats stats;
+    uint64_t largest_expert;
+};
+
+Napi::Value stats_value(Napi::Env env, Step& step) {
+    const fm_step_stats& stats = step.stats;
     Napi::Object object = Napi::Object::New(env);
     object.Set("tokens", number(env, stats.tokens));
     object.Set("seconds", number(env, stats.seconds));
     object.Set("expertBytesRead", number(env, static_cast<double>(stats.expert_bytes_read)));
     object.Set("expertReads", number(env, static_cast<double>(stats.expert_reads)));
+    object.Set("expertUses", number(env, static_cast<double>(stats.expert_uses)));
+    object.Set("expertHits", number(env, static_cast<double>(stats.expert_hits)));
+    object.Set("expertWaits", number(env, static_cast<double>(stats.expert_waits)));
+    const uint64_t used = stats.expert_bytes_read + stats.expert_hits * step.largest_expert;
+    object.Set("expertBytesUsed", number(env, static_cast<double>(used)));
     object.Set("ioSeconds", number(env, stats.io_seconds));
     object.Set("deviceWaits", number(env, static_cast<double>(stats.device_waits)));
     object.Set("deviceWaitSeconds", number(env, stats.device_wait_seconds));
@@ -109,7 +120,7 @@ int32_t sample(fm_session* session, const Napi::Value& value) {
 
 void add_steps(Napi::Object object, const SessionReference& reference) {
     method(object, "prefill", [reference](const Napi::CallbackInfo& info) {
-        return session_job<fm_step_stats>(
+        return session_job<Step>(
             info, reference, info[1],
             [tokens = tokens_of(info[0]), marks = lengths_of(info[2])](SessionHandle& handle, Control& control) {
                 fm_step_stats stats;
@@ -117,19 +128,19 @@ void add_steps(Napi::Object object, const SessionReference& reference) {
                 check(fm_session_mark_at(handle.session, marks.data(), marks.size(), &error), error);
                 check(fm_session_prefill(handle.session, tokens.data(), tokens.size(), report, &control, &stats, &error),
                       error);
-                return stats;
+                return Step{stats, handle.largest_expert};
             },
             stats_value);
     });
     method(object, "decode", [reference](const Napi::CallbackInfo& info) {
         const auto token = static_cast<int32_t>(number_of(info[0], "token", INT32_MIN, INT32_MAX));
-        return session_job<fm_step_stats>(
+        return session_job<Step>(
             info, reference, info.Env().Undefined(),
             [token](SessionHandle& handle, Control&) {
                 fm_step_stats stats;
                 fm_error error;
                 check(fm_session_decode(handle.session, token, &stats, &error), error);
-                return stats;
+                return Step{stats, handle.largest_expert};
             },
             stats_value);
     });
@@ -184,6 +195,7 @@ void add_state(Napi::Object object, const SessionReference& reference) {
         copy->vocab = reference->handle->vocab;
         copy->hidden = reference->handle->hidden;
         copy->layers = reference->handle->layers;
+        copy->largest_expert = reference->handle->largest_expert;
         fm_error error;
         check(fm_session_fork(session, &copy->session, &error), error);
         return session_object(info.Env(), std::move(copy));

@@ -16,18 +16,43 @@ void RoutingRoom::reserve(uint32_t max_tokens, uint32_t max_top_k, uint32_t max_
     held.reserve(max_experts);
 }
 
+void RoutingRoom::shrink() {
+    tokens = rows = {};
+    token_weights = {};
+}
+
+void RoutingRoom::drop_light(uint32_t token_count, uint32_t top_k, bool normalise) {
+    order.resize(top_k);
+    for (uint32_t t = 0; t < token_count; ++t) {
+        uint32_t* chosen = ids.as<uint32_t>() + size_t{t} * top_k;
+        float* carried = weights.as<float>() + size_t{t} * top_k;
+        float total = 0, kept = 0;
+        for (uint32_t k = 0; k < top_k; ++k) {
+            order[k] = k;
+            total += carried[k];
+        }
+        std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return carried[a] != carried[b] ? carried[a] > carried[b] : a < b; });
+        uint32_t count = 0;
+        while (count < top_k && kept < mass * total) kept += carried[order[count++]];
+        for (uint32_t k = count; k < top_k; ++k) chosen[order[k]] = kDropped;
+        for (uint32_t k = 0; k < count && normalise; ++k) carried[order[k]] *= total / kept;
+    }
+}
+
 void RoutingRoom::plan(uint32_t token_count, uint32_t top_k, uint32_t expert_count) {
     const uint32_t* chosen = ids.as<uint32_t>();
     const float* chosen_weights = weights.as<float>();
     // Counting sort: counts, then starts, then entries, token order kept within an expert.
     counts.assign(expert_count, 0);
     for (size_t i = 0; i < size_t{token_count} * top_k; ++i) {
+        if (chosen[i] == kDropped) continue;
         if (chosen[i] >= expert_count) fail(FM_ENGINE, "the router chose no expert: what it was given is not finite");
         ++counts[chosen[i]];
     }
     starts.assign(expert_count, 0);
     for (uint32_t e = 1; e < expert_count; ++e) starts[e] = starts[e - 1] + counts[e - 1];
     for (size_t i = 0; i < size_t{token_count} * top_k; ++i) {
+        if (chosen[i] == kDropped) continue;
         const uint32_t entry = starts[chosen[i]]++;
         tokens[entry] = static_cast<uint32_t>(i / top_k);
         token_weights[entry] = chosen_weights[i];
@@ -67,6 +92,7 @@ void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, ExpertStor
     // layer's experts included, so that their places are free.
     batch.backend.wait();
     store.device_is_done();
+    if (room.mass < 1) room.drop_light(tokens, top_k_, normalise_);
     room.plan(tokens, top_k_, experts_);
     // A token's experts are computed as they come, hits first, and kept apart; a prompt's are too many for that, and come in
     // order. Either way each token's are added by ascending number.

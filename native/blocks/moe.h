@@ -24,8 +24,17 @@ struct RoutingRoom {
     /// Where each expert's tokens start; and each entry's row of the results.
     std::vector<uint32_t> starts, rows;
     /// Experts that a device may still be reading.
-    std::vector<uint32_t> held;
+    std::vector<uint32_t> held, order;
+    static constexpr uint32_t kDropped = UINT32_MAX - 1;
 
+    /// Of a token's chosen weight, what the experts that are computed carry together at least; 1: all of them are.
+    float mass = 1;
+
+    /// Takes from each of [tokens, top_k] choices those that `mass` can do without, the lightest first. `normalise`: the rest
+    /// carries what all did.
+    void drop_light(uint32_t token_count, uint32_t top_k, bool normalise);
+    /// Gives a long pass's memory back.
+    void shrink();
     /// Sizes the vectors; afterwards plan() allocates nothing.
     void reserve(uint32_t max_tokens, uint32_t max_top_k, uint32_t max_experts);
     /// Sorts [tokens, top_k] choices by expert. Expert i of `experts` has tokens [starts[i], starts[i] + counts[i]).

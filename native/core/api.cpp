@@ -10,6 +10,7 @@
 
 #include "backend/checks/checker.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/fast_kernels.h"
 #include "backend/cpu/self_test.h"
 #include "backend/metal/kernel_source.h"
 #include "backend/metal/metal_backend.h"
@@ -64,12 +65,26 @@ std::unique_ptr<flashmoe::gpu::Device> open_device() {
     return device;
 }
 
-std::unique_ptr<flashmoe::Backend> open_backend(const std::string& name, const char* kernels_dir, uint32_t threads) {
+/// The best table, or the one of that name.
+const flashmoe::cpu::Kernels& cpu_kernels(const char* isa, bool fast) {
+    const flashmoe::cpu::Kernels* found = &flashmoe::cpu::best_kernels();
+    if (isa != nullptr && isa[0] != '\0') {
+        found = nullptr;
+        for (const auto* table : flashmoe::cpu::available_kernels()) {
+            if (std::strcmp(table->isa, isa) == 0) found = table;
+        }
+        if (found == nullptr) flashmoe::fail(FM_ENGINE, "this machine has no instruction set ", isa);
+    }
+    return fast ? flashmoe::cpu::fast_kernels(*found) : *found;
+}
+
+std::unique_ptr<flashmoe::Backend> open_backend(const std::string& name, const char* kernels_dir, uint32_t threads,
+                                                  const flashmoe::cpu::Kernels& kernels) {
     if (name == "metal") {
         return std::make_unique<flashmoe::metal::MetalBackend>(open_device(), flashmoe::metal::kernel_source(kernels_dir));
     }
     if (name != "cpu") flashmoe::fail(FM_ENGINE, "there is no backend ", name);
-    return std::make_unique<flashmoe::cpu::CpuBackend>(threads, flashmoe::cpu::best_kernels());
+    return std::make_unique<flashmoe::cpu::CpuBackend>(threads, kernels);
 }
 
 Session::Progress wrap(fm_progress progress, void* user) {
@@ -106,8 +121,13 @@ fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, f
                                             .experts_per_token = options->experts_per_token,
                                             .expert_caching = options->direct_reads != 0 ? flashmoe::Caching::none
                                                                                          : flashmoe::Caching::page_cache,
-                                            .exact_caches = options->exact_caches != 0};
-        auto backend = open_backend(options->backend, options->kernels_dir, plain.threads);
+                                            .exact_caches = options->exact_caches != 0,
+                                            .map_experts = options->map_experts != 0,
+                                            .expert_bytes = options->expert_bytes,
+                                            .expert_mass = options->expert_mass > 0 && options->expert_mass < 1 ? options->expert_mass : 1,
+                                            .fast = options->fast != 0,
+                                            .prefill_tokens = options->prefill_tokens == 0 ? 1024 : options->prefill_tokens};
+        auto backend = open_backend(options->backend, options->kernels_dir, plain.threads, cpu_kernels(options->isa, plain.fast));
         *engine = new fm_engine{std::make_shared<Engine>(plain, std::move(backend))};
     });
 }
@@ -127,6 +147,18 @@ fm_status fm_engine_squares(const fm_engine* engine, uint32_t layer, fm_channel_
         const auto& sums = observer->layer(layer);
         *squares = {sums.experts, sums.hidden, sums.intermediate, sums.input.data(), sums.inner.data(), sums.tokens.data()};
     });
+}
+
+fm_status fm_engine_resize_experts(fm_engine* engine, uint64_t bytes, fm_error* error) {
+    return guarded(error, [&] { engine->engine->resize_experts(bytes); });
+}
+
+fm_status fm_engine_save_hottest(fm_engine* engine, const char* path, fm_error* error) {
+    return guarded(error, [&] { engine->engine->save_hottest(path); });
+}
+
+fm_status fm_engine_warm(fm_engine* engine, const char* path, fm_error* error) {
+    return guarded(error, [&] { engine->engine->warm_from(path); });
 }
 
 void fm_engine_close(fm_engine* engine) { delete engine; }
@@ -239,7 +271,7 @@ fm_status fm_self_test_backend(const char* name, const char* kernels_dir, uint64
                                size_t capacity, size_t* count, char* isa, size_t isa_bytes, fm_error* error) {
     return guarded(error, [&] {
         static thread_local std::vector<flashmoe::checks::Check> results;
-        const auto backend = open_backend(name, kernels_dir, 1);
+        const auto backend = open_backend(name, kernels_dir, 1, flashmoe::cpu::best_kernels());
         std::snprintf(isa, isa_bytes, "%s", backend->isa());
         results = flashmoe::checks::check_backend(*backend, seed);
         *count = results.size();

@@ -1,10 +1,11 @@
 #include "core/engine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "core/hash.h"
+#include "core/hot_experts.h"
+#include "core/step_meter.h"
 
 namespace flashmoe {
 namespace {
@@ -30,10 +31,11 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
     if (files_->largest_stride() != 0) {
         if (options.map_experts && backend_->takes_mapped_files()) files_->map(*backend_);
         const uint64_t least = least_expert_bytes(files_->largest_stride(), model_->max_top_k);
-        experts_ = std::make_unique<ExpertStore>(*backend_, *files_, std::max(options.expert_bytes, least),
+        experts_ = std::make_unique<ExpertStore>(*backend_, *files_, options.expert_bytes == 0 ? least : std::max(options.expert_bytes, files_->largest_stride() * model_->max_top_k),
                                                  std::max(options.io_threads, 1u));
     }
-    tables_.resize(model_->ropes.all().size());
+    single_ = std::make_unique<Activations>(*backend_, *model_, 1);
+    routing_.mass = options.expert_mass;
     reserve(1, 1);
     weights_->require_intact();
 }
@@ -61,7 +63,14 @@ fm_engine_info Engine::info() const {
                         .dense_bytes = weights_->mapped_bytes(),
                         .expert_bytes_per_token = 0,
                         .state_bytes = 0,
-                        .kv_bytes_per_token = 0};
+                        .kv_bytes_per_token = 0,
+                        .expert_file_bytes = files_->total_bytes(),
+                        .largest_expert_bytes = files_->largest_stride(),
+                        .expert_pool_bytes = experts_ != nullptr && !files_->is_mapped() ? experts_->pool_bytes() : 0,
+                        .experts_held = experts_ != nullptr ? experts_->held() : 0,
+                        .experts_mapped = files_->is_mapped() ? 1u : 0u,
+                        .prefill_tokens = options_.prefill_tokens,
+                        .prefill_bytes_per_token = prefill_bytes_per_token()};
     for (uint32_t i = 0; i < model_->layers.size(); ++i) {
         const Layer& layer = model_->layers[i];
         const StateShape shape = layer.mixer->state_shape();
@@ -75,82 +84,92 @@ fm_engine_info Engine::info() const {
 }
 
 uint64_t Engine::state_key(const std::string& program) const {
-    const uint64_t parts[4] = {manifest_.fingerprint, files_->fingerprint(), model_->max_top_k, options_.exact_caches ? 1u : 0u};
+    uint64_t parts[6] = {manifest_.fingerprint, files_->fingerprint(), model_->max_top_k, options_.exact_caches ? 1u : 0u,
+                         options_.fast ? 1u : 0u, 0};
+    std::memcpy(&parts[5], &options_.expert_mass, sizeof options_.expert_mass);
     return hash_bytes(parts, sizeof parts, hash_bytes(program.data(), program.size()));
 }
 
 void Engine::observe() {
-    const std::lock_guard lock(step_mutex);
+    const std::lock_guard turn(turns);
     if (observer_ == nullptr) observer_ = std::make_unique<ExpertObserver>(*backend_, static_cast<uint32_t>(model_->layers.size()));
 }
 
+void Engine::resize_experts(uint64_t bytes) {
+    if (experts_ == nullptr) return;
+    const std::lock_guard turn(turns);
+    backend_->wait();
+    experts_->device_is_done();
+    if (bytes == UINT64_MAX && backend_->takes_mapped_files() && !files_->is_mapped()) files_->map(*backend_);
+    if (bytes == UINT64_MAX) bytes = files_->total_bytes();
+    experts_->resize(std::max(bytes, files_->largest_stride() * model_->max_top_k));
+}
+
+void Engine::save_hottest(const std::string& path) {
+    if (experts_ == nullptr || files_->is_mapped()) return;
+    write_hot_experts(path, files_->fingerprint(), experts_->hottest(kMostHot));
+}
+
+void Engine::warm_from(const std::string& path) {
+    if (experts_ == nullptr || files_->is_mapped()) return;
+    std::vector<ExpertName> names = read_hot_experts(path, files_->fingerprint());
+    std::erase_if(names, [&](const ExpertName& name) {
+        return name.layer >= model_->layers.size() || name.expert >= files_->experts() ||
+               !std::holds_alternative<Moe>(model_->layers[name.layer].mlp);
+    });
+    experts_->warm(std::move(names));
+}
+
+uint64_t Engine::prefill_bytes_per_token() const {
+    const uint64_t routing = uint64_t{model_->max_top_k} * (2 + 3) * sizeof(float);
+    return Activations::bytes_per_token(*model_) + routing;
+}
+
 void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
-    if (tokens == room_.tokens && logit_rows == room_.logit_rows) return;
+    if (tokens == scratch_.tokens && logit_rows == scratch_.logit_rows) return;
     const Model& model = *model_;
-    const size_t floats = size_t{tokens} * model.hidden;
-    const size_t batch = std::min(tokens, kMaxBatchTokens);
-    std::vector<std::pair<Span*, size_t>> parts;
-    room_.ropes.resize(model.ropes.all().size());
-    parts = {{&room_.ids, tokens}, {&room_.h, floats}, {&room_.m, floats}, {&room_.y, floats},
-             {&room_.logits, size_t{logit_rows} * model.vocab}, {&room_.scratch, batch * model.scratch_floats + kScratchParts * kScratchAlign},
-             {&routing_.ids, size_t{tokens} * model.max_top_k}, {&routing_.weights, size_t{tokens} * model.max_top_k},
-             {&routing_.results, std::min<size_t>(kMaxExpertEntries, size_t{tokens} * model.max_top_k) * model.hidden}};
-    for (size_t i = 0; i < room_.ropes.size(); ++i) {
-        parts.emplace_back(&room_.ropes[i], size_t{tokens} * model.ropes.all()[i].dims);
-    }
+    const size_t batch = std::min(tokens, kMaxBatchTokens), choices = size_t{tokens} * model.max_top_k;
+    const std::pair<Span*, size_t> parts[] = {
+        {&scratch_.logits, size_t{logit_rows} * model.vocab},
+        {&scratch_.scratch, batch * model.scratch_floats + kScratchParts * kScratchAlign},
+        {&routing_.ids, choices},
+        {&routing_.weights, choices},
+        {&routing_.results, std::min<size_t>(kMaxExpertEntries, choices) * model.hidden}};
     size_t total = 0;
-    for (auto& [span, count] : parts) {
-        *span = room_.buffer.span(total);
+    for (const auto& [span, count] : parts) {
+        *span = scratch_.buffer.span(total);
         total += round_up(count * sizeof(float), 128);
     }
-    room_.buffer.reset();
-    room_.memory = PageMemory();
-    room_.tokens = 0;
-    room_.memory = PageMemory(total);
-    room_.buffer = WrappedBuffer(*backend_, room_.memory.data(), room_.memory.size());
-    room_.tokens = tokens;
-    room_.logit_rows = logit_rows;
+    scratch_.buffer.reset();
+    scratch_.memory = PageMemory();
+    scratch_.tokens = 0;
+    scratch_.memory = PageMemory(total);
+    scratch_.buffer = WrappedBuffer(*backend_, scratch_.memory.data(), scratch_.memory.size());
+    scratch_.tokens = tokens;
+    scratch_.logit_rows = logit_rows;
     routing_.reserve(tokens, model.max_top_k, model.max_experts);
 }
 
 void Engine::shrink() noexcept {
+    if (scratch_.tokens == 1 && scratch_.logit_rows == 1) return;
     try {
         backend_->trim();
+        routing_.shrink();
         reserve(1, 1);
     } catch (const std::exception&) {
         // Without room the next step makes its own, or says why it cannot.
     }
 }
 
-void Engine::tabulate_ropes(uint32_t position, uint32_t tokens) {
-    for (size_t r = 0; r < tables_.size(); ++r) {
-        const RopeSpec& rope = model_->ropes.all()[r];
-        tables_[r] = {room_.ropes[r], rope.dims, rope.interleaved};
-        float* out = room_.ropes[r].as<float>();
-        for (uint32_t t = 0; t < tokens; ++t) {
-            for (const double frequency : rope.inv_freq) {
-                // In double: at position 250,000 an f32 angle would be off by a hundredth of a radian.
-                const double angle = static_cast<double>(position + t) * frequency;
-                *out++ = static_cast<float>(std::cos(angle) * rope.magnitude);
-                *out++ = static_cast<float>(std::sin(angle) * rope.magnitude);
-            }
-        }
-    }
+Batch Engine::batch_at(const Pass& pass, uint32_t first, uint32_t count) {
+    return {*backend_, pass.state.position + first, count, pass.activations.ropes_at(first), scratch_.scratch};
 }
 
-Batch Engine::batch_at(uint32_t first, uint32_t count, uint32_t position) {
-    for (size_t r = 0; r < tables_.size(); ++r) {
-        tables_[r].cos_sin = room_.ropes[r] + size_t{first} * tables_[r].dims * sizeof(float);
-    }
-    return {*backend_, position + first, count, tables_.data(), room_.scratch};
-}
-
-void Engine::step(const StepState& state, const int32_t* tokens, uint32_t count, const std::vector<StepMark>& marks,
-                  const StepOutput& output, const std::function<bool(uint32_t)>& keep_going) {
+void Engine::step(const Pass& pass, const int32_t* tokens, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
     try {
-        prepare(state, tokens, count, output);
-        run_step(state, count, marks, output, keep_going);
-        // The host writes this room, and reads the state, before the next step.
+        pass.activations.begin(tokens, pass.tokens, pass.state.position);
+        run(pass, keep_going, meter);
+        // The host writes these rooms, and reads the state, before the next step.
         backend_->wait();
     } catch (...) {
         settle();
@@ -167,88 +186,100 @@ void Engine::settle() noexcept {
     }
 }
 
-void Engine::prepare(const StepState& state, const int32_t* tokens, uint32_t count, const StepOutput& output) {
-    const uint32_t logit_rows = output.logits != nullptr ? std::min(count, 8u) : 1;
-    if (count > room_.tokens || logit_rows > room_.logit_rows) reserve(count, logit_rows);
-    std::memcpy(room_.ids.as<int32_t>(), tokens, count * sizeof(int32_t));
-    tabulate_ropes(state.position, count);
+/// What this step handed to the device fails here, not in somebody else's turn.
+void Engine::give_way(StepMeter& meter) {
+    if (!turns.wanted()) return;
+    backend_->wait();
+    meter.pause();
+    turns.unlock();
+    turns.lock();
+    meter.resume();
 }
 
-void Engine::run_step(const StepState& state, uint32_t count, const std::vector<StepMark>& marks,
-                      const StepOutput& output, const std::function<bool(uint32_t)>& keep_going) {
+void Engine::run(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
+    Activations& at = pass.activations;
+    const uint32_t count = pass.tokens;
     for (uint32_t first = 0; first < count; first += kMaxBatchTokens) {
-        backend_->embed(model_->embed, room_.ids + first * sizeof(int32_t), row(room_.h, first),
-                        std::min(kMaxBatchTokens, count - first));
+        backend_->embed(model_->embed, at.ids + first * sizeof(int32_t), at.row(at.h, first), std::min(kMaxBatchTokens, count - first));
     }
     const auto copy_hidden = [&](uint32_t index, Span from) {
-        if (output.hidden == nullptr) return;
+        if (pass.output.hidden == nullptr) return;
         backend_->wait();
-        std::memcpy(output.hidden[index], from.as<float>(), size_t{count} * model_->hidden * sizeof(float));
+        std::memcpy(pass.output.hidden[index], from.as<float>(), size_t{count} * model_->hidden * sizeof(float));
     };
     const auto layers = static_cast<uint32_t>(model_->layers.size());
-    backend_->rms_norm(room_.h, model_->layers[0].input_norm, room_.m, model_->hidden, model_->norm_eps, count);
+    backend_->rms_norm(at.h, model_->layers[0].input_norm, at.m, model_->hidden, model_->norm_eps, count);
     for (uint32_t index = 0; index < layers; ++index) {
+        if (count > 1) give_way(meter);
         if (!keep_going(index)) fail(FM_INTERRUPTED, "stopped on request");
-        copy_hidden(index, room_.h);
-        run_layer(state, index, count, marks);
+        copy_hidden(index, at.h);
+        // Another's turn may have made it smaller.
+        if (count > scratch_.tokens) reserve(count, scratch_.logit_rows);
+        run_layer(pass, index);
     }
-    copy_hidden(layers, room_.m);
-    write_logits(count, output);
+    copy_hidden(layers, at.m);
+    write_logits(pass);
     // Operations may still be under way where no logits were asked for.
     backend_->wait();
     weights_->require_intact();
     files_->require_intact();
 }
 
-void Engine::run_layer(const StepState& state, uint32_t index, uint32_t tokens, const std::vector<StepMark>& marks) {
+void Engine::run_layer(const Pass& pass, uint32_t index) {
+    Activations& at = pass.activations;
     const Layer& layer = model_->layers[index];
+    const LayerState& state = pass.state.layers[index];
     const size_t fixed_bytes = layer.mixer->state_shape().fixed_bytes;
-    auto mark = fixed_bytes == 0 ? marks.end() : marks.begin();
-    for (uint32_t first = 0, count = 0; first < tokens; first += count) {
-        const uint32_t end = mark == marks.end() ? tokens : mark->tokens;
+    auto mark = fixed_bytes == 0 ? pass.marks.end() : pass.marks.begin();
+    for (uint32_t first = 0, count = 0; first < pass.tokens; first += count) {
+        const uint32_t end = mark == pass.marks.end() ? pass.tokens : mark->tokens;
         count = std::min(kMaxBatchTokens, end - first);
-        const Span h = row(room_.h, first), m = row(room_.m, first), y = row(room_.y, first);
-        layer.mixer->append(batch_at(first, count, state.position), m, y, state.layers[index]);
+        const Span h = at.row(at.h, first), m = at.row(at.m, first), y = at.row(at.y, first);
+        layer.mixer->append(batch_at(pass, first, count), m, y, state);
         backend_->add_norm(h, y, layer.post_norm, m, model_->hidden, model_->norm_eps, count);
-        if (mark == marks.end() || first + count != mark->tokens) continue;
+        if (mark == pass.marks.end() || first + count != mark->tokens) continue;
         backend_->wait();
-        const Span fixed = state.layers[index].fixed;
-        std::memcpy(mark->fixed + fixed.offset, fixed.as<std::byte>(), fixed_bytes);
+        std::memcpy(mark->fixed + state.fixed.offset, state.fixed.as<std::byte>(), fixed_bytes);
         ++mark;
     }
-    run_mlp(index, tokens);
+    run_mlp(pass, index);
     // What comes next begins with its norm: the next layer, or the output.
     const bool last = index + 1 == model_->layers.size();
     const Span norm = last ? model_->final_norm : model_->layers[index + 1].input_norm;
-    backend_->add_norm(room_.h, room_.y, norm, room_.m, model_->hidden, model_->norm_eps, tokens);
+    backend_->add_norm(at.h, at.y, norm, at.m, model_->hidden, model_->norm_eps, pass.tokens);
 }
 
-void Engine::run_mlp(uint32_t index, uint32_t tokens) {
+void Engine::run_mlp(const Pass& pass, uint32_t index) {
+    Activations& at = pass.activations;
     const auto& mlp = model_->layers[index].mlp;
     if (const auto* moe = std::get_if<Moe>(&mlp)) {
-        moe->append(batch_at(0, 0, 0), tokens, room_.m, room_.y, *experts_, routing_, observer_.get());
+        moe->append(batch_at(pass, 0, 0), pass.tokens, at.m, at.y, *experts_, routing_, observer_.get());
         return;
     }
-    for (uint32_t first = 0; first < tokens; first += kMaxBatchTokens) {
-        const uint32_t count = std::min(kMaxBatchTokens, tokens - first);
-        std::get<DenseMlp>(mlp).append(batch_at(first, count, 0), row(room_.m, first), row(room_.y, first));
+    for (uint32_t first = 0; first < pass.tokens; first += kMaxBatchTokens) {
+        const uint32_t count = std::min(kMaxBatchTokens, pass.tokens - first);
+        std::get<DenseMlp>(mlp).append(batch_at(pass, first, count), at.row(at.m, first), at.row(at.y, first));
     }
 }
 
-void Engine::write_logits(uint32_t count, const StepOutput& output) {
+void Engine::write_logits(const Pass& pass) {
+    const StepOutput& output = pass.output;
+    const Span m = pass.activations.m;
     const size_t bytes = size_t{model_->vocab} * sizeof(float);
     if (output.logits != nullptr) {
-        for (uint32_t first = 0; first < count; first += room_.logit_rows) {
-            const uint32_t rows = std::min(room_.logit_rows, count - first);
-            backend_->linear(model_->lm_head, row(room_.m, first), room_.logits, rows);
+        const uint32_t most = std::min(pass.tokens, 8u);
+        if (most > scratch_.logit_rows) reserve(scratch_.tokens, most);
+        for (uint32_t first = 0; first < pass.tokens; first += most) {
+            const uint32_t rows = std::min(most, pass.tokens - first);
+            backend_->linear(model_->lm_head, pass.activations.row(m, first), scratch_.logits, rows);
             backend_->wait();
-            std::memcpy(output.logits + size_t{first} * model_->vocab, room_.logits.as<float>(), rows * bytes);
+            std::memcpy(output.logits + size_t{first} * model_->vocab, scratch_.logits.as<float>(), rows * bytes);
         }
     }
     if (output.last_logits == nullptr) return;
-    backend_->linear(model_->lm_head, row(room_.m, count - 1), room_.logits, 1);
+    backend_->linear(model_->lm_head, pass.activations.row(m, pass.tokens - 1), scratch_.logits, 1);
     backend_->wait();
-    std::memcpy(output.last_logits, room_.logits.as<float>(), bytes);
+    std::memcpy(output.last_logits, scratch_.logits.as<float>(), bytes);
 }
 
 } // namespace flashmoe

@@ -1,13 +1,14 @@
 // An open model and the machinery that steps it: backend, weights, expert files and readers, room for one step.
-// Sessions share it; one step runs at a time.
+// Sessions share it; one layer of one step runs at a time.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 
+#include "core/activations.h"
 #include "core/model.h"
+#include "core/turns.h"
 #include "experts/expert_files.h"
 #include "experts/expert_store.h"
 
@@ -17,14 +18,17 @@ struct EngineOptions {
     std::string model_dir, experts_dir;
     uint32_t threads, io_threads, token_limit, experts_per_token;
     Caching expert_caching;
-    bool exact_caches;
+    bool exact_caches = false;
     /// Experts stay where their files are mapped, if the backend takes that; otherwise in so many bytes of memory.
     bool map_experts = false;
     uint64_t expert_bytes = 0;
+    /// Of the router's weight, what the experts that are computed carry together; 1: all that were chosen.
+    float expert_mass = 1;
+    /// The CPU multiplies activations of 8 bits; of the backend, and here for the key of states.
+    bool fast = false;
+    /// Tokens that go through a layer together in prefill: each chosen expert is there once for all of them.
+    uint32_t prefill_tokens = 1024;
 };
-
-/// Tokens that go through a layer together in prefill: each chosen expert is read once for all of them.
-constexpr uint32_t kChunkTokens = 1024;
 
 /// Where a step's results go; null = not wanted.
 struct StepOutput {
@@ -50,6 +54,17 @@ struct StepMark {
     std::byte* fixed;
 };
 
+/// Tokens on their way through all layers.
+struct Pass {
+    StepState state;
+    Activations& activations;
+    uint32_t tokens;
+    const std::vector<StepMark>& marks;
+    const StepOutput& output;
+};
+
+class StepMeter;
+
 class Engine {
   public:
     Engine(const EngineOptions& options, std::unique_ptr<Backend> backend);
@@ -68,45 +83,50 @@ class Engine {
     /// Null when the model has no experts.
     ExpertStore* experts() { return experts_.get(); }
 
-    /// Runs up to kChunkTokens tokens through the model, layer by layer; keep_going is asked before each layer with
-    /// the number of layers done. Throws; the caller then owns the question what the state is worth.
+    /// Memory that a pass of prefill takes a token.
+    uint64_t prefill_bytes_per_token() const;
+    /// Between steps: experts stay in so many bytes of memory from here on.
+    void resize_experts(uint64_t bytes);
+    /// The pool's most used experts into a file, and those of such a file into the pool while nobody waits. A file of another
+    /// model, or none, is no error: nothing is warm then.
+    void save_hottest(const std::string& path);
+    void warm_from(const std::string& path);
+
+    /// Runs a pass of tokens through the model, layer by layer; keep_going is asked before each layer with the number of
+    /// layers done. With more than one token others' turns come between two layers; `meter` stands still for them. Throws; the
+    /// caller, who has the turn and has it again, then owns the question what the state is worth.
     /// `marks`, in ascending order, cost no reads: only the mixers' batches end there.
-    void step(const StepState& state, const int32_t* tokens, uint32_t count, const std::vector<StepMark>& marks,
-              const StepOutput& output,
-              const std::function<bool(uint32_t)>& keep_going);
-    /// Sizes the room for steps of up to `tokens` tokens and `logit_rows` rows of logits at a time.
-    void reserve(uint32_t tokens, uint32_t logit_rows);
+    void step(const Pass& pass, const int32_t* tokens, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
+    /// Room for single tokens.
+    Activations& single() { return *single_; }
     /// Back to room for single tokens.
     void shrink() noexcept;
 
-    /// Held for the duration of a step.
-    std::mutex step_mutex;
+    /// Had for the duration of a step.
+    Turns turns;
 
   private:
-    struct Room {
+    /// What a layer needs while it is computed; nothing of it is needed between two.
+    struct Scratch {
         PageMemory memory;
         WrappedBuffer buffer;
         uint32_t tokens = 0, logit_rows = 0;
-        /// i32 [tokens]; f32 [tokens, hidden] each; f32 [rows, vocab]; the rest of blocks' needs.
-        Span ids, h, m, y, logits, scratch;
-        /// One a rope of the model, [tokens, dims / 2, 2].
-        std::vector<Span> ropes;
+        /// f32 [rows, vocab]; the rest of blocks' needs.
+        Span logits, scratch;
     };
 
-    void run_step(const StepState& state, uint32_t count, const std::vector<StepMark>& marks, const StepOutput& output,
-                  const std::function<bool(uint32_t)>& keep_going);
-    /// Tokens and rotations into the room.
-    void prepare(const StepState& state, const int32_t* tokens, uint32_t count, const StepOutput& output);
-    /// Waits for whatever is under way, after a failure.
+    /// The model's features that the backend lacks are an error that names them.
     void require_features() const;
+    void reserve(uint32_t tokens, uint32_t logit_rows);
+    void run(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
+    void give_way(StepMeter& meter);
+    /// Waits for whatever is under way, after a failure.
     void settle() noexcept;
-    void tabulate_ropes(uint32_t position, uint32_t tokens);
     /// From the normed input in m to the next layer's.
-    void run_layer(const StepState& state, uint32_t index, uint32_t tokens, const std::vector<StepMark>& marks);
-    void run_mlp(uint32_t index, uint32_t tokens);
-    void write_logits(uint32_t count, const StepOutput& output);
-    Batch batch_at(uint32_t first, uint32_t count, uint32_t position);
-    Span row(Span base, uint32_t index) const { return base + size_t{index} * model_->hidden * sizeof(float); }
+    void run_layer(const Pass& pass, uint32_t index);
+    void run_mlp(const Pass& pass, uint32_t index);
+    void write_logits(const Pass& pass);
+    Batch batch_at(const Pass& pass, uint32_t first, uint32_t count);
 
     EngineOptions options_;
     std::unique_ptr<Backend> backend_;
@@ -116,9 +136,9 @@ class Engine {
     std::unique_ptr<Model> model_;
     std::unique_ptr<ExpertStore> experts_;
     std::unique_ptr<ExpertObserver> observer_;
-    Room room_;
+    std::unique_ptr<Activations> single_;
+    Scratch scratch_;
     RoutingRoom routing_;
-    std::vector<RopeTable> tables_;
 };
 
 } // namespace flashmoe

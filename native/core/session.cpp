@@ -1,8 +1,9 @@
 #include "core/session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
+
+#include "core/step_meter.h"
 
 namespace flashmoe {
 namespace {
@@ -11,28 +12,6 @@ namespace {
 constexpr uint64_t kMarkMemory = 768u << 20;
 /// One in 256 tokens of 128k.
 constexpr size_t kMostMarks = 512;
-
-/// What the engine had done when a step began.
-struct Before {
-    explicit Before(const Engine& engine)
-        : reads(engine.expert_counters()), device(engine.device_counters()), start(std::chrono::steady_clock::now()) {}
-    const ExpertCounters reads;
-    const BackendCounters device;
-    const std::chrono::steady_clock::time_point start;
-};
-
-fm_step_stats stats_since(const Engine& engine, const Before& before, size_t tokens) {
-    const ExpertCounters now = engine.expert_counters();
-    const BackendCounters device = engine.device_counters();
-    return {.tokens = static_cast<uint32_t>(tokens),
-            .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before.start).count(),
-            .expert_bytes_read = now.bytes - before.reads.bytes,
-            .expert_reads = now.reads - before.reads.reads,
-            .io_seconds = now.waited_seconds - before.reads.waited_seconds,
-            .device_waits = device.waits - before.device.waits,
-            .device_wait_seconds = device.waited_seconds - before.device.waited_seconds,
-            .device_seconds = device.device_seconds - before.device.device_seconds};
-}
 
 } // namespace
 
@@ -88,29 +67,33 @@ void Session::check(const int32_t* tokens, size_t count) const {
 
 fm_step_stats Session::prefill(const int32_t* tokens, size_t count, const Progress& progress) {
     check(tokens, count);
-    const std::lock_guard lock(engine_->step_mutex);
-    const Before before(*engine_);
-    run(tokens, count, nullptr, nullptr, progress);
-    return stats_since(*engine_, before, count);
+    const std::lock_guard turn(engine_->turns);
+    StepMeter meter(*engine_);
+    run(tokens, count, nullptr, nullptr, progress, meter);
+    meter.pause();
+    return meter.stats(count);
 }
 
 fm_step_stats Session::decode(int32_t token) {
     check(&token, 1);
-    const std::lock_guard lock(engine_->step_mutex);
-    const Before before(*engine_);
+    const std::lock_guard turn(engine_->turns);
+    StepMeter meter(*engine_);
     logits_.resize(engine_->model().vocab);
-    run_chunk(&token, 1, false, {.last_logits = logits_.data()}, [](uint32_t) { return true; });
-    return stats_since(*engine_, before, 1);
+    run_chunk(engine_->single(), &token, 1, false, {.last_logits = logits_.data()}, [](uint32_t) { return true; }, meter);
+    meter.pause();
+    return meter.stats(1);
 }
 
 void Session::evaluate(const int32_t* tokens, size_t count, float* logits, float* const* hidden,
                        const Progress& progress) {
     check(tokens, count);
-    const std::lock_guard lock(engine_->step_mutex);
-    run(tokens, count, logits, hidden, progress);
+    const std::lock_guard turn(engine_->turns);
+    StepMeter meter(*engine_);
+    run(tokens, count, logits, hidden, progress, meter);
 }
 
-void Session::run(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress) {
+void Session::run(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress,
+                  StepMeter& meter) {
     const Model& model = engine_->model();
     const auto layers = static_cast<uint32_t>(model.layers.size());
     // Gives the long steps' room back, however this ends.
@@ -118,18 +101,20 @@ void Session::run(const int32_t* tokens, size_t count, float* logits, float* con
         Engine& engine;
         ~Shrink() { engine.shrink(); }
     } shrink{*engine_};
-    engine_->reserve(static_cast<uint32_t>(std::min<size_t>(count, kChunkTokens)), logits != nullptr ? 8 : 1);
+    const uint32_t most = engine_->options().prefill_tokens;
+    Activations activations(engine_->backend(), model, static_cast<uint32_t>(std::min<size_t>(count, most)));
     std::vector<float*> hidden_rows(hidden != nullptr ? layers + 1 : 0);
     std::vector<float> last(model.vocab);
     for (size_t done = 0; done < count;) {
-        const auto chunk = static_cast<uint32_t>(std::min<size_t>(kChunkTokens, count - done));
+        const auto chunk = static_cast<uint32_t>(std::min<size_t>(most, count - done));
         for (size_t i = 0; i < hidden_rows.size(); ++i) hidden_rows[i] = hidden[i] + done * model.hidden;
         const StepOutput output{.last_logits = done + chunk == count ? last.data() : nullptr,
                                 .logits = logits != nullptr ? logits + done * model.vocab : nullptr,
                                 .hidden = hidden != nullptr ? hidden_rows.data() : nullptr};
-        run_chunk(tokens + done, chunk, true, output, [&](uint32_t layers_done) {
+        const auto keep_going = [&](uint32_t layers_done) {
             return !progress || progress(done + uint64_t{chunk} * layers_done / layers, count);
-        });
+        };
+        run_chunk(activations, tokens + done, chunk, true, output, keep_going, meter);
         done += chunk;
         // Those of before are no longer the last token's, should the next chunk fail.
         logits_.clear();
@@ -138,8 +123,8 @@ void Session::run(const int32_t* tokens, size_t count, float* logits, float* con
     if (progress) progress(count, count);
 }
 
-void Session::run_chunk(const int32_t* tokens, uint32_t count, bool can_fail, const StepOutput& output,
-                        const std::function<bool(uint32_t)>& keep_going) {
+void Session::run_chunk(Activations& activations, const int32_t* tokens, uint32_t count, bool can_fail,
+                        const StepOutput& output, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
     // The planes roll back by themselves: what lies beyond length_ is never read. Recurrent state is copied aside,
     // except in decoding, where the copy would cost as much as the step's own traffic.
     PageMemory aside;
@@ -155,7 +140,7 @@ void Session::run_chunk(const int32_t* tokens, uint32_t count, bool can_fail, co
         places.push_back({length - length_, marks.back()->fixed.data()});
     }
     try {
-        engine_->step({layers_, length_}, tokens, count, places, output, keep_going);
+        engine_->step({{layers_, length_}, activations, count, places, output}, tokens, keep_going, meter);
     } catch (...) {
         if (aside.size() != 0) std::memcpy(fixed_.data(), aside.data(), fixed_bytes_);
         else if (fixed_bytes_ != 0) valid_ = false;

@@ -67,10 +67,10 @@ class Session {
     friend class Snapshot;
     void check(const int32_t* tokens, size_t count) const;
     void usable() const;
-    void run(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress);
+    void run(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress, StepMeter& meter);
     /// can_fail: the state is as before when it throws.
-    void run_chunk(const int32_t* tokens, uint32_t count, bool can_fail, const StepOutput& output,
-                   const std::function<bool(uint32_t)>& keep_going);
+    void run_chunk(Activations& activations, const int32_t* tokens, uint32_t count, bool can_fail, const StepOutput& output,
+                   const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
     /// Calls visit(pointer, bytes) for each part of the state that `length` tokens fill.
     template <typename Visit> void for_each_part(uint32_t length, Visit&& visit) const;
     /// What a file of that range holds; the fixed state is that of `mark`, else the session's own.

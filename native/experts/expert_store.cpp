@@ -52,11 +52,12 @@ void ExpertStore::stop() {
 }
 
 void ExpertStore::resize(uint64_t bytes) {
-    if (files_.is_mapped()) return;
     std::unique_lock lock(mutex_);
     warming_.clear();
     result_changed_.wait(lock, [&] { return in_flight_ == 0; });
-    pool_.resize(bytes);
+    // Files that are mapped from now on need no pool: what is left of it is one expert.
+    pool_.resize(files_.is_mapped() ? 0 : bytes);
+    if (files_.is_mapped() && touched_.empty()) touched_.resize(heat_.size());
 }
 
 uint64_t ExpertStore::pool_bytes() const {

@@ -42,6 +42,12 @@ typedef struct fm_engine_options {
     uint32_t exact_caches;      /* not 0: attention keeps f32 instead of 16 bits; "cpu" only */
     const char *backend;        /* "cpu" or "metal" */
     const char *kernels_dir;    /* *.metal; looked at for "metal" only */
+    const char *isa;            /* "cpu" only: an instruction set by name; NULL or "" = the best there is */
+    uint32_t fast;              /* not 0: "cpu" multiplies activations of 8 bits where weights are quantised */
+    uint32_t map_experts;       /* not 0: experts stay where their files are mapped; "cpu" only, else they are read */
+    uint64_t expert_bytes;      /* memory that experts stay in, where they aren't mapped; 0 = what streaming takes */
+    float expert_mass;          /* of a token's routed weight, what the experts computed carry at least; 0 or 1 = all of it */
+    uint32_t prefill_tokens;    /* that go through a layer together; 0 = 1024 */
 } fm_engine_options;
 
 typedef struct fm_engine_info {
@@ -49,6 +55,11 @@ typedef struct fm_engine_info {
     const char *isa;
     uint32_t vocab_size, max_positions, layers, hidden_size, experts_per_token;
     uint64_t dense_bytes, expert_bytes_per_token, state_bytes, kv_bytes_per_token;
+    uint64_t expert_file_bytes, largest_expert_bytes; /* of all layer files; of one expert */
+    uint64_t expert_pool_bytes;                       /* memory that experts stay in; 0 where they are mapped */
+    uint32_t experts_held, experts_mapped;            /* experts in the pool; not 0: they stay where their files are mapped */
+    uint32_t prefill_tokens;
+    uint64_t prefill_bytes_per_token; /* memory that a pass takes */
 } fm_engine_info;
 
 typedef struct fm_step_stats {
@@ -58,6 +69,8 @@ typedef struct fm_step_stats {
     double io_seconds; /* of `seconds`, how long computing stood still for expert reads */
     uint64_t device_waits; /* times the host waited for the GPU; 0 on the CPU, as the two below */
     double device_wait_seconds, device_seconds; /* of `seconds`, spent so; and what the GPU itself was at work */
+    uint64_t expert_uses, expert_hits; /* experts asked for, one for each layer and step; those in memory already */
+    uint64_t expert_waits;             /* times computing stood still for one */
 } fm_step_stats;
 
 typedef struct fm_sampling {
@@ -87,6 +100,12 @@ const char *fm_status_name(fm_status status);
 /* Maps the dense file, opens the layer files and checks every tensor and size against the manifests. */
 fm_status fm_engine_open(const fm_engine_options *options, fm_engine **engine, fm_error *error);
 void fm_engine_info_get(const fm_engine *engine, fm_engine_info *info);
+/* Between steps, from any thread: experts stay in so many bytes of memory from here on; no results change. */
+fm_status fm_engine_resize_experts(fm_engine *engine, uint64_t bytes, fm_error *error);
+/* The most used experts in memory, to a small file; and those of such a file read into free memory while nobody waits for
+ * others. A file of another model, a damaged one or none warms nothing. */
+fm_status fm_engine_save_hottest(fm_engine *engine, const char *path, fm_error *error);
+fm_status fm_engine_warm(fm_engine *engine, const char *path, fm_error *error);
 /* Drops the handle; sessions keep what they need alive. */
 void fm_engine_close(fm_engine *engine);
 

@@ -40,6 +40,7 @@ class FailingDevice final : public Backend {
     int wrapped = 0;
 
     const char* name() const override { return "failing"; }
+    uint32_t features() const override { return inner_.features(); }
     const char* isa() const override { return inner_.isa(); }
     Buffer wrap(void* host, size_t bytes) override {
         if (fails_at_wrap != 0 && --fails_at_wrap == 0) fail(FM_ENGINE, "device: refuses a buffer");

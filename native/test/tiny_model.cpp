@@ -226,7 +226,14 @@ fm_status TinyModel::open(fm_engine** engine, fm_error* error, uint32_t experts_
                                     .direct_reads = direct_reads ? 1u : 0u,
                                     .exact_caches = 0,
                                     .backend = "cpu",
-                                    .kernels_dir = ""};
+                                    .kernels_dir = "",
+                                    .isa = nullptr,
+                                    .fast = 0,
+                                    .map_experts = 0,
+                                    // A layer's three: the next leaves nothing of them, so that every step reads.
+                                    .expert_bytes = 3 * 16384,
+                                    .expert_mass = 1,
+                                    .prefill_tokens = 0};
     return fm_engine_open(&options, engine, error);
 }
 

@@ -237,6 +237,7 @@ export interface SelfTest {
 
 export type BackendName = 'cpu' | 'metal';
 export type CacheType = '16bit' | 'f32';
+export type Arithmetic = 'exact' | 'fast';
 
 export interface MetalDevice {
   name: string;
@@ -262,6 +263,17 @@ export interface EngineOptions {
   directReads?: boolean;
   /** What attention keeps of earlier tokens; absent: 16bit. f32 is for comparing with references, on the CPU only. */
   cache?: CacheType;
+  /**
+   * fast: the CPU multiplies activations of 8 bits, a scale for each 32 of them, where weights are quantised. Absent: exact,
+   * in f32. A GPU has one arithmetic.
+   */
+  arithmetic?: Arithmetic;
+  /** An instruction set by name, for tests; absent: the best of this machine. CPU only. */
+  isa?: string;
+  /** Of a token's routed weight, what the experts that are computed carry at least; absent: all of it. */
+  expertMass?: number;
+  /** Tokens that go through a layer together in prefill: each expert is there once for all of them. Absent: 1,024. */
+  prefillTokens?: number;
   backend: BackendName;
   /** Folder of the Metal kernels' sources (metal/ of the package); looked at for 'metal' only. */
   kernelsDir: string;
@@ -280,6 +292,17 @@ export interface EngineInfo {
   /** Fixed state (recurrent, convolution) and growth per token of context. */
   stateBytes: number;
   kvBytesPerToken: number;
+  /** Bytes of all experts, and of the largest one. */
+  expertFileBytes: number;
+  largestExpertBytes: number;
+  /** Memory that experts stay in, and how many are there; 0 where they are mapped. */
+  expertPoolBytes: number;
+  expertsHeld: number;
+  /** Experts stay where their files are mapped. */
+  expertsMapped: boolean;
+  prefillTokens: number;
+  /** Memory that a pass of prefill takes for each of its tokens. */
+  prefillBytesPerToken: number;
 }
 
 export interface StepStats {
@@ -288,6 +311,12 @@ export interface StepStats {
   /** Bytes and count of expert reads issued, whether or not the page cache had them. */
   expertBytesRead: number;
   expertReads: number;
+  /** Experts that layers asked for, those of them that were in memory already, and how often computing stood still for one. */
+  expertUses: number;
+  expertHits: number;
+  expertWaits: number;
+  /** Bytes of all of these, as many for each hit as the largest expert has. */
+  expertBytesUsed: number;
   /** Of `seconds`, how long computing stood still for expert reads. */
   ioSeconds: number;
   /**
@@ -388,6 +417,14 @@ export interface NativeEngine {
   observe(): void;
   /** What the routed experts of a layer have seen since; null for a layer without any. Throws where nothing is observed. */
   squares(layer: number): ChannelSquares | null;
+  /**
+   * Between steps: experts stay in so many bytes of memory from here on, Infinity: all of them, on the CPU where their
+   * files are mapped. Changes no result.
+   */
+  resizeExperts(bytes: number): NativeJob<void>;
+  /** The most used experts in memory, into a small file; and those of such a file into free memory, while nobody waits for others. */
+  saveHottest(path: string): void;
+  warm(path: string): void;
   /** 16 hex digits: equal for engines whose saved states are exchangeable. */
   stateKey(program: string): string;
   close(): void;
@@ -395,7 +432,7 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
-  readonly contract: 5;
+  readonly contract: 6;
   selfTest(): SelfTest;
   /** The GPU that the backend metal would use, or why there is none. */
   metalDevice(): { device: MetalDevice | null; reason: string };

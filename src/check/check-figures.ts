@@ -16,8 +16,8 @@ export interface RunFigures {
   decodedTokens: number;
   decodeSeconds: number;
   prefillSeconds: number;
-  /** Bytes of experts read in the whole generation, page cache or not. */
-  expertBytesRead: number;
+  /** Bytes of the experts that were computed in the whole generation, read or in memory already. */
+  expertBytesUsed: number;
   /** Bytes that one token's routed experts have. */
   expertBytesPerToken: number;
   /** Of all experts on disk together. */
@@ -29,12 +29,12 @@ export interface RunFigures {
 
 /** A sentence about what cannot be, or null. */
 export function checkFigures(figures: RunFigures): string | null {
-  const { decodedTokens, expertBytesRead, expertBytesPerToken } = figures;
+  const { decodedTokens, expertBytesUsed, expertBytesPerToken } = figures;
   const needed = decodedTokens * expertBytesPerToken;
-  if (expertBytesRead < needed) {
+  if (expertBytesUsed < needed) {
     return (
       `its ${decodedTokens} tokens need ${formatBytes(needed)} of experts, only ` +
-      `${formatBytes(expertBytesRead)} were read: experts were left out`
+      `${formatBytes(expertBytesUsed)} were computed with: experts were left out`
     );
   }
   if (decodedTokens === 0 || figures.decodeSeconds <= 0) return null;

@@ -163,6 +163,7 @@ class Check {
     return {
       decodedTokens: decoded(generated),
       ...generated.timings,
+      expertBytesUsed: generated.timings.experts?.bytes ?? generated.timings.expertBytesRead,
       expertBytesPerToken: engine.model.expertBytesPerToken,
       ...{ expertsBytes, memoryBytes, diskBytesPerSecond },
     };

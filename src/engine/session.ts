@@ -259,6 +259,11 @@ export class Session {
 
 function addWork(timings: Timings, step: StepStats): void {
   timings.expertBytesRead += step.expertBytesRead;
+  timings.experts ??= { uses: 0, hits: 0, waits: 0, bytes: 0 };
+  timings.experts.uses += step.expertUses;
+  timings.experts.hits += step.expertHits;
+  timings.experts.waits += step.expertWaits;
+  timings.experts.bytes += step.expertBytesUsed;
   if (step.deviceWaits === 0) return;
   timings.device ??= { waits: 0, waitSeconds: 0 };
   timings.device.waits += step.deviceWaits;

@@ -114,6 +114,11 @@ export interface Timings {
   prefillSeconds: number;
   decodeSeconds: number;
   expertBytesRead: number;
+  /**
+   * Experts that layers asked for, those of them in memory already, how often computing stood still for one, and the bytes of
+   * all of them, read or not.
+   */
+  experts?: { uses: number; hits: number; waits: number; bytes: number };
   /** Of an answer computed by a GPU: how often and how long its host waited for it. */
   device?: { waits: number; waitSeconds: number };
   /** Of an answer held by a grammar. Masks are made beside decoding, so their time is not added to it. */

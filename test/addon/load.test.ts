@@ -41,7 +41,7 @@ test('an override is the only candidate', () => {
 
 test('a binary of another contract is passed over for the next one', async () => {
   const stale = await fakeAddon('stale', 'exports.contract = 0');
-  const good = await fakeAddon('good', 'exports.contract = 5');
+  const good = await fakeAddon('good', 'exports.contract = 6');
   expect(loadAddon([stale, good]).path).toBe(good);
 });
 

@@ -13,7 +13,7 @@ const HONEST: RunFigures = {
   decodedTokens: 20,
   decodeSeconds: 5,
   prefillSeconds: 2,
-  expertBytesRead: 100 * GB,
+  expertBytesUsed: 100 * GB,
   expertBytesPerToken: 4.25 * GB,
   expertsBytes: 217 * GB,
   memoryBytes: 48 * GB,
@@ -23,8 +23,8 @@ const HONEST: RunFigures = {
 describe('checkFigures', () => {
   it.each<[string, Partial<RunFigures>, RegExp | null]>([
     ['four tokens a second from a fast disk', {}, null],
-    ['fewer bytes than the experts have', { expertBytesRead: 80 * GB }, /experts were left out/],
-    ['no byte at all', { expertBytesRead: 0 }, /only 0 bytes were read/],
+    ['fewer bytes than the experts have', { expertBytesUsed: 80 * GB }, /experts were left out/],
+    ['no byte at all', { expertBytesUsed: 0 }, /only 0 bytes were computed with/],
     ['a hundred tokens a second', { decodeSeconds: 0.2 }, /faster than the disk allows/],
     ['four tokens a second from a disk of 3 GB/s', { diskBytesPerSecond: 3 * GB }, /faster than/],
     [
@@ -44,7 +44,7 @@ describe('checkFigures', () => {
     ],
     [
       'an answer of one token, which needs no decoding',
-      { decodedTokens: 0, expertBytesRead: 0 },
+      { decodedTokens: 0, expertBytesUsed: 0 },
       null,
     ],
     ['a model without routed experts', { expertBytesPerToken: 0, decodeSeconds: 1e-6 }, null],

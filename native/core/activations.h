@@ -1,0 +1,40 @@
+// A pass's tokens on their way through the layers. Each step has its own, so that steps of several sessions may take turns
+// between two layers.
+#pragma once
+
+#include <vector>
+
+#include "core/model.h"
+
+namespace flashmoe {
+
+class Activations {
+  public:
+    /// Room for up to `tokens` tokens.
+    Activations(Backend& backend, const Model& model, uint32_t tokens);
+    Activations(const Activations&) = delete;
+    Activations& operator=(const Activations&) = delete;
+
+    /// Bytes that room for a token takes.
+    static uint64_t bytes_per_token(const Model& model);
+    uint32_t capacity() const { return capacity_; }
+    /// Ids and rotations of `count` tokens behind `position`.
+    void begin(const int32_t* tokens, uint32_t count, uint32_t position);
+    /// The rope tables at the pass's token `first`.
+    const RopeTable* ropes_at(uint32_t first);
+    Span row(Span base, uint32_t index) const { return base + size_t{index} * model_.hidden * sizeof(float); }
+
+    /// i32 [tokens]; f32 [tokens, hidden] each: the residual, what a block takes, what it gives.
+    Span ids, h, m, y;
+
+  private:
+    const Model& model_;
+    const uint32_t capacity_;
+    PageMemory memory_;
+    WrappedBuffer buffer_;
+    /// One a rope of the model, [tokens, dims / 2, 2].
+    std::vector<Span> ropes_;
+    std::vector<RopeTable> tables_;
+};
+
+} // namespace flashmoe
