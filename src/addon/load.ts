@@ -10,7 +10,7 @@ import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { NativeAddon, NativeJob } from './types.js';
 
 /** Version of types.ts that this tree speaks. */
-const CONTRACT = 5;
+const CONTRACT = 6;
 
 /** Root of the package: two folders above this file, in src/ and in dist/. */
 export const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../..');

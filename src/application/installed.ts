@@ -1,5 +1,6 @@
 // From a name, or none, to the finished model that is meant, and to an engine that runs it.
 
+import { join } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
 import type { HomePaths } from '../base/paths.js';
 import { expectedBackend } from '../engine/backend.js';
@@ -136,6 +137,10 @@ export async function openEngineOf(
     directReads: directReads ?? false,
     ...(expertsPerToken === null ? {} : { expertsPerToken }),
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
+    memory: {
+      memoryBytes: context.host.memoryBytes,
+      hottest: join(context.home.prompts, `${id}.hottest`),
+    },
     addon: nativeAddon(context),
     id,
     modelDir: paths.root,

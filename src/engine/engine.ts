@@ -35,6 +35,8 @@ import type {
 } from './types.js';
 
 export interface LocalEngineParts {
+  /** Before the native engine goes. */
+  onClose?: () => void;
   native: NativeEngine;
   /** Made for `model.contextLength` tokens. */
   session: NativeSession;
@@ -223,6 +225,7 @@ export class LocalEngine implements Engine {
     await this.parts.prompts.close();
     await this.#grammar.close();
     await this.#session.close();
+    this.parts.onClose?.();
     this.parts.native.close();
   }
 

@@ -3,10 +3,12 @@
 
 import type { NativeEngine, NativeSession } from '../addon/types.js';
 import { asFlashmoeError } from '../base/errors.js';
+import { prefillTokensFor } from '../models/memory-plan.js';
 import { missingGpu } from './backend.js';
 import type { TemplateText } from './chat-template.js';
 import { LocalEngine } from './engine.js';
 import { loadGenerationSettings } from './generation-settings.js';
+import { keepHottest, useMemory, type MemoryOptions } from './memory.js';
 import { openNative, type OpenNativeOptions, readOrigin } from './open-native.js';
 import { PromptWorker } from './prompt-worker/worker.js';
 import { StateStore, type StateStoreOptions } from './state-store.js';
@@ -16,6 +18,8 @@ import type { Engine } from './types.js';
 export interface OpenEngineOptions extends Omit<OpenNativeOptions, 'tokenLimit'> {
   /** Tokens. ERR_CONTEXT when memory doesn't allow it; absent: the model's limit, or what memory allows of it. */
   contextLength?: number;
+  /** Experts stay in memory by a plan, and the context follows from it; absent: they are read for each token. */
+  memory?: MemoryOptions;
   /** Instead of the model's own chat template. */
   template?: TemplateText;
   /** Where states of prompts are kept; absent: nowhere. */
@@ -35,12 +39,23 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
   try {
     const endOfTurn = prompts.template?.endOfTurn ?? null;
     const settings = await loadGenerationSettings(modelDir, tokenizer, endOfTurn);
-    const native = await openNative({ ...options, tokenLimit: tokenizer.tokenLimit });
+    const { memory } = options;
+    const native = await openNative({
+      ...options,
+      ...(memory && { prefillTokens: prefillTokensFor(memory.memoryBytes) }),
+      tokenLimit: tokenizer.tokenLimit,
+    });
     try {
+      const plan = memory === undefined ? null : await useMemory(native, options.addon, memory);
       const info = native.info();
-      const { session, contextLength } = createSession(native, options.contextLength ?? null);
+      const wanted = options.contextLength ?? null;
+      const most = plan?.contextLength ?? info.maxPositions;
+      const { session, contextLength } = createSession(native, wanted, most);
       return new LocalEngine({
         native,
+        onClose: () => {
+          if (memory !== undefined) keepHottest(native, memory);
+        },
         session,
         store: await openStore(options, native),
         vocabSize: info.vocabSize,
@@ -62,6 +77,7 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
           ),
           isa: info.isa,
           denseBytes: info.denseBytes,
+          memory: plan,
           expertBytesPerToken: info.expertBytesPerToken,
         },
       });
@@ -93,9 +109,10 @@ const SMALLEST_CONTEXT = 2048;
 function createSession(
   native: NativeEngine,
   wanted: number | null,
+  most: number,
 ): { session: NativeSession; contextLength: number } {
   const { maxPositions } = native.info();
-  let contextLength = Math.min(wanted ?? Infinity, maxPositions);
+  let contextLength = Math.min(wanted ?? most, maxPositions);
   for (;;) {
     try {
       return { session: native.createSession(contextLength), contextLength };

@@ -3,7 +3,13 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packageRoot, runJob } from '../addon/load.js';
-import type { BackendName, CacheType, NativeAddon, NativeEngine } from '../addon/types.js';
+import type {
+  Arithmetic,
+  BackendName,
+  CacheType,
+  NativeAddon,
+  NativeEngine,
+} from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { chooseBackend } from './backend.js';
 import { isObject, readJsonObject, type JsonObject } from './model-files.js';
@@ -28,6 +34,12 @@ export interface OpenNativeOptions {
   expectedBackend?: BackendName;
   /** Experts are read past the page cache: for models far larger than it. */
   directReads?: boolean;
+  /** How the CPU multiplies; absent: exact. */
+  arithmetic?: Arithmetic;
+  /** Of a token's routed weight, what the experts that are computed carry at least; absent: all of it. */
+  expertMass?: number;
+  /** Tokens of a prefill pass; absent: 1,024. */
+  prefillTokens?: number;
   /** f32: attention keeps whole floats, on the CPU only; for comparing with references. */
   cache?: CacheType;
   signal?: AbortSignal;
@@ -68,8 +80,10 @@ export async function openNative(options: OpenNativeOptions): Promise<NativeEngi
   const places = { modelDir, expertsDir, kernelsDir };
   const { directReads = false, cache = '16bit' } = options;
   const numbers = { threads, ioThreads, tokenLimit, expertsPerToken, directReads, cache };
+  const { arithmetic = 'exact', expertMass = 1, prefillTokens = 1024 } = options;
+  const ways = { arithmetic, expertMass, prefillTokens };
   try {
-    return await runJob(addon.openEngine({ ...places, ...numbers, backend }), signal);
+    return await runJob(addon.openEngine({ ...places, ...numbers, ...ways, backend }), signal);
   } catch (thrown) {
     const error = asFlashmoeError(thrown);
     if (backend !== 'metal' || error.code !== 'ERR_ENGINE') throw error;

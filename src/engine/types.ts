@@ -1,6 +1,8 @@
 // What the server, the known-answer step and `flashmoe run` see of an engine. Token ids, templates
 // and native sessions stay below this line; wire formats of any API stay above it.
 
+import type { MemoryPlan } from '../models/memory-plan.js';
+
 export interface ToolCall {
   id: string;
   name: string;
@@ -164,6 +166,8 @@ export interface LoadedModel {
   backend: string;
   /** Why the CPU computes on a machine with a GPU that was not refused; null when all is as expected. */
   gpuMissing: string | null;
+  /** How memory is shared out; absent or null: not planned. */
+  memory?: MemoryPlan | null;
   isa: string;
   denseBytes: number;
   expertBytesPerToken: number;

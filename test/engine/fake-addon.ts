@@ -152,6 +152,10 @@ export class FakeSession implements NativeSession {
         seconds,
         expertBytesRead: 100 * length,
         expertReads: 1,
+        expertUses: 1,
+        expertHits: 0,
+        expertWaits: 0,
+        expertBytesUsed: 100 * length,
         ioSeconds: 0,
         deviceWaits: 0,
         deviceWaitSeconds: 0,
@@ -177,6 +181,13 @@ export function fakeAddon(
     expertBytesPerToken: 2,
     stateBytes: 3,
     kvBytesPerToken: 4,
+    expertFileBytes: 0,
+    largestExpertBytes: 0,
+    expertPoolBytes: 0,
+    expertsHeld: 0,
+    expertsMapped: false,
+    prefillTokens: 1024,
+    prefillBytesPerToken: 1,
   };
   const addon = {
     opened: [] as EngineOptions[],
@@ -189,6 +200,9 @@ export function fakeAddon(
         stateKey: () => '0123456789abcdef',
         observe: () => undefined,
         squares: () => null,
+        resizeExperts: () => ({ done: Promise.resolve(), cancel: () => undefined }),
+        saveHottest: () => undefined,
+        warm: () => undefined,
         createSession: (maxTokens: number) => {
           if (maxTokens <= memoryFor) return session;
           throw Object.assign(new Error(`${maxTokens} tokens`), { code: 'ERR_CONTEXT' });

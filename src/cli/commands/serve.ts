@@ -13,6 +13,7 @@ import { runAsService, type ServiceRun } from '../as-service.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
 import { stateOf } from '../../application/state-of.js';
+import { memoryPlanLine } from '../memory-plan-line.js';
 import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf, type Ready } from '../../application/installed.js';
 import type { ServeOptions } from '../../settings/engine-options.js';
@@ -71,6 +72,7 @@ async function serveUntilTold(
           typed: args,
           promptCache: { gigabytes: args.promptCache },
         });
+        if (engine.model.memory) context.note(memoryPlanLine(engine.model.memory));
         return watchEngine(engine, () => awake.begin());
       } finally {
         loaded();
