@@ -90,12 +90,12 @@ export function prefillTokensFor(memoryBytes: number): number {
 }
 
 /** Bytes that are not to be exceeded. */
-export function memoryBudget(machine: MachineMemory, wished?: number | null): number {
+export function memoryBudget(machine: MachineMemory, wished: number | null = null): number {
   const system = Math.min(machine.memoryBytes * SYSTEM_SHARE, MOST_SYSTEM_BYTES);
   const limits = [wished ?? machine.memoryBytes - system];
   if (machine.workingSetBytes !== null) limits.push(machine.workingSetBytes - WORKING_SET_MARGIN);
   // What others hold now is theirs, unless somebody says otherwise.
-  if (machine.availableBytes !== null && wished == null) limits.push(machine.availableBytes);
+  if (machine.availableBytes !== null && wished === null) limits.push(machine.availableBytes);
   return Math.max(0, Math.floor(Math.min(...limits)));
 }
 
@@ -104,7 +104,7 @@ export function planMemory(
   machine: MachineMemory,
   wishes: MemoryWishes = {},
 ): MemoryPlan {
-  const budgetBytes = memoryBudget(machine, wishes.memoryBytes);
+  const budgetBytes = memoryBudget(machine, wishes.memoryBytes ?? null);
   const sessions = Math.max(1, wishes.sessions ?? 1);
   const streamBytes = leastExpertBytes(model);
   const prefillTokens = prefillTokensFor(Math.min(machine.memoryBytes, budgetBytes * 1.5));

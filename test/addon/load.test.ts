@@ -49,7 +49,7 @@ test('a prebuilt addon is loaded only with the hash that its release recorded', 
   const folder = join(dir, 'prebuilds', 'linux-x64');
   await mkdir(folder, { recursive: true });
   const path = join(folder, 'flashmoe.node.cjs');
-  const source = 'exports.contract = 4';
+  const source = 'exports.contract = 6';
   await writeFile(path, source);
   expect(thrownBy(() => loadAddon([path])).message).toContain(`${path}: has no recorded sha256`);
   const sha256 = createHash('sha256').update(source).digest('hex');
