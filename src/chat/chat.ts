@@ -1,0 +1,321 @@
+// A conversation: what was said, what is being answered, and the commands. Owns the state; views are told of it.
+
+import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
+import { formatDuration } from '../base/format.js';
+import type { ChatMessage } from '../engine/types.js';
+import { attachFiles } from './attach.js';
+import type { ChatBackend, ChatEvent, ChatOptions } from './backend.js';
+import { CHAT_COMMANDS, parseChatLine, type ChatCommandName } from './commands.js';
+import { loadConversation, saveConversation } from './saved.js';
+
+/** One thing that is on the screen for good. */
+export type Entry =
+  | { type: 'user'; text: string }
+  | { type: 'answer'; reasoning: string; text: string; note: string }
+  | { type: 'note'; text: string }
+  | { type: 'error'; text: string; hint: string | null };
+
+export interface Answering {
+  /** Milliseconds since the epoch. */
+  since: number;
+  /** null before the server or the engine said anything. */
+  reading: { done: number; total: number; since: number } | null;
+  reasoning: string;
+  text: string;
+  /** Of content and reasoning, as pieces came: about one a token. */
+  pieces: number;
+  firstPieceAt: number | null;
+}
+
+export interface ChatState {
+  model: string;
+  place: string;
+  contextLength: number | null;
+  entries: readonly Entry[];
+  answering: Answering | null;
+  /** Of the last answer. */
+  last: Extract<ChatEvent, { type: 'finish' }> | null;
+  thinking: boolean | null;
+  experts: number | null;
+  isClosed: boolean;
+}
+
+export interface ChatDependencies {
+  /** null: the model that answers when none is named. `experts` null: as the model says. */
+  open: (model: string | null, experts: number | null) => Promise<ChatBackend>;
+  /** Ids of models that are ready here. */
+  models: () => Promise<string[]>;
+  folder: string;
+  now: () => number;
+}
+
+export class Chat {
+  #state: ChatState;
+  readonly #listeners = new Set<() => void>();
+  #messages: ChatMessage[] = [];
+  #system: string | null;
+  #backend: ChatBackend;
+  #abort: AbortController | null = null;
+
+  constructor(
+    private readonly needs: ChatDependencies,
+    backend: ChatBackend,
+    private readonly options: { system: string | null } & Omit<ChatOptions, 'thinking'>,
+    thinking: boolean | null,
+  ) {
+    this.#backend = backend;
+    this.#system = options.system;
+    const { model, place, contextLength } = backend;
+    const nothing = { entries: [], answering: null, last: null, experts: null };
+    this.#state = { model, place, contextLength, ...nothing, thinking, isClosed: false };
+  }
+
+  readonly state = (): ChatState => this.#state;
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /** A line as it was typed. Resolves when it is answered or carried out; never rejects: what goes wrong is an entry. */
+  async send(line: string): Promise<void> {
+    if (line.trim() === '' || this.#state.answering !== null) return;
+    const parsed = parseChatLine(line);
+    try {
+      if (parsed.type === 'message') await this.#ask(parsed.text);
+      else if (parsed.type === 'command') await this.#obey(parsed.name, parsed.argument);
+      else this.#unknown(parsed.word, parsed.nearest);
+    } catch (thrown) {
+      const { message, hint } = asFlashmoeError(thrown);
+      this.#add({ type: 'error', text: message, hint: hint ?? null });
+    }
+  }
+
+  /** Ends the answer at hand; what came of it stays. False when nothing is being answered. */
+  stop(): boolean {
+    if (this.#abort === null) return false;
+    this.#abort.abort();
+    return true;
+  }
+
+  async close(): Promise<void> {
+    this.stop();
+    this.#set({ isClosed: true });
+    await this.#backend.close();
+  }
+
+  async #ask(line: string): Promise<void> {
+    const { text, files } = await attachFiles(line, this.needs.folder);
+    this.#add({ type: 'user', text: line });
+    if (files.length > 0) this.#note(`attached: ${files.join(', ')}`);
+    const asked: ChatMessage = { role: 'user', content: text };
+    const system =
+      this.#system === null ? [] : [{ role: 'system' as const, content: this.#system }];
+    this.#abort = new AbortController();
+    const since = this.needs.now();
+    this.#set({
+      answering: { since, reading: null, reasoning: '', text: '', pieces: 0, firstPieceAt: null },
+    });
+    const { signal } = this.#abort;
+    const { maxTokens, temperature, seed } = this.options;
+    const options = { thinking: this.#state.thinking, maxTokens, temperature, seed };
+    let finish: ChatState['last'] = null;
+    let failure: FlashmoeError | null = null;
+    try {
+      const messages = [...system, ...this.#messages, asked];
+      for await (const event of this.#backend.answer(messages, options, signal)) {
+        if (event.type === 'finish') finish = event;
+        else this.#hear(event);
+      }
+    } catch (thrown) {
+      if (!signal.aborted) failure = asFlashmoeError(thrown);
+    }
+    this.#end(asked, finish, failure, signal.aborted);
+  }
+
+  #hear(event: Exclude<ChatEvent, { type: 'finish' }>): void {
+    const { answering } = this.#state;
+    if (answering === null) return;
+    const now = this.needs.now();
+    if (event.type === 'reading') {
+      const { done, total } = event;
+      this.#set({
+        answering: {
+          ...answering,
+          reading: { done, total, since: answering.reading?.since ?? now },
+        },
+      });
+      return;
+    }
+    const key = event.channel === 'reasoning' ? 'reasoning' : 'text';
+    this.#set({
+      answering: {
+        ...answering,
+        [key]: answering[key] + event.text,
+        pieces: answering.pieces + 1,
+        firstPieceAt: answering.firstPieceAt ?? now,
+      },
+    });
+  }
+
+  #end(
+    asked: ChatMessage,
+    finish: ChatState['last'],
+    failure: FlashmoeError | null,
+    isStopped: boolean,
+  ): void {
+    const { answering } = this.#state;
+    this.#abort = null;
+    this.#set({ answering: null, last: finish ?? this.#state.last });
+    const { reasoning = '', text = '' } = answering ?? {};
+    if (text !== '' || reasoning !== '') {
+      const note = isStopped
+        ? 'stopped'
+        : finish?.reason === 'length'
+          ? 'cut at the token limit'
+          : '';
+      this.#add({ type: 'answer', reasoning, text, note });
+      const said: ChatMessage = { role: 'assistant', content: text };
+      this.#messages = [...this.#messages, asked, reasoning === '' ? said : { ...said, reasoning }];
+    } else if (isStopped) {
+      this.#note('stopped before the first word; the question is not kept');
+    }
+    if (failure === null) return;
+    this.#add({ type: 'error', text: failure.message, hint: failure.hint ?? null });
+  }
+
+  async #obey(name: ChatCommandName, argument: string): Promise<void> {
+    switch (name) {
+      case '/help':
+        return this.#note(helpText());
+      case '/system':
+        this.#system = argument === '' ? null : argument;
+        return this.#note(
+          argument === '' ? 'no system message from here on' : 'system message set',
+        );
+      case '/think':
+        return this.#think(argument);
+      case '/model':
+        return argument === '' ? this.#listModels() : this.#reopen(argument, this.#state.experts);
+      case '/experts':
+        return this.#experts(argument);
+      case '/save':
+        return this.#save(argument);
+      case '/load':
+        return this.#load(argument);
+      case '/clear':
+        this.#messages = [];
+        return this.#note('a new conversation');
+      case '/quit':
+        return this.close();
+    }
+  }
+
+  #think(argument: string): void {
+    const values: Record<string, boolean | null> = { on: true, off: false, auto: null };
+    const chosen = argument === '' ? this.#state.thinking !== true : values[argument];
+    if (chosen === undefined) throw new FlashmoeError('ERR_USAGE', '/think takes on, off or auto');
+    this.#set({ thinking: chosen });
+    this.#note(
+      chosen === null
+        ? 'the model decides whether it thinks'
+        : `thinking is ${chosen ? 'on' : 'off'}`,
+    );
+  }
+
+  async #listModels(): Promise<void> {
+    const models = await this.needs.models();
+    this.#note(
+      models.map((id) => (id === this.#state.model ? `${id} (answers now)` : id)).join('\n'),
+    );
+  }
+
+  async #experts(argument: string): Promise<void> {
+    const count = argument === 'auto' || argument === '' ? null : Number(argument);
+    if (count !== null && !(Number.isInteger(count) && count > 0)) {
+      throw new FlashmoeError('ERR_USAGE', '/experts takes a number of experts, or auto');
+    }
+    await this.#reopen(this.#state.model, count);
+    this.#note(count === null ? 'as many experts as the model says' : `${count} experts a token`);
+  }
+
+  /** The one that answers stays until the other is there. */
+  async #reopen(model: string, experts: number | null): Promise<void> {
+    const opened = await this.needs.open(model, experts);
+    const old = this.#backend;
+    this.#backend = opened;
+    await old.close();
+    const { place, contextLength } = opened;
+    this.#set({ model: opened.model, place, contextLength, experts });
+    this.#note(`${opened.model} answers from here on (${place})`);
+  }
+
+  async #save(path: string): Promise<void> {
+    if (path === '') throw new FlashmoeError('ERR_USAGE', '/save needs the name of a file');
+    const system =
+      this.#system === null ? [] : [{ role: 'system' as const, content: this.#system }];
+    const messages = [...system, ...this.#messages];
+    const place = await saveConversation(path, this.needs.folder, this.#state.model, messages);
+    this.#note(`saved: ${place}`);
+  }
+
+  async #load(path: string): Promise<void> {
+    if (path === '') throw new FlashmoeError('ERR_USAGE', '/load needs the name of a file');
+    const messages = await loadConversation(path, this.needs.folder);
+    this.#system = messages.find(({ role }) => role === 'system')?.content ?? null;
+    this.#messages = messages.filter(({ role }) => role !== 'system');
+    for (const { role, content, reasoning = '' } of this.#messages) {
+      if (role === 'user') this.#add({ type: 'user', text: content });
+      else this.#add({ type: 'answer', reasoning, text: content, note: '' });
+    }
+    this.#note(`loaded ${this.#messages.length} messages`);
+  }
+
+  #unknown(word: string, nearest: string | null): void {
+    const hint = nearest === null ? '/help lists them' : `did you mean ${nearest}?`;
+    this.#add({
+      type: 'error',
+      text: `${word} is no command`,
+      hint: `${hint} A message may begin with //`,
+    });
+  }
+
+  #note(text: string): void {
+    this.#add({ type: 'note', text });
+  }
+
+  #add(entry: Entry): void {
+    this.#set({ entries: [...this.#state.entries, entry] });
+  }
+
+  #set(change: Partial<ChatState>): void {
+    this.#state = { ...this.#state, ...change };
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+const KEYS = [
+  ['Enter', 'sends; Alt-Enter, Ctrl-J or a \\ at the end begins a new line'],
+  ['Up, Down', 'what was sent before'],
+  ['@path', 'puts a text file into the message'],
+  ['Ctrl-T', 'shows or folds what the model thinks'],
+  ['Ctrl-C', 'stops the answer; clears the line; twice on an empty one leaves'],
+] as const;
+
+export function helpText(): string {
+  const commands = CHAT_COMMANDS.map(
+    ([name, argument, what]) => [`${name} ${argument}`.trim(), what] as const,
+  );
+  const width = Math.max(...[...commands, ...KEYS].map(([name]) => name.length));
+  return [...commands, ...KEYS].map(([name, what]) => `${name.padEnd(width)}  ${what}`).join('\n');
+}
+
+/** What is being waited for, in one line: `reading the prompt: 1,024 of 8,000 tokens, 12 s left`. */
+export function readingText({ reading, since }: Answering, now: number): string {
+  if (reading === null) return `waiting for the model, ${formatDuration((now - since) / 1000)}`;
+  const { done, total } = reading;
+  const seconds = (now - reading.since) / 1000;
+  const left = done > 0 && seconds > 2 ? (seconds / done) * (total - done) : null;
+  const words = `reading the prompt: ${done} of ${total} tokens`;
+  return left === null ? words : `${words}, ${formatDuration(left)} left`;
+}
