@@ -1,13 +1,17 @@
 // Text files in a message: `@path` at the beginning of a word puts the file's text behind what was written.
 
 import { readFile, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { basename, resolve } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
 import { formatBytes } from '../base/format.js';
 
 /** More than a model of today reads in an evening. */
 const LARGEST_BYTES = 4 << 20;
+
+export interface Places {
+  folder: string;
+  homeDirectory: string;
+}
 
 export interface Attached {
   /** What the model gets. */
@@ -17,14 +21,14 @@ export interface Attached {
 }
 
 /** ERR_USAGE naming the file that is not there, not text, or too large; then nothing is sent. */
-export async function attachFiles(message: string, folder: string): Promise<Attached> {
+export async function attachFiles(message: string, places: Places): Promise<Attached> {
   const names = [...message.matchAll(/(?:^|\s)@(?:"([^"\n]+)"|(\S+))/g)].map(
     ([, quoted, word]) => quoted ?? word ?? '',
   );
   const files: string[] = [];
   let text = message;
   for (const name of new Set(names)) {
-    const content = await readText(name, folder);
+    const content = await readText(name, places);
     // An address of a person, @name, is no file: only what looks like a path must be one.
     if (content === null) continue;
     files.push(name);
@@ -34,8 +38,10 @@ export async function attachFiles(message: string, folder: string): Promise<Atta
   return { text, files };
 }
 
-async function readText(name: string, folder: string): Promise<string | null> {
-  const path = name.startsWith('~/') ? resolve(homedir(), name.slice(2)) : resolve(folder, name);
+async function readText(name: string, { folder, homeDirectory }: Places): Promise<string | null> {
+  const path = name.startsWith('~/')
+    ? resolve(homeDirectory, name.slice(2))
+    : resolve(folder, name);
   const facts = await stat(path).catch(() => null);
   if (facts === null) {
     if (!/[./]/.test(name)) return null;

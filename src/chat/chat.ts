@@ -45,7 +45,9 @@ export interface ChatDependencies {
   open: (model: string | null, experts: number | null) => Promise<ChatBackend>;
   /** Ids of models that are ready here. */
   models: () => Promise<string[]>;
+  /** What a path in a message is relative to, and what `~` is. */
   folder: string;
+  homeDirectory: string;
   now: () => number;
 }
 
@@ -105,7 +107,7 @@ export class Chat {
   }
 
   async #ask(line: string): Promise<void> {
-    const { text, files } = await attachFiles(line, this.needs.folder);
+    const { text, files } = await attachFiles(line, this.needs);
     this.#add({ type: 'user', text: line });
     if (files.length > 0) this.#note(`attached: ${files.join(', ')}`);
     const asked: ChatMessage = { role: 'user', content: text };

@@ -6,6 +6,7 @@ import { examples } from './command-options.js';
 import type { Done, Open } from './definition.js';
 import { defineBench } from './definitions/bench.js';
 import { defineCalibrate } from './definitions/calibrate.js';
+import { defineChat } from './definitions/chat.js';
 import { defineConfig } from './definitions/config.js';
 import { defineConnect } from './definitions/connect.js';
 import { defineCompletions } from './definitions/completions.js';
@@ -34,6 +35,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   examples(program, [
     ['flashmoe setup', 'choose a model for this machine and provision it'],
     ['flashmoe plan qwen3.5-397b', 'exact bytes, disk and time; changes nothing'],
+    ['flashmoe chat', 'talk to it'],
     ['flashmoe run "Why is the sky blue?"', 'one answer on stdout'],
     ['flashmoe serve', 'an OpenAI-compatible server on 127.0.0.1:11435'],
   ]);
@@ -47,6 +49,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineConfig(program, open, done);
   defineServe(program, open, done);
   defineConnect(program, open, done);
+  defineChat(program, open, done);
   defineRun(program, open, done);
   defineVerify(program, open, done);
   defineMv(program, open, done);

@@ -2,6 +2,7 @@
 
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes, formatDuration } from '../../base/format.js';
+import { terminalText } from '../../base/terminal-text.js';
 import type { ChatRequest, Engine, GenerateEvent } from '../../engine/types.js';
 import type { RunOptions } from '../../settings/engine-options.js';
 import type { CliContext } from '../context.js';
@@ -77,11 +78,12 @@ function showPrefill(context: CliContext, { done, total }: EventOf<'prefill'>): 
 /** Thinking is progress, the answer is the result: a pipe gets the answer alone. */
 function showText(context: CliContext, { channel, text }: EventOf<'text'>, before: Texts): void {
   if (channel === 'reasoning') {
-    context.stderr.write(context.noteStyle.dim(text));
+    context.stderr.write(context.noteStyle.dim(terminalText(text)));
     return;
   }
   if (before.content === '') endLine(context.stderr, before.reasoning);
-  context.stdout.write(text);
+  // A file or another program gets what the model said; a terminal must not obey it.
+  context.stdout.write(context.stdout.isTTY ? terminalText(text) : text);
 }
 
 function endLine(stream: NodeJS.WriteStream, text: string): void {

@@ -8,14 +8,23 @@ export function defineRun(program: Command, open: Open, done: Done): void {
   const command = program
     .command('run')
     .description('answer one prompt on stdout')
-    .argument('[prompt]', 'the prompt; read from stdin without it or with -')
+    .argument(
+      '[prompt]',
+      'the prompt; without it a chat on a terminal, else read from stdin; - is stdin',
+    )
     .option('--thinking', 'let the model think first')
     .option('--no-thinking', 'answer at once')
     .action(async (prompt: string | undefined, { thinking }: { thinking?: boolean }) => {
       const { run } = await import('../commands/run.js');
       const typed = typedValues(command, runOptions);
       const args = { ...typed, prompt: prompt ?? null, thinking: thinking ?? null };
-      done(await run(await open(command), args));
+      const context = await open(command);
+      if (args.prompt === null && context.face === 'ink') {
+        // Whoever types `run` and no prompt wants to talk.
+        const { chat } = await import('../commands/chat.js');
+        return done(await chat(context, args));
+      }
+      done(await run(context, args));
     });
   addOptions(command, runOptions);
   examples(command, [

@@ -1,0 +1,110 @@
+// flashmoe chat: a conversation on a terminal; lines in and answers out on a pipe.
+
+import { createInterface } from 'node:readline';
+import { EXIT, FlashmoeError } from '../../base/errors.js';
+import { terminalText } from '../../base/terminal-text.js';
+import type { ChatBackend } from '../../chat/backend.js';
+import { Chat, type Entry } from '../../chat/chat.js';
+import { engineBackend } from '../../chat/engine-backend.js';
+import { findServer } from '../../chat/server-backend.js';
+import { DEFAULT_PORT } from '../../server/serve.js';
+import type { RunOptions } from '../../settings/engine-options.js';
+import { readSettings } from '../../settings/file.js';
+import type { CliContext } from '../context.js';
+import { chooseInstalled, openEngineOf, readyInstallations } from '../installed.js';
+
+export interface ChatArgs extends RunOptions {
+  thinking: boolean | null;
+}
+
+export async function chat(context: CliContext, args: ChatArgs): Promise<number> {
+  const open = (model: string | null, experts: number | null): Promise<ChatBackend> =>
+    openBackend(context, args, model, experts);
+  const backend = await open(args.model, null);
+  const { system, maxTokens, temperature, seed } = args;
+  const models = async (): Promise<string[]> =>
+    (await readyInstallations(context.home)).map(({ id }) => id);
+  const { host } = context;
+  const conversation = new Chat(
+    {
+      open,
+      models,
+      folder: process.cwd(),
+      homeDirectory: host.homeDirectory,
+      now: () => host.now(),
+    },
+    backend,
+    { system, maxTokens, temperature, seed },
+    args.thinking,
+  );
+  try {
+    if (context.face === 'ink') {
+      const { chatOnTerminal } = await import('../../ui/ink/chat/mount-chat.js');
+      await chatOnTerminal(conversation, context, context.style, () => host.now());
+    } else {
+      await converse(context, conversation);
+    }
+  } finally {
+    if (!conversation.state().isClosed) await conversation.close();
+  }
+  return EXIT.done;
+}
+
+/** The running server when it has the model that is meant, so that nothing is loaded twice; else an engine here. */
+async function openBackend(
+  context: CliContext,
+  args: ChatArgs,
+  model: string | null,
+  experts: number | null,
+): Promise<ChatBackend> {
+  const { port = DEFAULT_PORT } = await readSettings(context.home.settings);
+  const apiKey = context.host.env['FLASHMOE_API_KEY'] || null;
+  // A server computes with as many experts as it was started with.
+  const server = experts === null ? await findServer({ port, apiKey }, model) : null;
+  if (server !== null && args.backend === null) return server;
+  const installed = await chooseInstalled(context, model);
+  if (context.face === 'ink') context.note(`loading ${installed.id}`);
+  const engine = await openEngineOf(context, installed, context.signal, {
+    typed: args,
+    expertsPerToken: experts,
+    promptCache: { gigabytes: null },
+  });
+  return engineBackend(engine);
+}
+
+/** Without a terminal: a line is a message or a command, an answer is printed when it is complete. */
+async function converse(context: CliContext, conversation: Chat): Promise<void> {
+  const lines = createInterface({ input: context.stdin });
+  let told = 0;
+  for await (const line of lines) {
+    const stop = (): void => void conversation.stop();
+    context.signal.addEventListener('abort', stop, { once: true });
+    await conversation.send(line);
+    context.signal.removeEventListener('abort', stop);
+    const { entries, last, isClosed } = conversation.state();
+    for (const entry of entries.slice(told)) say(context, entry);
+    if (context.json && last !== null) context.emit('usage', last);
+    told = entries.length;
+    if (context.signal.aborted) {
+      throw new FlashmoeError('ERR_INTERRUPTED', 'the conversation was interrupted');
+    }
+    if (isClosed) return;
+  }
+}
+
+/** Answers are the result; the rest is for whoever watches. */
+function say(context: CliContext, entry: Entry): void {
+  if (context.json) return context.emit('entry', entry);
+  switch (entry.type) {
+    case 'answer':
+      return context.print(terminalText(entry.text));
+    case 'note':
+      return context.note(entry.text);
+    case 'error':
+      context.note(entry.text);
+      if (entry.hint !== null) context.note(`hint: ${entry.hint}`);
+      return;
+    case 'user':
+      return;
+  }
+}

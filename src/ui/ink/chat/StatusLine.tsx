@@ -1,0 +1,37 @@
+import { Text } from 'ink';
+import type { ChatState } from '../../../chat/chat.js';
+import { formatExact } from '../../../base/format.js';
+import type { Style } from '../../style.js';
+import { shorten } from '../../table.js';
+
+interface StatusLineProps {
+  state: ChatState;
+  now: number;
+  width: number;
+  style: Style;
+}
+
+export function StatusLine({ state, now, width, style }: StatusLineProps) {
+  return <Text wrap="truncate">{style.dim(shorten(statusText(state, now), width))}</Text>;
+}
+
+/** `tiny-4bit, 23.1 tokens/s, 1,204 of 32,768 tokens, 980 cached, Ctrl-C stops`. */
+export function statusText(state: ChatState, now: number): string {
+  const { model, place, answering, last, contextLength } = state;
+  if (answering !== null) {
+    const { pieces, firstPieceAt } = answering;
+    const seconds = firstPieceAt === null ? 0 : (now - firstPieceAt) / 1000;
+    const rate = seconds > 0.5 ? `${((pieces - 1) / seconds).toFixed(1)} tokens/s` : null;
+    return [model, rate, 'Ctrl-C stops'].filter((part) => part !== null).join(', ');
+  }
+  if (last === null) return `${model}, ${place}, /help`;
+  const used = last.promptTokens + last.completionTokens;
+  const all = contextLength === null ? '' : ` of ${formatExact(contextLength)}`;
+  return [
+    model,
+    `${last.tokensPerSecond.toFixed(1)} tokens/s`,
+    `${formatExact(used)}${all} tokens`,
+    ...(last.cachedTokens > 0 ? [`${formatExact(last.cachedTokens)} cached`] : []),
+    '/help',
+  ].join(', ');
+}
