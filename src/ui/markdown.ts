@@ -20,7 +20,7 @@ function blockLines(token: Token, width: number, style: Style): string[] {
     case 'space':
       return [''];
     case 'heading':
-      return [...wrapStyled(style.bold(inline(token.tokens ?? [], style)), width), ''];
+      return wrapStyled(style.bold(inline(token.tokens ?? [], style)), width);
     case 'paragraph':
     case 'text':
       return wrapStyled(inline(token.tokens ?? [token], style), width);

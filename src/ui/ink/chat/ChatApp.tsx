@@ -1,12 +1,13 @@
 // The conversation on a terminal: what is done is printed once and scrolls away, what is under way stays below it.
 
 import { Box, Static, Text, useInput, useStdin, useStdout } from 'ink';
-import { useEffect, useReducer, useState, useSyncExternalStore } from 'react';
+import { useEffect, useReducer, useRef, useState, useSyncExternalStore } from 'react';
 import type { Chat, ChatState, Entry } from '../../../chat/chat.js';
 import { edit, EMPTY_EDITOR, sent, type Editor } from '../../../chat/editor.js';
 import { markdownLines } from '../../markdown.js';
 import type { Style } from '../../style.js';
-import { editOf, type ChatKey } from './keys.js';
+import { wrapText } from '../../table.js';
+import { keysOf, type ChatKey } from './keys.js';
 import { LiveAnswer } from './LiveAnswer.js';
 import { StatusLine } from './StatusLine.js';
 
@@ -16,22 +17,28 @@ export function ChatApp({ chat, style, now }: { chat: Chat; style: Style; now: (
   const state = useSyncExternalStore(chat.subscribe, chat.state);
   const columns = useColumns();
   const [showsThinking, setShowsThinking] = useState(false);
-  const [editor, setEditor] = useState<Editor>(EMPTY_EDITOR);
+  const [editor, showEditor] = useState<Editor>(EMPTY_EDITOR);
+  // Keys that come in one piece are handled before the next frame.
+  const newest = useRef(editor);
+  const setEditor = (next: Editor): void => {
+    newest.current = next;
+    showEditor(next);
+  };
   useClock(state.answering !== null);
   const { isRawModeSupported } = useStdin();
   const onKey = (key: ChatKey): void => {
-    if (key.type === 'interrupt') return interrupt(chat, editor, setEditor);
-    if (key.type === 'close') return void (editor.text === '' && chat.close());
+    const line = newest.current;
+    if (key.type === 'interrupt') return interrupt(chat, line, setEditor);
+    if (key.type === 'close') return void (line.text === '' && chat.close());
     if (key.type === 'thinking') return setShowsThinking((shown) => !shown);
-    if (key.type === 'edit') return setEditor((old) => edit(old, key.edit));
+    if (key.type === 'edit') return setEditor(edit(line, key.edit));
     // While it answers, what is typed waits in the line.
-    if (state.answering !== null) return;
-    if (editor.text.endsWith('\\')) {
-      const text = `${editor.text.slice(0, -1)}\n`;
-      return setEditor((old) => edit(old, { type: 'set', text }));
+    if (chat.state().answering !== null) return;
+    if (line.text.endsWith('\\')) {
+      return setEditor(edit(line, { type: 'set', text: `${line.text.slice(0, -1)}\n` }));
     }
-    setEditor(sent(editor));
-    void chat.send(editor.text);
+    setEditor(sent(line));
+    void chat.send(line.text);
   };
   const width = Math.max(20, columns - 2);
   return (
@@ -69,8 +76,7 @@ function interrupt(chat: Chat, editor: Editor, setEditor: (editor: Editor) => vo
 /** Apart, because useInput throws where the terminal can't hand over single keys. */
 function Keys({ onKey }: { onKey: (key: ChatKey) => void }) {
   useInput((input, key) => {
-    const found = editOf(input, key);
-    if (found !== null) onKey(found);
+    for (const found of keysOf(input, key)) onKey(found);
   });
   return null;
 }
@@ -115,13 +121,25 @@ export function entryLines(entry: Entry, width: number, style: Style): string[] 
         ...(entry.note === '' ? [] : [style.warn(`(${entry.note})`)]),
       ];
     case 'note':
-      return entry.text.split('\n').map((line) => style.dim(line));
+      return entry.text
+        .split('\n')
+        .flatMap((line) => hanging(line, width))
+        .map((line) => style.dim(line));
     case 'error':
       return [
         style.bad(entry.text),
         ...(entry.hint === null ? [] : [style.dim(`hint: ${entry.hint}`)]),
       ];
   }
+}
+
+/** `name  what it is`, with the rest of a long text below its beginning. */
+function hanging(line: string, width: number): string[] {
+  const [, name = '', text = line] = /^(\S.*?\s{2,})(\S.*)$/.exec(line) ?? [];
+  const room = Math.max(20, width - name.length);
+  return wrapText(text, room).map(
+    (part, index) => (index === 0 ? name : ' '.repeat(name.length)) + part,
+  );
 }
 
 function markUser(text: string, style: Style): string[] {

@@ -19,8 +19,19 @@ const WITH_CTRL: Record<string, Exclude<Edit['type'], 'insert' | 'set'>> = {
   k: 'delete-to-end',
 };
 
-/** null for a key that means nothing here. */
-export function editOf(input: string, key: Key): ChatKey | null {
+/** What one piece of input means: nothing, one key, or what was typed while the program was busy. */
+export function keysOf(input: string, key: Key): ChatKey[] {
+  // Typed ahead, a line comes in one piece with its Enter. A paste of several lines has more ends, and is never sent.
+  const line = /^([^\r\n]+)\r$/.exec(input)?.[1];
+  if (line !== undefined) {
+    const text = terminalText(line);
+    return [{ type: 'edit', edit: { type: 'insert', text } }, { type: 'send' }];
+  }
+  const found = keyOf(input, key);
+  return found === null ? [] : [found];
+}
+
+function keyOf(input: string, key: Key): ChatKey | null {
   const change = (edit: Edit): ChatKey => ({ type: 'edit', edit });
   if (key.ctrl && input === 'c') return { type: 'interrupt' };
   if (key.ctrl && input === 'd') return { type: 'close' };
