@@ -45,6 +45,7 @@ describe('help', () => {
       'config path',
       'serve',
       'connect',
+      'chat',
       'run',
       'verify',
       'mv',

@@ -19,8 +19,8 @@ export function defineChat(program: Command, open: Open, done: Done): void {
     });
   addOptions(command, runOptions);
   examples(command, [
-    ['flashmoe chat', 'with the default model; /help inside lists the commands'],
-    ['flashmoe chat tiny --system "Be brief."', 'another model, told something first'],
-    ['echo "What is 2+2?" | flashmoe chat', 'a line is a message, an answer a line'],
+    ['flashmoe chat', 'with the default model; /help inside'],
+    ['flashmoe chat tiny --system "Be brief."', 'told something first'],
+    ['echo "2+2?" | flashmoe chat', 'a line is a message'],
   ]);
 }

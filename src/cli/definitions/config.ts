@@ -59,7 +59,7 @@ function defineSet(group: Command, open: Open, done: Done): void {
       done(await setSetting(await open(command), key, value, model ?? null));
     });
   examples(command, [
-    ['flashmoe config set port 8080', 'from the next start of the server on'],
+    ['flashmoe config set port 8080', 'from the next start on'],
     ['flashmoe config set backend cpu --model tiny', 'for one model'],
   ]);
 }
