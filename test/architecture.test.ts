@@ -72,6 +72,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   // What programs and the command line share.
   application: [
     'addon',
+    'chat',
     'engine',
     'hub',
     'installer',

@@ -1,25 +1,25 @@
 // flashmoe chat: a conversation on a terminal; lines in and answers out on a pipe.
 
 import { createInterface } from 'node:readline';
+import { openChatBackend } from '../../application/chat-backend.js';
+import { readyInstallations } from '../../application/installed.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { terminalText } from '../../base/terminal-text.js';
 import type { ChatBackend } from '../../chat/backend.js';
 import { Chat, type Entry } from '../../chat/chat.js';
-import { engineBackend } from '../../chat/engine-backend.js';
-import { findServer } from '../../chat/server-backend.js';
-import { DEFAULT_PORT } from '../../server/serve.js';
 import type { RunOptions } from '../../settings/engine-options.js';
-import { readSettings } from '../../settings/file.js';
 import type { CliContext } from '../context.js';
-import { chooseInstalled, openEngineOf, readyInstallations } from '../installed.js';
 
 export interface ChatArgs extends RunOptions {
   thinking: boolean | null;
 }
 
 export async function chat(context: CliContext, args: ChatArgs): Promise<number> {
+  const loading = (id: string): void => {
+    if (context.face === 'ink') context.note(`loading ${id}`);
+  };
   const open = (model: string | null, experts: number | null): Promise<ChatBackend> =>
-    openBackend(context, args, model, experts);
+    openChatBackend(context, { model, experts, typed: args }, loading);
   const backend = await open(args.model, null);
   const { system, maxTokens, temperature, seed } = args;
   const models = async (): Promise<string[]> =>
@@ -48,28 +48,6 @@ export async function chat(context: CliContext, args: ChatArgs): Promise<number>
     if (!conversation.state().isClosed) await conversation.close();
   }
   return EXIT.done;
-}
-
-/** The running server when it has the model that is meant, so that nothing is loaded twice; else an engine here. */
-async function openBackend(
-  context: CliContext,
-  args: ChatArgs,
-  model: string | null,
-  experts: number | null,
-): Promise<ChatBackend> {
-  const { port = DEFAULT_PORT } = await readSettings(context.home.settings);
-  const apiKey = context.host.env['FLASHMOE_API_KEY'] || null;
-  // A server computes with as many experts as it was started with.
-  const server = experts === null ? await findServer({ port, apiKey }, model) : null;
-  if (server !== null && args.backend === null) return server;
-  const installed = await chooseInstalled(context, model);
-  if (context.face === 'ink') context.note(`loading ${installed.id}`);
-  const engine = await openEngineOf(context, installed, context.signal, {
-    typed: args,
-    expertsPerToken: experts,
-    promptCache: { gigabytes: null },
-  });
-  return engineBackend(engine);
 }
 
 /** Without a terminal: a line is a message or a command, an answer is printed when it is complete. */
