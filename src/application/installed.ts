@@ -5,7 +5,7 @@ import { FlashmoeError } from '../base/errors.js';
 import type { HomePaths } from '../base/paths.js';
 import { expectedBackend } from '../engine/backend.js';
 import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
-import type { Engine } from '../engine/types.js';
+import type { Engine, Sampling } from '../engine/types.js';
 import type { Quant } from '../models/quant.js';
 import type { AppContext } from './context.js';
 import { setupCommandFor } from '../models/catalog.js';
@@ -130,12 +130,16 @@ export async function openEngineOf(
   { typed = {}, expertsPerToken = null, promptCache }: OpenChoices = {},
 ): Promise<Engine> {
   const settings = await readSettings(context.home.settings);
-  const { backend, directReads } = engineOptionsFor(typed, settings, id);
+  const options = engineOptionsFor(typed, settings, id);
+  const { backend, directReads, context: contextLength, experts } = options;
+  const fewer = expertsPerToken ?? experts;
   return openEngine({
     backend,
     expectedBackend: expectedBackend(context.host),
     directReads: directReads ?? false,
-    ...(expertsPerToken === null ? {} : { expertsPerToken }),
+    ...(fewer === null ? {} : { expertsPerToken: fewer }),
+    ...(contextLength === null ? {} : { contextLength }),
+    sampling: samplingOf(options),
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
     memory: {
       memoryBytes: context.host.memoryBytes,
@@ -149,6 +153,12 @@ export async function openEngineOf(
     ioThreads: IO_THREADS,
     signal,
   });
+}
+
+function samplingOf(options: EngineOptions): Partial<Sampling> {
+  const { temperature, topP, topK, minP, repetitionPenalty } = options;
+  const all = Object.entries({ temperature, topP, topK, minP, repetitionPenalty });
+  return Object.fromEntries(all.filter(([, value]) => value !== null));
 }
 
 async function promptStates(

@@ -13,7 +13,7 @@ import { openNative, type OpenNativeOptions, readOrigin } from './open-native.js
 import { PromptWorker } from './prompt-worker/worker.js';
 import { StateStore, type StateStoreOptions } from './state-store.js';
 import { loadVocabulary } from './tokenizer.js';
-import type { Engine } from './types.js';
+import type { Engine, Sampling } from './types.js';
 
 export interface OpenEngineOptions extends Omit<OpenNativeOptions, 'tokenLimit'> {
   /** Tokens. ERR_CONTEXT when memory doesn't allow it; absent: the model's limit, or what memory allows of it. */
@@ -22,6 +22,8 @@ export interface OpenEngineOptions extends Omit<OpenNativeOptions, 'tokenLimit'>
   memory?: MemoryOptions;
   /** Instead of the model's own chat template. */
   template?: TemplateText;
+  /** Before what the checkpoint says; a request's own goes before both. */
+  sampling?: Partial<Sampling>;
   /** Where states of prompts are kept; absent: nowhere. */
   states?: Omit<StateStoreOptions, 'id' | 'program'> & { version: string };
 }
@@ -62,7 +64,7 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
         fixedStateBytes: info.stateBytes,
         tokenizer,
         prompts,
-        settings,
+        settings: { ...settings, sampling: { ...settings.sampling, ...options.sampling } },
         model: {
           id,
           repo,

@@ -14,6 +14,16 @@ export function watchEngine(engine: Engine, begin: () => () => void): Engine {
   }
   return new Proxy(engine, {
     get(target, name) {
+      if (name === 'prepare') {
+        return async (...asked: Parameters<Engine['prepare']>) => {
+          const prepared = await target.prepare(...asked);
+          return {
+            ...prepared,
+            answer: (...which: Parameters<typeof prepared.answer>) =>
+              watched(prepared.answer(...which)),
+          };
+        };
+      }
       if (name === 'chat' || name === 'continueTokens') {
         const answer = target[name].bind(target) as (...args: unknown[]) => AsyncIterable<unknown>;
         return (...args: unknown[]) => watched(answer(...args));

@@ -9,6 +9,15 @@ import { marked, routed } from './fast/tier.js';
 import { Guard, type GuardOptions } from './guard.js';
 import { chatCompletions } from './openai/chat/route.js';
 import { completions } from './openai/completions/route.js';
+import {
+  ollamaChat,
+  ollamaGenerate,
+  ollamaPs,
+  ollamaRefusal,
+  ollamaShow,
+  ollamaTags,
+  ollamaVersion,
+} from './ollama/route.js';
 import { embeddings } from './routes/embeddings.js';
 import { health } from './routes/health.js';
 import { countMessageTokens, messages } from './anthropic/route.js';
@@ -23,7 +32,7 @@ import { applyTemplate, detokenize, tokenize } from './routes/tokens.js';
 export type App = (request: Request) => Promise<Response>;
 
 /** Whose form an error has. */
-type Dialect = 'openai' | 'anthropic';
+type Dialect = 'openai' | 'anthropic' | 'ollama';
 
 interface GetRoute {
   method: 'GET';
@@ -34,7 +43,7 @@ interface GetRoute {
 }
 
 interface PostRoute {
-  method: 'POST';
+  method: 'POST' | 'DELETE';
   path: RegExp;
   isPublic?: never;
   /** Of two tiers, the other one may answer. */
@@ -82,6 +91,18 @@ const ROUTES: Route[] = [
   { method: 'POST', path: /^\/tokenize$/, handle: tokenize },
   { method: 'POST', path: /^\/detokenize$/, handle: detokenize },
   { method: 'POST', path: /^\/apply-template$/, handle: applyTemplate },
+  { method: 'GET', path: /^\/api\/version$/, handle: ollamaVersion },
+  { method: 'GET', path: /^\/api\/tags$/, handle: ollamaTags },
+  { method: 'GET', path: /^\/api\/ps$/, handle: ollamaPs },
+  { method: 'POST', path: /^\/api\/show$/, handle: ollamaShow },
+  { method: 'POST', path: /^\/api\/chat$/, handle: ollamaChat },
+  { method: 'POST', path: /^\/api\/generate$/, handle: ollamaGenerate },
+  {
+    method: 'POST',
+    path: /^\/api\/(?:pull|push|create|copy|embed|embeddings)$/,
+    handle: ollamaRefusal,
+  },
+  { method: 'DELETE', path: /^\/api\/delete$/, handle: ollamaRefusal },
 ];
 
 /** Never rejects: every failure is an error object with its status. */
@@ -98,9 +119,7 @@ export function createApp(context: ServerContext, access: GuardOptions): App {
       if (error.status === 500) {
         context.emit({ type: 'error', code: error.details.code ?? '', message: error.message });
       }
-      return dialectOf(url) === 'openai'
-        ? error.response()
-        : Response.json(anthropicError(error), error.response());
+      return errorResponse(error, dialectOf(url));
     });
     for (const [name, value] of Object.entries(guard.corsHeaders(request))) {
       response.headers.set(name, value);
@@ -155,7 +174,17 @@ function clientLeft(): ApiError {
   return new ApiError(499, 'the client left before it had its answer');
 }
 
+function errorResponse(error: ApiError, dialect: Dialect): Response {
+  const whole = error.response();
+  if (dialect === 'openai') return whole;
+  const body = dialect === 'anthropic' ? anthropicError(error) : { error: error.message };
+  const headers = new Headers(whole.headers);
+  headers.delete('content-length');
+  return Response.json(body, { status: whole.status, headers });
+}
+
 function dialectOf(url: URL): Dialect {
+  if (url.pathname.startsWith('/api/')) return 'ollama';
   return url.pathname.startsWith('/v1/messages') ? 'anthropic' : 'openai';
 }
 

@@ -65,6 +65,8 @@ export class ModelHost {
   readonly #closing = new AbortController();
   readonly #waiters: Waiter[] = [];
   #refusing = false;
+  /** It goes with its last lease. */
+  #isUnwanted = false;
   #leases = 0;
   #unloadAfterMs: number;
   #timer: NodeJS.Timeout | null = null;
@@ -143,6 +145,13 @@ export class ModelHost {
     });
   }
 
+  /** Lets the model go as soon as nobody uses it; the next request loads it again. */
+  letGo(): void {
+    if (this.#state.status !== 'ready') return;
+    if (this.#leases === 0) this.#unload();
+    else this.#isUnwanted = true;
+  }
+
   /** Whoever waits for a model, and whoever comes, is refused; answers that have begun go on. */
   refuse(): void {
     this.#refusing = true;
@@ -205,6 +214,7 @@ export class ModelHost {
         this.#leases--;
         if (unloadAfterMs !== null) this.#unloadAfterMs = unloadAfterMs;
         this.#advance();
+        if (this.#isUnwanted && this.#leases === 0) this.#unload();
         this.#arm();
       },
     };
@@ -239,6 +249,7 @@ export class ModelHost {
   #unload(): void {
     const state = this.#state;
     this.#disarm();
+    this.#isUnwanted = false;
     if (state.status !== 'ready') return;
     this.#state = { status: 'idle', id: state.id };
     this.#unloading = this.#unloading.then(() => state.engine.close());

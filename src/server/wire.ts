@@ -66,6 +66,17 @@ export function callArguments(
   return parsed as Record<string, unknown>;
 }
 
+/** What stands in a conversation for something that the model can't be shown: a refusal would end it for good. */
+export function placeholder(kind: string): string {
+  return `[${kind} left out: this model reads text only]`;
+}
+
+/** Kinds of parts that conversations go on without; null for one that can't be left out. */
+export function leftOut(type: string): string | null {
+  if (/image/.test(type)) return placeholder('image');
+  return /^(?:document|file|input_file)$/.test(type) ? placeholder('document') : null;
+}
+
 /** 400 in the words clients look for. */
 export function unsupportedPart(type: string, path: string): ApiError {
   const kind = /image/.test(type) ? 'image' : /audio/.test(type) ? 'audio' : type;

@@ -9,9 +9,48 @@ import { option, toggle, type Values } from './option.js';
 /** Some ten long prompts of the largest model. */
 export const DEFAULT_PROMPT_CACHE_GB = 8;
 
+const SAMPLED = 'as the model wants it';
+
 export const engineOptions = {
   backend: option('--backend <name>', 'compute on', oneOf(BACKENDS), 'metal on a Mac, else cpu'),
   directReads: toggle('--direct-reads', 'read experts past the page cache'),
+  context: option(
+    '--context <tokens>',
+    'tokens of prompt and answer together',
+    wholeNumberFrom(64, 16_777_216),
+    "the model's limit, or what memory allows",
+  ),
+  experts: option(
+    '--experts <n>',
+    'experts for each token, at most as many as the model has been made with',
+    wholeNumberFrom(1, 1024),
+    'as the model was made',
+  ),
+  temperature: option('--temperature <t>', '0 for greedy', numberFrom(0, 5), SAMPLED),
+  topP: option(
+    '--top-p <p>',
+    'the likeliest tokens that have this share',
+    numberFrom(0.0001, 1),
+    SAMPLED,
+  ),
+  topK: option(
+    '--top-k <n>',
+    'the n likeliest tokens, 0 for all',
+    wholeNumberFrom(0, 2 ** 31 - 1),
+    SAMPLED,
+  ),
+  minP: option(
+    '--min-p <p>',
+    'tokens with this share of the likeliest one',
+    numberFrom(0, 1),
+    SAMPLED,
+  ),
+  repetitionPenalty: option(
+    '--repetition-penalty <x>',
+    'against tokens that were there already, 1 for none',
+    numberFrom(0.01, 10),
+    SAMPLED,
+  ),
 };
 
 export type EngineOptions = Values<typeof engineOptions>;
@@ -29,6 +68,15 @@ export const promptCacheOption = option(
   'disk for prompts that were read, 0 for none',
   numberFrom(0, 100_000, 'of GB '),
   String(DEFAULT_PROMPT_CACHE_GB),
+);
+
+export const DEFAULT_KEEP_ALIVE_MINUTES = 30;
+
+export const keepAliveOption = option(
+  '--keep-alive <minutes>',
+  'how long a model stays in memory after its last request, 0 for not at all',
+  numberFrom(0, 525_600, 'of minutes '),
+  String(DEFAULT_KEEP_ALIVE_MINUTES),
 );
 
 export const fastTierOptions = {
@@ -53,6 +101,7 @@ export const serveOptions = {
   port: portOption,
   ...fastTierOptions,
   promptCache: promptCacheOption,
+  keepAlive: keepAliveOption,
   logLevel: option(
     '--log-level <level>',
     'what is told: errors, refusals too, answers too, or all',
@@ -63,7 +112,6 @@ export const serveOptions = {
 
 export type ServeOptions = Values<typeof serveOptions>;
 
-const temperature = numberFrom(0, 5);
 const tokens = wholeNumberFrom(0, 999_999_999_999_999);
 
 export const runOptions = {
@@ -71,7 +119,6 @@ export const runOptions = {
   ...engineOptions,
   system: option('--system <text>', 'a system message before the prompt', text),
   maxTokens: option('--max-tokens <n>', 'end after so many tokens', tokens),
-  temperature: option('--temperature <t>', '0 for greedy', temperature),
   seed: option('--seed <n>', 'same seed, same answer', tokens),
 };
 

@@ -6,6 +6,7 @@ import { QUANTS } from '../models/quant.js';
 import {
   engineOptions,
   fastTierOptions,
+  keepAliveOption,
   promptCacheOption,
   type EngineOptions,
 } from './engine-options.js';
@@ -23,6 +24,7 @@ export const SETTINGS = {
   port: option('--port <port>', 'where the server listens', wholeNumberFrom(1, 65_535), '11435'),
   ...fastTierOptions,
   promptCacheGB: promptCacheOption,
+  keepAliveMinutes: keepAliveOption,
 } satisfies OptionSet;
 
 type Said<Set extends OptionSet> = {

@@ -1,10 +1,12 @@
 // flashmoe serve: the server in the foreground, until it is told to stop.
 
 import { once } from 'node:events';
+import { stat } from 'node:fs/promises';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import type { ServerEvent } from '../../server/context.js';
 import { isTold } from '../../server/log-level.js';
+import type { InstalledModel } from '../../server/model-host.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
 import { clockWithSeconds } from '../../ui/clock.js';
 import { AwakeWhileBusy, keepAwakeOnMac } from '../../machine/awake.js';
@@ -15,8 +17,13 @@ import type { CliContext } from '../context.js';
 import { stateOf } from '../../application/state-of.js';
 import { memoryPlanLine } from '../memory-plan-line.js';
 import { decodeRate } from '../decode-rate.js';
-import { chooseInstalled, openEngineOf, type Ready } from '../../application/installed.js';
-import type { ServeOptions } from '../../settings/engine-options.js';
+import {
+  chooseInstalled,
+  openEngineOf,
+  readyInstallations,
+  type Ready,
+} from '../../application/installed.js';
+import { DEFAULT_KEEP_ALIVE_MINUTES, type ServeOptions } from '../../settings/engine-options.js';
 import { readSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';
 
@@ -47,21 +54,25 @@ async function serveUntilTold(
     if (args.model === null || service !== null) return null;
     throw error;
   });
+  const modelId = installed?.id ?? settings.model ?? null;
   const awake = new AwakeWhileBusy(() => keepAwakeOnMac(context.host));
   const server = await startServer({
     ...(args.host === null ? {} : { host: args.host }),
     port: args.port ?? settings.port ?? DEFAULT_PORT,
     // Not an option: arguments are readable by everybody on the machine.
     apiKey: context.host.env['FLASHMOE_API_KEY'] || null,
-    modelId: installed?.id ?? settings.model ?? null,
+    modelId,
     fast: fastTier(context, args, settings),
     memory: () => ({ process: process.memoryUsage.rss(), machine: context.host.memoryBytes }),
-    load: async (signal) => {
+    installed: () => installedModels(context),
+    unloadAfterMs:
+      60_000 * (args.keepAlive ?? settings.keepAliveMinutes ?? DEFAULT_KEEP_ALIVE_MINUTES),
+    load: async (signal, id) => {
       // The volume may have to come first: what is there is looked up again.
       await service?.ready(signal);
       const loaded = awake.begin();
       try {
-        const model = await choose();
+        const model = await (id === modelId ? choose() : chooseInstalled(context, id));
         const { state, why, next } = await stateOf(model, null);
         if (state !== 'ready') {
           const line = `${model.id} is ${state}, ${why ?? ''}; it is served all the same. \`${commandLine(next)}\``;
@@ -93,6 +104,18 @@ async function serveUntilTold(
     awake.close();
     await service?.stopped();
   }
+}
+
+async function installedModels({ home }: CliContext): Promise<InstalledModel[]> {
+  const ready = await readyInstallations(home);
+  return await Promise.all(
+    ready.map(async ({ id, paths, manifest }) => ({
+      id,
+      quant: manifest.quant,
+      bytes: manifest.finalBytes,
+      since: (await stat(paths.manifest)).mtimeMs,
+    })),
+  );
 }
 
 /** The key comes from the environment only, for the same reason. */

@@ -5,7 +5,7 @@ import { answerFormat } from '../answer-format.js';
 import { badField } from '../api-error.js';
 import { samplingOf } from '../sampling.js';
 import { thinkingOf } from '../thinking.js';
-import { given, unsupportedPart } from '../wire.js';
+import { given, leftOut, unsupportedPart } from '../wire.js';
 import { parseBlocks, type CountBody, type MessagesBody, type WireBlock } from './schema.js';
 
 export function messagesRequest(body: CountBody | MessagesBody): ChatRequest {
@@ -37,17 +37,12 @@ export function messagesRequest(body: CountBody | MessagesBody): ChatRequest {
 }
 
 function tools(body: CountBody): ChatRequest['tools'] {
-  return (body.tools ?? []).map((tool, i) => {
-    if ((tool.type ?? 'custom') !== 'custom') {
-      throw badField(`tools[${i}].type`, `the tool type ${tool.type ?? ''} is not supported`);
-    }
-    return {
-      name: tool.name,
-      ...given('description', tool.description),
-      ...given('parameters', tool.input_schema),
-      ...(tool.strict === true ? { strict: true } : {}),
-    };
-  });
+  return (body.tools ?? []).filter(isClientTool).map((tool) => ({
+    name: tool.name,
+    ...given('description', tool.description),
+    ...given('parameters', tool.input_schema),
+    ...(tool.strict === true ? { strict: true } : {}),
+  }));
 }
 
 /** A last message of the assistant is the beginning of the answer. */
@@ -58,6 +53,18 @@ function goesOn({ messages }: CountBody): boolean {
   if (!blocks.some(({ type }) => type === 'tool_use')) return true;
   const path = `messages[${messages.length - 1}].content`;
   throw badField(path, `${path}: tool_use needs its tool_result before the conversation goes on`);
+}
+
+/** Tools of other types run on their maker's servers, which this is none of: the model isn't told of them. */
+function isClientTool({ type }: { type?: string | null | undefined }): boolean {
+  return (type ?? 'custom') === 'custom';
+}
+
+/** Types of the tools that are left out, for the log. */
+export function serverTools(body: CountBody): string[] {
+  return (body.tools ?? [])
+    .filter((tool) => !isClientTool(tool))
+    .map(({ type }) => `tools.${type}`);
 }
 
 function toolChoice({ tool_choice: choice, tools: offered }: CountBody): ChatRequest['toolChoice'] {
@@ -122,9 +129,17 @@ function textOf(content: string | WireBlock[], path: string): string {
   if (typeof content === 'string') return content;
   const texts = content.map((block, i) => {
     if (block.type === 'text' && typeof block.text === 'string') return block.text;
+    const instead = documentText(block) ?? leftOut(block.type);
+    if (instead !== null) return instead;
     throw unsupportedPart(block.type, `${path}[${i}]`);
   });
   return texts.join('\n\n');
+}
+
+/** Of a document that is plain text. */
+function documentText({ type, source }: WireBlock): string | null {
+  const { type: kind, data } = source ?? {};
+  return type === 'document' && kind === 'text' && typeof data === 'string' ? data : null;
 }
 
 /** A client's accounting line, different in every request, would make every prompt a new one. */

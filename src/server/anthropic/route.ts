@@ -4,11 +4,12 @@ import { tellOnce, type ServerContext } from '../context.js';
 import { respond } from '../generation.js';
 import { namedEvent } from '../sse.js';
 import { MessagesEncoder } from './encoder.js';
-import { messagesRequest } from './request.js';
+import { messagesRequest, serverTools } from './request.js';
 import { parseCountBody, parseMessagesBody } from './schema.js';
 
 export function messages(context: ServerContext, http: Request, json: unknown): Promise<Response> {
   const body = parseMessagesBody(json, (field) => tellOnce(context, field));
+  for (const tool of serverTools(body)) tellOnce(context, tool);
   const id = `msg_${randomUUID().replaceAll('-', '')}`;
   return respond(context, http, {
     id,

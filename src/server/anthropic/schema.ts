@@ -14,6 +14,7 @@ const Block = z.looseObject({
   tool_use_id: z.string().nullish(),
   is_error: z.boolean().nullish(),
   content: z.unknown().optional(),
+  source: z.looseObject({ type: z.string(), data: z.unknown().optional() }).nullish(),
 });
 
 const Text = z.union([z.string(), z.array(Block)], {

@@ -139,10 +139,9 @@ describe('messages', () => {
     [{ ...HELLO, max_tokens: undefined }, /max_tokens/],
     [{ max_tokens: 5 }, /messages/],
     [{ ...HELLO, tool_choice: { type: 'tool', name: 'g' } }, /no tool "g"/],
-    [{ ...HELLO, tools: [{ type: 'web_search_20250305', name: 'w' }] }, /web_search/],
     [
-      { ...HELLO, messages: [{ role: 'user', content: [{ type: 'image' }] }] },
-      /image input is not supported/,
+      { ...HELLO, messages: [{ role: 'user', content: [{ type: 'audio' }] }] },
+      /audio input is not supported/,
     ],
     [
       { ...HELLO, messages: [{ role: 'user', content: 'x'.repeat(1001) }] },

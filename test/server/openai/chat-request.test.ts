@@ -155,11 +155,6 @@ describe('a chat request', () => {
     [{ messages: [user, { role: 'user' }] }, 'messages[1].content', /needs content/],
     [{ messages: [{ role: 'user', content: 5 }] }, 'messages[0].content', /string or an array/],
     [
-      { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: {} }] }] },
-      'messages[0].content[0]',
-      /^image input is not supported$/,
-    ],
-    [
       { messages: [{ role: 'user', content: [{ type: 'input_audio' }] }] },
       'messages[0].content[0]',
       /^audio input is not supported$/,

@@ -4,7 +4,7 @@ import type { ChatMessage, ChatRequest } from '../../../engine/types.js';
 import { answerFormat } from '../../answer-format.js';
 import { badField } from '../../api-error.js';
 import type { ChatBody, WireMessage } from './schema.js';
-import { callArguments, given, unsupportedPart } from '../../wire.js';
+import { callArguments, given, leftOut, unsupportedPart } from '../../wire.js';
 import { samplingOf, seedOf } from '../../sampling.js';
 import { thinkingOf } from '../../thinking.js';
 
@@ -148,6 +148,8 @@ function contentText({ role, content }: WireMessage, path: string, mayLack: bool
     .map((part, i) => {
       if (part.type === 'text' && typeof part.text === 'string') return part.text;
       if (part.type === 'refusal' && typeof part.refusal === 'string') return part.refusal;
+      const instead = leftOut(part.type);
+      if (instead !== null) return instead;
       throw unsupportedPart(part.type, `${path}.content[${i}]`);
     })
     .join('');

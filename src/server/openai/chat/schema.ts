@@ -155,12 +155,30 @@ const HARMLESS = new Set([
   ...['client_metadata', 'safety_identifier', 'prediction', 'verbosity', 'cache_prompt'],
 ]);
 
+/** Tools that run on their maker's own servers: the model isn't told of them. */
+const SERVER_TOOL =
+  /^(?:web_search|web_fetch|file_search|code_interpreter|computer|image_generation|mcp)/;
+
+function withoutServerTools(body: unknown, onLeftOut: (field: string) => void): unknown {
+  const { tools } = (body ?? {}) as { tools?: unknown };
+  if (!Array.isArray(tools)) return body;
+  const isServers = (tool: unknown): boolean => {
+    const type = (tool as { type?: unknown } | null)?.type;
+    return typeof type === 'string' && SERVER_TOOL.test(type);
+  };
+  const left = tools.filter(isServers) as { type: string }[];
+  for (const { type } of left) onLeftOut(`tools.${type}`);
+  return left.length === 0
+    ? body
+    : { ...(body as object), tools: tools.filter((tool) => !isServers(tool)) };
+}
+
 /**
  * Validates a body. Throws a 400 that names the first field at fault.
  * @param onUnknown told of fields that no API we know has
  */
 export function parseChatBody(body: unknown, onUnknown: (field: string) => void): ChatBody {
-  const parsed = parseWith(ChatBody, body);
+  const parsed = parseWith(ChatBody, withoutServerTools(body, onUnknown));
   checkFields(parsed, ChatBody.shape, ONLY, HARMLESS, onUnknown);
   if ((parsed.top_logprobs ?? 0) > 0 && parsed.logprobs !== true) {
     throw badField('top_logprobs', 'top_logprobs needs logprobs to be true');

@@ -3,7 +3,7 @@
 import type { ChatMessage, ChatRequest } from '../../../engine/types.js';
 import { badField } from '../../api-error.js';
 import { answerFormat } from '../../answer-format.js';
-import { callArguments, given, unsupportedPart } from '../../wire.js';
+import { callArguments, given, leftOut, unsupportedPart } from '../../wire.js';
 import { samplingOf } from '../../sampling.js';
 import { thinkingOf } from '../../thinking.js';
 import type { ResponsesBody, WireItem, WirePart } from './schema.js';
@@ -104,6 +104,8 @@ function partsText(content: string | WirePart[], path: string): string {
     .map((part, i) => {
       const text = /text$/.test(part.type) ? part.text : part.refusal;
       if (typeof text === 'string') return text;
+      const instead = leftOut(part.type);
+      if (instead !== null) return instead;
       throw unsupportedPart(part.type, `${path}[${i}]`);
     })
     .join('');
