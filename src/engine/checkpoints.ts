@@ -1,13 +1,13 @@
 // At which lengths of a prompt its state is marked, so that another prompt can go on from there. Caches can be cut
 // anywhere; what is fixed in size can't, and is copied: for it every mark costs its whole size.
 
-/** Up to this a copy is cheap: then one stands in every stretch of as many tokens as a block has. */
-const CHEAP_BYTES = 8 * 2 ** 20;
-const CHEAP_STRETCH = 256;
+const MB = 2 ** 20;
+/** Up to this a copy is cheap: then one stands in every stretch of a few tokens. */
+const CHEAP_BYTES = 8 * MB;
 const LONGEST_STRETCH = 4096;
 
 /** As native/core/session.cpp: what copies may take together, but never fewer than FEWEST. */
-const MARK_BYTES = 768 * 2 ** 20;
+const MARK_BYTES = 768 * MB;
 const FEWEST = 4;
 
 /**
@@ -22,7 +22,7 @@ export function checkpoints(
   fixedBytes: number,
 ): number[] {
   const isCheap = fixedBytes <= CHEAP_BYTES;
-  const stretch = isCheap ? CHEAP_STRETCH : LONGEST_STRETCH;
+  const stretch = fixedBytes <= 2 * MB ? 128 : isCheap ? 256 : LONGEST_STRETCH;
   const grid: number[] = [];
   if (fixedBytes > 0) {
     const first = (Math.floor(cached / stretch) + 1) * stretch;
