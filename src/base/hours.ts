@@ -51,6 +51,24 @@ export function nextChange(hours: Hours, now: number): number {
   }
 }
 
+/** Beyond it days are not counted one by one. */
+const FAR_MS = 366 * 24 * 3_600_000;
+
+/** When `ms` of open time will have passed, in milliseconds since the epoch; infinite when that is beyond a year. */
+export function openUntil(hours: Hours, now: number, ms: number): number {
+  if (ms > FAR_MS) return Infinity;
+  let [at, left] = [now, ms];
+  for (;;) {
+    const change = nextChange(hours, at);
+    if (!isOpen(hours, at)) at = change;
+    else if (change - at >= left) return at + left;
+    else {
+      left -= change - at;
+      at = change;
+    }
+  }
+}
+
 function minuteOf(date: Date): number {
   return date.getHours() * 60 + date.getMinutes();
 }

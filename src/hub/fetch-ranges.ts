@@ -2,6 +2,7 @@
 // arrive and count as fetched when the sink has them; a connection that breaks off, stalls, or is far slower
 // than the others is replaced, and its range goes on where it was.
 
+import { setMaxListeners } from 'node:events';
 import { FlashmoeError } from '../base/errors.js';
 import { monotonic } from '../base/host.js';
 import { firstCount, MOST_CONNECTIONS, nextCount } from './connections.js';
@@ -107,6 +108,8 @@ class Fetcher {
     this.#sink = sink;
     this.#policy = policy;
     const signal = AbortSignal.any([task.signal, this.#stop.signal]);
+    // Every range under way listens to it, and Node takes more than ten for a leak.
+    setMaxListeners(0, signal);
     const emit: HubTask['emit'] = (event) => {
       if (event.type === 'retry') this.#failures += 1;
       task.emit(event);

@@ -1,6 +1,7 @@
 // A setup from the plan to the first answer. This folder is where hub and repack meet; it owns order,
 // journal, disk and lock, and knows nothing of how events are drawn. Start with `openSetup`.
 
+import { formatHours } from '../base/hours.js';
 import { makeDirectory } from '../base/atomic-file.js';
 import { removeEmptyFolder } from '../base/owned-files.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
@@ -139,13 +140,19 @@ async function runLocked(parts: PlannedSetup, task: RunTask, job: JobServer): Pr
     control: { version: CONTROL_VERSION, accept: (socket) => job.accept(socket) },
     host: world.host,
   });
+  let quiet = (): unknown => undefined;
   try {
     // For views that come later: what was told before there was a socket to come to.
     for (const event of planEvents(parts.plan)) job.publish(event);
+    const tellLimits = (): void => task.emit(limitsEvent(parts.limits));
+    const { bytesPerSecond, hours } = parts.limits.values;
+    if (bytesPerSecond !== null || hours !== null) tellLimits();
+    quiet = parts.limits.onChange(tellLimits);
     const receipt = await provision(parts, task);
     task.emit({ type: 'finished', receipt });
     return receipt;
   } finally {
+    quiet();
     await lock.release();
     // Nothing was written, for lack of space perhaps: then no empty folder stays behind.
     await removeEmptyFolder(paths.root).catch(() => undefined);
@@ -155,6 +162,10 @@ async function runLocked(parts: PlannedSetup, task: RunTask, job: JobServer): Pr
 async function changeLimits({ limits, paths }: PlannedSetup, change: LimitChange): Promise<void> {
   limits.change(change);
   await writeLimits(paths.limits, limits.values);
+}
+
+function limitsEvent({ values: { bytesPerSecond, hours } }: Limits): InstallEvent {
+  return { type: 'limits', bytesPerSecond, hours: hours === null ? null : formatHours(hours) };
 }
 
 function planEvents({ summary }: ProvisioningPlan): InstallEvent[] {

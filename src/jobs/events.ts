@@ -60,9 +60,14 @@ export type InstallEvent =
       type: 'progress';
       step: 'fetch' | 'pack' | 'verify';
       item: string;
+      /** Bytes, absolute. */
       done: number;
       total: number;
+      /** Of `done`, there before this run began: the plan's `doneBytes` has counted them. Absent: none. */
+      before?: number;
     }
+  /** What the setup may take of the line from here on; null is without. Hours as `23:00-07:00`. */
+  | { type: 'limits'; bytesPerSecond: number | null; hours: string | null }
   | { type: 'disk'; usedBytes: number; freeBytes: number }
   | { type: 'retry'; item: string; attempt: number; delayMs: number; reason: string }
   /** The run holds still: disk full, offline, paused by the user, outside its hours. `until` is ISO 8601 when a time is known. */

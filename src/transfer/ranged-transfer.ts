@@ -255,10 +255,13 @@ class RangedTransfer {
 
   #progress(placed: number): void {
     const pass = this.#writes.passes.find(({ at, end }) => at <= placed && placed <= end);
-    if (pass === undefined) return;
-    const { shard: item, at, end } = pass;
-    const [done, total] = [placed - at, end - at];
-    this.#task.emit({ type: 'progress', step: 'fetch', item, done, total });
+    if (pass !== undefined) this.#progressOf(pass, placed - pass.at);
+  }
+
+  #progressOf({ shard: item, at, end }: ShardPass, done: number): void {
+    const total = end - at;
+    const before = Math.min(total, Math.max(0, (this.#work.placed?.at ?? 0) - at));
+    this.#task.emit({ type: 'progress', step: 'fetch', item, done, total, before });
   }
 
   async #checkpoint(writer: ScatterWriter, drain: boolean): Promise<void> {
@@ -303,6 +306,8 @@ class RangedTransfer {
       if (plan.state.sealed.has(pass.shard)) continue;
       const { size: bytes, sha256 } = this.#shard(pass.shard);
       await this.#append({ step: 'sealed', shard: pass.shard, bytes, sha256 });
+      // The last look may have been some megabytes earlier.
+      this.#progressOf(pass, pass.end - pass.at);
       emit({ type: 'shard', shard: pass.shard, step: 'fetch', status: 'done' });
       await budget.sample();
     }

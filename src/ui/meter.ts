@@ -13,9 +13,11 @@ interface Sample {
 }
 
 export interface Meter {
-  items: Readonly<Record<string, { done: number; total: number }>>;
+  items: Readonly<Record<string, { done: number; total: number; before: number }>>;
   /** Bytes of all items seen, those found on disk included. */
   done: number;
+  /** Of `done`, there before the run began. */
+  before: number;
   total: number;
   /** Bytes moved by this run: what an item had when it first showed up doesn't count as speed. */
   moved: number;
@@ -28,6 +30,7 @@ export interface Meter {
 export const EMPTY_METER: Meter = {
   items: {},
   done: 0,
+  before: 0,
   total: 0,
   moved: 0,
   firstAt: null,
@@ -42,6 +45,7 @@ export function advance(
   done: number,
   total: number,
   at: number,
+  earlier = 0,
 ): Meter {
   const before = meter.items[item];
   const step = before === undefined ? 0 : Math.max(0, done - before.done);
@@ -54,7 +58,8 @@ export function advance(
     last !== undefined && beforeLast !== undefined && last.at - beforeLast.at < SAMPLE_MS;
   const kept = replace ? meter.samples.slice(0, -1) : meter.samples;
   return {
-    items: { ...meter.items, [item]: { done, total } },
+    items: { ...meter.items, [item]: { done, total, before: earlier } },
+    before: meter.before + earlier - (before?.before ?? 0),
     done: meter.done + done - (before?.done ?? 0),
     total: meter.total + total - (before?.total ?? 0),
     moved,
@@ -75,20 +80,23 @@ export function rate(meter: Meter, now: number): number | null {
 
 /**
  * Seconds for `remaining` bytes as a range: between the speed of the last 10 s and that of the whole
- * run, a tenth wider on each side. Null while stalled or too early.
+ * run, a tenth wider on each side, and never faster than the limit in force. Null while stalled or too early.
  */
 export function timeLeft(
   meter: Meter,
   remaining: number,
   now: number,
+  bytesPerSecond: number | null = null,
 ): { low: number; high: number } | null {
   if (remaining <= 0) return { low: 0, high: 0 };
   const recent = rate(meter, now);
   if (recent === null || meter.firstAt === null) return null;
   const mean = (meter.moved * 1000) / (now - meter.firstAt);
-  const slow = Math.min(recent, mean);
+  const most = bytesPerSecond ?? Infinity;
+  const slow = Math.min(recent, mean, most);
   if (slow <= 0) return null;
-  return { low: (remaining / Math.max(recent, mean)) * 0.9, high: (remaining / slow) * 1.1 };
+  const fast = Math.min(Math.max(recent, mean), most);
+  return { low: (remaining / fast) * 0.9, high: (remaining / slow) * 1.1 };
 }
 
 /** Seconds since the last byte; 0 while they flow. */

@@ -1,4 +1,4 @@
-// A run as plain lines: every change of state with its reason, progress once a minute or per tenth.
+// A run as plain lines: every change of state with its reason, progress every ten seconds and per tenth.
 // The view of logs, pipes and CI; also what `setup` in the background leaves to read.
 
 import { formatBytes, formatDuration, formatDurationRange, formatRate } from '../base/format.js';
@@ -6,7 +6,7 @@ import type { InstallEvent } from '../jobs/events.js';
 import { percent } from './bar.js';
 import { clockOf, clockWithSeconds, sleptText } from './clock.js';
 import { planText } from './plan-view.js';
-import { fetchFigures, packFigures, retryText, shardsFetched } from './progress.js';
+import { fetchFigures, limitText, packFigures, retryText, shardsFetched } from './progress.js';
 import { EMPTY_RUN, reduce, type RunView } from './reduce.js';
 import { answerLine } from './receipt-view.js';
 import type { Style } from './style.js';
@@ -17,7 +17,8 @@ export interface PlainOptions {
   style: Style;
 }
 
-const PROGRESS_MS = 60_000;
+/** Longer without a line, and people ask whether it hangs. */
+const PROGRESS_MS = 10_000;
 
 /** A sink for events. `finished` and `failed` are left to the caller: one is the result, one the error. */
 export function plainSink(options: PlainOptions): (event: InstallEvent) => void {
@@ -69,6 +70,7 @@ function progressLines(
       ...(secondsLeft === null || fraction >= 1
         ? []
         : [`${formatDurationRange(secondsLeft.low, secondsLeft.high)} left`]),
+      ...limitParts(view),
       ...(view.disk === null ? [] : [`${formatBytes(view.disk.freeBytes)} free`]),
     ];
     return [`fetch: ${parts.join(', ')}`];
@@ -82,6 +84,11 @@ function progressLines(
   const fraction = total === 0 ? 0 : done / total;
   if (!due(step, fraction, now)) return [];
   return [`verify: ${formatBytes(done)} of ${formatBytes(total)} (${percent(fraction)})`];
+}
+
+function limitParts(view: RunView): string[] {
+  const limit = limitText(view);
+  return limit === null ? [] : [limit];
 }
 
 function linesOf(
@@ -113,6 +120,8 @@ function linesOf(
       return [`waiting: ${event.reason}${event.until ? `, next try ${clockOf(event.until)}` : ''}`];
     case 'resumed':
       return ['going on'];
+    case 'limits':
+      return [`limits: ${limitText(view) ?? 'none'}`];
     case 'slept':
       return [sleptText(event)];
     case 'answer':

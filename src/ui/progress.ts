@@ -1,5 +1,7 @@
 // Figures both views of a run show, derived from the view state.
 
+import { formatRate } from '../base/format.js';
+import { openUntil, parseHours, type Hours } from '../base/hours.js';
 import { rate, stalledSeconds, timeLeft } from './meter.js';
 import type { RunView, ShardView } from './reduce.js';
 
@@ -19,7 +21,7 @@ export function fetchFigures(view: RunView, now: number): StageFigures {
   const step = view.steps.find((each) => each.step === 'fetch')?.status;
   // Small files come without progress of their own, so the sum alone would end short of the total.
   const settled = step === 'done' || step === 'skipped';
-  const here = (view.plan?.doneBytes ?? 0) + view.fetch.done;
+  const here = (view.plan?.doneBytes ?? 0) + view.fetch.done - view.fetch.before;
   const done = settled ? total : Math.min(total, here);
   const finished = total > 0 && done >= total;
   return {
@@ -27,9 +29,33 @@ export function fetchFigures(view: RunView, now: number): StageFigures {
     doneBytes: done,
     totalBytes: total,
     bytesPerSecond: finished ? null : rate(view.fetch, now),
-    secondsLeft: timeLeft(view.fetch, total - done, now),
+    secondsLeft: view.waiting === null ? secondsLeft(view, total - done, now) : null,
     stalledSeconds: finished || view.waiting !== null ? 0 : stalledSeconds(view.fetch, now),
   };
+}
+
+/** By the clock on the wall: hours in which the line is closed count, too. */
+function secondsLeft(view: RunView, remaining: number, now: number): StageFigures['secondsLeft'] {
+  const left = timeLeft(view.fetch, remaining, now, view.limits?.bytesPerSecond ?? null);
+  const hours = hoursOf(view);
+  if (left === null || hours === null) return left;
+  const until = (seconds: number): number => (openUntil(hours, now, seconds * 1000) - now) / 1000;
+  return { low: until(left.low), high: until(left.high) };
+}
+
+function hoursOf({ limits }: RunView): Hours | null {
+  const text = limits?.hours ?? null;
+  return text === null ? null : parseHours(text);
+}
+
+/** `at most 20 MB/s, 23:00-07:00 only`; null without limits. */
+export function limitText(view: RunView): string | null {
+  const { bytesPerSecond = null, hours = null } = view.limits ?? {};
+  const parts = [
+    ...(bytesPerSecond === null ? [] : [`at most ${formatRate(bytesPerSecond)}`]),
+    ...(hours === null ? [] : [`${hours} only`]),
+  ];
+  return parts.length === 0 ? null : parts.join(', ');
 }
 
 export interface PackFigures {

@@ -63,6 +63,8 @@ export interface RunView {
   pack: Meter;
   verify: Meter;
   disk: { usedBytes: number; freeBytes: number; peakBytes: number } | null;
+  /** null until something was said of them. */
+  limits: { bytesPerSecond: number | null; hours: string | null } | null;
   retry: RetryView | null;
   waiting: WaitView | null;
   answers: readonly KnownAnswer[];
@@ -95,6 +97,7 @@ export const EMPTY_RUN: RunView = {
   pack: EMPTY_METER,
   verify: EMPTY_METER,
   disk: null,
+  limits: null,
   retry: null,
   waiting: null,
   answers: [],
@@ -128,9 +131,12 @@ function apply(view: RunView, event: InstallEvent, at: number): RunView {
     case 'layer':
       return onLayer(view, event);
     case 'progress': {
-      const meter = advance(view[event.step], event.item, event.done, event.total, at);
+      const { step, item, done, total, before } = event;
+      const meter = advance(view[step], item, done, total, at, before);
       return { ...view, [event.step]: meter };
     }
+    case 'limits':
+      return { ...view, limits: { bytesPerSecond: event.bytesPerSecond, hours: event.hours } };
     case 'disk': {
       const peakBytes = Math.max(view.disk?.peakBytes ?? 0, event.usedBytes);
       return {
@@ -191,7 +197,11 @@ function onLayer(view: RunView, event: EventOf<'layer'>): RunView {
   return {
     ...view,
     activeLayers: others,
-    packedLayers: ended ? [...view.packedLayers, event.layer] : view.packedLayers,
+    // A layer may be told of twice, as one that was there and as one that was made anew.
+    packedLayers:
+      ended && !view.packedLayers.includes(event.layer)
+        ? [...view.packedLayers, event.layer]
+        : view.packedLayers,
   };
 }
 

@@ -31,10 +31,10 @@ describe('a run as plain lines', () => {
     );
   });
 
-  test('says progress at most once a minute or per tenth', () => {
+  test('says progress at least every ten seconds while bytes move', () => {
     const fetch = lines('setup-2bit').filter((line) => /^fetch: [\d.]+ GB of/.test(line));
     expect(fetch.length).toBeGreaterThanOrEqual(9);
-    expect(fetch.length).toBeLessThanOrEqual(14);
+    expect(fetch.length).toBeLessThanOrEqual(30);
     expect(fetch.some((line) => /MB\/s, .* left, .* free$/.test(line))).toBe(true);
   });
 

@@ -29,6 +29,7 @@ const KNOWN: Readonly<Record<InstallEvent['type'], true>> = {
   disk: true,
   retry: true,
   waiting: true,
+  limits: true,
   resumed: true,
   slept: true,
   answer: true,

@@ -95,6 +95,7 @@ function keyOf(event: Keyed): string {
     case 'answer':
       return `answer ${event.answer.name}`;
     case 'plan':
+    case 'limits':
     case 'finished':
     case 'failed':
       return event.type;
