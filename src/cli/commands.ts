@@ -17,17 +17,20 @@ import { defineJob } from './definitions/job.js';
 import { defineModels } from './definitions/models.js';
 import { defineMv } from './definitions/mv.js';
 import { definePlan } from './definitions/plan.js';
+import { definePs } from './definitions/ps.js';
 import { defineQuality } from './definitions/quality.js';
 import { defineReport } from './definitions/report.js';
 import { defineRm } from './definitions/rm.js';
 import { defineRun } from './definitions/run.js';
 import { defineServe } from './definitions/serve.js';
 import { defineService } from './definitions/service.js';
-import { defineSetup } from './definitions/setup.js';
+import { definePull, defineSetup } from './definitions/setup.js';
 import { defineShare } from './definitions/share.js';
+import { defineShow } from './definitions/show.js';
 import { defineStatus } from './definitions/status.js';
 import { defineUninstall } from './definitions/uninstall.js';
 import { defineUse } from './definitions/use.js';
+import { defineVersion } from './definitions/version.js';
 import { defineVerify } from './definitions/verify.js';
 
 /** Adds all commands to `program`. `open` builds the context of a run, `done` takes its exit status. */
@@ -39,29 +42,39 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
     ['flashmoe run "Why is the sky blue?"', 'one answer on stdout'],
     ['flashmoe serve', 'an OpenAI-compatible server on 127.0.0.1:11435'],
   ]);
+  // What people do every day comes first in each group.
+  program.commandsGroup('Get a model:');
   defineSetup(program, open, done);
-  definePlan(program, open, done);
+  definePull(program, open, done);
   defineModels(program, open, done);
-  defineStatus(program, open, done);
+  definePlan(program, open, done);
   defineJob(program, open, done);
   defineReport(program, open, done);
-  defineUse(program, open, done);
-  defineConfig(program, open, done);
-  defineServe(program, open, done);
-  defineConnect(program, open, done);
+  program.commandsGroup('Use it:');
   defineChat(program, open, done);
   defineRun(program, open, done);
+  defineServe(program, open, done);
+  definePs(program, open, done);
+  defineConnect(program, open, done);
+  defineUse(program, open, done);
+  defineService(program, open, done);
+  program.commandsGroup('Look after it:');
+  defineStatus(program, open, done);
+  defineShow(program, open, done);
+  defineDoctor(program, open, done);
   defineVerify(program, open, done);
   defineMv(program, open, done);
   defineRm(program, open, done);
   defineShare(program, open, done);
-  defineCalibrate(program, open, done);
-  defineQuality(program, open, done);
-  defineEval(program, open, done);
-  defineLogits(program, open, done);
-  defineBench(program, open, done);
-  defineDoctor(program, open, done);
-  defineService(program, open, done);
+  defineConfig(program, open, done);
   defineUninstall(program, open, done);
+  program.commandsGroup('Measure it:');
+  defineBench(program, open, done);
+  defineEval(program, open, done);
+  defineQuality(program, open, done);
+  defineCalibrate(program, open, done);
+  defineLogits(program, open, done);
+  program.commandsGroup('Shells and pages:');
   defineCompletions(program, open, done);
+  defineVersion(program, open, done);
 }

@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { EXIT, FlashmoeError } from '../base/errors.js';
 import { defineCommands } from './commands.js';
 import type { CliContext, GlobalOptions } from './context.js';
+import { synonymOf } from './synonyms.js';
 
 /** Parses `args` (without node and script), runs the command, returns the exit status. Never throws. */
 export async function runProgram(args: string[], version: string): Promise<number> {
@@ -40,7 +41,7 @@ function createProgram(version: string): Command {
       .usage('<command> [options]')
       .version(version, '-V, --version', 'print the version')
       .helpOption('-h, --help', 'print help; also after any command')
-      .helpCommand(false)
+      .helpCommand('help [command]', 'print the help of a command')
       .addOption(new Option('--json', 'NDJSON on stdout, the last line is the result'))
       // The variable is named here and read by the context: help is the same on every machine.
       .option('--home <dir>', 'for models and settings (else FLASHMOE_HOME, ~/.flashmoe)')
@@ -59,9 +60,12 @@ function createProgram(version: string): Command {
 function usageError(error: CommanderError): FlashmoeError {
   const [first = '', nearest] = error.message.replace(/^error: /, '').split('\n');
   const message = first.replace(/\.$/, '');
-  const hint = nearest
-    ? nearest.replace(/^\((.*)\)$/, '$1').replace('Did', 'did')
-    : '`flashmoe --help` lists the commands, `flashmoe COMMAND --help` the options of one';
+  const meant = synonymOf(/^unknown command '([^']*)'$/.exec(message)?.[1] ?? '');
+  const hint = meant
+    ? `here it is called \`flashmoe ${meant}\``
+    : nearest
+      ? nearest.replace(/^\((.*)\)$/, '$1').replace('Did', 'did')
+      : '`flashmoe --help` lists the commands, `flashmoe COMMAND --help` the options of one';
   return new FlashmoeError('ERR_USAGE', message, { hint });
 }
 

@@ -150,3 +150,31 @@ test(
   },
   LONG,
 );
+
+test(
+  'the words people type first do what they mean',
+  async () => {
+    const [list, ls, status] = await Promise.all([
+      flashmoe(['list'], { env }),
+      flashmoe(['ls'], { env }),
+      flashmoe(['status'], { env }),
+    ]);
+    // All but the free bytes of the first line.
+    const table = (text: string): string => text.split('\n').slice(1).join('\n');
+    expect(table(list.stdout)).toBe(table(status.stdout));
+    expect(table(ls.stdout)).toBe(table(status.stdout));
+    const shown = await flashmoe(['show', 'tiny', '--json'], { env });
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      event: 'model',
+      id: 'tiny',
+      state: 'ready',
+      quant: '4bit',
+    });
+    const nobody = await flashmoe(['ps'], { env });
+    expect(nobody.status).toBe(69);
+    expect(nobody.stderr).toContain(`no flashmoe server answers at 127.0.0.1:${port}`);
+    expect((await flashmoe(['version'])).stdout).toBe((await flashmoe(['--version'])).stdout);
+    expect((await flashmoe(['help', 'run'])).stdout).toContain('Usage: flashmoe run');
+  },
+  LONG,
+);

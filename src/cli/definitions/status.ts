@@ -5,6 +5,7 @@ import type { Done, Open } from '../definition.js';
 export function defineStatus(program: Command, open: Open, done: Done): void {
   const command = program
     .command('status')
+    .aliases(['list', 'ls'])
     .description('what is on disk, and which setup is under way')
     .action(async () => {
       const { status } = await import('../commands/status.js');
