@@ -101,6 +101,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   doctor: ['addon', 'hub', 'machine', 'models', 'service', 'settings', 'store/receipt'],
   ui: [
     'application/setup-runner',
+    'application/show',
     'chat',
     'jobs/events',
     'models',

@@ -3,12 +3,32 @@
 import { FlashmoeError } from '../base/errors.js';
 import { CATALOG } from '../models/catalog.js';
 import { inspectSettings } from '../settings/file.js';
-import type { ShownModel } from '../ui/show-view.js';
 import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
 import { listInstallations } from './installations.js';
 import { choose, isReady } from './installed.js';
 import { stateOf } from './state-of.js';
+
+export interface ShownModel {
+  id: string;
+  state: string;
+  why: string | null;
+  next: string;
+  model: string | null;
+  /** For people, what it is; null for a repository that is not in the catalogue. */
+  title: string | null;
+  repo: string | null;
+  commit: string | null;
+  quant: string | null;
+  bytes: number | null;
+  folder: string;
+  isDefault: boolean;
+  /** Files of the user's own, by option. */
+  ownFiles: { option: string; path: string; sha256: string }[];
+  tokensPerSecond: number | null;
+  /** `9 of 9 right`; null where nobody asked. */
+  check: string | null;
+}
 
 /** Facts of the folder or model of this name. ERR_MODEL_MISSING when nothing here is called so. */
 export async function showModel(context: AppContext, name: string): Promise<ShownModel> {

@@ -1,29 +1,9 @@
 // What is known of one model here, as lines for people.
 
+import type { ShownModel } from '../application/show.js';
 import { terminalText } from '../base/terminal-text.js';
 import { formatBytesBoth } from '../base/format.js';
 import { pairLines } from './table.js';
-
-export interface ShownModel {
-  id: string;
-  state: string;
-  why: string | null;
-  next: string;
-  model: string | null;
-  /** For people, what it is; null for a repository that is not in the catalogue. */
-  title: string | null;
-  repo: string | null;
-  commit: string | null;
-  quant: string | null;
-  bytes: number | null;
-  folder: string;
-  isDefault: boolean;
-  /** Files of the user's own, by option. */
-  ownFiles: { option: string; path: string; sha256: string }[];
-  tokensPerSecond: number | null;
-  /** `9 of 9 right`; null where nobody asked. */
-  check: string | null;
-}
 
 export function showText(shown: ShownModel): string {
   const pairs: [string, string | null][] = [

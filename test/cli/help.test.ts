@@ -103,7 +103,6 @@ describe('what was typed wrong exits 64 with one hint', () => {
     [['install', 'tiny'], "unknown command 'install'", '`flashmoe setup`'],
     [['download'], "unknown command 'download'", '`flashmoe pull`'],
     [['lst'], "unknown command 'lst'", 'did you mean list?'],
-    [['show', 'nothing'], 'there is no model nothing here', 'flashmoe status'],
     [['service', 'instal'], "unknown command 'instal'", 'did you mean install?'],
     [['setup', 'tiny', '--quant', '3bit'], 'Allowed choices are 4bit, 2bit', 'COMMAND --help'],
     [['serve', '--port', '99999'], 'It must be a whole number from 0 to 65535', 'COMMAND --help'],
