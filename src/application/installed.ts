@@ -6,6 +6,7 @@ import type { HomePaths } from '../base/paths.js';
 import { expectedBackend } from '../engine/backend.js';
 import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine, Sampling } from '../engine/types.js';
+import { requireSmallFiles } from '../store/small-files.js';
 import type { Quant } from '../models/quant.js';
 import type { AppContext } from './context.js';
 import { setupCommandFor } from '../models/catalog.js';
@@ -129,6 +130,7 @@ export async function openEngineOf(
   signal: AbortSignal,
   { typed = {}, expertsPerToken = null, promptCache }: OpenChoices = {},
 ): Promise<Engine> {
+  await requireSmallFiles(manifest, paths);
   const settings = await readSettings(context.home.settings);
   const options = engineOptionsFor(typed, settings, id);
   const { backend, directReads, context: contextLength, experts } = options;

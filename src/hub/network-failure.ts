@@ -19,6 +19,11 @@ const WORDS: Readonly<Record<string, string>> = {
 /** Nobody vouches for the other end: final at the first contact, a network in between where it was trusted before. */
 export class UntrustedCertificate extends FlashmoeError {}
 
+/** No way to the host: at the first contact nobody gains by waiting, later a network comes back. */
+export class Unreachable extends Transient {}
+
+const NO_WAY = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH']);
+
 export interface FailureContext {
   url: URL;
   subject: string;
@@ -49,12 +54,11 @@ export function networkFailure(
   }
   const words = WORDS[code] ?? error.message;
   const through = proxied ? ' through the proxy' : '';
-  return new Transient(
-    new FlashmoeError('ERR_NETWORK', `${subject}: ${words}${through} (${where})`, {
-      hint: 'run the command again when the network is back, it continues from there',
-      subject,
-    }),
-  );
+  const failure = new FlashmoeError('ERR_NETWORK', `${subject}: ${words}${through} (${where})`, {
+    hint: 'run the command again when the network is back, it continues from there',
+    subject,
+  });
+  return NO_WAY.has(code) ? new Unreachable(failure) : new Transient(failure);
 }
 
 function proxyFailure(refusal: ProxyRefusal, subject: string): Transient | FlashmoeError {

@@ -4,7 +4,7 @@
 import { FlashmoeError } from '../base/errors.js';
 import { hubFailure, type AskedFor } from './answer-errors.js';
 import { HttpClient, type HttpAnswer, type HttpRequest } from './http.js';
-import { UntrustedCertificate } from './network-failure.js';
+import { Unreachable, UntrustedCertificate } from './network-failure.js';
 import { Transient } from './retry.js';
 import type { HubSettings, HubTask, HubToken, Pace } from './types.js';
 import { printable } from './urls.js';
@@ -71,6 +71,8 @@ export class HubOrigin {
       this.#met.add(origin);
       return answer;
     } catch (error) {
+      const isFirst = !this.#isKnown && this.#met.size === 0;
+      if (error instanceof Unreachable && isFirst) throw error.failure;
       if (!(error instanceof UntrustedCertificate)) throw error;
       if (!this.#isKnown && !this.#met.has(origin)) throw error;
       throw behindLogin(request.subject, error.message.slice(request.subject.length + 2));

@@ -42,6 +42,8 @@ export interface SetupRequest extends AskedFor {
   limits?: LimitChange;
   /** Nobody is there to look: a plan that the network keeps from being made is tried again, without end. */
   patient?: boolean;
+  /** Only the plan is wanted: shards of a folder whose hashes nobody knows are not read for it. */
+  planOnly?: boolean;
   /** What a person types to go on after an interruption. */
   resumeCommand: string;
 }

@@ -69,7 +69,8 @@ export async function openSetup(
       const parts = { request, world, paths, client, limits, plan, offer };
       return { plan, run: (task) => runReporting(parts, task), close };
     }
-    const carried = from === null ? null : { folder: from, repo, revision, paths, ...to };
+    const planOnly = request.planOnly === true;
+    const carried = from === null ? null : { folder: from, repo, revision, paths, planOnly, ...to };
     source = await openHubSource(world.hub, { repo, bundled, carried }, options);
     const { client } = source;
     const asking: PlanningTask = {

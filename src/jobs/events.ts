@@ -31,6 +31,8 @@ export interface PlanSummary {
   /** Of finalBytes, most that a kept checkpoint takes; absent where none is kept. */
   sourceBytes?: number;
   peakBytes: number;
+  /** Free space that a setup demands before it begins: what it has yet to write, and what has to stay free. */
+  neededBytes?: number;
   freeBytes: number;
   /** Seconds, low and high; null when nothing was measured to tell from. */
   seconds: { low: number; high: number } | null;

@@ -10,6 +10,11 @@ export function reserveFor(peakBytes: number): number {
   return Math.min(MOST_RESERVE, Math.ceil(peakBytes / 20));
 }
 
+/** Free space that a folder with `usedBytes` in it needs to grow to `peakBytes`. */
+export function neededFree(peakBytes: number, usedBytes: number): number {
+  return Math.max(0, peakBytes - usedBytes + reserveFor(peakBytes));
+}
+
 /** What all files below a folder take, holes left out; 0 when there is none. */
 export async function bytesBelow(folder: string): Promise<number> {
   let total = 0;

@@ -2,6 +2,7 @@
 // them like any other. Hashes come from whoever knows them without reading: the cache's blobs are called by
 // them, the Hub lists them, an earlier run has them in its plan. Only what is left is read once more.
 
+import { createHash } from 'node:crypto';
 import { FlashmoeError } from '../base/errors.js';
 import { formatBytes } from '../base/format.js';
 import type { ModelPaths } from '../base/paths.js';
@@ -27,6 +28,9 @@ import { listingOf, readStoredPlan } from '../store/stored-plan.js';
 /** Of repositories that exist on this machine only. */
 export const LOCAL_OWNER = 'local';
 const PROGRESS_BYTES = 64 << 20;
+/** Stands for the sha256 of a shard that is only planned with: another one for each, as addresses are made of them. */
+const unreadHash = ({ path, size }: CheckpointFile): string =>
+  createHash('sha256').update(`not read\0${path}\0${size}`).digest('hex');
 
 export interface FolderTask {
   folder: string;
@@ -34,6 +38,8 @@ export interface FolderTask {
   revision: string;
   /** Of the model that it becomes. */
   paths: ModelPaths;
+  /** Headers are all that will be asked for: shards whose hashes nobody knows are not read. */
+  planOnly?: boolean;
   emit: Emit;
   signal: AbortSignal;
 }
@@ -96,12 +102,15 @@ async function hubListing(
 async function describeAll(
   files: readonly CheckpointFile[],
   listing: RepoListing | null,
-  { emit, signal }: FolderTask,
+  { planOnly = false, emit, signal }: FolderTask,
 ): Promise<BundledFile[]> {
   const listed = new Map(listing?.files.map((file) => [file.path, file]));
   const wanted = listing === null ? files : files.filter(({ path }) => listed.has(path));
-  const hashOf = (file: CheckpointFile): string | null =>
-    listing === null ? file.hash : hashListed(file, listed.get(file.path), listing);
+  const hashOf = (file: CheckpointFile): string | null => {
+    const unread = planOnly && isLargeFile(file) ? unreadHash(file) : null;
+    if (listing === null) return file.hash ?? unread;
+    return hashListed(file, listed.get(file.path), listing);
+  };
   const unknown = wanted.filter((file) => hashOf(file) === null);
   const total = unknown.reduce((sum, { size }) => sum + size, 0);
   const described: BundledFile[] = [];

@@ -23,6 +23,9 @@ export function planPairs(plan: PlanSummary): [string, string][] {
     ['disk at most', exact(plan.peakBytes)],
     ['disk at the end', `${exact(plan.finalBytes)} in ${count(plan.layers, 'layer file')}`],
     ...sourceRow(plan),
+    ...(plan.neededBytes === undefined
+      ? []
+      : ([['free space needed', exact(plan.neededBytes)]] as [string, string][])),
     ['free now', formatBytesBoth(plan.freeBytes)],
     ['time', planTime(plan)],
   ];

@@ -60,7 +60,8 @@ export function chosenQuant(state: WizardState): Quant {
 
 /** Bytes missing on the volume for the plan's peak; 0 when it fits. */
 export function missingBytes(plan: PlanSummary): number {
-  return Math.max(0, plan.peakBytes - plan.doneBytes - plan.freeBytes);
+  const { neededBytes = plan.peakBytes - plan.doneBytes, freeBytes } = plan;
+  return Math.max(0, neededBytes - freeBytes);
 }
 
 /** A failed check of the machine, or a disk too small, is where the wizard stops. */

@@ -33,10 +33,13 @@ export async function plan(context: CliContext, typed: CheckpointOptions): Promi
   };
   if (!target.bundled) around.notices.forEach(tell);
   const setup = await openSetup(
-    setupRequest(target, quant, options, {
-      share: shareOf(args.from, context.host.env),
-      resumeCommand: command,
-    }),
+    {
+      ...setupRequest(target, quant, options, {
+        share: shareOf(args.from, context.host.env),
+        resumeCommand: command,
+      }),
+      planOnly: true,
+    },
     setupWorld(
       context,
       around,
@@ -57,7 +60,10 @@ export async function plan(context: CliContext, typed: CheckpointOptions): Promi
       context.emit('plan', { plan: summary });
     } else {
       context.print(planText(summary));
-      context.note(`\n${command} provisions it`);
+      const isHere = setup.plan.state.finished;
+      context.note(
+        isHere ? '\nit is here already: nothing is left to do' : `\n${command} provisions it`,
+      );
     }
     return EXIT.done;
   } finally {

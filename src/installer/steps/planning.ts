@@ -18,7 +18,7 @@ import {
 import type { CalibrationRows } from '../../repack/calibration.js';
 import { buildPlan } from '../../repack/plan.js';
 import type { PackPlan } from '../../repack/types.js';
-import { bytesBelow } from '../../store/disk-usage.js';
+import { bytesBelow, neededFree } from '../../store/disk-usage.js';
 import { hubTask } from '../../transfer/hub-events.js';
 import { readDiskSizes } from '../../store/disk-sizes.js';
 import type { Emit } from '../../jobs/events.js';
@@ -98,6 +98,7 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
       const measured = await measureRate(client, listingOf(stored), shard, signal);
       plan = makePlan(stored, state, { ...circumstances, bytesPerSecond: measured });
     }
+    plan = await withNeed(plan, task.paths);
     task.emit({ type: 'plan', plan: plan.summary });
     task.emit({ type: 'step', step: 'plan', status: 'done' });
     return plan;
@@ -124,10 +125,18 @@ export async function planCopy(
   const state = await currentState(paths, stored, journal);
   const { freeBytes } = await volume(paths.root);
   const circumstances = { directory: paths.root, freeBytes, bytesPerSecond: null };
-  const copy = copyPlan(makePlan(stored, state, circumstances), offer);
+  const copy = await withNeed(copyPlan(makePlan(stored, state, circumstances), offer), paths);
   emit({ type: 'plan', plan: copy.summary });
   emit({ type: 'step', step: 'plan', status: 'done' });
   return copy;
+}
+
+/** The plan with the free space that a setup demands, by the rule that its disk budget has. */
+async function withNeed(plan: ProvisioningPlan, { root }: ModelPaths): Promise<ProvisioningPlan> {
+  const { peakBytes, summary, state } = plan;
+  if (state.finished) return plan;
+  const neededBytes = neededFree(peakBytes, await bytesBelow(root));
+  return { ...plan, summary: { ...summary, neededBytes } };
 }
 
 /** What a plan has to know of a checkpoint that is kept. */
