@@ -10,6 +10,7 @@ import { DEFAULT_PORT, serve, type RunningServer } from '../server/serve.js';
 import type { EngineOptions } from '../settings/engine-options.js';
 import { checkValue, withNothingSaid, type OptionSet } from '../settings/option.js';
 import { setupArguments, setupOptions, type SetupOptions } from '../settings/setup-options.js';
+import { Presence } from '../store/presence.js';
 import type { Receipt } from '../store/receipt.js';
 import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
@@ -88,14 +89,23 @@ export function createFlashmoe(version: string, options: FlashmoeOptions = {}): 
     },
     async serve({ model = null, host: address, port, apiKey = null, ...typed } = {}) {
       const installed = await chooseInstalled(context, model);
-      return serve({
+      const presence = new Presence();
+      await presence.enter(installed.paths);
+      const server = await serve({
         ...(address === undefined ? {} : { host: address }),
         ...{ port: port ?? DEFAULT_PORT, apiKey, modelId: installed.id, fast: null, version },
         load: (signal) => openEngineOf(context, installed, signal, { typed }),
         waiting: () => null,
         now: () => host.now(),
         emit: () => undefined,
+      }).catch(async (error: unknown) => {
+        await presence.leave();
+        throw error;
       });
+      return {
+        ...server,
+        close: (drainMs?: number) => server.close(drainMs).finally(() => presence.leave()),
+      };
     },
   };
 }

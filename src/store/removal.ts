@@ -15,6 +15,7 @@ import type { ModelPaths } from '../base/paths.js';
 import type { ModelManifest } from './manifest.js';
 import { SOURCE_MARK } from './model-files.js';
 import { ownedModel } from './ownership.js';
+import { isPresence, requireUnused } from './presence.js';
 import type { StoredPlan } from './stored-plan.js';
 
 export interface Removal {
@@ -55,12 +56,12 @@ export async function planRemoval(
     );
   }
   const { owned: files, foreign } = await listOwned(owner);
-  // Its owner takes it away.
+  // Their owners take them away.
   const lock = `${basename(paths.lock)}/`;
   return {
     root: paths.root,
     files,
-    foreign: foreign.filter((path) => !path.startsWith(lock)),
+    foreign: foreign.filter((path) => !path.startsWith(lock) && !isPresence(path)),
     bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
     owner,
   };
@@ -68,15 +69,16 @@ export async function planRemoval(
 
 /**
  * Deletes the files of a removal, then every folder that is empty by then. Returns the bytes freed.
- * ERR_LOCKED while a setup is at work there.
+ * ERR_LOCKED while a setup is at work there, or a server answers with the model.
  */
 export async function remove(
   removal: Removal,
-  paths: Pick<ModelPaths, 'lock'>,
+  paths: Pick<ModelPaths, 'lock' | 'root'>,
   signal: AbortSignal,
 ): Promise<number> {
   const lock = await acquireLock(paths.lock);
   try {
+    await requireUnused(paths);
     return await removeFiles(removal, signal);
   } finally {
     await lock.release();

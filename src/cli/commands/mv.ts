@@ -10,7 +10,6 @@ import { percent } from '../../ui/bar.js';
 import { clockWithSeconds } from '../../ui/clock.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
-import { requireUnused } from '../../application/in-use.js';
 import { chooseInstalled } from '../../application/installed.js';
 import { nativeAddon } from '../../application/native.js';
 
@@ -25,7 +24,6 @@ export async function mv(context: CliContext, args: MvArgs): Promise<number> {
   const { home, host, signal } = context;
   const { id, paths, manifest } = await chooseInstalled(context, args.model);
   const folder = resolve(args.folder);
-  await requireUnused(context, id);
   const facts = await volumeFacts(folder, host, exec, signal);
   const fileSystem = facts?.fileSystem ?? null;
   const emit = teller(context);

@@ -24,6 +24,7 @@ import {
   type Ready,
 } from '../../application/installed.js';
 import { DEFAULT_KEEP_ALIVE_MINUTES, type ServeOptions } from '../../settings/engine-options.js';
+import { Presence } from '../../store/presence.js';
 import { readSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';
 
@@ -56,6 +57,7 @@ async function serveUntilTold(
   });
   const modelId = installed?.id ?? settings.model ?? null;
   const awake = new AwakeWhileBusy(() => keepAwakeOnMac(context.host));
+  const presence = new Presence();
   const server = await startServer({
     ...(args.host === null ? {} : { host: args.host }),
     port: args.port ?? settings.port ?? DEFAULT_PORT,
@@ -79,6 +81,7 @@ async function serveUntilTold(
           if (service === null) context.note(line);
           else service.log(line);
         }
+        await presence.enter(model.paths);
         const engine = await openEngineOf(context, model, signal, {
           typed: args,
           promptCache: { gigabytes: args.promptCache },
@@ -101,6 +104,7 @@ async function serveUntilTold(
     return stopped(context);
   } finally {
     await server.close();
+    await presence.leave();
     awake.close();
     await service?.stopped();
   }

@@ -14,6 +14,7 @@ import {
 import { modelPaths, type HomePaths } from '../../base/paths.js';
 import { ownedHome } from '../../store/home-ownership.js';
 import { absentPlace, LOCATION_FILE, readLocation, removeLocation } from '../../store/location.js';
+import { requireUnused } from '../../store/presence.js';
 import { planRemoval, remove, type Removal } from '../../store/removal.js';
 import { readStoredPlan } from '../../store/stored-plan.js';
 import type { Quant } from '../../models/quant.js';
@@ -23,7 +24,6 @@ import type { ServiceManager } from '../../service.js';
 import { tableLines } from '../../ui/table.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
-import { requireUnused } from '../../application/in-use.js';
 import { listInstallations, type Installation } from '../../application/installations.js';
 
 export interface UninstallArgs {
@@ -67,7 +67,7 @@ export async function uninstall(context: CliContext, args: UninstallArgs): Promi
     });
   }
   if (args.model !== null) {
-    for (const { installation } of going.models) await requireUnused(context, installation.id);
+    for (const { installation } of going.models) await requireUnused(installation.paths);
   }
   let freed = 0;
   if (going.service !== null) {

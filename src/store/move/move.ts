@@ -16,6 +16,7 @@ import { removeLocation, writeLocation } from '../location.js';
 import type { ModelManifest, OwnedFile } from '../manifest.js';
 import { MOVING_FILE, sourceShards } from '../model-files.js';
 import { ownedModel } from '../ownership.js';
+import { requireUnused } from '../presence.js';
 import { planRemoval, removeFiles, type Removal } from '../removal.js';
 import { trustedChains } from '../repair/chains.js';
 import { readStoredPlan, type StoredPlan } from '../stored-plan.js';
@@ -50,11 +51,12 @@ export interface Moved {
   foreign: string[];
 }
 
-/** Throws ERR_LOCKED during a setup, ERR_HOME and ERR_DISK_FULL before anything is written, ERR_MODEL_DAMAGED. */
+/** Throws ERR_LOCKED during a setup and while a server has the model open, ERR_HOME and ERR_DISK_FULL before anything is written, ERR_MODEL_DAMAGED. */
 export async function moveModel(folder: string, task: MoveTask): Promise<Moved> {
   const { id, paths, manifest, fileSystem } = task;
   const lock = await acquireLock(paths.lock);
   try {
+    await requireUnused(paths);
     await finishEarlier(task);
     const stored = await readStoredPlan(paths.plan);
     const removal = await planRemoval(paths, manifest, stored);
