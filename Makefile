@@ -7,7 +7,7 @@
 
 # npm writes its own record of what it installed: newer than the lock means nothing to do.
 DEPENDENCIES := node_modules/.package-lock.json
-TYPESCRIPT := dist/.tsbuildinfo
+TYPESCRIPT := dist/.built
 ADDON := build/Release/flashmoe.node
 
 typescript_sources := $(shell find src -name '*.ts' -o -name '*.tsx') tsconfig.json tsconfig.build.json
@@ -23,7 +23,7 @@ help:
 	@echo 'make test    install, build, then typecheck, lint, unit, integration and native tests'
 	@echo 'make bench   one table of this engine beside llama.cpp, in memory and in a third of it (root, 14 GB of disk)'
 	@echo 'make bench-provision  a setup of 8 GB from a hub on loopback beside aria2c, its peak disk, memory, and 100 kills (20 GB of disk)'
-	@echo 'make build   install, then compile TypeScript to dist/ and the native addon to build/'
+	@echo 'make build   install, then bundle TypeScript into dist/ and build the native addon to build/'
 	@echo 'make release  the npm tarball and a formula with its version and hash, in build/release'
 	@echo 'make lint    eslint and prettier'
 	@echo 'make clean   remove what was built, and the home of make demo (.demo/)'
@@ -72,7 +72,7 @@ $(DEPENDENCIES): package-lock.json
 
 # Order-only: after an install the outputs are still good as long as their sources are.
 $(TYPESCRIPT): $(typescript_sources) | $(DEPENDENCIES)
-	@echo 'TypeScript: tsc'
+	@echo 'TypeScript: esbuild, tsc'
 	@npm run --silent build
 	@touch $@
 

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
-import { loadAddon, packageRoot } from '../dist/addon/load.js';
+import { importSources } from '../tools/typescript.mjs';
+
+const { loadAddon, packageRoot } = await importSources('addon/load', 'base/package-root');
 
 /** The addon of this checkout, as `npm run build:native` leaves it. */
 export function packageAddon() {

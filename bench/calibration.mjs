@@ -5,13 +5,24 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../dist/addon/load.js';
-import { observeTexts } from '../dist/engine/calibrate.js';
-import { loadChatTemplate } from '../dist/engine/chat-template.js';
-import { loadTokenizer } from '../dist/engine/tokenizer.js';
-import { calibrationBytes } from '../dist/repack/calibration.js';
-import { packDirectory } from '../dist/repack/pack-directory.js';
 import { addon, distance, logitsOf, openPacked } from './logits.mjs';
+import { importSources } from '../tools/typescript.mjs';
+
+const {
+  packageRoot,
+  observeTexts,
+  loadChatTemplate,
+  loadTokenizer,
+  calibrationBytes,
+  packDirectory,
+} = await importSources(
+  'engine/calibrate',
+  'engine/chat-template',
+  'engine/tokenizer',
+  'repack/calibration',
+  'repack/pack-directory',
+  'base/package-root',
+);
 
 const root = await mkdtemp(join(tmpdir(), 'flashmoe-calibration-'));
 const source = join(packageRoot, 'models', 'tiny');

@@ -1,7 +1,9 @@
 // The logits of a packed model, and how far they are from those of another.
 
 import { join } from 'node:path';
-import { loadAddon, packageRoot, runJob } from '../dist/addon/load.js';
+import { importSources } from '../tools/typescript.mjs';
+
+const { loadAddon, packageRoot, runJob } = await importSources('addon/load', 'base/package-root');
 
 export const { addon } = loadAddon([join(packageRoot, 'build/Release/flashmoe.node')]);
 

@@ -3,10 +3,12 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageAddon } from './addon.mjs';
-import { packDirectory } from '../dist/repack/pack-directory.js';
 import { makeGguf } from './make-gguf.mjs';
 import { makeSafetensors } from './make-safetensors.mjs';
 import { benchShape } from './shape.mjs';
+import { importSources } from '../tools/typescript.mjs';
+
+const { packDirectory } = await importSources('repack/pack-directory');
 
 /** @returns {{packed: string, repacked: string, mapped: string}} our folder, and the peer's two files */
 export async function makeModel(folder, layers) {

@@ -5,12 +5,16 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { packageRoot } from '../dist/addon/load.js';
-import { PASSAGE } from '../dist/check/passage.js';
-import { openEngine } from '../dist/engine/open-engine.js';
-import { packDirectory } from '../dist/repack/pack-directory.js';
-import { contentSha256 } from '../dist/repack/verify.js';
 import { addon } from './logits.mjs';
+import { importSources } from '../tools/typescript.mjs';
+
+const { packageRoot, PASSAGE, openEngine, packDirectory, contentSha256 } = await importSources(
+  'check/passage',
+  'engine/open-engine',
+  'repack/pack-directory',
+  'repack/verify',
+  'base/package-root',
+);
 
 const root = await mkdtemp(join(tmpdir(), 'flashmoe-reading-'));
 try {

@@ -4,9 +4,13 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../dist/addon/load.js';
-import { packDirectory } from '../dist/repack/pack-directory.js';
 import { addon, distance, logitsOf } from './logits.mjs';
+import { importSources } from '../tools/typescript.mjs';
+
+const { packageRoot, packDirectory } = await importSources(
+  'repack/pack-directory',
+  'base/package-root',
+);
 
 const PROJECTIONS = ['gate_proj', 'up_proj', 'down_proj'];
 const PAGE = 16_384;

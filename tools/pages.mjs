@@ -3,10 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
-import { importTypeScript } from './typescript.mjs';
+import { importSources } from './typescript.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const { settingsPage } = await importTypeScript(join(root, 'src/settings/page.ts'));
+const { settingsPage } = await importSources('settings/page');
 
 const { statesPage } = await importTypeScript(join(root, 'src/store/states-page.ts'));
 

@@ -1,16 +1,31 @@
-// Loads a module of src/ as it is now, without a build.
-import { build } from 'esbuild';
+// Loads modules of src/ as they are now. They are bundled into one file below build/, so that all of them share what they import;
+// threads start from dist/, which has to be built where an engine is opened.
+import { createHash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { buildSync } from 'esbuild';
 
-/** @param {string | URL} path */
-export async function importTypeScript(path) {
-  const { outputFiles } = await build({
-    entryPoints: [path instanceof URL ? path.pathname : path],
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+/** What they export, together: `importSources('addon/load', 'repack/verify')`. */
+export async function importSources(...modules) {
+  const name = createHash('sha256').update(modules.join('\n')).digest('hex').slice(0, 16);
+  const outfile = join(root, 'build', 'sources', `${name}-${process.pid}.mjs`);
+  mkdirSync(dirname(outfile), { recursive: true });
+  buildSync({
+    stdin: {
+      contents: modules.map((module) => `export * from './src/${module}.js';`).join('\n'),
+      resolveDir: root,
+    },
+    outfile,
     bundle: true,
+    packages: 'external',
     platform: 'node',
     format: 'esm',
-    write: false,
+    target: 'node20',
+    sourcemap: 'inline',
     logLevel: 'error',
   });
-  const [{ contents }] = outputFiles;
-  return import(`data:text/javascript;base64,${Buffer.from(contents).toString('base64')}`);
+  return import(pathToFileURL(outfile).href);
 }

@@ -1,10 +1,14 @@
+import { importSources } from '../../tools/typescript.mjs';
+
+const { currentHost, homePaths, hubSettings, Controls, openSetup } = await importSources(
+  'base/host',
+  'base/paths',
+  'hub/settings',
+  'jobs/controls',
+  'installer/setup',
+);
 // One real setup as far as the last file of the model, in a process of its own; the first answer is not of its concern, the
 // weights are random. Prints what it took. Arguments: HOME ENDPOINT REPO QUANT.
-import { currentHost } from '../../dist/base/host.js';
-import { homePaths } from '../../dist/base/paths.js';
-import { hubSettings } from '../../dist/hub/settings.js';
-import { Controls } from '../../dist/jobs/controls.js';
-import { openSetup } from '../../dist/installer/setup.js';
 
 const [home, endpoint, repo, quant] = process.argv.slice(2);
 const host = currentHost();

@@ -1,7 +1,6 @@
 // Asks for the GPU, and has a backend test every operation, in a child process: a GPU driver that crashes takes the
 // child along, and the child only.
 
-import { execa } from 'execa';
 import { FlashmoeError } from '../base/errors.js';
 import type { BackendName, MetalDevice, SelfTest } from './types.js';
 
@@ -74,6 +73,8 @@ async function runProbe(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Answer | string> {
+  // Loaded where a process is started: most commands start none.
+  const { execa } = await import('execa');
   const child = await execa(node, ['-e', PROBE, ...args], {
     reject: false,
     stdin: 'ignore',

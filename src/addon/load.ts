@@ -5,15 +5,12 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
+import { packageRoot } from '../base/package-root.js';
 import type { NativeAddon, NativeJob } from './types.js';
 
 /** Version of types.ts that this tree speaks. */
 const CONTRACT = 6;
-
-/** Root of the package: two folders above this file, in src/ and in dist/. */
-export const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
 export interface AddonPlaces {
   /** $FLASHMOE_ADDON: the only candidate when set. */

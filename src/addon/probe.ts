@@ -1,7 +1,6 @@
 // Proves a binary without risking this process: a child loads it, compares the contract and runs the
 // kernels' self-test. A binary for another machine kills the child, and the child only.
 
-import { execa } from 'execa';
 import { FlashmoeError } from '../base/errors.js';
 import type { SelfTest } from './types.js';
 
@@ -27,6 +26,8 @@ export async function probeAddon(
   node: string,
   signal: AbortSignal,
 ): Promise<ProbeResult> {
+  // Loaded where a process is started: most commands start none.
+  const { execa } = await import('execa');
   const child = await execa(node, ['-e', PROBE, path], {
     reject: false,
     stdin: 'ignore',

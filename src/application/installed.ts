@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
 import type { HomePaths } from '../base/paths.js';
 import { expectedBackend } from '../engine/backend.js';
-import { openEngine, type OpenEngineOptions } from '../engine/open-engine.js';
+import type { OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine, Sampling } from '../engine/types.js';
 import { requireSmallFiles } from '../store/small-files.js';
 import type { Quant } from '../models/quant.js';
@@ -135,6 +135,8 @@ export async function openEngineOf(
   const options = engineOptionsFor(typed, settings, id);
   const { backend, directReads, context: contextLength, experts } = options;
   const fewer = expertsPerToken ?? experts;
+  // Templates and tokenizers: most commands never need them.
+  const { openEngine } = await import('../engine/open-engine.js');
   return openEngine({
     backend,
     expectedBackend: expectedBackend(context.host),

@@ -1,7 +1,7 @@
 // The server of a home as a service: its definition names the published command.
 
 import { join } from 'node:path';
-import { packageRoot } from '../addon/load.js';
+import { packageRoot } from '../base/package-root.js';
 import { serverService, serviceLogs } from '../service-command.js';
 import type { ServiceSpec } from '../service.js';
 import type { AppContext } from './context.js';

@@ -1,7 +1,7 @@
 // What the installer needs to be told of this machine, this environment and a choice.
 
 import { join } from 'node:path';
-import { packageRoot } from '../addon/load.js';
+import { packageRoot } from '../base/package-root.js';
 import { openEngine } from '../engine/open-engine.js';
 import { hubSettings } from '../hub/settings.js';
 import type { HubSettings } from '../hub/types.js';

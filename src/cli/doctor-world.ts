@@ -2,7 +2,7 @@
 
 import { basename, join } from 'node:path';
 import { probeBackend, probeDevice } from '../addon/backend-probe.js';
-import { packageRoot } from '../addon/load.js';
+import { packageRoot } from '../base/package-root.js';
 import { probeAddon } from '../addon/probe.js';
 import { measureReadRates } from '../addon/read-rate.js';
 import { exec } from '../base/exec.js';

@@ -3,7 +3,6 @@
 // (views, network, native code) is imported by the command that needs it.
 
 import { readFileSync } from 'node:fs';
-import { runProgram } from './program.js';
 
 interface PackageFacts {
   version: string;
@@ -13,7 +12,8 @@ const manifest = JSON.parse(
   readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
 ) as PackageFacts;
 
-const status = await runProgram(process.argv.slice(2), manifest.version);
+const args = process.argv.slice(2);
+const status = asksVersion(args) ? printVersion() : await runProgram(args);
 
 // Output first: process.exit would cut what a slow reader of a pipe has not taken yet. The exit
 // itself is explicit so that no keep-alive socket holds the shell's prompt back.
@@ -25,4 +25,19 @@ function drained(stream: NodeJS.WriteStream): Promise<void> {
     if (stream.destroyed || stream.writableLength === 0) resolve();
     else stream.write('', () => resolve());
   });
+}
+
+function asksVersion([first, ...rest]: string[]): boolean {
+  return rest.length === 0 && (first === '--version' || first === '-V');
+}
+
+function printVersion(): number {
+  process.stdout.write(`${manifest.version}\n`);
+  return 0;
+}
+
+/** Imported here, so that the version is told without it. */
+async function runProgram(words: string[]): Promise<number> {
+  const program = await import('./program.js');
+  return program.runProgram(words, manifest.version);
 }

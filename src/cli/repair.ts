@@ -1,7 +1,7 @@
 // What `verify --repair` does about its findings, with the hub of this environment.
 
 import { join } from 'node:path';
-import { packageRoot } from '../addon/load.js';
+import { packageRoot } from '../base/package-root.js';
 import type { NativeAddon } from '../addon/types.js';
 import { hubSettings } from '../hub/settings.js';
 import type { HubEvent } from '../hub/types.js';

@@ -2,7 +2,8 @@
 
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packageRoot, runJob } from '../addon/load.js';
+import { runJob } from '../addon/load.js';
+import { packageRoot } from '../base/package-root.js';
 import type {
   Arithmetic,
   BackendName,

@@ -1,7 +1,6 @@
 // A chat template of the user's own, before it becomes part of a model: read within bounds and parsed, never run.
 
 import { readFile, stat } from 'node:fs/promises';
-import { Template } from '@huggingface/jinja';
 import { FlashmoeError } from '../base/errors.js';
 
 /** Bytes. The largest template of a published model is about 20 kB. */
@@ -18,6 +17,8 @@ export async function checkTemplateFile(path: string): Promise<void> {
   const { size } = await stat(path);
   if (size > LIMIT) throw refusal(`it has ${size} bytes, at most ${LIMIT} are read`);
   const bytes = await readFile(path);
+  // Only where a template is named: every other command starts without it.
+  const { Template } = await import('@huggingface/jinja');
   try {
     new Template(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {

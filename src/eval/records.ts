@@ -1,7 +1,7 @@
 // Conversations and evaluation prompts as data: one JSON object a line, prompts one file a skill. This folder knows
 // questions and what counts as right; it sees an engine only through engine/types.ts.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { FlashmoeError } from '../base/errors.js';
 import type { ChatMessage, ToolDefinition } from '../engine/types.js';
 

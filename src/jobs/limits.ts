@@ -2,7 +2,7 @@
 // so that a resumed setup keeps them.
 
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import { SharedPace } from '../hub/pace.js';

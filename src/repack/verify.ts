@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { runJob } from '../addon/load.js';
 import type { NativeAddon } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';

@@ -1,6 +1,6 @@
 // Fields of sampling, which several APIs share: one set of bounds, one way to the engine.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Sampling } from '../engine/types.js';
 import { given } from './wire.js';
 

@@ -1,7 +1,7 @@
 // Kinds of values that several options share.
 
 import { isAbsolute, resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseDeadline } from '../base/deadline.js';
 import { formatHours, parseHours, type Hours } from '../base/hours.js';
 import { parseRate } from '../base/rate.js';

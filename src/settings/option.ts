@@ -1,7 +1,7 @@
 // One option: how it is typed, what its value may be, and what it is for. Flags, the arguments of a process that is
 // started with the same choices, requests of programs, keys of settings.json and their documentation all come from it.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { FlashmoeError } from '../base/errors.js';
 
 /** What a value may be, and how it is read from text and written as text again. */

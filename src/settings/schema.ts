@@ -1,7 +1,7 @@
 // settings.json: what the user chose once. The definition of the service stays constant because the server reads
 // its model and port here. docs/settings.md is made from this file.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { QUANTS } from '../models/quant.js';
 import {
   engineOptions,

@@ -2,7 +2,7 @@
 // written only when every byte it speaks of was durable. Unknown fields are kept out by the schema,
 // unknown steps are an error: a newer flashmoe wrote them.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { QUANTS } from '../models/quant.js';
 import { requantised } from './requantisation.js';
 

@@ -3,7 +3,7 @@
 
 import { lstat, readFile } from 'node:fs/promises';
 import { basename, isAbsolute, join, normalize } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import { removeOwned } from '../base/owned-files.js';

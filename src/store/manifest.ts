@@ -2,7 +2,7 @@
 // Its presence means that every file below it was complete and durable once.
 
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { QUANTS } from '../models/quant.js';

@@ -1,6 +1,6 @@
 // How far requantised weights are from their source: sums beside the journal's lines, and figures from them. Pure.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ErrorSums, WritePosition } from '../addon/types.js';
 import { PROJECTIONS, type Projection } from '../models/names.js';
 import type { WritePlan } from '../repack/write-plan.js';

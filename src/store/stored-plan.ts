@@ -2,7 +2,7 @@
 // nothing anew, needs no header from the network, and stays with its commit and layout after an upgrade.
 
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { asFlashmoeError } from '../base/errors.js';
 import type { RepoFile, RepoListing } from '../hub/types.js';

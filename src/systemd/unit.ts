@@ -2,11 +2,13 @@
 // how each kind of value is written (systemd.syntax(7), systemd.service(5), systemd.unit(5)).
 
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../base/package-root.js';
 import { FlashmoeError } from '../base/errors.js';
 import type { ServiceSpec } from '../service.js';
 import { assertServiceSpec } from '../service.js';
 
-const TEMPLATE = new URL('../../templates/systemd.service.in', import.meta.url);
+const TEMPLATE = join(packageRoot, 'templates', 'systemd.service.in');
 
 /** The exact text of the unit. Throws ERR_SERVICE for a spec that must not or cannot be written. */
 export function renderUnit(spec: ServiceSpec): string {

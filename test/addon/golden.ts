@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import type { EngineOptions, NativeAddon, SamplingParams } from '../../src/addon/types.js';
 import { packDirectory } from '../../src/repack/pack-directory.js';
 import { type FAMILIES, fixture } from '../repack/fixtures.js';

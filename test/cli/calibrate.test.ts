@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { BUILD_MS, buildCli, flashmoe } from '../helpers/built-cli.js';
 
 // Each test starts several processes; a busy machine takes its time for them.

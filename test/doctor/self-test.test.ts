@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { probeBackend, probeDevice } from '../../src/addon/backend-probe.js';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { SELF_TEST } from '../../src/doctor/all-checks.js';
 import { differences } from '../../src/doctor/checks/self-test.js';
 import type { Finding } from '../../src/doctor/finding.js';

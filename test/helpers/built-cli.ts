@@ -1,18 +1,25 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
 export const mainScript = join(projectRoot, 'dist/cli/main.js');
-const tsc = join(projectRoot, 'node_modules/typescript/bin/tsc');
-const memory = join(projectRoot, 'dist/.tests.tsbuildinfo');
-const stamp = join(projectRoot, 'dist/.built-for-tests');
+const tool = join(projectRoot, 'tools/build.mjs');
+const stamp = join(projectRoot, 'build/.built-for-tests');
 
 /** For hooks that may have to compile everything on a busy machine. */
 export const BUILD_MS = 180_000;
 
-/** Compiles src/ to dist/ unless dist/ is newer than every source; safe when several test files ask at once. */
+/** Bundles src/ into dist/ unless dist/ is newer than every source; safe when several test files ask at once. */
 export async function buildCli(): Promise<void> {
   mkdirSync(dirname(stamp), { recursive: true });
   const lock = `${stamp}.lock`;
@@ -30,12 +37,7 @@ export async function buildCli(): Promise<void> {
   }
   try {
     const started = new Date();
-    execFileSync(
-      process.execPath,
-      // What tsc remembers lies beside its output, so that both go together.
-      [tsc, '-p', 'tsconfig.build.json', '--incremental', '--tsBuildInfoFile', memory],
-      { cwd: projectRoot, stdio: 'pipe' },
-    );
+    execFileSync(process.execPath, [tool, '--no-types'], { cwd: projectRoot, stdio: 'pipe' });
     writeFileSync(stamp, '');
     utimesSync(stamp, started, started);
   } finally {
@@ -44,8 +46,8 @@ export async function buildCli(): Promise<void> {
 }
 
 function isFresh(): boolean {
-  // .tsbuildinfo is `make build`'s own mark.
-  const marks = [stamp, join(projectRoot, 'dist/.tsbuildinfo')];
+  const marks = [stamp, join(projectRoot, 'dist/.built')];
+  if (!existsSync(mainScript)) return false;
   const built = Math.max(
     ...marks.map((mark) => statSync(mark, { throwIfNoEntry: false })?.mtimeMs ?? 0),
   );

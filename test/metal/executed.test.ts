@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packFixture, readGolden, relativeDifference } from '../addon/golden.js';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { FAMILIES, testAddon } from '../repack/fixtures.js';
 
 /** Of the logits' spread; the CPU engine is held to the same. */

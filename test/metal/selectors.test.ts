@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 
 const folder = join(packageRoot, 'test', 'metal');
 const apple = JSON.parse(readFileSync(join(folder, 'apple-selectors.json'), 'utf8')) as {

@@ -4,7 +4,7 @@ import { execa } from 'execa';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { headersIn, translate } from './translate.js';
 
 const one = (text: string) => translate([{ name: 'case.metal', text }]);

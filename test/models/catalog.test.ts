@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { CATALOG, catalogEntry, entryForRepo, modelIdForRepo } from '../../src/models/catalog.js';
 import { SUPPORTED_MODEL_TYPES } from '../../src/models/registry.js';
 import { estimate, verdict } from '../../src/models/verdict.js';

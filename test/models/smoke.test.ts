@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { checkAnswer, checkTokens } from '../../src/models/smoke.js';
 import { TINY_QUESTIONS } from '../helpers/tiny-questions.js';
 

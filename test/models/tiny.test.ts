@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { ControlText } from '../../src/engine/control-text.js';
 import { loadTokenizer } from '../../src/engine/tokenizer.js';
 

@@ -13,7 +13,7 @@ interface LockPackage {
 const lockText = readFileSync(resolve(root, 'package-lock.json'), 'utf8');
 const lock = JSON.parse(lockText) as { packages: Record<string, LockPackage> };
 
-const isBuilt = existsSync(resolve(root, 'dist/.tsbuildinfo'));
+const isBuilt = existsSync(resolve(root, 'dist/.built'));
 if (!isBuilt) console.log('SKIP contents of the npm package: dist/ is not built, run `make build`');
 
 test.skipIf(!isBuilt)(
@@ -27,7 +27,13 @@ test.skipIf(!isBuilt)(
     const [pack] = JSON.parse(answer) as { files: { path: string }[] }[];
     const paths = pack?.files.map(({ path }) => path) ?? [];
     for (const needed of [
-      'dist/service.js',
+      'dist/cli/main.js',
+      'dist/cli/main.js.map',
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/engine/grammar/worker.mjs',
+      'dist/engine/prompt-worker/thread.mjs',
+      'dist/THIRD-PARTY-NOTICES.txt',
       'templates/systemd.service.in',
       'native/addon/addon.cpp',
       'native/sources.mjs',

@@ -20,7 +20,7 @@ import {
   type PackedDirectory,
   planDirectory,
 } from '../../src/repack/pack-directory.js';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { testAddon } from './fixtures.js';
 
 const addon = testAddon();

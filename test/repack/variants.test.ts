@@ -5,7 +5,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { packageRoot, runJob } from '../../src/addon/load.js';
+import { runJob } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { packDirectory, planDirectory } from '../../src/repack/pack-directory.js';
 import { type Family, type Golden, readGolden, relativeDifference } from '../addon/golden.js';
 import {

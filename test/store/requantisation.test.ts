@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../../src/addon/load.js';
+import { packageRoot } from '../../src/base/package-root.js';
 import { overall, requantisedLayer } from '../../src/store/requantisation.js';
 import { planDirectory } from '../../src/repack/pack-directory.js';
 import { packLayer } from '../../src/repack/pack.js';

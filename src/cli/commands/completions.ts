@@ -1,7 +1,7 @@
 // flashmoe completions, flashmoe man: texts made from the definitions of the commands.
 
+import { COMMAND_ENTRY } from '../../application/service.js';
 import { statSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { EXIT } from '../../base/errors.js';
 import { commandTree, type CommandFacts } from '../command-tree.js';
@@ -24,9 +24,7 @@ export function printCompletion(context: CliContext, program: Command, shell: Sh
 
 export function printManual(context: CliContext, program: Command): number {
   // The day of the build: the page is as old as the program.
-  const built = statSync(fileURLToPath(import.meta.url))
-    .mtime.toISOString()
-    .slice(0, 10);
+  const built = statSync(COMMAND_ENTRY).mtime.toISOString().slice(0, 10);
   return show(context, 'manual', manualPage(commandTree(program), context.version, built));
 }
 

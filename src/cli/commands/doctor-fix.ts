@@ -1,8 +1,8 @@
 // flashmoe doctor --fix: names what can be put right, asks, and does it. Without a terminal only --yes acts, and
 // only on what is safe.
 
+import { COMMAND_ENTRY } from '../../application/service.js';
 import { createInterface } from 'node:readline/promises';
-import { fileURLToPath } from 'node:url';
 import { FlashmoeError } from '../../base/errors.js';
 import { exec } from '../../base/exec.js';
 import type { Finding, Fix } from '../../doctor/finding.js';
@@ -51,11 +51,10 @@ async function ask(context: CliContext, question: string): Promise<boolean> {
 async function apply(context: CliContext, id: string, fix: Fix): Promise<void> {
   const { host, signal } = context;
   const [program, ...args] = fix.command;
-  const entry = fileURLToPath(new URL('../main.js', import.meta.url));
   const home = context.homeOption === null ? [] : ['--home', context.home.home];
   const result =
     program === 'flashmoe'
-      ? await exec(host.execPath, [...host.execArgv, entry, ...args, ...home], { signal })
+      ? await exec(host.execPath, [...host.execArgv, COMMAND_ENTRY, ...args, ...home], { signal })
       : await exec(program, args, { signal });
   const ok = result.exitCode === 0;
   if (context.json) context.emit('fix', { id, command: fix.command, ok });

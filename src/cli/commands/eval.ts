@@ -3,7 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { BackendName } from '../../addon/types.js';
-import { packageRoot } from '../../addon/load.js';
+import { packageRoot } from '../../base/package-root.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { parseRecords, type EvalRecord } from '../../eval/records.js';
 import { evaluate, type EvalReport } from '../../eval/run.js';

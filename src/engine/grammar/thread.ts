@@ -1,5 +1,6 @@
 // One thread with the grammar library, asked one thing after the other, each with a limit on its time.
 
+import { startFile } from '../../base/package-root.js';
 import { Worker } from 'node:worker_threads';
 import { FlashmoeError } from '../../base/errors.js';
 import type { SharedVocabulary } from './vocabulary.js';
@@ -34,7 +35,7 @@ export class GrammarThread {
 
   constructor(data: { vocabulary: SharedVocabulary; stopIds: number[] }) {
     // What it writes about a bad grammar is in its own words; the error we raise says what matters.
-    this.#worker = new Worker(new URL('./worker.mjs', import.meta.url), {
+    this.#worker = new Worker(startFile('engine/grammar/worker.mjs'), {
       workerData: data,
       stdout: true,
       stderr: true,

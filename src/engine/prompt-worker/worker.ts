@@ -12,6 +12,7 @@
 // Questions are answered one after the other, in the order in which they were asked. An idle worker does not keep
 // the process alive.
 
+import { startFile } from '../../base/package-root.js';
 import { Worker } from 'node:worker_threads';
 import { FlashmoeError } from '../../base/errors.js';
 import type { Prompt, PromptRequest } from '../chat-template.js';
@@ -26,7 +27,7 @@ import type {
   ThreadMessage,
 } from './protocol.js';
 
-const THREAD = new URL('./thread.mjs', import.meta.url);
+const THREAD = startFile('engine/prompt-worker/thread.mjs');
 
 export class PromptWorker {
   #thread: Worker | null = null;

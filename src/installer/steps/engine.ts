@@ -3,7 +3,8 @@
 
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
-import { addonCandidates, homeAddonPath, packageRoot, prebuiltProblem } from '../../addon/load.js';
+import { addonCandidates, homeAddonPath, prebuiltProblem } from '../../addon/load.js';
+import { packageRoot } from '../../base/package-root.js';
 import { probeAddon } from '../../addon/probe.js';
 import type { SelfTest } from '../../addon/types.js';
 import { FlashmoeError } from '../../base/errors.js';

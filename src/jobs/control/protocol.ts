@@ -3,7 +3,7 @@
 // sends commands and is answered one for one. Events come after `subscribe`: first what a view needs to be
 // where the owner's is, then `{replayed: true}`, then what happens. `failed` or `finished` is the last.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { InstallEvent } from '../events.js';
 import { limitValues } from '../limits.js';
 

@@ -1,7 +1,7 @@
 // What a setup's record may say: how its night went, one JSON object a line. A record informs people; nothing
 // is decided by it, and what cannot be read of it is left out.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** A longer record.ndjson loses its oldest runs when the next begins, but for their sums; no run adds more. */
 export const RECORD_LIMIT = 512 * 1024;

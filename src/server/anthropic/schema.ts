@@ -1,6 +1,6 @@
 // The request body of the Anthropic Messages API, as clients write it.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { samplingFields } from '../sampling.js';
 import { checkFields, isEmpty, parseWith } from '../wire.js';
 

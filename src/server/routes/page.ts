@@ -1,10 +1,13 @@
 // The page for people. Its three files come from templates/page; nothing of it comes from anywhere else.
 
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { packageRoot } from '../../base/package-root.js';
 import { ApiError } from '../api-error.js';
 import type { ServerContext } from '../context.js';
 
-const FOLDER = new URL('../../../templates/page/', import.meta.url);
+const FOLDER = pathToFileURL(join(packageRoot, 'templates', 'page', '/'));
 
 const TYPES: Record<string, string> = {
   'index.html': 'text/html; charset=utf-8',

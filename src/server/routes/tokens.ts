@@ -1,6 +1,6 @@
 // Text and ids, for whoever wants to see what the model reads: llama.cpp's three endpoints.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Engine } from '../../engine/types.js';
 import { badField } from '../api-error.js';
 import { chatRequest } from '../openai/chat/request.js';

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ModelPaths } from '../../base/paths.js';
 import { BLOCK_BYTES } from '../../repack/blocks.js';
 import type { ModelManifest, OwnedFile } from '../manifest.js';

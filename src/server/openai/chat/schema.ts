@@ -1,7 +1,7 @@
 // The request body of chat completions, as clients write it. Every field is honoured, harmless to
 // ignore, or refused by name; there is no fourth kind.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { badField } from '../../api-error.js';
 import { checkFields, isEmpty, parseWith } from '../../wire.js';
 import { samplingFields } from '../../sampling.js';

@@ -1,6 +1,6 @@
 // The request body of the older completions API: text that goes on, without roles or a template.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { TextRequest } from '../../../engine/types.js';
 import { badField } from '../../api-error.js';
 import { checkFields, given, isEmpty, parseWith } from '../../wire.js';

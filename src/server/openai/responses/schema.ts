@@ -1,6 +1,6 @@
 // The request body of the Responses API, as clients write it.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { checkFields, parseWith } from '../../wire.js';
 import { samplingFields } from '../../sampling.js';
 
