@@ -25,6 +25,11 @@ export default tseslint.config(
     files: ['src/**/*.{ts,tsx}'],
     ignores: ['src/cli/**'],
     rules: {
+      // As a namespace it is bundled without what nobody calls, all its languages above all.
+      'no-restricted-imports': [
+        'error',
+        { paths: [{ name: 'zod', importNames: ['z'], message: "Use: import * as z from 'zod'" }] },
+      ],
       'no-console': 'error',
       'no-restricted-properties': ['error', { object: 'process', property: 'exit' }],
     },

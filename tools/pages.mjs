@@ -6,9 +6,7 @@ import { format, resolveConfig } from 'prettier';
 import { importSources } from './typescript.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const { settingsPage } = await importSources('settings/page');
-
-const { statesPage } = await importTypeScript(join(root, 'src/store/states-page.ts'));
+const { settingsPage, statesPage } = await importSources('settings/page', 'store/states-page');
 
 const pages = { 'docs/settings.md': settingsPage(), 'docs/states.md': statesPage() };
 

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
 import type { ChatMessage } from '../engine/types.js';

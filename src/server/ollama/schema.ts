@@ -1,6 +1,6 @@
 // Request bodies of Ollama's API, as its clients write them.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { checkFields, parseWith } from '../wire.js';
 import { samplingFields } from '../sampling.js';
 
