@@ -304,6 +304,7 @@ describe('a grammar of a schema', () => {
       's.minProperties: ',
     ],
     [{ oneOf: [{ type: 'integer' }, { type: 'number', multipleOf: 3 }] }, 's.oneOf: '],
+    [{ type: 'string', pattern: '((a{0,100}){0,100}){0,100}$' }, 's: is too complicated'],
     [{ allOf: [{ type: 'string' }, { type: 'number' }] }, 's: allows nothing'],
     [{ type: 'hiccup' }, 's.type: "hiccup" is no type'],
     [{ type: 'string', minLength: 65536 }, 's.minLength: '],

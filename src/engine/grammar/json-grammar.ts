@@ -48,7 +48,6 @@ export interface ObjectForm {
 }
 
 export class JsonGrammar {
-  readonly languages = new Languages();
   readonly rules = new Rules(MOST_BYTES);
   readonly normaliser: Normaliser;
   readonly #values = new Map<string, string>();
@@ -61,8 +60,9 @@ export class JsonGrammar {
     root: unknown,
     path: string,
     private readonly onProblem: OnProblem,
+    readonly languages: Languages,
   ) {
-    this.normaliser = new Normaliser(root, path, this.languages, onProblem);
+    this.normaliser = new Normaliser(root, path, languages, onProblem);
   }
 
   /** The name of a rule for a value in JSON. */
@@ -154,6 +154,11 @@ export class JsonGrammar {
       this.onProblem(at, `is too complicated to be enforced: ${thrown.message}`);
       return [quoted ? `${CHAR}*` : NUMBER];
     }
+  }
+
+  /** A whole grammar of whatever JSON there is. */
+  anything(): string {
+    return this.rules.text(this.any());
   }
 
   any(): string {

@@ -50,11 +50,14 @@ export interface Automaton {
 export class TooLarge extends Error {}
 
 const MOST_TERMS = 60_000;
+/** Terms asked for and sets compared, which is what takes time: under a second of it. */
+const MOST_WORK = 1_000_000;
 const MOST_CLASSES = 2_000;
 
 /** Makes terms; equal ones are the same object. */
 export class Languages {
   readonly #terms = new Map<string, Language>();
+  #work = 0;
   readonly #derivatives = new Map<Language, Map<string, Language>>();
   readonly #classes = new Map<Language, readonly CharSet[]>();
   readonly none = this.set(NO_CHAR);
@@ -255,9 +258,15 @@ export class Languages {
       classes = classes.flatMap((set) =>
         others.map((other) => intersection(set, other)).filter((each) => each.length > 0),
       );
+      this.#spend(classes.length * others.length);
       if (classes.length > MOST_CLASSES) throw new TooLarge('too many classes of characters');
     }
     return classes;
+  }
+
+  #spend(work: number): void {
+    this.#work += work;
+    if (this.#work > MOST_WORK) throw new TooLarge('too much work');
   }
 
   #term(
@@ -267,6 +276,7 @@ export class Languages {
   ): Language {
     const { set = NO_CHAR, parts = [], least = 0, most = 0, machine = null, state = 0 } = rest;
     const made = { id: this.#terms.size, kind, nullable, set, parts, least, most, machine, state };
+    this.#spend(1 + parts.length);
     const ids = parts.map(({ id }) => id).join();
     const key = [kind, keyOf(set), ids, least, most, machine?.key, state].join('|');
     const known = this.#terms.get(key);

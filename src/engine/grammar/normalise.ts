@@ -28,6 +28,7 @@ import {
 export type OnProblem = (path: string, why: string) => void;
 
 const MOST_SHAPES = 400;
+const MOST_VALUES = 4000;
 const MOST_LENGTH = 4096;
 const MOST_STATES = 4000;
 /** How deep one looks for a required property that can't be there. */
@@ -696,9 +697,11 @@ export class Normaliser {
       const key = this.#shapeKey(shape);
       if (!seen.has(key)) seen.set(key, shape);
     }
-    if (seen.size <= MOST_SHAPES) return [...seen.values()];
+    const distinct = [...seen.values()];
+    const values = distinct.filter(({ kind }) => kind === 'literal').length;
+    if (values <= MOST_VALUES && distinct.length - values <= MOST_SHAPES) return distinct;
     this.onProblem(path, 'has too many alternatives to be enforced');
-    return [...seen.values()].slice(0, MOST_SHAPES);
+    return distinct.slice(0, MOST_SHAPES);
   }
 
   #shapeKey(shape: Shape): string {

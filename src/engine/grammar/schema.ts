@@ -2,7 +2,7 @@
 // annotations and unknown keywords are not meant to hold anything.
 
 import { JsonGrammar } from './json-grammar.js';
-import { TooLarge } from './language.js';
+import { Languages, TooLarge } from './language.js';
 import { isObject } from '../model-files.js';
 import type { OnProblem } from './normalise.js';
 import type { SchemaNode } from './shapes.js';
@@ -12,11 +12,20 @@ export type { OnProblem } from './normalise.js';
 const DEEPEST = 64;
 const MOST_NODES = 20_000;
 
-/** The grammar in the library's EBNF. @param path of the schema in the request, for `onProblem` */
-export function schemaGrammar(given: unknown, path: string, onProblem: OnProblem): string {
+/**
+ * The grammar in the library's EBNF.
+ * @param path of the schema in the request, for `onProblem`
+ * @param languages shared by the schemas of one request, so that together they have one limit
+ */
+export function schemaGrammar(
+  given: unknown,
+  path: string,
+  onProblem: OnProblem,
+  languages = new Languages(),
+): string {
   const schema = withinBounds(given, path, onProblem);
   return bounded(path, onProblem, () => {
-    const { rules, value } = new JsonGrammar(schema, path, onProblem);
+    const { rules, value } = new JsonGrammar(schema, path, onProblem, languages);
     return rules.text(value(schema === true ? [] : [schema]));
   });
 }
@@ -35,13 +44,24 @@ export function withinBounds(
 
 /** Throws what `onProblem` throws; where that returns, what was too much allows anything. */
 export function bounded(path: string, onProblem: OnProblem, make: () => string): string {
+  return (
+    orTooLarge(path, onProblem, make) ??
+    new JsonGrammar({}, path, onProblem, new Languages()).anything()
+  );
+}
+
+/** null where it was too much and `onProblem` returned. */
+export function orTooLarge<Made>(
+  path: string,
+  onProblem: OnProblem,
+  make: () => Made,
+): Made | null {
   try {
     return make();
   } catch (thrown) {
     if (!(thrown instanceof TooLarge) && !(thrown instanceof RangeError)) throw thrown;
     onProblem(path, `is too large to be enforced: ${thrown.message}`);
-    const free = new JsonGrammar({}, path, onProblem);
-    return free.rules.text(free.any());
+    return null;
   }
 }
 

@@ -7,10 +7,10 @@ import { declaredTypes } from '../calls/values.js';
 import type { JsonObject } from '../model-files.js';
 import type { ChatRequest, ToolDefinition } from '../types.js';
 import { argumentsSchema } from './arguments.js';
-import type { Language, Languages } from './language.js';
+import { Languages, type Language } from './language.js';
 import { searchedBy } from './pattern.js';
 import { JsonGrammar } from './json-grammar.js';
-import { bounded, schemaGrammar, withinBounds, type OnProblem } from './schema.js';
+import { bounded, orTooLarge, schemaGrammar, withinBounds, type OnProblem } from './schema.js';
 import {
   isWhole,
   kindOfShape,
@@ -52,33 +52,44 @@ function contentTag(
   const wanted =
     typeof toolChoice === 'string' ? tools : tools.filter(({ name }) => name === toolChoice.name);
   const isStrict = tools.some((tool) => tool.strict === true);
+  const languages = new Languages();
   const isHeld = isStrict || toolChoice !== 'auto' || format !== undefined;
   const calls =
     form === null || wanted.length === 0 || !isHeld
       ? null
-      : callsTag(wanted, form, parallelToolCalls, toolChoice === 'auto' && format === undefined);
-  const json = format === undefined ? null : jsonTag(format);
+      : callsTag(
+          wanted,
+          form,
+          parallelToolCalls,
+          toolChoice === 'auto' && format === undefined,
+          languages,
+        );
+  const json = format === undefined ? null : jsonTag(format, languages);
   const must = toolChoice === 'auto' ? null : calls;
   const content =
     must ?? (json === null ? (isStrict ? calls : null) : calls === null ? json : or(json, calls));
   return { content, isFree: must === null && json === null };
 }
 
-function jsonTag(format: NonNullable<ChatRequest['format']>): Tag {
+function jsonTag(format: NonNullable<ChatRequest['format']>, languages: Languages): Tag {
   if (format.type === 'json-object') return grammar(schemaGrammar({ type: 'object' }, '', refuse));
   if (format.type === 'choice') return or(...format.choices.map(literal));
-  if (format.type === 'regex') return patternTag(format.pattern);
-  return grammar(schemaGrammar(format.schema, 'schema', refuse));
+  if (format.type === 'regex') return patternTag(format.pattern, languages);
+  return grammar(schemaGrammar(format.schema, 'schema', refuse, languages));
 }
 
 /** A text that a pattern describes whole. */
-function patternTag(pattern: string): Tag {
-  const json = new JsonGrammar({}, 'pattern', refuse);
-  const language = searchedBy(`^(?:${pattern})$`, json.languages);
-  if (language === null) refuse('pattern', 'is no regular expression that can be enforced');
-  const [root] = json.automaton(language, [], false);
-  if (root === undefined) refuse('pattern', 'allows nothing that can be written');
-  return grammar(bounded('pattern', refuse, () => json.rules.text(root)));
+function patternTag(pattern: string, languages: Languages): Tag {
+  return grammar(
+    bounded('pattern', refuse, () => {
+      const json = new JsonGrammar({}, 'pattern', refuse, languages);
+      const language = searchedBy(`^(?:${pattern})$`, languages);
+      if (language === null) refuse('pattern', 'is no regular expression that can be enforced');
+      const [root] = json.automaton(language, [], false);
+      if (root === undefined) refuse('pattern', 'allows nothing that can be written');
+      return json.rules.text(root);
+    }),
+  );
 }
 
 /** @param free text may stand before the calls, or instead of them */
@@ -87,8 +98,9 @@ function callsTag(
   form: CallForm,
   parallel: boolean,
   free: boolean,
+  languages: Languages,
 ): Tag {
-  const tags = tools.map((tool) => callTag(tool, form));
+  const tags = tools.map((tool) => callTag(tool, form, languages));
   const calls = {
     type: 'tags_with_separator',
     tags,
@@ -108,28 +120,42 @@ function callsTag(
   };
 }
 
-function callTag(tool: ToolDefinition, { name: form, open, close, markers }: CallForm): Tag {
+function callTag(
+  tool: ToolDefinition,
+  { name: form, open, close, markers }: CallForm,
+  languages: Languages,
+): Tag {
   const { name } = tool;
   const separator = markers.at(-1) ?? '';
   switch (form) {
     case 'function-xml':
-      return tag(`${open}\n<function=${name}>\n`, parametersTag(tool), `</function>\n${close}`);
+      return tag(
+        `${open}\n<function=${name}>\n`,
+        orTooLarge(pathOf(tool), problemOf(tool), () => parametersTag(tool, languages)) ?? {
+          type: 'any_text',
+        },
+        `</function>\n${close}`,
+      );
     case 'json-envelope':
       return tag(
         `${open}\n{"name": ${JSON.stringify(name)}, "arguments": `,
-        argumentsTag(tool),
+        argumentsTag(tool, languages),
         `}\n${close}`,
       );
     case 'fenced-json':
       return tag(
         `${open}function${separator}${name}\n\`\`\`json\n`,
-        argumentsTag(tool),
+        argumentsTag(tool, languages),
         `\n\`\`\`${close}`,
       );
     case 'inline-json':
-      return tag(`${open}${name}${separator}`, argumentsTag(tool), close);
+      return tag(`${open}${name}${separator}`, argumentsTag(tool, languages), close);
     case 'numbered-json': {
-      const numbered = sequence(regex('[0-9]{1,3}'), literal(separator), argumentsTag(tool));
+      const numbered = sequence(
+        regex('[0-9]{1,3}'),
+        literal(separator),
+        argumentsTag(tool, languages),
+      );
       return tag(`${open}functions.${name}:`, numbered, close);
     }
   }
@@ -140,8 +166,8 @@ function problemOf({ strict }: ToolDefinition): OnProblem {
   return strict === true ? refuse : (): void => undefined;
 }
 
-function argumentsTag(tool: ToolDefinition): Tag {
-  return grammar(schemaGrammar(argumentsSchema(tool), pathOf(tool), problemOf(tool)));
+function argumentsTag(tool: ToolDefinition, languages: Languages): Tag {
+  return grammar(schemaGrammar(argumentsSchema(tool), pathOf(tool), problemOf(tool), languages));
 }
 
 function pathOf({ name }: ToolDefinition): string {
@@ -152,12 +178,12 @@ function pathOf({ name }: ToolDefinition): string {
  * The library's own form of this can't hold "<" in a text; here each parameter is a tag. Parameters come in the schema's
  * order; those that only a count or a pattern would admit are left out.
  */
-function parametersTag(tool: ToolDefinition): Tag {
+function parametersTag(tool: ToolDefinition, languages: Languages): Tag {
   const path = pathOf(tool);
   const onProblem = problemOf(tool);
   const schema = withinBounds(argumentsSchema(tool), path, onProblem);
   if (schema === true || schema === false) return regex('\\n?');
-  const { normaliser, membersOf } = new JsonGrammar(schema, path, onProblem);
+  const { normaliser, membersOf } = new JsonGrammar(schema, path, onProblem, languages);
   const options = normaliser.shapesOf([schema]).flatMap((shape): Tag[] => {
     if (shape.kind !== 'object') return [];
     const members = membersOf(shape);
@@ -167,7 +193,7 @@ function parametersTag(tool: ToolDefinition): Tag {
     }
     const tags: Tag[] = [];
     for (const { name, conjunction, required: isRequired } of members) {
-      const value = valueTag(schema, path, conjunction, onProblem);
+      const value = valueTag(schema, path, conjunction, onProblem, languages);
       const parameter =
         value === null || /[>\n]|^\s|\s$/.test(name)
           ? null
@@ -188,9 +214,10 @@ function valueTag(
   path: string,
   conjunction: Conjunction,
   onProblem: OnProblem,
+  languages: Languages,
 ): Tag | null {
-  const json = new JsonGrammar(root, path, onProblem);
-  const { languages, normaliser } = json;
+  const json = new JsonGrammar(root, path, onProblem, languages);
+  const { normaliser } = json;
   const shapes = normaliser.shapesOf(conjunction);
   const isText = (shape: Shape): boolean => kindOfShape(shape) === 'string';
   const others = shapes.filter((shape) => !isText(shape));
