@@ -134,6 +134,7 @@ export async function openEngineOf(
   const settings = await readSettings(context.home.settings);
   const options = engineOptionsFor(typed, settings, id);
   const { backend, directReads, context: contextLength, experts } = options;
+  const { arithmetic, expertMass, memory } = options;
   const fewer = expertsPerToken ?? experts;
   // Templates and tokenizers: most commands never need them.
   const { openEngine } = await import('../engine/open-engine.js');
@@ -143,10 +144,13 @@ export async function openEngineOf(
     directReads: directReads ?? false,
     ...(fewer === null ? {} : { expertsPerToken: fewer }),
     ...(contextLength === null ? {} : { contextLength }),
+    ...(arithmetic === null ? {} : { arithmetic }),
+    ...(expertMass === null ? {} : { expertMass }),
     sampling: samplingOf(options),
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
     memory: {
       memoryBytes: context.host.memoryBytes,
+      wishes: { memoryBytes: memory, contextLength },
       hottest: join(context.home.prompts, `${id}.hottest`),
     },
     addon: nativeAddon(context),

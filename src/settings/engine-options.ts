@@ -3,7 +3,7 @@
 
 import { BACKENDS } from '../engine/backend.js';
 import { LOG_LEVELS } from '../server/log-level.js';
-import { numberFrom, oneOf, text, wholeNumberFrom } from './kinds.js';
+import { byteCount, numberFrom, oneOf, text, wholeNumberFrom } from './kinds.js';
 import { option, toggle, type Values } from './option.js';
 
 /** Some ten long prompts of the largest model. */
@@ -14,6 +14,18 @@ const SAMPLED = 'as the model wants it';
 export const engineOptions = {
   backend: option('--backend <name>', 'compute on', oneOf(BACKENDS), 'metal on a Mac, else cpu'),
   directReads: toggle('--direct-reads', 'read experts past the page cache'),
+  memory: option(
+    '--memory <size>',
+    'memory for all of it, 24GB for example',
+    byteCount,
+    'seven tenths of the machine, or all but 16 GiB',
+  ),
+  arithmetic: option(
+    '--arithmetic <kind>',
+    'how the CPU multiplies: fast rounds what it multiplies to 8 bits',
+    oneOf(['exact', 'fast']),
+    'exact',
+  ),
   context: option(
     '--context <tokens>',
     'tokens of prompt and answer together',
@@ -25,6 +37,12 @@ export const engineOptions = {
     'experts for each token, at most as many as the model has been made with',
     wholeNumberFrom(1, 1024),
     'as the model was made',
+  ),
+  expertMass: option(
+    '--expert-mass <share>',
+    "compute only the experts that carry this share of a token's weight",
+    numberFrom(0.05, 1),
+    '1',
   ),
   temperature: option('--temperature <t>', '0 for greedy', numberFrom(0, 5), SAMPLED),
   topP: option(
