@@ -124,7 +124,7 @@ FM_TARGET void fast_tile(const Matrix& matrix, const FastShape& shape, uint32_t 
 template <uint32_t kBits, uint32_t kTokens>
 void fast_rows_of(const Matrix& matrix, const FastShape& shape, uint32_t first, uint32_t last, const float* x, size_t stride,
                   float* y, size_t y_stride) {
-    constexpr uint32_t kRows = 2;
+    constexpr uint32_t kRows = 4;
     uint32_t r = first;
     for (; r + kRows <= last; r += kRows) fast_tile<kBits, kRows, kTokens>(matrix, shape, r, x, stride, y + (r - first), y_stride);
     for (; r < last; ++r) fast_tile<kBits, 1, kTokens>(matrix, shape, r, x, stride, y + (r - first), y_stride);
