@@ -21,7 +21,8 @@ DType dtype_field(const Napi::Object& object) {
     if (name == "BF16") return DType::bf16;
     if (name == "F16") return DType::f16;
     if (name == "F32") return DType::f32;
-    fail_plan("dtype must be U32, BF16, F16 or F32");
+    if (name == "U8") return DType::u8;
+    fail_plan("dtype must be U32, BF16, F16, F32 or U8");
 }
 
 StackedTensor stacked_tensor(const Napi::Value& value, const char* name) {
@@ -48,8 +49,10 @@ Projection projection_of(const Napi::Object& object) {
         stacked_tensor(field(object, "weight"), "weight"),
         optional_tensor(object, "scales"),
         optional_tensor(object, "biases"),
+        optional_tensor(object, "bias"),
         small_field(object, "targetBits"),
-        {count_field(offsets, "weight"), count_field(offsets, "scales"), count_field(offsets, "biases")},
+        {count_field(offsets, "weight"), count_field(offsets, "scales"), count_field(offsets, "biases"),
+         object.Get("bias").IsObject() ? count_field(offsets, "bias") : 0},
         importance,
         has_any ? text_field(object_of(field(object, "importance"), "importance"), "source") : "",
     };

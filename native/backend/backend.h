@@ -11,11 +11,24 @@
 
 namespace flashmoe {
 
-enum class ElementType : uint8_t { u32, bf16, f16, f32 };
+enum class ElementType : uint8_t { u32, bf16, f16, f32, u8, i64 };
+
+constexpr bool is_float(ElementType type) {
+    return type == ElementType::bf16 || type == ElementType::f16 || type == ElementType::f32;
+}
+
+/// How packed codes stand for numbers: MLX's modes of quantisation.
+enum class Codes : uint8_t { affine, mxfp4, nvfp4, mxfp8 };
 
 /// Bytes of one element.
 constexpr size_t element_bytes(ElementType type) {
-    return type == ElementType::u32 || type == ElementType::f32 ? 4 : 2;
+    switch (type) {
+    case ElementType::u8: return 1;
+    case ElementType::i64: return 8;
+    case ElementType::u32:
+    case ElementType::f32: return 4;
+    default: return 2;
+    }
 }
 
 /// A range of page-aligned host memory known to a backend. `device` is the backend's own.
@@ -36,13 +49,21 @@ struct Span {
 };
 
 /// A linear map [rows, cols]. bits 0: plain elements of `type`. Otherwise packed codes, and scales and biases of
-/// `type` per group of `group` columns: w = scale * code + bias (scale may be negative).
+/// `type` per group of `group` columns: w = scale * code + bias (scale may be negative). In the floating point modes scales are
+/// bytes and there are no biases: w = scale * code.
 struct Matrix {
     Span weight, scales, biases;
     uint32_t rows = 0, cols = 0;
     uint32_t bits = 0, group = 0;
     ElementType type = ElementType::bf16;
+    Codes codes = Codes::affine;
+    /// Added to each result: [rows] of bias_type, where has_bias.
+    Span bias{};
+    ElementType bias_type = ElementType::f32;
+    bool has_bias = false;
 
+    /// Packed in a way that every backend has loops for.
+    bool is_common() const { return codes == Codes::affine && (bits == 2 || bits == 4 || bits == 8) && group >= 32; }
     size_t row_bytes() const { return bits != 0 ? size_t{cols} * bits / 8 : size_t{cols} * element_bytes(type); }
     size_t groups() const { return bits != 0 ? cols / group : 0; }
     /// The same map restricted to rows [first, first + count).
@@ -52,6 +73,7 @@ struct Matrix {
         part.weight.offset += first * row_bytes();
         part.scales.offset += first * groups() * element_bytes(type);
         part.biases.offset += first * groups() * element_bytes(type);
+        part.bias.offset += first * element_bytes(bias_type);
         return part;
     }
 };
@@ -132,6 +154,8 @@ struct DeltaNet {
     uint32_t key_heads, value_heads, key_dim, value_dim, conv_kernel;
     float qk_norm_eps, norm_eps;
     uint32_t tokens;
+    /// The gate is sigmoid(z) instead of silu(z).
+    bool sigmoid_gate = false;
 };
 
 /// RMS norm of the latent, RoPE of the shared key part and of each query's, then latent | key part go to the cache.
@@ -180,6 +204,24 @@ struct Router {
     uint32_t tokens;
 };
 
+/// Keys of the lightning indexer of a layer go to a cache of their own; each token then chooses the `top` keys with the
+/// largest scores: sum over heads of weight * max(0, q . k). A token that sees no more than `top` keys gets count 0.
+struct IndexSelect {
+    /// f32 [tokens, heads, dim], [tokens, dim] and [tokens, heads]; q and k are changed in place.
+    Span q, k, weights;
+    /// Layer norm of the key: f32 [dim].
+    Span norm, norm_bias;
+    float eps;
+    /// Rotates the first dimensions of q's heads and of k.
+    RopeTable rope;
+    /// One head.
+    KvCache cache;
+    uint32_t heads, dim, top;
+    uint32_t position, tokens;
+    /// Written; top is at most selection.most.
+    KeySelection selection;
+};
+
 /// One expert and the tokens that chose it: entries [first, first + count) of ExpertBatch::tokens and ::weights.
 struct ExpertWork {
     Matrix gate, up, down;
@@ -190,8 +232,9 @@ struct ExpertWork {
 constexpr uint32_t kMaxExpertEntries = 256;
 constexpr uint32_t kMaxExpertWorks = 32;
 
-/// results = weight * down(silu(gate(x[token])) * up(x[token])), a row for each entry of the works in the order given, from
-/// row `first_row` on: kept apart, so that experts may be computed in whatever order they come.
+/// results = weight * down(unit(gate(x[token]), up(x[token]))), a row for each entry of the works in the order given, from
+/// row `first_row` on: kept apart, so that experts may be computed in whatever order they come. unit is silu(gate) * up, or
+/// with a clamp what clamped_swiglu() says.
 struct ExpertBatch {
     const ExpertWork* works;
     uint32_t count;
@@ -200,6 +243,8 @@ struct ExpertBatch {
     const float* weights;
     Span x, results;
     uint32_t first_row;
+    /// 0 = none.
+    float clamp = 0;
 };
 
 /// y[tokens[i]] += results[rows[i]] for i from 0 on, in that order: what a token gets doesn't depend on when.
@@ -220,12 +265,24 @@ enum Feature : uint32_t {
     kExactCaches,
     kSinksAndWindows,
     kSelectedKeys,
+    kRareFormats,
+    kAddedBiases,
+    kClampedUnits,
+    kPermutedRows,
+    kLightningIndexer,
+    kSigmoidGates,
     kFeatures,
 };
 constexpr const char* kFeatureNames[kFeatures] = {
     "f32 attention caches",
     "attention with sinks and sliding windows",
     "attention over selected keys",
+    "weights of 3, 5 or 6 bits, in groups of 16 or in floating point modes",
+    "biases of linear maps",
+    "clamped gated units",
+    "projections that interleave heads",
+    "the lightning indexer",
+    "sigmoid gates behind a delta net",
 };
 constexpr uint32_t bit(Feature feature) { return 1u << feature; }
 
@@ -271,6 +328,11 @@ class Backend {
     virtual void add_gated(Span y, Span x, Span gate, uint32_t width, uint32_t tokens) = 0;
     /// y = silu(gate) * up. y may be gate or up.
     virtual void swiglu(Span gate, Span up, Span y, size_t count) = 0;
+    /// y = (up + 1) * gate * sigmoid(1.702 * gate), with gate at most limit and up within +-limit. y may be gate or up.
+    virtual void clamped_swiglu(Span gate, Span up, Span y, size_t count, float limit);
+    /// y[t][i] = x[t][index[i]]; index u32 [to], x [tokens, from], y [tokens, to].
+    virtual void permute(Span x, Span index, Span y, uint32_t from, uint32_t to, uint32_t tokens);
+    virtual void index_select(const IndexSelect& op);
     virtual void gqa_append(const GqaAppend& op) = 0;
     virtual void gqa_attend(const GqaAttend& op) = 0;
     virtual void delta_net(const DeltaNet& op) = 0;
@@ -294,6 +356,11 @@ class Backend {
     /// Gives back memory that only long batches need. Nothing may be under way.
     virtual void trim() = 0;
 };
+
+// What is beyond a backend is refused when a model is bound, so that these are never reached there.
+inline void Backend::clamped_swiglu(Span, Span, Span, size_t, float) { fail(FM_ENGINE, kFeatureNames[kClampedUnits]); }
+inline void Backend::permute(Span, Span, Span, uint32_t, uint32_t, uint32_t) { fail(FM_ENGINE, kFeatureNames[kPermutedRows]); }
+inline void Backend::index_select(const IndexSelect&) { fail(FM_ENGINE, kFeatureNames[kLightningIndexer]); }
 
 /// For the extent of a block: operations side by side.
 class SideBySide {

@@ -50,7 +50,7 @@ struct Batch {
 /// Parts begin on whole cache lines, as wide loads and GPUs want it.
 constexpr size_t kScratchAlign = 16;
 /// Most parts a block takes: what a batch's scratch has to spare for alignment.
-constexpr size_t kScratchParts = 8;
+constexpr size_t kScratchParts = 12;
 
 /// Hands out consecutive parts of a batch's scratch.
 class ScratchCursor {
@@ -69,6 +69,8 @@ class ScratchCursor {
 class Mixer {
   public:
     virtual ~Mixer() = default;
+    /// That it needs of a backend beyond its matrices, one bit each.
+    virtual uint32_t features() const { return 0; }
     virtual StateShape state_shape() const = 0;
     /// Floats a token.
     virtual size_t scratch_floats() const = 0;

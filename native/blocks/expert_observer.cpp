@@ -12,7 +12,7 @@ void ExpertObserver::make_room(size_t floats) {
 }
 
 void ExpertObserver::see(uint32_t layer, uint32_t experts, uint32_t expert, const ExpertWork& work, const uint32_t* tokens,
-                         const float* weights, Span x) {
+                         const float* weights, Span x, float clamp) {
     const uint32_t hidden = work.gate.cols, intermediate = work.gate.rows;
     ChannelSquares& sums = layers_[layer];
     if (sums.experts == 0) {
@@ -29,7 +29,9 @@ void ExpertObserver::see(uint32_t layer, uint32_t experts, uint32_t expert, cons
     }
     backend_.linear(work.gate, rows, gate, work.count);
     backend_.linear(work.up, rows, up, work.count);
-    backend_.swiglu(gate, up, gate, size_t{work.count} * intermediate);
+    const size_t values = size_t{work.count} * intermediate;
+    if (clamp != 0) backend_.clamped_swiglu(gate, up, gate, values, clamp);
+    else backend_.swiglu(gate, up, gate, values);
     backend_.wait();
 
     double* inner = sums.inner.data() + size_t{expert} * intermediate;
@@ -37,9 +39,9 @@ void ExpertObserver::see(uint32_t layer, uint32_t experts, uint32_t expert, cons
     for (uint32_t i = 0; i < work.count; ++i) {
         const double share = weights[work.first + i], square = share * share;
         const float* row = rows.as<float>() + size_t{i} * hidden;
-        const float* values = gate.as<float>() + size_t{i} * intermediate;
+        const float* units = gate.as<float>() + size_t{i} * intermediate;
         for (uint32_t c = 0; c < hidden; ++c) sums.input[c] += square * row[c] * row[c];
-        for (uint32_t c = 0; c < intermediate; ++c) inner[c] += square * values[c] * values[c];
+        for (uint32_t c = 0; c < intermediate; ++c) inner[c] += square * units[c] * units[c];
     }
 }
 

@@ -27,10 +27,10 @@ class ExpertObserver {
     ExpertObserver(Backend& backend, uint32_t layers) : backend_(backend), layers_(layers) {}
     ExpertObserver(const ExpertObserver&) = delete;
 
-    /// One expert's work on rows of x that the host can read; entries of `tokens` and `weights` as in ExpertBatch. Waits for
+    /// One expert's work on rows of x that the host can read; entries of `tokens` and `weights` as in ExpertBatch, so is `clamp`. Waits for
     /// the backend.
     void see(uint32_t layer, uint32_t experts, uint32_t expert, const ExpertWork& work, const uint32_t* tokens,
-             const float* weights, Span x);
+             const float* weights, Span x, float clamp);
     /// experts 0 for a layer that has seen nothing.
     const ChannelSquares& layer(uint32_t index) const { return layers_[index]; }
 

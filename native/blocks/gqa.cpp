@@ -5,15 +5,22 @@ namespace flashmoe {
 Gqa::Gqa(const GqaSpec& spec, uint32_t hidden, float norm_eps, bool exact_cache, DenseWeights& weights, RopeRegistry& ropes)
     : heads_(spec.heads), kv_heads_(spec.kv_heads), head_dim_(spec.head_dim),
       q_stride_(spec.head_dim * (spec.output_gate ? 2 : 1)), rope_(ropes.add(spec.rope)), scale_(spec.scale),
-      norm_eps_(norm_eps), gated_(spec.output_gate), exact_cache_(exact_cache), q_(weights.matrix(spec.q, heads_ * q_stride_, hidden)),
-      k_(weights.matrix(spec.k, kv_heads_ * head_dim_, hidden)),
-      v_(weights.matrix(spec.v, kv_heads_ * head_dim_, hidden)),
-      o_(weights.matrix(spec.o, hidden, heads_ * head_dim_)) {
+      norm_eps_(norm_eps), gated_(spec.output_gate), exact_cache_(exact_cache), norm_all_heads_(spec.norm_all_heads), window_(spec.window) {
+    const auto linear = [&](const std::string& name, uint32_t rows, uint32_t cols, bool biased) {
+        return biased ? weights.biased(name, rows, cols) : weights.matrix(name, rows, cols);
+    };
+    q_ = linear(spec.q, heads_ * q_stride_, hidden, spec.qkv_bias);
+    k_ = linear(spec.k, kv_heads_ * head_dim_, hidden, spec.qkv_bias);
+    v_ = linear(spec.v, kv_heads_ * head_dim_, hidden, spec.qkv_bias);
+    o_ = linear(spec.o, hidden, heads_ * head_dim_, spec.o_bias);
+    if (!spec.sinks.empty()) sinks_ = weights.values(spec.sinks, {heads_});
     if (spec.qk_norm) {
-        q_norm_ = weights.values(spec.q_norm, {head_dim_});
-        k_norm_ = weights.values(spec.k_norm, {head_dim_});
+        q_norm_ = weights.values(spec.q_norm, {norm_all_heads_ ? heads_ * head_dim_ : head_dim_});
+        k_norm_ = weights.values(spec.k_norm, {norm_all_heads_ ? kv_heads_ * head_dim_ : head_dim_});
     }
 }
+
+uint32_t Gqa::features() const { return sinks_ || window_ != 0 ? bit(kSinksAndWindows) : 0; }
 
 StateShape Gqa::state_shape() const {
     const uint64_t values = uint64_t{kv_heads_} * head_dim_;
@@ -40,12 +47,16 @@ void Gqa::append(const Batch& batch, Span x, Span y, const LayerState& state) co
         backend.linear(k_, x, k, tokens);
         backend.linear(v_, x, v, tokens);
     }
+    if (norm_all_heads_ && q_norm_) {
+        backend.rms_norm(q, q_norm_, q, heads_ * head_dim_, norm_eps_, tokens);
+        backend.rms_norm(k, k_norm_, k, kv_heads_ * head_dim_, norm_eps_, tokens);
+    }
     backend.gqa_append({.q = q,
                         .q_stride = q_stride_,
                         .k = k,
                         .v = v,
-                        .q_norm = q_norm_,
-                        .k_norm = k_norm_,
+                        .q_norm = norm_all_heads_ ? Span{} : q_norm_,
+                        .k_norm = norm_all_heads_ ? Span{} : k_norm_,
                         .eps = norm_eps_,
                         .rope = batch.ropes[rope_],
                         .k_cache = k_cache,
@@ -60,6 +71,8 @@ void Gqa::append(const Batch& batch, Span x, Span y, const LayerState& state) co
                         .gated = gated_,
                         .k_cache = k_cache,
                         .v_cache = v_cache,
+                        .sinks = sinks_,
+                        .window = window_,
                         .out = out,
                         .heads = heads_,
                         .kv_heads = kv_heads_,

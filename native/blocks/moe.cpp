@@ -69,7 +69,8 @@ void RoutingRoom::plan(uint32_t token_count, uint32_t top_k, uint32_t expert_cou
 Moe::Moe(const MoeSpec& spec, uint32_t layer, uint32_t hidden, uint32_t top_k, DenseWeights& weights)
     : layer_(layer), hidden_(hidden), experts_(spec.experts), top_k_(top_k == 0 ? spec.top_k : top_k), groups_(spec.groups),
       top_groups_(spec.top_groups), sigmoid_(spec.sigmoid_scoring), normalise_(spec.norm_top_k),
-      scale_(spec.routed_scale), router_(weights.matrix(spec.router, spec.experts, hidden)) {
+      scale_(spec.routed_scale), clamp_(spec.clamp),
+      router_(spec.router_bias ? weights.biased(spec.router, spec.experts, hidden) : weights.matrix(spec.router, spec.experts, hidden)) {
     const uint32_t most = top_groups_ * (experts_ / groups_);
     if (top_k_ > most) fail(FM_ENGINE, top_k_, " experts per token: layer ", layer, " can choose at most ", most);
     if (!spec.choice_bias.empty()) choice_bias_ = weights.values(spec.choice_bias, {spec.experts});
@@ -193,7 +194,7 @@ struct Moe::Works {
 
 void Moe::flush(Backend& backend, Works& made, Span x, Span y, bool apart, const RoutingRoom& room) const {
     if (made.count == 0) return;
-    backend.experts({made.works, made.count, room.tokens.data(), room.token_weights.data(), x, room.results, made.row});
+    backend.experts({made.works, made.count, room.tokens.data(), room.token_weights.data(), x, room.results, made.row, clamp_});
     if (apart) {
         made.row += made.entries;
     } else {
@@ -211,7 +212,7 @@ void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertStore& store,
     const auto add = [&](uint32_t index) {
         const Span start = lease.at(index);
         const auto in_place = [&](Matrix matrix) {
-            for (Span* span : {&matrix.weight, &matrix.scales, &matrix.biases}) *span = start + span->offset;
+            for (Span* span : {&matrix.weight, &matrix.scales, &matrix.biases, &matrix.bias}) *span = start + span->offset;
             return matrix;
         };
         const ExpertWork whole{in_place(files.gate), in_place(files.up), in_place(files.down), 0, 0};
@@ -225,7 +226,7 @@ void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertStore& store,
             for (uint32_t i = 0; i < part; ++i) room.rows[work.first + i] = made.row + made.entries + i;
             made.entries += part;
             if (observer != nullptr) {
-                observer->see(layer_, experts_, room.experts[index], work, room.tokens.data(), room.token_weights.data(), x);
+                observer->see(layer_, experts_, room.experts[index], work, room.tokens.data(), room.token_weights.data(), x, clamp_);
             }
         }
     };

@@ -47,6 +47,7 @@ class Moe {
     size_t scratch_floats() const;
     uint32_t top_k() const { return top_k_; }
     uint32_t experts() const { return experts_; }
+    uint32_t features() const { return clamp_ != 0 ? bit(kClampedUnits) : 0; }
 
     /// y = moe(x), both [tokens, hidden], any number of tokens; batch.tokens and position are not looked at. `observer` may
     /// be null.
@@ -65,7 +66,7 @@ class Moe {
 
     uint32_t layer_, hidden_, experts_, top_k_, groups_, top_groups_;
     bool sigmoid_, normalise_;
-    float scale_;
+    float scale_, clamp_;
     Matrix router_;
     Span choice_bias_;
     std::optional<DenseMlp> shared_;

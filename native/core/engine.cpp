@@ -41,7 +41,7 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
 }
 
 void Engine::require_features() const {
-    const uint32_t missing = model_->features & ~backend_->features();
+    const uint32_t missing = (model_->features | files_->features()) & ~backend_->features();
     std::string names;
     for (uint32_t i = 0; i < kFeatures; ++i) {
         if ((missing >> i & 1) != 0) names += (names.empty() ? "" : ", ") + std::string(kFeatureNames[i]);

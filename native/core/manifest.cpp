@@ -21,7 +21,35 @@ ElementType parse_type(const Field& field) {
     if (name == "BF16") return ElementType::bf16;
     if (name == "F16") return ElementType::f16;
     if (name == "F32") return ElementType::f32;
-    field.damaged("\"" + name + "\" is not one of U32, BF16, F16, F32");
+    if (name == "U8") return ElementType::u8;
+    field.damaged("\"" + name + "\" is not one of U32, BF16, F16, F32, U8");
+}
+
+Codes parse_mode(const Field& field) {
+    const std::string& name = field.string();
+    if (name == "mxfp4") return Codes::mxfp4;
+    if (name == "nvfp4") return Codes::nvfp4;
+    if (name == "mxfp8") return Codes::mxfp8;
+    fail(FM_UNSUPPORTED_MODEL, field.path(), ": \"", name, "\" is not one of mxfp4, nvfp4, mxfp8");
+}
+
+/// Affine codes come in many widths, each floating point mode in one.
+void check_width(const Field& field, const TensorInfo& tensor) {
+    const uint32_t bits = tensor.bits, group = tensor.group;
+    bool known = false;
+    switch (tensor.codes) {
+    case Codes::affine:
+        known = (bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8) &&
+                (group == 16 || group == 32 || group == 64 || group == 128);
+        break;
+    case Codes::mxfp4: known = bits == 4 && group == 32; break;
+    case Codes::nvfp4: known = bits == 4 && group == 16; break;
+    case Codes::mxfp8: known = bits == 8 && group == 32; break;
+    }
+    if (known) return;
+    fail(FM_UNSUPPORTED_MODEL, field.path(), ": ", bits, " bits in groups of ", group,
+         "; supported are 2, 3, 4, 5, 6 or 8 bits in groups of 16, 32, 64 or 128, and of the floating point modes mxfp4 "
+         "in groups of 32, nvfp4 of 16 and mxfp8 of 32");
 }
 
 TensorInfo parse_tensor(const Field& field, uint64_t file_size, uint64_t alignment) {
@@ -51,12 +79,8 @@ TensorInfo parse_tensor(const Field& field, uint64_t file_size, uint64_t alignme
     if ((tensor.bits != 0) != (tensor.group != 0)) field.damaged("bits and group_size belong together");
     if (tensor.bits != 0) {
         if (tensor.type != ElementType::u32) field.damaged("quantised codes must be U32");
-        const bool known_bits = tensor.bits == 2 || tensor.bits == 4 || tensor.bits == 8;
-        const bool known_group = tensor.group == 32 || tensor.group == 64 || tensor.group == 128;
-        if (!known_bits || !known_group) {
-            fail(FM_UNSUPPORTED_MODEL, field.path(), ": ", tensor.bits, " bits in groups of ", tensor.group,
-                 "; 2, 4 or 8 bits in groups of 32, 64 or 128 are supported");
-        }
+        if (field.has("mode")) tensor.codes = parse_mode(field.at("mode"));
+        check_width(field, tensor);
     } else if (tensor.type == ElementType::u32) {
         field.damaged("U32 without bits and group_size");
     }

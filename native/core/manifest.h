@@ -17,6 +17,7 @@ struct TensorInfo {
     ElementType type = ElementType::u32;
     /// On the weight of a quantised linear; otherwise 0.
     uint32_t bits = 0, group = 0;
+    Codes codes = Codes::affine;
 };
 
 struct DenseManifest {

@@ -26,15 +26,18 @@ Model::Model(const ModelSpec& spec, const ModelOptions& options, DenseWeights& w
                           .mixer = make_mixer(layer.mixer, hidden, norm_eps, options, weights, ropes),
                           .mlp = make_mlp(layer.mlp, i, hidden, options.experts_per_token, weights)});
         const Layer& made = layers.back();
+        features |= made.mixer->features();
         scratch_floats = std::max(scratch_floats, made.mixer->scratch_floats());
         if (const auto* moe = std::get_if<Moe>(&made.mlp)) {
             scratch_floats = std::max(scratch_floats, moe->scratch_floats());
+            features |= moe->features();
             max_top_k = std::max(max_top_k, moe->top_k());
             max_experts = std::max(max_experts, moe->experts());
         } else {
             scratch_floats = std::max(scratch_floats, std::get<DenseMlp>(made.mlp).scratch_floats());
         }
     }
+    features |= weights.features();
     weights.finish();
 }
 

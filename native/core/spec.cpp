@@ -27,6 +27,9 @@ std::string optional_name(const Field& tensors, const char* name) {
     return tensors.has(name) ? tensors.at(name).string() : std::string();
 }
 
+/// Absent = false.
+bool flag(const Field& parent, const char* name) { return parent.has(name) && parent.at(name).boolean(); }
+
 RopeSpec parse_rope(const Field& field) {
     RopeSpec rope;
     const Field pairing = field.at("pairing");
@@ -59,6 +62,12 @@ GqaSpec parse_gqa(const Field& field) {
                 .k_norm = {}};
     if (gqa.heads % gqa.kv_heads != 0) field.at("kvHeads").damaged("does not divide heads");
     if (gqa.rope.dims > gqa.head_dim) field.at("rope").damaged("rotates more dimensions than a head has");
+    gqa.qkv_bias = flag(field, "qkvBias");
+    gqa.o_bias = flag(field, "oBias");
+    gqa.norm_all_heads = flag(field, "normAllHeads");
+    if (gqa.norm_all_heads && gqa.output_gate) field.at("normAllHeads").damaged("a gate stands between the heads");
+    if (field.has("window")) gqa.window = dim(field, "window", 1u << 26);
+    gqa.sinks = optional_name(tensors, "sinks");
     if (gqa.qk_norm) {
         gqa.q_norm = tensors.at("qNorm").string();
         gqa.k_norm = tensors.at("kNorm").string();
@@ -74,18 +83,45 @@ GatedDeltaNetSpec parse_gated_delta_net(const Field& field) {
                           .value_dim = dim(field, "valueDim", 1u << 12),
                           .conv_kernel = dim(field, "convKernel", 16),
                           .qk_norm_eps = positive(field, "qkNormEps"),
-                          .qkv = tensors.at("qkv").string(),
-                          .z = tensors.at("z").string(),
-                          .a = tensors.at("a").string(),
-                          .b = tensors.at("b").string(),
+                          .qkv = {},
+                          .z = {},
+                          .a = {},
+                          .b = {},
                           .conv = tensors.at("conv").string(),
                           .a_log = tensors.at("aLog").string(),
                           .dt_bias = tensors.at("dtBias").string(),
                           .norm = tensors.at("norm").string(),
                           .out = tensors.at("out").string()};
+    net.qkvz = optional_name(tensors, "qkvz");
+    if (net.qkvz.empty()) {
+        net.qkv = tensors.at("qkv").string();
+        net.z = tensors.at("z").string();
+        net.a = tensors.at("a").string();
+        net.b = tensors.at("b").string();
+    } else {
+        net.ba = tensors.at("ba").string();
+    }
+    net.sigmoid_gate = flag(field, "sigmoidGate");
     if (net.value_heads % net.key_heads != 0) field.at("keyHeads").damaged("does not divide valueHeads");
     if (net.conv_kernel < 2) field.at("convKernel").damaged("expected at least 2");
     return net;
+}
+
+IndexerSpec parse_indexer(const Field& field, uint32_t most_rope) {
+    const Field tensors = field.at("tensors");
+    IndexerSpec indexer{.heads = dim(field, "heads", kMaxHeads),
+                        .dim = dim(field, "dim", 1u << 12),
+                        .top = dim(field, "topK", 1u << 16),
+                        .norm_eps = positive(field, "normEps"),
+                        .rope = parse_rope(field.at("rope")),
+                        .q = tensors.at("q").string(),
+                        .k = tensors.at("k").string(),
+                        .k_norm = tensors.at("kNorm").string(),
+                        .weights = tensors.at("weights").string()};
+    if (indexer.rope.dims > indexer.dim || indexer.rope.dims > most_rope) {
+        field.at("rope").damaged("rotates more dimensions than a head has");
+    }
+    return indexer;
 }
 
 MlaSpec parse_mla(const Field& field) {
@@ -117,6 +153,10 @@ MlaSpec parse_mla(const Field& field) {
         mla.q_a = tensors.at("qA").string();
         mla.q_a_norm = tensors.at("qANorm").string();
         mla.q_b = tensors.at("qB").string();
+    }
+    if (field.has("indexer")) {
+        if (mla.q_lora_rank == 0) field.at("indexer").damaged("needs a low-rank query");
+        mla.indexer = parse_indexer(field.at("indexer"), mla.rope_dim);
     }
     if (mla.kv_b.empty()) {
         mla.embed_q = tensors.at("embedQ").string();
@@ -150,6 +190,9 @@ MoeSpec parse_moe(const Field& field) {
                 .shared = std::nullopt,
                 .router = tensors.at("router").string(),
                 .choice_bias = optional_name(tensors, "choiceBias")};
+    moe.router_bias = flag(field, "routerBias");
+    moe.expert_bias = flag(field, "expertBias");
+    if (field.has("clamp")) moe.clamp = positive(field, "clamp");
     if (moe.experts % moe.groups != 0) field.at("groups").damaged("does not divide experts");
     if (moe.top_groups > moe.groups) field.at("topGroups").damaged("is more than groups");
     if (moe.top_k > moe.top_groups * (moe.experts / moe.groups)) {

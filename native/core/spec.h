@@ -28,12 +28,30 @@ struct GqaSpec {
     bool output_gate, qk_norm;
     RopeSpec rope;
     std::string q, k, v, o, q_norm, k_norm;
+    /// One RMS norm over all heads of a token, instead of one a head.
+    bool norm_all_heads = false;
+    bool qkv_bias = false, o_bias = false;
+    /// 0 = every key.
+    uint32_t window = 0;
+    /// Empty = none.
+    std::string sinks = {};
 };
 
 struct GatedDeltaNetSpec {
     uint32_t key_heads, value_heads, key_dim, value_dim, conv_kernel;
     float qk_norm_eps;
     std::string qkv, z, a, b, conv, a_log, dt_bias, norm, out;
+    /// Instead of qkv, z, a and b: the same rows, key head by key head.
+    std::string qkvz = {}, ba = {};
+    bool sigmoid_gate = false;
+};
+
+/// Chooses the keys of a latent attention.
+struct IndexerSpec {
+    uint32_t heads, dim, top;
+    float norm_eps;
+    RopeSpec rope;
+    std::string q, k, k_norm, weights;
 };
 
 struct MlaSpec {
@@ -45,6 +63,7 @@ struct MlaSpec {
     RopeSpec rope;
     /// Empty = not there.
     std::string q, q_a, q_a_norm, q_b, kv_a, kv_a_norm, kv_b, embed_q, unembed_out, o;
+    std::optional<IndexerSpec> indexer = std::nullopt;
 };
 
 using MixerSpec = std::variant<GqaSpec, GatedDeltaNetSpec, MlaSpec>;
@@ -69,6 +88,9 @@ struct MoeSpec {
     std::optional<SharedExpertSpec> shared;
     /// choice_bias empty = none.
     std::string router, choice_bias;
+    bool router_bias = false, expert_bias = false;
+    /// Of the experts' gated unit; 0 = none.
+    float clamp = 0;
 };
 
 using MlpSpec = std::variant<DenseMlpSpec, MoeSpec>;

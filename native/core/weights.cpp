@@ -27,6 +27,10 @@ const TensorInfo* need(const std::map<std::string, TensorInfo>& tensors, const s
 
 } // namespace
 
+uint32_t features_of(const Matrix& matrix) {
+    return (matrix.bits != 0 && !matrix.is_common() ? bit(kRareFormats) : 0) | (matrix.has_bias ? bit(kAddedBiases) : 0);
+}
+
 Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::string& where, const std::string& name,
                    Span base, uint32_t stack, uint32_t rows, uint32_t cols) {
     const std::string weight_name = name + ".weight";
@@ -43,7 +47,8 @@ Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::
                   .cols = cols,
                   .bits = bits,
                   .group = group,
-                  .type = found->second.type};
+                  .type = found->second.type,
+                  .codes = found->second.codes};
     if (bits == 0) {
         need(tensors, where, weight_name, shape(cols));
         if (tensors.contains(name + ".scales") || tensors.contains(name + ".biases")) {
@@ -56,8 +61,17 @@ Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::
     }
     need(tensors, where, weight_name, shape(uint64_t{cols} * bits / 32));
     const TensorInfo* scales = need(tensors, where, name + ".scales", shape(cols / group));
+    if (matrix.codes != Codes::affine) {
+        if (scales->type != ElementType::u8) fail(FM_MODEL_DAMAGED, where, ": ", name, ".scales must be U8 in a floating point mode");
+        if (tensors.contains(name + ".biases")) {
+            fail(FM_MODEL_DAMAGED, where, ": ", name, " has biases, which its floating point mode has not");
+        }
+        matrix.scales = base + scales->offset;
+        matrix.type = scales->type;
+        return matrix;
+    }
     const TensorInfo* biases = need(tensors, where, name + ".biases", shape(cols / group));
-    if (scales->type != biases->type || scales->type == ElementType::u32) {
+    if (scales->type != biases->type || !is_float(scales->type)) {
         fail(FM_MODEL_DAMAGED, where, ": ", name, ".scales and .biases must have one dtype of BF16, F16, F32");
     }
     matrix.scales = base + scales->offset;
@@ -85,14 +99,33 @@ Matrix DenseWeights::stacked(const std::string& name, uint32_t stack, uint32_t r
     const Matrix matrix =
         bind_matrix(manifest_.tensors, "model_weights.json", name, buffer_.span(), stack, rows, cols);
     used_.insert(name + ".weight");
-    if (matrix.bits != 0) used_.insert({name + ".scales", name + ".biases"});
+    if (matrix.bits != 0) used_.insert(name + ".scales");
+    if (matrix.bits != 0 && matrix.codes == Codes::affine) used_.insert(name + ".biases");
+    features_ |= features_of(matrix);
     return matrix;
+}
+
+Matrix DenseWeights::biased(const std::string& name, uint32_t rows, uint32_t cols) {
+    Matrix linear = matrix(name, rows, cols);
+    linear.bias = values(name + ".bias", {rows});
+    linear.has_bias = true;
+    features_ |= features_of(linear);
+    return linear;
+}
+
+Span DenseWeights::words(const std::vector<uint32_t>& values) {
+    widened_.resize(round_up(widened_.size(), 16));
+    const Span span = widened_buffer_.span(widened_.size() * sizeof(float));
+    const size_t at = widened_.size();
+    widened_.resize(at + values.size());
+    std::memcpy(widened_.data() + at, values.data(), values.size() * sizeof(uint32_t));
+    return span;
 }
 
 Span DenseWeights::values(const std::string& name, const std::vector<uint64_t>& shape) {
     const std::string full = manifest_.tensors.contains(name) ? name : name + ".weight";
     const TensorInfo& tensor = *need(manifest_.tensors, "model_weights.json", full, shape);
-    if (tensor.type == ElementType::u32) fail(FM_MODEL_DAMAGED, "model_weights.json: ", full, " must not be quantised");
+    if (!is_float(tensor.type)) fail(FM_MODEL_DAMAGED, "model_weights.json: ", full, " must not be quantised");
     used_.insert(full);
     // 64-byte starts, so that a device may load them as vectors.
     widened_.resize(round_up(widened_.size(), 16));

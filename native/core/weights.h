@@ -19,6 +19,9 @@ namespace flashmoe {
 Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::string& where, const std::string& name,
                    Span base, uint32_t stack, uint32_t rows, uint32_t cols);
 
+/// Features that a backend needs for a matrix, one bit each.
+uint32_t features_of(const Matrix& matrix);
+
 class DenseWeights {
   public:
     /// Maps model_weights.bin beside the manifest; its size must be the manifest's.
@@ -28,6 +31,12 @@ class DenseWeights {
 
     /// NAME.weight as a linear [rows, cols], quantised or plain.
     Matrix matrix(const std::string& name, uint32_t rows, uint32_t cols) { return stacked(name, 1, rows, cols); }
+    /// The same with NAME.bias [rows], which is added to its results. Usable after finish().
+    Matrix biased(const std::string& name, uint32_t rows, uint32_t cols);
+    /// Numbers of our own beside the widened tensors. Usable after finish().
+    Span words(const std::vector<uint32_t>& values);
+    /// Of all matrices so far, one bit each.
+    uint32_t features() const { return features_; }
     /// [stack, rows, cols] as [stack * rows, cols].
     Matrix stacked(const std::string& name, uint32_t stack, uint32_t rows, uint32_t cols);
     /// NAME or NAME.weight of exactly this shape, widened to f32. Usable after finish().
@@ -51,6 +60,7 @@ class DenseWeights {
     MappedGuard guard_;
     WrappedBuffer buffer_;
     std::set<std::string> used_;
+    uint32_t features_ = 0;
     std::vector<float> widened_;
     PageMemory widened_memory_;
     WrappedBuffer widened_buffer_;

@@ -7,14 +7,30 @@
 namespace flashmoe {
 namespace {
 
+void bind_bias(Matrix& matrix, const ExpertLayout& layout, const std::string& where, const std::string& name) {
+    const auto found = layout.components.find(name + ".bias");
+    if (found == layout.components.end()) fail(FM_MODEL_DAMAGED, where, ": ", name, ".bias is missing");
+    const TensorInfo& bias = found->second;
+    if (!is_float(bias.type) || bias.shape != std::vector<uint64_t>{matrix.rows}) {
+        fail(FM_MODEL_DAMAGED, where, ": ", name, ".bias must be ", matrix.rows, " BF16, F16 or F32");
+    }
+    matrix.bias = Span{nullptr, bias.offset};
+    matrix.bias_type = bias.type;
+    matrix.has_bias = true;
+}
+
 /// gate, up and down of one layout for this layer's shape; every component of the layout must belong to one of them.
 void bind_expert(ExpertLayer& layer, const ExpertLayout& layout, const std::string& where, uint32_t hidden,
-                 uint32_t intermediate) {
+                 uint32_t intermediate, bool biased) {
     layer.gate = bind_matrix(layout.components, where, "gate_proj", {}, 1, intermediate, hidden);
     layer.up = bind_matrix(layout.components, where, "up_proj", {}, 1, intermediate, hidden);
     layer.down = bind_matrix(layout.components, where, "down_proj", {}, 1, hidden, intermediate);
     size_t used = 0;
-    for (const Matrix* matrix : {&layer.gate, &layer.up, &layer.down}) used += matrix->bits == 0 ? 1 : 3;
+    const std::pair<Matrix*, const char*> all[] = {{&layer.gate, "gate_proj"}, {&layer.up, "up_proj"}, {&layer.down, "down_proj"}};
+    for (const auto& [matrix, name] : all) {
+        if (biased) bind_bias(*matrix, layout, where, name);
+        used += (matrix->bits == 0 ? 1 : matrix->codes == Codes::affine ? 3 : 2) + (biased ? 1 : 0);
+    }
     if (used != layout.components.size()) fail(FM_MODEL_DAMAGED, where, ": components that no expert has");
 }
 
@@ -54,7 +70,8 @@ ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, 
         if (layer->file.size() != entry.size) {
             fail(FM_MODEL_DAMAGED, layer->file.path(), ": ", layer->file.size(), " bytes, layout.json says ", entry.size);
         }
-        bind_expert(*layer, layout, where, spec.hidden_size, moe->intermediate_size);
+        bind_expert(*layer, layout, where, spec.hidden_size, moe->intermediate_size, moe->expert_bias);
+        for (const Matrix* matrix : {&layer->gate, &layer->up, &layer->down}) features_ |= features_of(*matrix);
         layers_[entry.layer] = std::move(layer);
     }
     for (size_t i = 0; i < spec.layers.size(); ++i) {

@@ -68,10 +68,14 @@ class ExpertFiles {
     /// could not be read.
     void require_intact() const;
 
+    /// That a backend needs for the experts' matrices, one bit each.
+    uint32_t features() const { return features_; }
+
   private:
     void measure();
 
     std::vector<std::unique_ptr<ExpertLayer>> layers_;
+    uint32_t features_ = 0;
     uint64_t fingerprint_ = 0;
     uint64_t largest_stride_ = 0, total_bytes_ = 0;
     uint32_t expert_layers_ = 0, experts_ = 0;

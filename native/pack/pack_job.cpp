@@ -14,21 +14,26 @@ constexpr std::uint64_t kMaxStride = std::uint64_t{1} << 32;
 constexpr std::uint64_t kMaxOffset = std::uint64_t{1} << 62;
 constexpr unsigned kMaxThreads = 1024;
 
-const char* const kPartNames[] = {"weight", "scales", "biases"};
+const char* const kPartNames[] = {"weight", "scales", "biases", "bias"};
+enum : std::size_t { kWeight, kScales, kBiases, kBias };
 
 std::string part_name(const Projection& projection, std::size_t part) {
     return projection.weight.source + ": " + kPartNames[part] + " of [" + std::to_string(projection.rows) +
            ", " + std::to_string(projection.columns) + "]";
 }
 
-bool is_width(std::uint32_t bits) { return bits == 2 || bits == 4 || bits == 8; }
+bool is_width(std::uint32_t bits) { return bits >= 2 && bits <= 8 && bits != 7; }
+bool is_float(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16 || dtype == DType::f32; }
+/// A floating point mode's: they have no biases.
+bool has_byte_scales(const Projection& p) { return p.scales && p.scales->dtype == DType::u8; }
 
 void check_widths(const Projection& p) {
     const bool plain = p.source_bits == 0;
     if (p.rows == 0 || p.rows > kMaxDimension || p.columns == 0 || p.columns > kMaxDimension) {
         fail_plan(part_name(p, 0) + ": impossible dimensions");
     }
-    if (plain != !p.scales || plain != !p.biases) {
+    if (p.bias && !is_float(p.bias->dtype)) fail_plan(part_name(p, kBias) + ": must be BF16, F16 or F32");
+    if (plain != !p.scales || (plain || has_byte_scales(p)) != !p.biases) {
         fail_plan(part_name(p, 0) + ": scales and biases belong to quantised weights only");
     }
     if (plain) {
@@ -36,21 +41,23 @@ void check_widths(const Projection& p) {
         return;
     }
     const auto g = p.group_size;
-    if (!is_width(p.source_bits) || (g != 32 && g != 64 && g != 128) || p.columns % g != 0) {
+    if (!is_width(p.source_bits) || (g != 16 && g != 32 && g != 64 && g != 128) || p.columns % g != 0) {
         fail_plan(part_name(p, 0) + ": " + std::to_string(p.source_bits) + " bits in groups of " +
                   std::to_string(g) + " is no supported width");
     }
-    if (p.target_bits != p.source_bits && !(p.target_bits == 2 && p.source_bits > 2)) {
+    const bool narrows = p.target_bits == 2 && (p.source_bits == 4 || p.source_bits == 8) && g >= 32 && !has_byte_scales(p);
+    if (p.target_bits != p.source_bits && !narrows) {
         fail_plan(part_name(p, 0) + ": can't become " + std::to_string(p.target_bits) + " bits");
     }
-    if (p.weight.dtype != DType::u32 || p.scales->dtype == DType::u32 || p.scales->dtype != p.biases->dtype) {
+    const bool floats = p.biases && is_float(p.scales->dtype) && p.scales->dtype == p.biases->dtype;
+    if (p.weight.dtype != DType::u32 || !(floats || has_byte_scales(p))) {
         fail_plan(part_name(p, 0) + ": element types don't fit quantised weights");
     }
 }
 
 } // namespace
 
-std::uint64_t dtype_bytes(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16 ? 2 : 4; }
+std::uint64_t dtype_bytes(DType dtype) { return dtype == DType::u8 ? 1 : dtype == DType::bf16 || dtype == DType::f16 ? 2 : 4; }
 
 std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
     check_widths(p);
@@ -62,8 +69,7 @@ std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
     }
     const std::uint64_t values = p.rows * p.columns;
     std::vector<Part> parts;
-    const auto add = [&](const StackedTensor& tensor, std::uint64_t source_size, std::uint64_t target_size) {
-        const std::size_t index = parts.size();
+    const auto add = [&](std::size_t index, const StackedTensor& tensor, std::uint64_t source_size, std::uint64_t target_size) {
         if (tensor.offset >= kMaxOffset || tensor.size != source_size * job.experts) {
             fail_plan(part_name(p, index) + ": " + std::to_string(tensor.size) + " bytes, not " +
                       std::to_string(job.experts) + " experts of " + std::to_string(source_size));
@@ -74,19 +80,22 @@ std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
         }
         parts.push_back({&tensor, source_size, target, target_size});
     };
+    const std::uint64_t bias_size = p.bias ? p.rows * dtype_bytes(p.bias->dtype) : 0;
     if (p.source_bits == 0) {
-        if (p.weight.dtype == DType::u32) fail_plan(part_name(p, 0) + ": plain weights can't be U32");
+        if (!is_float(p.weight.dtype)) fail_plan(part_name(p, kWeight) + ": plain weights can't be packed codes");
         const std::uint64_t size = values * dtype_bytes(p.weight.dtype);
-        add(p.weight, size, size);
+        add(kWeight, p.weight, size, size);
+        if (p.bias) add(kBias, *p.bias, bias_size, bias_size);
         return parts;
     }
-    add(p.weight, values * p.source_bits / 8, values * p.target_bits / 8);
+    add(kWeight, p.weight, values * p.source_bits / 8, values * p.target_bits / 8);
     const std::uint64_t groups = values / p.group_size;
     // Requantised parameters are BF16, copied ones stay as they are.
     const std::uint64_t target_bytes = p.target_bits == p.source_bits ? dtype_bytes(p.scales->dtype) : 2;
-    for (const auto* tensor : {&*p.scales, &*p.biases}) {
-        add(*tensor, groups * dtype_bytes(tensor->dtype), groups * target_bytes);
-    }
+    const std::uint64_t source_bytes = dtype_bytes(p.scales->dtype);
+    add(kScales, *p.scales, groups * source_bytes, groups * target_bytes);
+    if (p.biases) add(kBiases, *p.biases, groups * source_bytes, groups * target_bytes);
+    if (p.bias) add(kBias, *p.bias, bias_size, bias_size);
     return parts;
 }
 

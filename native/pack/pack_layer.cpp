@@ -132,6 +132,7 @@ class Packer {
     quant::ErrorSums requantise(Workspace& space, std::size_t index, std::uint64_t expert) const {
         const Projection& projection = job_.projections[index];
         const auto& parts = parts_[index];
+        if (parts.size() > 3) read(parts[3], expert, space.expert.data() + parts[3].target_offset); // a bias stays as it is
         for (std::size_t i = 0; i < 3; ++i) {
             space.parts[i].resize(parts[i].source_size);
             read(parts[i], expert, space.parts[i].data());

@@ -13,7 +13,7 @@
 
 namespace flashmoe::pack {
 
-enum class DType { u32, bf16, f16, f32 };
+enum class DType { u32, bf16, f16, f32, u8 };
 
 std::uint64_t dtype_bytes(DType dtype);
 
@@ -25,7 +25,8 @@ struct StackedTensor {
     DType dtype = DType::u32;
 };
 
-/// rows x columns are logical dimensions of one expert. bits 0 = plain weights without scales and biases.
+/// rows x columns are logical dimensions of one expert. bits 0 = plain weights without scales and biases. Codes whose scales
+/// are bytes have no biases and are copied. `bias` is what is added to each row's result.
 struct Projection {
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;
@@ -34,9 +35,10 @@ struct Projection {
     StackedTensor weight;
     std::optional<StackedTensor> scales;
     std::optional<StackedTensor> biases;
+    std::optional<StackedTensor> bias;
     std::uint32_t target_bits = 0;
-    /// Of weight, scales, biases inside an expert.
-    std::array<std::uint64_t, 3> target_offsets{};
+    /// Of weight, scales, biases and bias inside an expert.
+    std::array<std::uint64_t, 4> target_offsets{};
     /// For the search; the columns are those above, or 0 without any.
     ImportancePlace importance{};
     std::string importance_source{};
@@ -72,7 +74,7 @@ struct Part {
     std::uint64_t target_size;
 };
 
-/// The one to three parts of a projection with sizes checked to multiply exactly and to lie inside an expert.
+/// The one to four parts of a projection with sizes checked to multiply exactly and to lie inside an expert.
 std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& projection);
 
 /// Every field of the job, overlap of components included; throws ERR_PLAN naming the component.

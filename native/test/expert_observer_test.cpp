@@ -53,7 +53,7 @@ TEST("what experts see is added up by channel and by expert, weighted by the squ
     const uint32_t expert_of[] = {2, 2, 0};
     ExpertObserver observer(sample.backend, 4);
     for (uint32_t entry = 0; entry < 3; ++entry) {
-        observer.see(1, kExperts, expert_of[entry], {gate, up, {}, entry, 1}, tokens, weights, x);
+        observer.see(1, kExperts, expert_of[entry], {gate, up, {}, entry, 1}, tokens, weights, x, 0);
     }
 
     std::vector<double> input(kHidden), inner(kExperts * kIntermediate);

@@ -30,7 +30,7 @@ export interface StackedTensor {
   source: string;
   offset: number;
   size: number;
-  dtype: 'U32' | 'BF16' | 'F16' | 'F32';
+  dtype: 'U32' | 'BF16' | 'F16' | 'F32' | 'U8';
 }
 
 /** gate_proj, up_proj or down_proj of a layer. rows × columns are logical (unpacked) dimensions of one expert. */
@@ -43,9 +43,11 @@ export interface PackProjection {
   weight: StackedTensor;
   scales: StackedTensor | null;
   biases: StackedTensor | null;
+  /** [rows] a expert, added to its results: copied. */
+  bias?: StackedTensor;
   /** Equal to sourceBits: bytes are copied as they are. 2 from 4 or 8: requantised, scales and biases become BF16. */
   targetBits: number;
-  targetOffsets: { weight: number; scales: number; biases: number };
+  targetOffsets: { weight: number; scales: number; biases: number; bias?: number };
   /** For projections that are requantised: how much their columns count. Absent: all alike. */
   importance?: ImportanceRow;
 }

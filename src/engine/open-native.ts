@@ -87,9 +87,11 @@ export async function openNative(options: OpenNativeOptions): Promise<NativeEngi
     return await runJob(addon.openEngine({ ...places, ...numbers, ...ways, backend }), signal);
   } catch (thrown) {
     const error = asFlashmoeError(thrown);
-    if (backend !== 'metal' || error.code !== 'ERR_ENGINE') throw error;
+    const isBeyond = error.code === 'ERR_UNSUPPORTED_MODEL';
+    if (backend !== 'metal' || !(isBeyond || error.code === 'ERR_ENGINE')) throw error;
+    const without = '`--backend cpu` computes without the GPU';
     throw new FlashmoeError(error.code, error.message, {
-      hint: 'run `flashmoe doctor --self-test`; `--backend cpu` computes without the GPU',
+      hint: isBeyond ? without : `run \`flashmoe doctor --self-test\`; ${without}`,
       cause: error,
     });
   }

@@ -25,7 +25,7 @@ export function layerCount(config: Config): number {
   return config.int('num_hidden_layers', { max: MAX_LAYERS });
 }
 
-/** Fields and names that all four families have in common. */
+/** Fields and names that all families have in common. */
 export function trunk(config: Config, root: Config, layers: LayerSpec[]): ModelSpec {
   config.only('hidden_act', 'silu');
   const tied = config.bool('tie_word_embeddings', root.bool('tie_word_embeddings', false));
@@ -55,8 +55,24 @@ export function layerNorms(layer: number): { inputNorm: string; postNorm: string
   };
 }
 
-export function gqa(config: Config, layer: number, rope: RopeSpec, outputGate: boolean): GqaSpec {
-  config.only('attention_bias', false);
+/** How an attention under the usual names differs from one with a norm of each head and nothing else. */
+export interface Attention {
+  outputGate?: boolean;
+  qkNorm?: boolean;
+  normAllHeads?: boolean;
+  qkvBias?: boolean;
+  oBias?: boolean;
+}
+
+/** Grouped-query attention. */
+export function gqa(
+  config: Config,
+  layer: number,
+  rope: RopeSpec,
+  attention: Attention = {},
+): GqaSpec {
+  const { outputGate = false, qkNorm = true, ...others } = attention;
+  if (others.qkvBias === undefined) config.only('attention_bias', false);
   const prefix = `${layerPrefix(layer)}.self_attn`;
   const headDim = config.int('head_dim', { max: MAX_HEAD_DIM });
   const heads = config.int('num_attention_heads', { max: MAX_HEADS });
@@ -69,15 +85,15 @@ export function gqa(config: Config, layer: number, rope: RopeSpec, outputGate: b
     headDim,
     scale: headDim ** -0.5,
     outputGate,
-    qkNorm: true,
+    qkNorm,
+    ...others,
     rope,
     tensors: {
       q: `${prefix}.q_proj`,
       k: `${prefix}.k_proj`,
       v: `${prefix}.v_proj`,
       o: `${prefix}.o_proj`,
-      qNorm: `${prefix}.q_norm`,
-      kNorm: `${prefix}.k_norm`,
+      ...(qkNorm && { qNorm: `${prefix}.q_norm`, kNorm: `${prefix}.k_norm` }),
     },
   };
 }

@@ -2,12 +2,14 @@
 // reason nor expected by the spec is an error, never ignored: a forgotten tensor still lets a model talk.
 
 /** Stacked expert weights of a decoder layer, as MLX names them. */
-const EXPERT = /^(.*\.layers\.(\d+)\..*)\.switch_mlp\.(gate_proj|up_proj|down_proj)\.(weight|scales|biases)$/;
+const EXPERT =
+  /^(.*\.layers\.(\d+)\..*)\.(?:switch_mlp|experts)\.(gate_proj|up_proj|down_proj)\.(weight|scales|biases|bias)$/;
 
 const VISION = /^(vision_tower|model\.visual|vision_model|multi_modal_projector|mm_projector)\./;
 
 export const PROJECTIONS = ['gate_proj', 'up_proj', 'down_proj'] as const;
-export const PARTS = ['weight', 'scales', 'biases'] as const;
+/** `bias` is what is added to a projection's results, `biases` belongs to its quantisation. */
+export const PARTS = ['weight', 'scales', 'biases', 'bias'] as const;
 export type Projection = (typeof PROJECTIONS)[number];
 export type Part = (typeof PARTS)[number];
 

@@ -1,7 +1,7 @@
 // Every parameter that a ModelSpec implies, with its logical shape. Derived from block kinds alone, so a
 // family that writes a spec need not list its tensors again, and "missing" and "left over" are exact.
 
-import type { LayerSpec, MixerSpec, ModelSpec, MoeSpec } from './spec.js';
+import type { IndexerSpec, LayerSpec, MixerSpec, ModelSpec, MoeSpec } from './spec.js';
 
 /** `[...lead, rows, columns]` logical; stored as it is or as weight, scales and biases. */
 export interface Linear {
@@ -9,6 +9,8 @@ export interface Linear {
   lead: number[];
   rows: number;
   columns: number;
+  /** `MODULE.bias` [rows] is added to its results. */
+  bias: boolean;
 }
 
 /** A tensor that is never quantised; `name` in full. */
@@ -23,6 +25,8 @@ export interface RoutedExperts {
   experts: number;
   hiddenSize: number;
   intermediateSize: number;
+  /** Their projections add a bias. */
+  bias: boolean;
 }
 
 export interface Parameters {
@@ -46,8 +50,14 @@ export function parametersOf(spec: ModelSpec): Parameters {
   return all;
 }
 
-function linear(to: Parameters, module: string, rows: number, columns: number, lead: number[] = []) {
-  to.linears.push({ module, lead, rows, columns });
+function linear(
+  to: Parameters,
+  module: string,
+  rows: number,
+  columns: number,
+  { lead = [], bias = false }: { lead?: number[]; bias?: boolean | undefined } = {},
+) {
+  to.linears.push({ module, lead, rows, columns, bias });
 }
 
 function norm(to: Parameters, module: string, size: number) {
@@ -57,23 +67,28 @@ function norm(to: Parameters, module: string, size: number) {
 function addMixer(to: Parameters, mixer: MixerSpec, h: number): void {
   switch (mixer.kind) {
     case 'gqa': {
-      const { heads, kvHeads, headDim, tensors } = mixer;
-      linear(to, tensors.q, heads * headDim * (mixer.outputGate ? 2 : 1), h);
-      linear(to, tensors.k, kvHeads * headDim, h);
-      linear(to, tensors.v, kvHeads * headDim, h);
-      linear(to, tensors.o, h, heads * headDim);
-      if (tensors.qNorm !== undefined) norm(to, tensors.qNorm, headDim);
-      if (tensors.kNorm !== undefined) norm(to, tensors.kNorm, headDim);
+      const { heads, kvHeads, headDim, tensors, normAllHeads = false } = mixer;
+      const bias = mixer.qkvBias;
+      linear(to, tensors.q, heads * headDim * (mixer.outputGate ? 2 : 1), h, { bias });
+      linear(to, tensors.k, kvHeads * headDim, h, { bias });
+      linear(to, tensors.v, kvHeads * headDim, h, { bias });
+      linear(to, tensors.o, h, heads * headDim, { bias: mixer.oBias });
+      const [q, k] = normAllHeads ? [heads * headDim, kvHeads * headDim] : [headDim, headDim];
+      if (tensors.qNorm !== undefined) norm(to, tensors.qNorm, q);
+      if (tensors.kNorm !== undefined) norm(to, tensors.kNorm, k);
+      if (tensors.sinks !== undefined) to.plains.push({ name: tensors.sinks, shape: [heads] });
       return;
     }
     case 'gated_delta_net': {
       const { keyHeads, valueHeads, keyDim, valueDim, convKernel, tensors } = mixer;
       const values = valueHeads * valueDim;
       const channels = 2 * keyHeads * keyDim + values;
-      linear(to, tensors.qkv, channels, h);
-      linear(to, tensors.z, values, h);
-      linear(to, tensors.a, valueHeads, h);
-      linear(to, tensors.b, valueHeads, h);
+      if (tensors.qkv !== undefined) linear(to, tensors.qkv, channels, h);
+      if (tensors.z !== undefined) linear(to, tensors.z, values, h);
+      if (tensors.a !== undefined) linear(to, tensors.a, valueHeads, h);
+      if (tensors.b !== undefined) linear(to, tensors.b, valueHeads, h);
+      if (tensors.qkvz !== undefined) linear(to, tensors.qkvz, channels + values, h);
+      if (tensors.ba !== undefined) linear(to, tensors.ba, 2 * valueHeads, h);
       linear(to, tensors.out, h, values);
       to.plains.push({ name: `${tensors.conv}.weight`, shape: [channels, convKernel, 1] });
       to.plains.push({ name: tensors.aLog, shape: [valueHeads] });
@@ -95,28 +110,40 @@ function addMixer(to: Parameters, mixer: MixerSpec, h: number): void {
       if (tensors.kvB !== undefined) {
         linear(to, tensors.kvB, heads * (nopeDim + valueDim), kvLoraRank);
       }
-      if (tensors.embedQ !== undefined) linear(to, tensors.embedQ, kvLoraRank, nopeDim, [heads]);
+      if (tensors.embedQ !== undefined) {
+        linear(to, tensors.embedQ, kvLoraRank, nopeDim, { lead: [heads] });
+      }
       if (tensors.unembedOut !== undefined) {
-        linear(to, tensors.unembedOut, valueDim, kvLoraRank, [heads]);
+        linear(to, tensors.unembedOut, valueDim, kvLoraRank, { lead: [heads] });
       }
       linear(to, tensors.o, h, heads * valueDim);
+      if (mixer.indexer !== undefined) addIndexer(to, mixer.indexer, h, qLoraRank ?? 0);
       return;
     }
   }
 }
 
+function addIndexer(to: Parameters, indexer: IndexerSpec, h: number, queryRank: number): void {
+  const { heads, dim, tensors } = indexer;
+  linear(to, tensors.q, heads * dim, queryRank);
+  linear(to, tensors.k, dim, h);
+  linear(to, tensors.weights, heads, h);
+  norm(to, tensors.kNorm, dim);
+  to.plains.push({ name: `${tensors.kNorm}.bias`, shape: [dim] });
+}
+
 function addMlp(to: Parameters, { mlp }: LayerSpec, h: number, layer: number): void {
   if (mlp.kind === 'moe') {
     addMoe(to, mlp, h);
-    const { experts, intermediateSize } = mlp;
-    to.routed.push({ layer, experts, hiddenSize: h, intermediateSize });
+    const { experts, intermediateSize, expertBias: bias = false } = mlp;
+    to.routed.push({ layer, experts, hiddenSize: h, intermediateSize, bias });
   } else {
     gatedMlp(to, mlp.tensors, h, mlp.intermediateSize);
   }
 }
 
 function addMoe(to: Parameters, moe: MoeSpec, h: number): void {
-  linear(to, moe.tensors.router, moe.experts, h);
+  linear(to, moe.tensors.router, moe.experts, h, { bias: moe.routerBias });
   if (moe.tensors.choiceBias !== undefined) {
     to.plains.push({ name: moe.tensors.choiceBias, shape: [moe.experts] });
   }

@@ -2,13 +2,23 @@
 
 import { Config, unsupported } from './config.js';
 import { deepseek_v3 } from './families/deepseek_v3.js';
+import { deepseek_v32, glm_moe_dsa } from './families/deepseek_v32.js';
+import { glm4_moe } from './families/glm4_moe.js';
+import { gpt_oss } from './families/gpt_oss.js';
 import { kimi_k2 } from './families/kimi_k2.js';
-import { qwen3_5_moe } from './families/qwen3_5_moe.js';
+import { kimi_k25 } from './families/kimi_k25.js';
+import { minimax, minimax_m2 } from './families/minimax_m2.js';
+import { qwen3_5_moe, qwen3_5_moe_text } from './families/qwen3_5_moe.js';
 import { qwen3_moe } from './families/qwen3_moe.js';
+import { qwen3_next } from './families/qwen3_next.js';
 import type { Family } from './family.js';
 import type { ModelSpec } from './spec.js';
 
-const FAMILIES: Family[] = [qwen3_5_moe, qwen3_moe, deepseek_v3, kimi_k2];
+const FAMILIES: Family[] = [
+  ...[qwen3_5_moe, qwen3_5_moe_text, qwen3_next, qwen3_moe],
+  ...[deepseek_v3, deepseek_v32, glm_moe_dsa, kimi_k2, kimi_k25],
+  ...[glm4_moe, minimax_m2, minimax, gpt_oss],
+];
 
 export const SUPPORTED_MODEL_TYPES: string[] = FAMILIES.map(({ modelType }) => modelType);
 

@@ -76,6 +76,13 @@ function readYarn(scaling: Config): YarnScaling | null {
   };
 }
 
+/** Rotating dimensions of a head of `headDim`. Throws ERR_UNSUPPORTED_MODEL when they are no pairs. */
+export function partialDims({ partialFactor }: RopeParameters, headDim: number): number {
+  const dims = headDim * partialFactor;
+  if (Number.isInteger(dims) && dims % 2 === 0 && dims <= headDim) return dims;
+  throw unsupported('partial_rotary_factor', partialFactor, 'an even share of head_dim');
+}
+
 /** `dims` rotating dimensions (even) → frequencies in radians per position and the factor on cos and sin. */
 export function ropeSpec(
   parameters: RopeParameters,

@@ -26,8 +26,24 @@ export interface GqaSpec {
   outputGate: boolean;
   /** RMS norm of each query and key head before RoPE; needs q_norm and k_norm. */
   qkNorm: boolean;
+  /** With qkNorm: one norm over all heads of a token at once. Absent: no. */
+  normAllHeads?: boolean;
+  /** The linears add NAME.bias to their results. Absent: no. */
+  qkvBias?: boolean;
+  oBias?: boolean;
+  /** Keys that a token sees, itself included. Absent: all. */
+  window?: number;
   rope: RopeSpec;
-  tensors: { q: string; k: string; v: string; o: string; qNorm?: string; kNorm?: string };
+  /** `sinks`: one more logit of the softmax a head, without a value. */
+  tensors: {
+    q: string;
+    k: string;
+    v: string;
+    o: string;
+    qNorm?: string;
+    kNorm?: string;
+    sinks?: string;
+  };
 }
 
 /** Gated delta-net with causal depthwise convolution over q|k|v. State S is [valueDim, keyDim] a value head, f32. */
@@ -40,17 +56,36 @@ export interface GatedDeltaNetSpec {
   convKernel: number;
   /** Added to the sum of squares when q and k are normalised to unit length. */
   qkNormEps: number;
+  /** The head's output is times sigmoid(z) instead of silu(z). Absent: no. */
+  sigmoidGate?: boolean;
   tensors: {
-    qkv: string;
-    z: string;
-    a: string;
-    b: string;
+    /** Either qkv, z, a and b … */
+    qkv?: string;
+    z?: string;
+    a?: string;
+    b?: string;
+    /** … or qkvz and ba: of each key head its q, k, and its value heads' v and z; and their b and a. */
+    qkvz?: string;
+    ba?: string;
     conv: string;
     aLog: string;
     dtBias: string;
     norm: string;
     out: string;
   };
+}
+
+/** Lightning indexer: a token attends to the `topK` keys whose sum over heads of weight * max(0, q . k) is largest. */
+export interface IndexerSpec {
+  heads: number;
+  dim: number;
+  topK: number;
+  /** Of the layer norm of keys. */
+  normEps: number;
+  /** Of the first dimensions of its heads. */
+  rope: RopeSpec;
+  /** `q` takes the normed low-rank query; `kNorm` has a `.weight` and a `.bias`. */
+  tensors: { q: string; k: string; kNorm: string; weights: string };
 }
 
 /** Multi-head latent attention. Cache holds `latent` (after norm) and the rotated shared key part. */
@@ -67,6 +102,8 @@ export interface MlaSpec {
   /** eps of the two low-rank norms. */
   loraNormEps: number;
   rope: RopeSpec;
+  /** Absent: attention to all keys. Needs a low-rank query. */
+  indexer?: IndexerSpec;
   tensors: {
     q?: string;
     qA?: string;
@@ -106,6 +143,11 @@ export interface MoeSpec {
   topGroups: number;
   /** Factor on the routed weights after normalisation. */
   routedScale: number;
+  /** The router, and the experts' projections, add a bias. Absent: no. */
+  routerBias?: boolean;
+  expertBias?: boolean;
+  /** The experts' unit is (min(max(up, -c), c) + 1) * g * sigmoid(1.702 * g) with g = min(gate, c). Absent: silu(gate) * up. */
+  clamp?: number;
   /** null: no shared expert. `gate` present: its output is times sigmoid(gate . x). */
   shared: {
     intermediateSize: number;
@@ -142,9 +184,12 @@ export interface ModelSpec {
 }
 
 /** Element types that may occur in packed files. */
-export type DType = 'U32' | 'BF16' | 'F16' | 'F32';
+export type DType = 'U32' | 'BF16' | 'F16' | 'F32' | 'U8';
 
-/** One tensor of model_weights.bin. `bits` and `groupSize` only on the `.weight` of a quantised linear. */
+/** How packed codes stand for numbers: MLX's modes of quantisation. */
+export type QuantMode = 'affine' | 'mxfp4' | 'nvfp4' | 'mxfp8';
+
+/** One tensor of model_weights.bin. `bits`, `group_size` and `mode` only on the `.weight` of a quantised linear; no mode: affine. */
 export interface DenseTensor {
   offset: number;
   size: number;
@@ -152,6 +197,7 @@ export interface DenseTensor {
   dtype: DType;
   bits?: number;
   group_size?: number;
+  mode?: QuantMode;
 }
 
 /** model_weights.json, format version 1. Offsets and sizes in bytes; every offset a multiple of 64. */
@@ -166,7 +212,7 @@ export interface DenseManifest {
   tensors: Record<string, DenseTensor>;
 }
 
-/** One of gate_proj, up_proj, down_proj × weight, scales, biases inside an expert. */
+/** One of gate_proj, up_proj, down_proj × weight, scales, biases, bias inside an expert. */
 export interface ExpertComponent {
   name: string;
   offset: number;
@@ -177,6 +223,7 @@ export interface ExpertComponent {
   /** On `.weight` of a quantised projection; absent on an unquantised one, which has no scales and biases. */
   bits?: number;
   group_size?: number;
+  mode?: QuantMode;
 }
 
 export interface ExpertLayout {

@@ -82,30 +82,33 @@ export function layerPieces(
   for (let expert = Math.floor(start / stride); expert * stride < end; expert += 1) {
     const base = expert * stride;
     for (const projection of layer.projections) {
-      const { weight, scales, biases, targetOffsets, sourceBits, targetBits } = projection;
+      const { weight, scales, biases, bias, targetOffsets, sourceBits, targetBits } = projection;
       const parts = [
         { tensor: weight, offset: base + targetOffsets.weight },
         { tensor: scales, offset: base + targetOffsets.scales },
         { tensor: biases, offset: base + targetOffsets.biases },
+        { tensor: bias ?? null, offset: base + (targetOffsets.bias ?? 0) },
       ].flatMap(({ tensor, offset }) => {
         if (tensor === null) return [];
         const bytes = tensor.size / layer.experts;
         const at = tensor.offset + expert * bytes;
         const source: SourceRange = { shard: tensor.source, start: at, end: at + bytes };
-        return [
-          { source, target: { offset, size: targetSize(tensor, layer.experts, projection) } },
-        ];
+        const isCopied = tensor === bias;
+        const size = isCopied ? bytes : targetSize(tensor, layer.experts, projection);
+        return [{ source, target: { offset, size }, isCopied }];
       });
       const touched = parts.filter(
         ({ target: { offset, size } }) => offset < end && offset + size > start,
       );
       if (touched.length === 0) continue;
-      if (sourceBits !== targetBits) {
-        const [sources, targets] = [parts.map((p) => p.source), parts.map((p) => p.target)];
+      const isNarrowed = sourceBits !== targetBits;
+      if (isNarrowed && touched.some(({ isCopied }) => !isCopied)) {
+        const made = parts.filter(({ isCopied }) => !isCopied);
+        const [sources, targets] = [made.map((p) => p.source), made.map((p) => p.target)];
         pieces.push({ kind: 'requantise', projection, expert, sources, targets });
-        continue;
       }
-      for (const { source, target } of touched) {
+      for (const { source, target, isCopied } of touched) {
+        if (isNarrowed && !isCopied) continue;
         const [from, to] = [
           Math.max(start, target.offset),
           Math.min(end, target.offset + target.size),

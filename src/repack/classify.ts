@@ -11,9 +11,10 @@ import {
 } from '../models/names.js';
 import { parametersOf, type RoutedExperts } from '../models/parameters.js';
 import {
-  type AffineWidth,
   checkWidth,
+  floatMode,
   type QuantizationBlock,
+  type Width,
   widthConflict,
 } from '../models/quantization.js';
 import type { ModelSpec } from '../models/spec.js';
@@ -26,7 +27,7 @@ export interface DenseSource {
   name: string;
   tensor: SourceTensor;
   /** On the `.weight` of a quantised linear. */
-  width: AffineWidth | null;
+  width: Width | null;
 }
 
 export interface RoutedProjection {
@@ -35,10 +36,12 @@ export interface RoutedProjection {
   rows: number;
   columns: number;
   /** null: plain weights without scales and biases. */
-  width: AffineWidth | null;
+  width: Width | null;
   weight: SourceTensor;
   scales: SourceTensor | null;
   biases: SourceTensor | null;
+  /** Added to the projection's results. */
+  bias: SourceTensor | null;
 }
 
 export interface RoutedLayer {
@@ -72,7 +75,7 @@ export function classify(
   };
 
   const { linears, plains, routed } = parametersOf(spec);
-  for (const { module, lead, rows, columns } of linears) {
+  for (const { module, lead, rows, columns, bias } of linears) {
     const weight = take(rest, `${module}.weight`);
     if (weight === null) {
       missing.push(`${module}.weight`);
@@ -85,6 +88,7 @@ export function classify(
     dense.push({ name: `${module}.weight`, tensor: weight, width });
     if (scales) dense.push({ name: `${module}.scales`, tensor: scales, width: null });
     if (biases) dense.push({ name: `${module}.biases`, tensor: biases, width: null });
+    if (bias) plains.push({ name: `${module}.bias`, shape: [...lead, rows] });
   }
   for (const { name, shape } of plains) {
     const tensor = take(rest, name);
@@ -129,7 +133,7 @@ function expertKey(layer: number, projection: string, part: string): string {
 }
 
 function routedLayer(
-  { layer, experts, hiddenSize, intermediateSize }: RoutedExperts,
+  { layer, experts, hiddenSize, intermediateSize, bias: isBiased }: RoutedExperts,
   tensors: Map<string, SourceTensor>,
   conflicts: Conflicts,
   missing: string[],
@@ -143,17 +147,21 @@ function routedLayer(
       return tensor;
     };
     const [weight, scales, biases] = [part('weight'), part('scales'), part('biases')];
-    const module = `model.layers.${layer}.mlp.switch_mlp.${name}`;
-    if (weight === null) {
-      missing.push(`${module}.weight`);
+    const bias = isBiased ? part('bias') : null;
+    if (weight === null || (isBiased && bias === null)) {
+      const what = weight === null ? 'weight' : 'bias';
+      missing.push(`model.layers.${layer}.mlp.switch_mlp.${name}.${what}`);
       continue;
     }
+    // As the source names it: overrides of the quantisation go by that name.
+    const module = manifestName(weight.name).slice(0, -'.weight'.length);
     const isDown = name === 'down_proj';
     const rows = isDown ? hiddenSize : intermediateSize;
     const columns = isDown ? intermediateSize : hiddenSize;
     const width = checkTriple(module, [experts, rows, columns], { weight, scales, biases });
     conflicts.add(module, width);
-    projections.push({ name, rows, columns, width, weight, scales, biases });
+    if (bias !== null) checkPlain(`${module}.bias`, bias, [experts, rows]);
+    projections.push({ name, rows, columns, width, weight, scales, biases, bias });
   }
   return { layer, experts, projections };
 }
@@ -163,12 +171,14 @@ function checkTriple(
   module: string,
   shape: number[],
   parts: { weight: SourceTensor; scales: SourceTensor | null; biases: SourceTensor | null },
-): AffineWidth | null {
+): Width | null {
   const { weight, scales, biases } = parts;
   if (scales === null && biases === null) {
     checkPlain(`${module}.weight`, weight, shape);
     return null;
   }
+  if (scales?.dtype === 'U8' && biases === null)
+    return checkFloatMode(module, shape, weight, scales);
   if (scales === null || biases === null) {
     throw refusal(`${module} has only one of scales and biases`, module);
   }
@@ -179,7 +189,7 @@ function checkTriple(
   if (weight.dtype !== 'U32' || !Number.isInteger(bits) || !Number.isInteger(groupSize)) {
     throw wrongShape(`${module}.weight`, weight, `quantised [${shape.join(', ')}]`);
   }
-  checkWidth(module, { bits, groupSize });
+  checkWidth(module, { bits, groupSize, mode: 'affine' });
   requireShape(`${module}.weight`, weight, [...lead, (columns * bits) / 32]);
   for (const [part, tensor] of [
     ['scales', scales],
@@ -194,7 +204,27 @@ function checkTriple(
       );
     }
   }
-  return { bits, groupSize };
+  return { bits, groupSize, mode: 'affine' };
+}
+
+/** Codes of a floating point mode: one byte of scale a group, no biases. */
+function checkFloatMode(
+  module: string,
+  shape: number[],
+  weight: SourceTensor,
+  scales: SourceTensor,
+): Width {
+  const columns = shape.at(-1) ?? 0;
+  const lead = shape.slice(0, -1);
+  const bits = ((weight.shape.at(-1) ?? 0) * 32) / columns;
+  const groupSize = columns / (scales.shape.at(-1) ?? 0);
+  const mode = floatMode(bits, groupSize);
+  if (weight.dtype !== 'U32' || mode === null) {
+    throw wrongShape(`${module}.weight`, weight, `mxfp4, nvfp4 or mxfp8 of [${shape.join(', ')}]`);
+  }
+  requireShape(`${module}.weight`, weight, [...lead, (columns * bits) / 32]);
+  requireShape(`${module}.scales`, scales, [...lead, columns / groupSize]);
+  return { bits, groupSize, mode };
 }
 
 function checkPlain(name: string, tensor: SourceTensor, shape: number[]): void {
@@ -247,7 +277,7 @@ class Conflicts {
   private readonly modules = new Map<string, string[]>();
   constructor(private readonly block: QuantizationBlock | null) {}
 
-  add(module: string, width: AffineWidth | null): void {
+  add(module: string, width: Width | null): void {
     const conflict = widthConflict(this.block, module, width);
     if (conflict === null) return;
     const others = this.modules.get(conflict);

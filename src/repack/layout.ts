@@ -4,6 +4,7 @@
 import type { PackProjection } from '../addon/types.js';
 import type { Projection } from '../models/names.js';
 import type { DType, ExpertComponent, ExpertLayout } from '../models/spec.js';
+import type { Width } from '../models/quantization.js';
 import type { DenseSource, RoutedProjection } from './classify.js';
 import { DTYPE_BYTES } from './safetensors.js';
 import type { DenseEntry } from './types.js';
@@ -15,10 +16,16 @@ const DENSE_ALIGNMENT = 64;
 
 const roundUp = (value: number, to: number) => Math.ceil(value / to) * to;
 
-/** Bits of a projection in the packed file: two, unless it is kept or narrow already. */
+/** Bits of a projection in the packed file: two, unless it is kept, or of a width that isn't narrowed. */
 export function targetBits(projection: RoutedProjection, kept: ReadonlySet<Projection>): number {
-  const bits = projection.width?.bits ?? 0;
-  return bits > 2 && !kept.has(projection.name) ? 2 : bits;
+  const { width, name } = projection;
+  return isNarrowed(width) && !kept.has(name) ? 2 : (width?.bits ?? 0);
+}
+
+/** Whether codes of this width can become two bits. */
+export function isNarrowed(width: Width | null): boolean {
+  if (width === null || width.mode !== 'affine') return false;
+  return (width.bits === 4 || width.bits === 8) && width.groupSize >= 32;
 }
 
 /** Layout of one expert whose projections in `kept` have their source's width; `expert_size` = sum of its components. */
@@ -35,9 +42,10 @@ export function expertLayout(
     offset += size;
   };
   for (const projection of projections) {
-    const { name, rows, columns, width, weight, scales } = projection;
+    const { name, rows, columns, width, weight, scales, bias } = projection;
     if (width === null || scales === null) {
       add({ name: `${name}.weight`, dtype: weight.dtype as DType, shape: [rows, columns] });
+      if (bias) add({ name: `${name}.bias`, dtype: bias.dtype as DType, shape: [rows] });
       continue;
     }
     const bits = targetBits(projection, kept);
@@ -46,9 +54,11 @@ export function expertLayout(
     const dtype = bits === width.bits ? (scales.dtype as DType) : 'BF16';
     const groups = [rows, columns / group_size];
     const words = [rows, (columns * bits) / 32];
-    add({ name: `${name}.weight`, dtype: 'U32', shape: words, bits, group_size });
+    const mode = width.mode === 'affine' ? {} : { mode: width.mode };
+    add({ name: `${name}.weight`, dtype: 'U32', shape: words, bits, group_size, ...mode });
     add({ name: `${name}.scales`, dtype, shape: groups });
-    add({ name: `${name}.biases`, dtype, shape: groups });
+    if (width.mode === 'affine') add({ name: `${name}.biases`, dtype, shape: groups });
+    if (bias) add({ name: `${name}.bias`, dtype: bias.dtype as DType, shape: [rows] });
   }
   return { expert_size: offset, expert_stride: roundUp(offset, PAGE), components };
 }
@@ -75,11 +85,13 @@ export function packProjection(
     weight: stacked(projection.weight),
     scales: projection.scales && stacked(projection.scales),
     biases: projection.biases && stacked(projection.biases),
+    ...(projection.bias && { bias: stacked(projection.bias) }),
     targetBits: targetBits(projection, kept),
     targetOffsets: {
       weight: offsetOf('weight'),
       scales: offsetOf('scales'),
       biases: offsetOf('biases'),
+      ...(projection.bias && { bias: offsetOf('bias') }),
     },
   };
 }
@@ -105,6 +117,7 @@ export function denseLayout(sources: readonly DenseSource[]): {
       shape: tensor.shape,
       dtype: tensor.dtype as DType,
       ...(width && { bits: width.bits, group_size: width.groupSize }),
+      ...(width && width.mode !== 'affine' && { mode: width.mode }),
     };
   });
   return { size: end, entries };

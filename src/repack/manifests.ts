@@ -12,13 +12,15 @@ export type PlanBody = Pick<
 /** `sha256` is of model_weights.bin, in hex. */
 export function denseManifest(plan: PlanBody, sha256: string): DenseManifest {
   const tensors: Record<string, DenseTensor> = {};
-  for (const { name, targetOffset, size, shape, dtype, bits, group_size } of plan.dense.entries) {
+  for (const { name, targetOffset, size, shape, dtype, bits, group_size, mode } of plan.dense
+    .entries) {
     tensors[name] = {
       offset: targetOffset,
       size,
       shape,
       dtype,
       ...(bits !== undefined && group_size !== undefined && { bits, group_size }),
+      ...(mode !== undefined && { mode }),
     };
   }
   return {

@@ -91,6 +91,7 @@ export async function packLayer(
           weight: locate(projection.weight),
           scales: locate(projection.scales),
           biases: locate(projection.biases),
+          ...(projection.bias && { bias: locate(projection.bias) }),
         })),
         method: 'search',
         threads: target.threads,

@@ -14,7 +14,7 @@ import { readModelSpec } from '../models/registry.js';
 import type { ExpertLayout } from '../models/spec.js';
 import { type CalibrationRows, fitting, importanceOf } from './calibration.js';
 import { classify, type RoutedLayer } from './classify.js';
-import { denseLayout, expertLayout, packProjection } from './layout.js';
+import { denseLayout, expertLayout, isNarrowed, packProjection } from './layout.js';
 import { manifestBytes, type PlanBody } from './manifests.js';
 import { chooseOrder, peakOf } from './schedule.js';
 import type { Inventory, LayerPlan, PackPlan } from './types.js';
@@ -104,7 +104,10 @@ function planLayer(
   const text = JSON.stringify(layout);
   let index = layouts.findIndex((known) => JSON.stringify(known) === text);
   if (index === -1) index = layouts.push(layout) - 1;
-  const sources = projections.flatMap(({ weight, scales, biases }) => [weight, scales, biases]);
+  const sources = projections.flatMap(({ weight, scales, biases, bias }) => [
+    ...[weight, scales],
+    ...[biases, bias],
+  ]);
   const size = experts * layout.expert_stride;
   if (!Number.isSafeInteger(size)) {
     throw new FlashmoeError('ERR_PLAN', `layer ${layer} would be ${size} bytes`);
@@ -132,8 +135,7 @@ function widthWarnings(routed: readonly RoutedLayer[], quant: Quant): string[] {
   for (const { projections } of routed) {
     for (const { width } of projections) {
       const bits = width?.bits ?? 0;
-      // What is wider than two bits becomes two; everything else stays as it is.
-      const stays = quant === '4bit' || bits === 0 || (quant === 'mixed' && bits <= 2);
+      const stays = quant === '4bit' || !isNarrowed(width);
       if (stays && bits !== wanted) odd.set(bits, (odd.get(bits) ?? 0) + 1);
     }
   }

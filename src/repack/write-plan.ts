@@ -9,6 +9,7 @@ import type {
   WritePlace,
   WritePosition,
 } from '../addon/types.js';
+import { type Part, PARTS } from '../models/names.js';
 import type { LayerPlan, PackPlan } from './types.js';
 
 export type WritePlanFile =
@@ -130,19 +131,11 @@ class Builder {
     layer.projections.forEach((projection, index) => {
       if (projection.sourceBits !== projection.targetBits) {
         this.#requantised(layer, index, projection, file, stride);
+        // A bias stays as it is.
+        this.#spread(layer, projection, 'bias', file, stride);
         return;
       }
-      for (const part of ['weight', 'scales', 'biases'] as const) {
-        const tensor = projection[part];
-        if (tensor === null) continue;
-        const { source, offset, size } = tensor;
-        const slice = size / layer.experts;
-        const target = projection.targetOffsets[part];
-        const place: WritePlace = { kind: 'spread', file, from: 0, slice, offset: target, stride };
-        this.#segment(source, offset, size, () => {
-          this.#bytes(source, offset, size, true, place);
-        });
-      }
+      for (const part of PARTS) this.#spread(layer, projection, part, file, stride);
     });
   }
 
@@ -175,6 +168,25 @@ class Builder {
     const text = JSON.stringify([items, files, runs]);
     const fingerprint = createHash('sha256').update(text).digest('hex');
     return { items, files, runs, passes, releases, length, fingerprint };
+  }
+
+  /** One part of a projection, expert by expert to its places. */
+  #spread(
+    layer: LayerPlan,
+    projection: PackProjection,
+    part: Part,
+    file: number,
+    stride: number,
+  ): void {
+    const tensor = projection[part];
+    if (tensor === null || tensor === undefined) return;
+    const { source, offset, size } = tensor;
+    const slice = size / layer.experts;
+    const target = projection.targetOffsets[part] ?? 0;
+    const place: WritePlace = { kind: 'spread', file, from: 0, slice, offset: target, stride };
+    this.#segment(source, offset, size, () => {
+      this.#bytes(source, offset, size, true, place);
+    });
   }
 
   /** Codes that become narrower need their scales and biases first, wherever these lie. */

@@ -25,9 +25,14 @@ test('a tied head is left out', () => {
 test('expert names give layer, projection and part', () => {
   const name = manifestName('language_model.model.layers.12.mlp.switch_mlp.up_proj.scales');
   expect(parseExpertName(name)).toEqual({ layer: 12, projection: 'up_proj', part: 'scales' });
+  expect(parseExpertName('model.layers.3.mlp.experts.down_proj.bias')).toEqual({
+    layer: 3,
+    projection: 'down_proj',
+    part: 'bias',
+  });
   for (const other of [
     'model.layers.12.mlp.gate_proj.weight',
-    'model.layers.12.mlp.switch_mlp.up_proj.bias',
+    'model.layers.12.mlp.switch_mlp.up_proj.zeros',
     'model.layers.x.mlp.switch_mlp.up_proj.weight',
   ]) {
     expect(parseExpertName(other)).toBeNull();

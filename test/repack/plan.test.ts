@@ -317,9 +317,9 @@ describe('a checkpoint that does not fit its config is refused', () => {
       'k_proj.weight is U32 [65, 16]',
     ],
     [
-      'three bits',
-      change(/0\.mlp\.gate\.weight/, (t) => ({ ...t, shape: [4, 12] })),
-      'stored with 3 bits',
+      'seven bits',
+      change(/0\.mlp\.gate\.weight/, (t) => ({ ...t, shape: [4, 28] })),
+      'stored with 7 bits',
     ],
     [
       'bits between',
@@ -327,9 +327,9 @@ describe('a checkpoint that does not fit its config is refused', () => {
       'mlp.gate.weight is U32 [4, 13]',
     ],
     [
-      'groups of 16',
-      change(/0\.mlp\.gate\.(scales|biases)/, (t) => ({ ...t, shape: [4, 8] })),
-      'groups of 16',
+      'groups of 8',
+      change(/0\.mlp\.gate\.(scales|biases)/, (t) => ({ ...t, shape: [4, 16] })),
+      'groups of 8',
     ],
     [
       'scales without biases',

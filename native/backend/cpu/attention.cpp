@@ -12,18 +12,6 @@ namespace {
 // same in prefill and decode, on one thread and on many.
 constexpr uint32_t kBlock = 512;
 
-void rotate(float* head, const RopeTable& rope, uint32_t token) {
-    const uint32_t half = rope.dims / 2;
-    const float* table = rope.cos_sin.as<float>() + size_t{token} * rope.dims;
-    for (uint32_t i = 0; i < half; ++i) {
-        float& a = head[rope.interleaved ? 2 * i : i];
-        float& b = head[rope.interleaved ? 2 * i + 1 : i + half];
-        const float x = a, y = b;
-        a = x * table[2 * i] - y * table[2 * i + 1];
-        b = y * table[2 * i] + x * table[2 * i + 1];
-    }
-}
-
 /// A partial softmax: maximum, sum of exponentials, weighted values.
 struct Partial {
     float* at;
@@ -66,6 +54,23 @@ void finish(Partial partial, float* out, uint32_t value_dim) {
 }
 
 } // namespace
+
+void rotate(float* head, const RopeTable& rope, uint32_t token) {
+    const uint32_t half = rope.dims / 2;
+    const float* table = rope.cos_sin.as<float>() + size_t{token} * rope.dims;
+    for (uint32_t i = 0; i < half; ++i) {
+        float& a = head[rope.interleaved ? 2 * i : i];
+        float& b = head[rope.interleaved ? 2 * i + 1 : i + half];
+        const float x = a, y = b;
+        a = x * table[2 * i] - y * table[2 * i + 1];
+        b = y * table[2 * i] + x * table[2 * i + 1];
+    }
+}
+
+float CpuBackend::key_dot(const KvCache& cache, size_t row, const float* q, uint32_t dim) const {
+    if (cache.exact) return dot_exact(q, cache.codes.as<const float>() + row * dim, dim);
+    return cache.scales.as<const float>()[row] * kernels_.dot_kv(q, cache.codes.as<const KvCode>() + row * dim, dim);
+}
 
 void CpuBackend::store(const KvCache& cache, size_t code, size_t scale, const float* values, uint32_t count) const {
     if (cache.exact) {

@@ -52,7 +52,23 @@ void CpuBackend::linear(const Matrix& matrix, Span x, Span y, uint32_t tokens) {
     const auto least = static_cast<uint32_t>(kLeastWork / (size_t{matrix.cols} * tokens) + 1);
     pool_.split(matrix.rows, least, [&](uint32_t first, uint32_t last, uint32_t) {
         kernels_.rows(matrix, first, last, prepared, stride, tokens, y.as<float>() + first, matrix.rows);
+        add_bias(matrix, first, last, tokens, y.as<float>() + first, matrix.rows);
     });
+}
+
+void CpuBackend::clamped_swiglu(Span gate, Span up, Span y, size_t count, float limit) {
+    pool_.split(static_cast<uint32_t>(count), kLeastWork / 8, [&](uint32_t first, uint32_t last, uint32_t) {
+        clamped_unit(gate.as<float>() + first, up.as<float>() + first, y.as<float>() + first, last - first, limit);
+    });
+}
+
+void CpuBackend::permute(Span x, Span index, Span y, uint32_t from, uint32_t to, uint32_t tokens) {
+    const uint32_t* source = index.as<const uint32_t>();
+    for (size_t t = 0; t < tokens; ++t) {
+        const float* row = x.as<const float>() + t * from;
+        float* out = y.as<float>() + t * to;
+        for (uint32_t i = 0; i < to; ++i) out[i] = row[source[i]];
+    }
 }
 
 void CpuBackend::add(Span y, Span x, size_t count) {

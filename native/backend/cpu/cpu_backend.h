@@ -9,6 +9,9 @@
 
 namespace flashmoe::cpu {
 
+/// Rotary embedding of one head, in place.
+void rotate(float* head, const RopeTable& rope, uint32_t token);
+
 class CpuBackend final : public Backend {
   public:
     CpuBackend(uint32_t threads, const Kernels& kernels);
@@ -26,6 +29,9 @@ class CpuBackend final : public Backend {
     void add(Span y, Span x, size_t count) override;
     void add_gated(Span y, Span x, Span gate, uint32_t width, uint32_t tokens) override;
     void swiglu(Span gate, Span up, Span y, size_t count) override;
+    void clamped_swiglu(Span gate, Span up, Span y, size_t count, float limit) override;
+    void permute(Span x, Span index, Span y, uint32_t from, uint32_t to, uint32_t tokens) override;
+    void index_select(const IndexSelect& op) override;
     void gqa_append(const GqaAppend& op) override;
     void gqa_attend(const GqaAttend& op) override;
     void delta_net(const DeltaNet& op) override;
@@ -60,6 +66,8 @@ class CpuBackend final : public Backend {
         uint32_t first, last;
     };
     static Keys keys_of(const Attention& op, uint32_t token);
+    /// q . key of a cache of one head.
+    float key_dot(const KvCache& cache, size_t row, const float* q, uint32_t dim) const;
     void store(const KvCache& cache, size_t code, size_t scale, const float* values, uint32_t count) const;
     void attend(const Attention& op);
     void attend_block(const Attention& op, const Keys& keys, uint32_t token, uint32_t head, uint32_t block, float* partial) const;

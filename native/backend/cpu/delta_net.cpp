@@ -53,7 +53,9 @@ void CpuBackend::delta_net(const DeltaNet& op) {
             const float* v = row + 2 * keys + size_t{head} * op.value_dim;
             kernels_.delta_rows(state, op.value_dim, op.key_dim, k, q, v, decay, beta, out);
             kernels_.rms_norm(out, op.norm.as<float>(), out, op.value_dim, op.norm_eps);
-            kernels_.swiglu(op.z.as<float>() + scalar * op.value_dim, out, out, op.value_dim);
+            const float* z = op.z.as<float>() + scalar * op.value_dim;
+            if (op.sigmoid_gate) kernels_.multiply_sigmoid(out, z, op.value_dim);
+            else kernels_.swiglu(z, out, out, op.value_dim);
         }
     });
 }

@@ -83,7 +83,7 @@ void CpuBackend::experts(const ExpertBatch& op) {
     // All works of a batch are of one layer, so of one format.
     const size_t x_stride = std::max(kernels_.prepared_floats(shape), kernels_.prepared_floats(op.works[0].up));
     const size_t h_stride = kernels_.prepared_floats(op.works[0].down);
-    const bool same = shape.bits == op.works[0].up.bits && shape.group == op.works[0].up.group &&
+    const bool same = shape.codes == op.works[0].up.codes && shape.bits == op.works[0].up.bits && shape.group == op.works[0].up.group &&
                       shape.type == op.works[0].up.type;
     uint32_t starts[kMaxExpertWorks + 1] = {0};
     for (uint32_t w = 0; w < op.count; ++w) starts[w + 1] = starts[w] + op.works[w].count;
@@ -130,8 +130,12 @@ void CpuBackend::experts(const ExpertBatch& op) {
         const size_t x = one_token ? 0 : start * x_stride;
         kernels_.rows(work.gate, first, last, prepared + x, x_stride, work.count, gate, intermediate);
         kernels_.rows(work.up, first, last, prepared_up + x, x_stride, work.count, up, intermediate);
+        add_bias(work.gate, first, last, work.count, gate, intermediate);
+        add_bias(work.up, first, last, work.count, up, intermediate);
         for (size_t t = 0; t < work.count; ++t) {
-            kernels_.swiglu(gate + t * intermediate, up + t * intermediate, gate + t * intermediate, last - first);
+            float* g = gate + t * intermediate;
+            if (op.clamp != 0) clamped_unit(g, up + t * intermediate, g, last - first, op.clamp);
+            else kernels_.swiglu(g, up + t * intermediate, g, last - first);
         }
     });
     for_each_entry(8, [&](const ExpertWork& work, size_t i, uint32_t) {
@@ -141,6 +145,7 @@ void CpuBackend::experts(const ExpertBatch& op) {
         const ExpertWork& work = op.works[w];
         float* out = op.results.as<float>() + (size_t{op.first_row} + starts[w]) * hidden + first;
         kernels_.rows(work.down, first, last, prepared_down + size_t{starts[w]} * h_stride, h_stride, work.count, out, hidden);
+        add_bias(work.down, first, last, work.count, out, hidden);
         for (uint32_t i = 0; i < work.count; ++i) {
             const float weight = op.weights[work.first + i];
             for (uint32_t c = 0; c < last - first; ++c) out[size_t{i} * hidden + c] *= weight;

@@ -61,6 +61,11 @@ struct Kernels {
                        float decay, float beta, float* out);
 };
 
+/// y[t * y_stride + (r - first)] += the matrix's bias for r in [first, last), where it has one.
+void add_bias(const Matrix& matrix, uint32_t first, uint32_t last, uint32_t tokens, float* y, size_t y_stride);
+/// As Backend::clamped_swiglu.
+void clamped_unit(const float* gate, const float* up, float* y, size_t n, float limit);
+
 const Kernels& scalar_kernels();
 /// The best table this machine can run.
 const Kernels& best_kernels();

@@ -1,7 +1,9 @@
 // Plain C++ kernels: the definition the others are tested against.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "backend/cpu/decode.h"
 #include "backend/cpu/kernels.h"
 #include "core/half.h"
 
@@ -29,11 +31,15 @@ const std::byte* weight_row(const Matrix& matrix, uint32_t row) {
     return matrix.weight.as<const std::byte>() + row * matrix.row_bytes();
 }
 
-size_t prepared_floats(const Matrix& matrix) { return matrix.cols + matrix.groups(); }
+/// What has a loop of its own here: plain elements and common codes.
+bool is_decoded(const Matrix& matrix) { return matrix.bits != 0 && !matrix.is_common(); }
+
+size_t prepared_floats(const Matrix& matrix) { return matrix.cols + (is_decoded(matrix) ? 0 : matrix.groups()); }
 
 /// x, then the sum of each group.
 void prepare(const Matrix& matrix, const float* x, float* prepared) {
     std::memcpy(prepared, x, matrix.cols * sizeof(float));
+    if (is_decoded(matrix)) return;
     for (size_t g = 0; g < matrix.groups(); ++g) {
         float sum = 0;
         for (uint32_t j = 0; j < matrix.group; ++j) sum += x[g * matrix.group + j];
@@ -70,17 +76,36 @@ float plain_row(const Matrix& matrix, uint32_t row, const float* x) {
     return total;
 }
 
+float decoded_row(const Matrix& matrix, uint32_t row, const float* x) {
+    float values[kDecodedTile];
+    float total = 0;
+    for (uint32_t c = 0; c < matrix.cols; c += kDecodedTile) {
+        const uint32_t count = std::min(kDecodedTile, matrix.cols - c);
+        decode(matrix, row, c, count, values);
+        float dot = 0;
+        for (uint32_t j = 0; j < count; ++j) dot += values[j] * x[c + j];
+        total += dot;
+    }
+    return total;
+}
+
 void rows(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
           uint32_t tokens, float* y, size_t y_stride) {
+    const auto row = matrix.bits == 0 ? plain_row : is_decoded(matrix) ? decoded_row : quantised_row;
     for (uint32_t r = first; r < last; ++r) {
         for (uint32_t t = 0; t < tokens; ++t) {
-            const float* x = prepared + t * prepared_stride;
-            y[t * y_stride + (r - first)] = matrix.bits != 0 ? quantised_row(matrix, r, x) : plain_row(matrix, r, x);
+            y[t * y_stride + (r - first)] = row(matrix, r, prepared + t * prepared_stride);
         }
     }
 }
 
 void row_values(const Matrix& matrix, uint32_t row, float* out) {
+    if (is_decoded(matrix)) {
+        for (uint32_t c = 0; c < matrix.cols; c += kDecodedTile) {
+            decode(matrix, row, c, std::min(kDecodedTile, matrix.cols - c), out + c);
+        }
+        return;
+    }
     const std::byte* values = weight_row(matrix, row);
     for (uint32_t j = 0; j < matrix.cols; ++j) {
         if (matrix.bits == 0) {
@@ -95,7 +120,13 @@ void row_values(const Matrix& matrix, uint32_t row, float* out) {
 }
 
 void add_transposed(const Matrix& matrix, uint32_t first, uint32_t count, const float* x, float* y) {
+    std::vector<float> decoded(is_decoded(matrix) ? matrix.cols : 0);
     for (uint32_t r = 0; r < count; ++r) {
+        if (is_decoded(matrix)) {
+            row_values(matrix, first + r, decoded.data());
+            for (uint32_t j = 0; j < matrix.cols; ++j) y[j] += x[r] * decoded[j];
+            continue;
+        }
         const std::byte* values = weight_row(matrix, first + r);
         for (uint32_t j = 0; j < matrix.cols; ++j) {
             if (matrix.bits == 0) {
@@ -191,6 +222,21 @@ void delta_rows(float* state, uint32_t rows, uint32_t key_dim, const float* k, c
 }
 
 } // namespace
+
+void add_bias(const Matrix& matrix, uint32_t first, uint32_t last, uint32_t tokens, float* y, size_t y_stride) {
+    if (!matrix.has_bias) return;
+    for (uint32_t r = first; r < last; ++r) {
+        const float bias = load(matrix.bias_type, matrix.bias.as<const std::byte>(), r);
+        for (uint32_t t = 0; t < tokens; ++t) y[t * y_stride + (r - first)] += bias;
+    }
+}
+
+void clamped_unit(const float* gate, const float* up, float* y, size_t n, float limit) {
+    for (size_t i = 0; i < n; ++i) {
+        const float g = std::min(gate[i], limit), u = std::clamp(up[i], -limit, limit);
+        y[i] = (u + 1.0f) * g / (1.0f + std::exp(-1.702f * g));
+    }
+}
 
 const Kernels& scalar_kernels() {
     static const Kernels table{.isa = "scalar",

@@ -2,21 +2,23 @@
 #include "backend/cpu/vector_base.h"
 #include "backend/cpu/plain_rows.h"
 #include "backend/cpu/quantised_rows.h"
+#include "backend/cpu/decoded_rows.h"
 
 namespace flashmoe::cpu {
 namespace {
 
 size_t prepared_floats(const Matrix& matrix) {
-    return matrix.bits == 0 ? plain_floats(matrix) : quantised_floats(matrix);
+    return matrix.bits != 0 && matrix.is_common() ? quantised_floats(matrix) : plain_floats(matrix);
 }
 
 void prepare(const Matrix& matrix, const float* x, float* prepared) {
-    (matrix.bits == 0 ? plain_prepare : quantised_prepare)(matrix, x, prepared);
+    (matrix.bits != 0 && matrix.is_common() ? quantised_prepare : plain_prepare)(matrix, x, prepared);
 }
 
 void rows(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
           uint32_t tokens, float* y, size_t y_stride) {
-    (matrix.bits == 0 ? plain_rows : quantised_rows)(matrix, first, last, prepared, prepared_stride, tokens, y, y_stride);
+    const auto run = matrix.bits == 0 ? plain_rows : matrix.is_common() ? quantised_rows : decoded_rows;
+    run(matrix, first, last, prepared, prepared_stride, tokens, y, y_stride);
 }
 
 /// Columns a step of add_transposed works on, so that its sums fit the stack.
@@ -75,6 +77,7 @@ FM_TARGET void add_transposed_plain(const Matrix& matrix, uint32_t first, uint32
 
 void add_transposed(const Matrix& matrix, uint32_t first, uint32_t count, const float* x, float* y) {
     if (matrix.bits == 0) return add_transposed_plain(matrix, first, count, x, y);
+    if (!matrix.is_common()) return add_decoded_transposed(matrix, first, count, x, y);
     const auto part = matrix.bits == 2 ? transposed_part<2> : matrix.bits == 4 ? transposed_part<4> : transposed_part<8>;
     for (uint32_t c = 0; c < matrix.cols; c += kTransposedCols) {
         part(matrix, first, count, x, y, c, std::min(kTransposedCols, matrix.cols - c));

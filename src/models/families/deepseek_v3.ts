@@ -4,41 +4,49 @@ import { type Config, unsupported } from '../config.js';
 import {
   denseMlp,
   type Family,
-  gatedMlpTensors,
   layerCount,
   layerNorms,
   layerPrefix,
-  MAX_EXPERTS,
   MAX_HEAD_DIM,
   MAX_HEADS,
   trunk,
 } from '../family.js';
 import { type RopeParameters, readRope, ropeSpec, yarnSoftmaxFactor } from '../rope.js';
-import type { LayerSpec, MlaSpec, MoeSpec } from '../spec.js';
+import { sigmoidMoe } from '../sigmoid-moe.js';
+import type { LayerSpec, MlaSpec, ModelSpec } from '../spec.js';
 
 // The authors' code uses the literal for the two low-rank norms, not rms_norm_eps.
 const LORA_NORM_EPS = 1e-6;
 
 export const deepseek_v3: Family = {
   modelType: 'deepseek_v3',
-  readSpec(config, has) {
-    config.only('attention_bias', false);
-    config.only('topk_method', 'noaux_tc');
-    config.only('scoring_func', 'sigmoid');
-    const rope = readRope(config, 1);
-    const firstDense = config.int('first_k_dense_replace', { min: 0 });
-    const every = config.int('moe_layer_freq', { fallback: 1 });
-    const layers = Array.from({ length: layerCount(config) }, (_, layer): LayerSpec => {
-      const routed = layer >= firstDense && layer % every === 0;
-      return {
-        ...layerNorms(layer),
-        mixer: mla(config, layer, rope, has),
-        mlp: routed ? moe(config, layer) : denseMlp(config, layer),
-      };
-    });
-    return trunk(config, config, layers);
-  },
+  readSpec: (config, has) => latentModel(config, config, has),
 };
+
+/** `config` has the text model's fields, `root` the type; `mixerOf` adds to a layer's attention. */
+export function latentModel(
+  config: Config,
+  root: Config,
+  has: (name: string) => boolean,
+  mixerOf: (mla: MlaSpec, layer: number, rope: RopeParameters) => MlaSpec = (mla) => mla,
+): ModelSpec {
+  config.only('attention_bias', false);
+  config.only('topk_method', 'noaux_tc');
+  config.only('scoring_func', 'sigmoid');
+  config.only('rope_interleave', true);
+  const rope = readRope(config, 1);
+  const firstDense = config.int('first_k_dense_replace', { min: 0 });
+  const every = config.int('moe_layer_freq', { fallback: 1 });
+  const layers = Array.from({ length: layerCount(config) }, (_, layer): LayerSpec => {
+    const routed = layer >= firstDense && layer % every === 0;
+    return {
+      ...layerNorms(layer),
+      mixer: mixerOf(mla(config, layer, rope, has), layer, rope),
+      mlp: routed ? sigmoidMoe(config, layer) : denseMlp(config, layer),
+    };
+  });
+  return trunk(config, root, layers);
+}
 
 function mla(
   config: Config,
@@ -78,41 +86,6 @@ function mla(
         ? { embedQ: `${prefix}.embed_q`, unembedOut: `${prefix}.unembed_out` }
         : { kvB: `${prefix}.kv_b_proj` }),
       o: `${prefix}.o_proj`,
-    },
-  };
-}
-
-function moe(config: Config, layer: number): MoeSpec {
-  const prefix = `${layerPrefix(layer)}.mlp`;
-  const experts = config.int('n_routed_experts', { max: MAX_EXPERTS });
-  const groups = config.int('n_group', { max: experts, fallback: 1 });
-  const topGroups = config.int('topk_group', { max: groups, fallback: 1 });
-  if (experts % groups !== 0) {
-    throw unsupported(config.name('n_group'), groups, `a divisor of ${experts} experts`);
-  }
-  const intermediateSize = config.int('moe_intermediate_size');
-  const shared = config.int('n_shared_experts', { min: 0, max: 64, fallback: 0 });
-  return {
-    kind: 'moe',
-    experts,
-    // Only experts of the chosen groups can be taken.
-    topK: config.int('num_experts_per_tok', { max: (topGroups * experts) / groups }),
-    intermediateSize,
-    scoring: 'sigmoid',
-    normTopK: config.bool('norm_topk_prob'),
-    groups,
-    topGroups,
-    routedScale: config.number('routed_scaling_factor'),
-    shared:
-      shared === 0
-        ? null
-        : {
-            intermediateSize: intermediateSize * shared,
-            tensors: gatedMlpTensors(`${prefix}.shared_experts`),
-          },
-    tensors: {
-      router: `${prefix}.gate`,
-      choiceBias: `${prefix}.gate.e_score_correction_bias`,
     },
   };
 }

@@ -14,8 +14,8 @@ import {
   requireDivisor,
   trunk,
 } from '../family.js';
-import { readRope, ropeSpec } from '../rope.js';
-import type { GatedDeltaNetSpec, LayerSpec, MoeSpec } from '../spec.js';
+import { partialDims, readRope, ropeSpec } from '../rope.js';
+import type { GatedDeltaNetSpec, LayerSpec, ModelSpec, MoeSpec } from '../spec.js';
 
 // On the sum of squares, as the authors' implementation has it. MLX adds it to the mean, which shows only
 // where a key is almost zero.
@@ -23,8 +23,18 @@ const QK_NORM_EPS = 1e-6;
 
 export const qwen3_5_moe: Family = {
   modelType: 'qwen3_5_moe',
-  readSpec(root) {
-    const config = root.object('text_config') ?? root;
+  readSpec: (root) => gatedHybrid(root.object('text_config') ?? root, root, deltaNet),
+};
+
+/** The same without its wrapper. */
+export const qwen3_5_moe_text: Family = { ...qwen3_5_moe, modelType: 'qwen3_5_moe_text' };
+
+/** `config` has the text model's fields, `root` the type. */
+export function gatedHybrid(
+  config: Config,
+  root: Config,
+  deltaNetOf: (config: Config, layer: number) => GatedDeltaNetSpec,
+): ModelSpec {
     config.only('mamba_ssm_dtype', 'float32');
     config.only('decoder_sparse_step', 1);
     config.only('norm_topk_prob', true);
@@ -33,22 +43,18 @@ export const qwen3_5_moe: Family = {
     }
     const full = fullAttentionLayers(config);
     const parameters = readRope(config, 0.25);
-    const dims = config.int('head_dim', { max: MAX_HEAD_DIM }) * parameters.partialFactor;
-    if (!Number.isInteger(dims) || dims % 2 !== 0) {
-      throw unsupported('partial_rotary_factor', parameters.partialFactor, 'an even share of head_dim');
-    }
+    const dims = partialDims(parameters, config.int('head_dim', { max: MAX_HEAD_DIM }));
     const rope = ropeSpec(parameters, dims, 'half');
     const outputGate = config.bool('attn_output_gate', true);
     const layers = full.map(
       (isFull, layer): LayerSpec => ({
         ...layerNorms(layer),
-        mixer: isFull ? gqa(config, layer, rope, outputGate) : deltaNet(config, layer),
+        mixer: isFull ? gqa(config, layer, rope, { outputGate }) : deltaNetOf(config, layer),
         mlp: moe(config, layer),
       }),
     );
     return trunk(config, root, layers);
-  },
-};
+}
 
 function fullAttentionLayers(config: Config): boolean[] {
   const count = layerCount(config);
@@ -67,7 +73,7 @@ function fullAttentionLayers(config: Config): boolean[] {
   });
 }
 
-function deltaNet(config: Config, layer: number): GatedDeltaNetSpec {
+export function deltaNet(config: Config, layer: number): GatedDeltaNetSpec {
   const prefix = `${layerPrefix(layer)}.linear_attn`;
   const keyHeads = config.int('linear_num_key_heads', { max: MAX_HEADS });
   const valueHeads = config.int('linear_num_value_heads', { max: MAX_HEADS });

@@ -16,7 +16,7 @@ export const qwen3_moe: Family = {
       const routed = !dense.has(layer) && (layer + 1) % step === 0;
       return {
         ...layerNorms(layer),
-        mixer: gqa(config, layer, rope, false),
+        mixer: gqa(config, layer, rope),
         mlp: routed ? moe(config, layer) : denseMlp(config, layer),
       };
     });
