@@ -102,8 +102,12 @@ describe.each(CPU_FAMILIES)('%s', (family) => {
     await session.prefill(golden.prompt, noProgress).done;
     const fork = session.fork();
     session.mark();
-    const path = join(folder, 'saved.state');
-    const saved = session.save(golden.prompt, 'test', path);
+    const { length } = golden.prompt;
+    const parts = [
+      { path: join(folder, 'caches.state'), from: 0, to: length },
+      { path: join(folder, 'fixed.state'), from: length, to: length },
+    ];
+    const saved = session.save(golden.prompt, 'test', parts);
     const next = golden.greedy.slice(0, 6);
     for (const token of next) await session.decode(token).done;
     for (const token of next) await fork.decode(token).done;
@@ -111,7 +115,7 @@ describe.each(CPU_FAMILIES)('%s', (family) => {
 
     await saved.done;
     const restored = engine.createSession(128);
-    await restored.restore(golden.prompt, 'test', path).done;
+    await restored.restore(golden.prompt, 'test', parts).done;
     for (const token of next) await restored.decode(token).done;
     expect(restored.logits()).toEqual(session.logits());
     for (const open of [session, fork, restored]) open.close();
