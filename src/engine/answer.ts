@@ -3,7 +3,7 @@
 
 import { ContentLogprobs } from './content-logprobs.js';
 import { Detokenizer } from './detokenizer.js';
-import { OutputParser, type ParsedOutput, type ParserOptions } from './output-parser.js';
+import { newParser, type ParsedOutput, type Parser, type ParserOptions } from './output-parser.js';
 import { StopSequences } from './stop-sequences.js';
 import type { Vocabulary } from './tokenizer-types.js';
 import type { FinishReason, GenerateEvent, TokenLogprob } from './types.js';
@@ -20,7 +20,7 @@ export interface AnswerOptions extends ParserOptions {
 
 export class Answer {
   readonly #detokenizer: Detokenizer;
-  readonly #parser: OutputParser;
+  readonly #parser: Parser;
   readonly #stops: StopSequences;
   #calls = 0;
   #callIsOpen = false;
@@ -35,7 +35,7 @@ export class Answer {
 
   constructor(private readonly options: AnswerOptions) {
     this.#detokenizer = new Detokenizer(options.tokenizer, options.format.markers);
-    this.#parser = new OutputParser(options);
+    this.#parser = newParser(options);
     this.#stops = new StopSequences(options.stop);
   }
 

@@ -3,6 +3,7 @@
 
 import { callForm, type CallForm } from './calls/form.js';
 import type { CallPart, CallReader } from './calls/reader.js';
+import { HARMONY_MARKERS, HarmonyParser } from './harmony-parser.js';
 import { overlap } from './stop-sequences.js';
 import type { ToolDefinition } from './types.js';
 
@@ -18,8 +19,25 @@ export interface OutputFormat {
   markers: readonly string[];
 }
 
+/** What takes a model's text apart while it arrives. */
+export interface Parser {
+  /** Inside the thinking part. */
+  readonly inReasoning: boolean;
+  push(text: string): ParsedOutput[];
+  /** @param cut the output ended at a limit, not by the model: then an open call stays unfinished */
+  end(cut: boolean): ParsedOutput[];
+}
+
+/** The parser of the format. */
+export function newParser(options: ParserOptions): Parser {
+  return options.format.calls?.name === 'harmony'
+    ? new HarmonyParser(options)
+    : new OutputParser(options);
+}
+
 export function outputFormat(template: string): OutputFormat {
   const calls = callForm(template);
+  if (calls?.name === 'harmony') return { reasoning: true, calls, markers: HARMONY_MARKERS };
   return {
     reasoning: template.includes(END_THINK),
     calls,
@@ -45,7 +63,7 @@ export interface ParserOptions {
   newCallId: () => string;
 }
 
-export class OutputParser {
+export class OutputParser implements Parser {
   /** start: nothing but whitespace so far, so a thinking tag may still be the model's first word. */
   #state: 'start' | 'reasoning' | 'content' | 'section' | 'call';
   #held = '';

@@ -22,7 +22,13 @@ export function toolsText(tools: readonly unknown[], form: CallForm): string {
   ].join('\n');
 }
 
-function callExample({ name, section, open, close, markers }: CallForm): string {
+function callExample({ name, section, open, close, markers, written }: CallForm): string {
+  if (name === 'harmony') return `${open}NAME <|constrain|>json<|message|>{"KEY": VALUE}${close}`;
+  if (written !== undefined) {
+    const { begin, before, after, end, line } = written;
+    const call = begin('NAME') + before('KEY', true) + 'VALUE' + after + end;
+    return section === null ? call : section.open + line + call + line + section.close;
+  }
   const separator = markers.at(-1) ?? '';
   const call =
     name === 'fenced-json'

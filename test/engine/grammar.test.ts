@@ -41,6 +41,10 @@ const TEMPLATES = {
   'fenced-json': BARS + '```json',
   'inline-json': BARS,
   'numbered-json': "'<|tool_call_begin|>' '<|tool_call_argument_begin|>'",
+  'keys and values on lines': "'<tool_call>' '<arg_key>' '</arg_key>\\n<arg_value>'",
+  'keys and values': "'<tool_call>' '<arg_key>' '</arg_key><arg_value>'",
+  invokes: "'<minimax:tool_call>' '<invoke name='",
+  'invokes with marks': "'<｜DSML｜function_calls>'",
 };
 
 describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, template) => {

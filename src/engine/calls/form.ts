@@ -5,10 +5,18 @@
 import type { ToolDefinition } from '../types.js';
 import { FunctionXmlReader } from './function-xml.js';
 import { JsonCallReader, type CallHead } from './json-call.js';
+import { MarkupCallReader } from './markup-call.js';
+import { argKeys, DSML, INVOKES, type MarkupForm } from './markups.js';
 import type { CallReader } from './reader.js';
 
 export type CallFormName =
-  'function-xml' | 'json-envelope' | 'fenced-json' | 'inline-json' | 'numbered-json';
+  | 'function-xml'
+  | 'json-envelope'
+  | 'fenced-json'
+  | 'inline-json'
+  | 'numbered-json'
+  | 'markup'
+  | 'harmony';
 
 export interface CallForm {
   name: CallFormName;
@@ -19,6 +27,8 @@ export interface CallForm {
   /** Tokens whose text the reader needs. */
   markers: readonly string[];
   reader(tools: readonly ToolDefinition[]): CallReader;
+  /** How a markup is written. */
+  written?: MarkupForm['written'];
 }
 
 const TAGS = { open: '<tool_call>', close: '</tool_call>' };
@@ -45,6 +55,13 @@ export function callForm(template: string): CallForm | null {
       ? headed('fenced-json', BARS, [SEPARATOR], barsHead)
       : headed('inline-json', BARS, [SEPARATOR], barsHead);
   }
+  if (template.includes('<|channel|>') && template.includes('<|message|>')) return HARMONY;
+  if (template.includes(DSML.section?.open ?? '')) return marked(DSML, ['｜DSML｜']);
+  if (template.includes(INVOKES.section?.open ?? '')) return marked(INVOKES);
+  if (template.includes('<arg_key>')) {
+    const tags = ['<arg_key>', '</arg_key>', '<arg_value>', '</arg_value>'];
+    return marked(argKeys(/<\/arg_key>(?:\n|\\n)/.test(template)), tags);
+  }
   if (!template.includes(TAGS.open)) return null;
   const frame = { ...TAGS, section: null, markers: [TAGS.open, TAGS.close] };
   if (template.includes('<function=') && template.includes('<parameter=')) {
@@ -55,6 +72,29 @@ export function callForm(template: string): CallForm | null {
     name: 'json-envelope',
     ...frame,
     reader: (tools) => new JsonCallReader(tools, TAGS.close, null),
+  };
+}
+
+/** Calls are messages of their own there: harmony-parser.ts takes whole answers apart. */
+const HARMONY: CallForm = {
+  name: 'harmony',
+  section: null,
+  open: '<|channel|>commentary to=functions.',
+  close: '<|call|>',
+  markers: [],
+  reader: () => {
+    throw new RangeError('the parser of whole answers reads these calls');
+  },
+};
+
+function marked(form: MarkupForm, further: readonly string[] = []): CallForm {
+  const { section, open, close, written, markup } = form;
+  const tags = section === null ? [open, close] : [section.open, section.close];
+  return {
+    name: 'markup',
+    ...{ section, open, close, written },
+    markers: [...tags, ...further],
+    reader: (tools) => new MarkupCallReader(tools, markup),
   };
 }
 

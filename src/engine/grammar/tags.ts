@@ -101,6 +101,7 @@ function callsTag(
   languages: Languages,
 ): Tag {
   const tags = tools.map((tool) => callTag(tool, form, languages));
+  const line = form.written?.line;
   const calls = {
     type: 'tags_with_separator',
     tags,
@@ -109,7 +110,8 @@ function callsTag(
     stop_after_first: !parallel,
   };
   const { section, open } = form;
-  const whole = section === null ? null : tag(section.open, calls, section.close);
+  const whole =
+    section === null ? null : tag(section.open + (line ?? ''), calls, (line ?? '') + section.close);
   if (!free) return whole ?? calls;
   return {
     type: 'triggered_tags',
@@ -120,20 +122,22 @@ function callsTag(
   };
 }
 
-function callTag(
-  tool: ToolDefinition,
-  { name: form, open, close, markers }: CallForm,
-  languages: Languages,
-): Tag {
+function callTag(tool: ToolDefinition, form: CallForm, languages: Languages): Tag {
   const { name } = tool;
+  const { open, close, markers, written } = form;
   const separator = markers.at(-1) ?? '';
-  switch (form) {
+  if (written !== undefined) {
+    return tag(written.begin(name), parametersOrText(tool, written, languages), written.end);
+  }
+  switch (form.name) {
+    case 'harmony':
+      return refuse(`tools.${name}`, 'a call cannot be enforced in the form of this model');
+    case 'markup':
+      throw new RangeError('a markup that nobody knows how to write');
     case 'function-xml':
       return tag(
         `${open}\n<function=${name}>\n`,
-        orTooLarge(pathOf(tool), problemOf(tool), () => parametersTag(tool, languages)) ?? {
-          type: 'any_text',
-        },
+        parametersOrText(tool, FUNCTION_XML, languages),
         `</function>\n${close}`,
       );
     case 'json-envelope':
@@ -174,11 +178,41 @@ function pathOf({ name }: ToolDefinition): string {
   return `tools.${name}.parameters`;
 }
 
+/** How one argument of a call is written: what stands before and behind its value, and what would end the value. */
+interface WrittenParameter {
+  before: (key: string, isText: boolean) => string;
+  after: string;
+  ends: readonly string[];
+  /** `before` tells text from JSON; else a value's look does. */
+  marksText?: boolean;
+}
+
+/** What a value is written as. */
+type Written = 'text' | 'json' | 'either';
+
+const FUNCTION_XML: WrittenParameter = {
+  before: (key) => `<parameter=${key}>\n`,
+  after: '\n</parameter>\n',
+  ends: VALUE_ENDS,
+};
+
+/** Where a schema is too large to enforce, and needn't be, the arguments are any text. */
+function parametersOrText(
+  tool: ToolDefinition,
+  written: WrittenParameter,
+  languages: Languages,
+): Tag {
+  const made = orTooLarge(pathOf(tool), problemOf(tool), () =>
+    parametersTag(tool, written, languages),
+  );
+  return made ?? { type: 'any_text' };
+}
+
 /**
  * The library's own form of this can't hold "<" in a text; here each parameter is a tag. Parameters come in the schema's
  * order; those that only a count or a pattern would admit are left out.
  */
-function parametersTag(tool: ToolDefinition, languages: Languages): Tag {
+function parametersTag(tool: ToolDefinition, written: WrittenParameter, languages: Languages): Tag {
   const path = pathOf(tool);
   const onProblem = problemOf(tool);
   const schema = withinBounds(argumentsSchema(tool), path, onProblem);
@@ -193,11 +227,15 @@ function parametersTag(tool: ToolDefinition, languages: Languages): Tag {
     }
     const tags: Tag[] = [];
     for (const { name, conjunction, required: isRequired } of members) {
-      const value = valueTag(schema, path, conjunction, onProblem, languages);
-      const parameter =
-        value === null || /[>\n]|^\s|\s$/.test(name)
-          ? null
-          : tag(`<parameter=${name}>\n`, value, '\n</parameter>\n');
+      // Where the opening says which of both its value is, each has an opening of its own.
+      const kinds: Written[] = written.marksText === true ? ['text', 'json'] : ['either'];
+      const values = kinds.flatMap((kind) => {
+        const value = valueTag(schema, path, conjunction, onProblem, languages, written.ends, kind);
+        return value === null
+          ? []
+          : [tag(written.before(name, kind !== 'json'), value, written.after)];
+      });
+      const parameter = values.length === 0 || /[>\n]|^\s|\s$/.test(name) ? null : or(...values);
       if (parameter !== null) tags.push(isRequired ? parameter : or(parameter, regex('\\n?')));
       else if (isRequired) return [];
     }
@@ -215,14 +253,16 @@ function valueTag(
   conjunction: Conjunction,
   onProblem: OnProblem,
   languages: Languages,
+  ends: readonly string[],
+  kind: Written,
 ): Tag | null {
   const json = new JsonGrammar(root, path, onProblem, languages);
   const { normaliser } = json;
   const shapes = normaliser.shapesOf(conjunction);
   const isText = (shape: Shape): boolean => kindOfShape(shape) === 'string';
-  const others = shapes.filter((shape) => !isText(shape));
+  const others = kind === 'text' ? [] : shapes.filter((shape) => !isText(shape));
   const texts = shapes
-    .filter(isText)
+    .filter((shape) => kind !== 'json' && isText(shape))
     .map((shape) =>
       shape.kind === 'string'
         ? shape.language
@@ -235,7 +275,7 @@ function valueTag(
       (shape.kind === 'number' && !shape.min && !shape.max && shape.multiples.length === 0),
   );
   // Whatever it is read as, it is allowed.
-  if (text === languages.all && isFree) return { type: 'any_text' };
+  if (text === languages.all && isFree && kind !== 'json') return { type: 'any_text' };
   let made: Tag | null = null;
   const ebnf = bounded(path, onProblem, () => {
     const options = json.options(others, conjunction);
@@ -245,7 +285,9 @@ function valueTag(
       ...others.map(kindOfShape),
       ...kinds.filter((kind) => kind !== 'string'),
     ]);
-    const written = languages.and(text, notEnding(languages), notReadAs(read, languages));
+    // What is marked as text is read as nothing else.
+    const clear = kind === 'text' ? languages.all : notReadAs(read, languages);
+    const written = languages.and(text, notEnding(languages, ends), clear);
     options.push(...json.automaton(written, conjunction, false));
     return options.length === 0 ? '' : json.rules.text(options.join(' | '));
   });
@@ -254,10 +296,8 @@ function valueTag(
 }
 
 /** Texts in which nothing ends the value. */
-function notEnding(languages: Languages): Language {
-  const ends = VALUE_ENDS.map((end) =>
-    languages.cat(languages.all, languages.text(end), languages.all),
-  );
+function notEnding(languages: Languages, tags: readonly string[]): Language {
+  const ends = tags.map((end) => languages.cat(languages.all, languages.text(end), languages.all));
   return languages.not(languages.or(...ends));
 }
 
