@@ -2,7 +2,7 @@
 // is a call: `<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…`. Facts: openai/harmony,
 // docs/format.md.
 
-import type { ParsedOutput } from './output-parser.js';
+import type { ParsedOutput } from './parsed-output.js';
 import { isObject } from './model-files.js';
 import { overlap } from './stop-sequences.js';
 import type { ToolDefinition } from './types.js';

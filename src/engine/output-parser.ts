@@ -4,8 +4,11 @@
 import { callForm, type CallForm } from './calls/form.js';
 import type { CallPart, CallReader } from './calls/reader.js';
 import { HARMONY_MARKERS, HarmonyParser } from './harmony-parser.js';
+import type { ParsedOutput, Parser } from './parsed-output.js';
 import { overlap } from './stop-sequences.js';
 import type { ToolDefinition } from './types.js';
+
+export type { ParsedOutput, Parser } from './parsed-output.js';
 
 const THINK = '<think>';
 export const END_THINK = '</think>';
@@ -17,15 +20,6 @@ export interface OutputFormat {
   calls: CallForm | null;
   /** Tokens whose text a parser looks for. */
   markers: readonly string[];
-}
-
-/** What takes a model's text apart while it arrives. */
-export interface Parser {
-  /** Inside the thinking part. */
-  readonly inReasoning: boolean;
-  push(text: string): ParsedOutput[];
-  /** @param cut the output ended at a limit, not by the model: then an open call stays unfinished */
-  end(cut: boolean): ParsedOutput[];
 }
 
 /** The parser of the format. */
@@ -44,13 +38,6 @@ export function outputFormat(template: string): OutputFormat {
     markers: [THINK, END_THINK, ...(calls?.markers ?? [])],
   };
 }
-
-export type ParsedOutput =
-  | { type: 'text'; channel: 'content' | 'reasoning'; text: string }
-  | { type: 'call-begin'; id: string; name: string }
-  /** The pieces of one call are, in order, the JSON of its arguments. */
-  | { type: 'call-arguments'; json: string }
-  | { type: 'call-end' };
 
 export interface ParserOptions {
   format: OutputFormat;
