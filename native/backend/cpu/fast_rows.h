@@ -16,6 +16,7 @@ constexpr uint32_t kFastChunk = 64, kFastBlock = 32, kFastLanes = 8;
 
 /// Others stay exact: 8 bits are few, and of use where they are exact.
 inline bool is_fast(const Matrix& matrix) {
+    if (matrix.codes != Codes::affine) return false;
     return (matrix.bits == 4 && matrix.group >= 32) || (matrix.bits == 2 && matrix.group >= 64);
 }
 
