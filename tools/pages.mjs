@@ -6,9 +6,17 @@ import { format, resolveConfig } from 'prettier';
 import { importSources } from './typescript.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const { settingsPage, statesPage } = await importSources('settings/page', 'store/states-page');
+const { eventsPage, settingsPage, statesPage } = await importSources(
+  'jobs/events-page',
+  'settings/page',
+  'store/states-page',
+);
 
-const pages = { 'docs/settings.md': settingsPage(), 'docs/states.md': statesPage() };
+const pages = {
+  'docs/events.md': eventsPage(),
+  'docs/settings.md': settingsPage(),
+  'docs/states.md': statesPage(),
+};
 
 for (const [path, text] of Object.entries(pages)) {
   const file = join(root, path);

@@ -1,6 +1,7 @@
 // The one door to native code: finds the binary, checks its contract, and turns what comes out of it
 // into FlashmoeErrors. Nothing is loaded before someone asks, so commands that need no engine work without one.
 
+import { CONTRACT } from './contract.js';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,9 +9,6 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { packageRoot } from '../base/package-root.js';
 import type { NativeAddon, NativeJob } from './types.js';
-
-/** Version of types.ts that this tree speaks. */
-const CONTRACT = 6;
 
 export interface AddonPlaces {
   /** $FLASHMOE_ADDON: the only candidate when set. */

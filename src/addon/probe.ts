@@ -2,9 +2,9 @@
 // kernels' self-test. A binary for another machine kills the child, and the child only.
 
 import { FlashmoeError } from '../base/errors.js';
+import { CONTRACT } from './contract.js';
 import type { SelfTest } from './types.js';
 
-const CONTRACT = 5;
 const PROBE_TIMEOUT_MS = 120_000;
 
 /** Loads what its argument names and prints one JSON line; the only other place where a binary is loaded. */

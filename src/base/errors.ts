@@ -38,6 +38,7 @@ const EXIT_OF = {
   ERR_SAFETENSORS: 'failed',
   ERR_PLAN: 'failed',
   ERR_JOURNAL: 'failed',
+  ERR_FORMAT: 'failed',
   ERR_MODEL_DAMAGED: 'failed',
   ERR_MODEL_MISSING: 'failed',
   // the machine

@@ -17,6 +17,7 @@ import type { Receipt } from '../store/receipt.js';
 import { openHubSource, type HubSource } from '../transfer/hub-source.js';
 import { Limits, readLimits, writeLimits, type LimitChange } from '../jobs/limits.js';
 import { locatedInstallation } from '../store/location.js';
+import { readManifest } from '../store/manifest.js';
 import type { ProvisioningPlan } from '../transfer/plan.js';
 import { provision } from './provision.js';
 import type { PlannedSetup, RunTask, SetupRequest, SetupContext } from './setup-context.js';
@@ -56,6 +57,7 @@ export async function openSetup(
   };
   try {
     await requireUsable(paths, world.volume);
+    await requireOurFormat(paths);
     const limits = new Limits({ ...(await readLimits(paths.limits)), ...request.limits });
     const isKnown = (await fileSize(paths.journal)) !== null;
     const options = { pace: limits.pace, isKnown };
@@ -179,6 +181,13 @@ function planEvents({ summary }: ProvisioningPlan): InstallEvent[] {
 
 function failureEvent({ code, message, hint, resumable }: FlashmoeError): InstallEvent {
   return { type: 'failed', code, message, ...(hint === undefined ? {} : { hint }), resumable };
+}
+
+/** What a newer flashmoe finished is not to be finished again by this one; what is damaged is. */
+async function requireOurFormat({ manifest }: ModelPaths): Promise<void> {
+  await readManifest(manifest).catch((error: unknown) => {
+    if (error instanceof FlashmoeError && error.code === 'ERR_FORMAT') throw error;
+  });
 }
 
 /** Before anything is asked or written: the folder, or what it would be made in, can be written to. */

@@ -5,6 +5,7 @@ import { constants } from 'node:fs';
 import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncDirectory, withPath, writeFileAtomic } from '../base/atomic-file.js';
+import { requireVersion } from '../base/format-version.js';
 import { FlashmoeError } from '../base/errors.js';
 import {
   journalEntry,
@@ -63,6 +64,7 @@ export function parseJournal(path: string, content: Uint8Array): JournalContent 
     length = end + 1;
   }
   if (lines.length === 0) return null;
+  requireVersion(lines[0], 'schema', 1, path);
   const header = journalHeader.safeParse(lines[0]);
   if (!header.success) throw damaged(path, 1, header.error.issues[0]?.message);
   const entries = lines.slice(1).map((line, index) => {

@@ -3,6 +3,7 @@
 
 import { lstat, readFile } from 'node:fs/promises';
 import { basename, isAbsolute, join, normalize } from 'node:path';
+import { requireVersion } from '../base/format-version.js';
 import * as z from 'zod';
 import { syncDirectory, writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
@@ -55,6 +56,7 @@ export async function readLocation(home: HomePaths, id: string): Promise<string 
   } catch {
     throw notUnderstood(file);
   }
+  requireVersion(json, 'version', 1, file);
   const parsed = location.safeParse(json);
   if (!parsed.success || basename(parsed.data.path) !== id) throw notUnderstood(file);
   return parsed.data.path;

@@ -2,6 +2,7 @@
 // Its presence means that every file below it was complete and durable once.
 
 import { readFile } from 'node:fs/promises';
+import { requireVersion } from '../base/format-version.js';
 import * as z from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
@@ -50,8 +51,10 @@ export async function readManifest(path: string): Promise<ModelManifest | null> 
     throw asFlashmoeError(error);
   }
   try {
+    requireVersion(JSON.parse(text), 'version', 1, path);
     return parseManifest(text);
   } catch (cause) {
+    if (cause instanceof FlashmoeError) throw cause;
     throw new FlashmoeError(
       'ERR_MODEL_DAMAGED',
       `${path} is damaged; the model was left as it is`,

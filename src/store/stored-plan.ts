@@ -2,6 +2,7 @@
 // nothing anew, needs no header from the network, and stays with its commit and layout after an upgrade.
 
 import { readFile } from 'node:fs/promises';
+import { requireVersion } from '../base/format-version.js';
 import * as z from 'zod';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { asFlashmoeError } from '../base/errors.js';
@@ -70,7 +71,20 @@ export async function readStoredPlan(path: string): Promise<StoredPlan | null> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw asFlashmoeError(error);
   }
+  // Not to be made again as a damaged one is: a newer flashmoe decided something in it.
+  const { schema, pack } = schemasOf(text);
+  requireVersion({ schema }, 'schema', 1, path);
+  requireVersion(pack, 'schema', 1, path);
   return parseStoredPlan(text);
+}
+
+function schemasOf(text: string): { schema?: unknown; pack?: unknown } {
+  try {
+    const json: unknown = JSON.parse(text);
+    return typeof json === 'object' && json !== null ? json : {};
+  } catch {
+    return {};
+  }
 }
 
 /** null for what is no plan of this schema, or not word for word what its fingerprint stands for. */

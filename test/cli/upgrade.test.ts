@@ -158,6 +158,25 @@ describe('the home of version 0.1.0', () => {
 const isLinux = process.platform === 'linux';
 if (!isLinux) console.log('SKIP the service of version 0.1.0: its file is of systemd');
 
+describe('a home of a newer version', () => {
+  it.each([
+    ['manifest.json', 'models/tiny/manifest.json', /"version": 1/, '"version": 2'],
+    ['journal.ndjson', 'models/tiny/journal.ndjson', /"schema":1/, '"schema":2'],
+    ['plan.json', 'models/acme--half/plan.json', /"schema":1/, '"schema":2'],
+    ['location.json', 'models/tiny-2bit/location.json', /"version":1/, '"version":2'],
+  ])('is told by its %s, by name, and nothing is changed', async (name, path, from, to) => {
+    const file = join(old.home, path);
+    const before = await readFile(file, 'utf8');
+    await writeFile(file, before.replace(from, to));
+    const id = path.split('/')[1] ?? '';
+    const words = name === 'location.json' ? ['run', '--model', id, 'x'] : ['setup', id, '--yes'];
+    const { status, stderr } = await at(words);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(new RegExp(`${name} is of format 2, this flashmoe reads format 1`));
+    expect(await readFile(file, 'utf8')).toBe(before.replace(from, to));
+  });
+});
+
 describe.runIf(isLinux)('the service that version 0.1.0 installed', () => {
   let manager: StandIn;
   beforeEach(() => {
