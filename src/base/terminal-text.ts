@@ -2,7 +2,6 @@
 // title, write to the clipboard or hide what was said.
 
 // C0 but for tab and line feed, DEL, C1, and the marks that turn the direction of text around (Trojan Source).
-// eslint-disable-next-line no-control-regex -- these are what is looked for
 const CONTROL = /[\u0000-\u0008\u000B-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]/g;
 
 /** The same text without anything that a terminal obeys. `\r\n` becomes `\n`; safe on any piece of a stream. */
