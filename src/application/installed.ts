@@ -121,6 +121,8 @@ export interface OpenChoices {
   expertsPerToken?: number | null;
   /** States of prompts are kept below the home, as many GB as given or as the settings say. */
   promptCache?: { gigabytes: number | null };
+  /** Answers at once, as far as memory has room for them. Absent: one. */
+  sessions?: number;
 }
 
 /** Throws what the engine has against the files or the backend. The caller closes it. */
@@ -128,7 +130,7 @@ export async function openEngineOf(
   context: AppContext,
   { id, paths, manifest }: Pick<Ready, 'id' | 'paths' | 'manifest'>,
   signal: AbortSignal,
-  { typed = {}, expertsPerToken = null, promptCache }: OpenChoices = {},
+  { typed = {}, expertsPerToken = null, promptCache, sessions = 1 }: OpenChoices = {},
 ): Promise<Engine> {
   await requireSmallFiles(manifest, paths);
   const settings = await readSettings(context.home.settings);
@@ -147,10 +149,11 @@ export async function openEngineOf(
     ...(arithmetic === null ? {} : { arithmetic }),
     ...(expertMass === null ? {} : { expertMass }),
     sampling: samplingOf(options),
+    sessions,
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
     memory: {
       memoryBytes: context.host.memoryBytes,
-      wishes: { memoryBytes: memory, contextLength },
+      wishes: { memoryBytes: memory, contextLength, sessions },
       hottest: join(context.home.prompts, `${id}.hottest`),
     },
     addon: nativeAddon(context),

@@ -1,5 +1,6 @@
 // A loaded model that answers: prompt, prefill, then token by token until the model, a stop string or a
-// limit ends it. One generation at a time; what the last one left in the state is reused where it fits.
+// limit ends it. As many generations at a time as there are sessions; what the last one left in a session's state is
+// reused where it fits. Which of them computes next is decided in native code, between tokens and between layers.
 
 import { randomInt, randomUUID } from 'node:crypto';
 import type { NativeEngine, NativeSession } from '../addon/types.js';
@@ -40,6 +41,8 @@ export interface LocalEngineParts {
   native: NativeEngine;
   /** Made for `model.contextLength` tokens. */
   session: NativeSession;
+  /** As large as `session`: so many more answers at once. */
+  further?: readonly NativeSession[];
   vocabSize: number;
   /** Of a session's state, what doesn't grow with its tokens. */
   fixedStateBytes: number;
@@ -54,17 +57,20 @@ export interface LocalEngineParts {
 
 export class LocalEngine implements Engine {
   readonly model: LoadedModel;
-  readonly #session: Session;
+  /** Idle ones; the one used last comes last. */
+  readonly #free: Session[];
   readonly #format: OutputFormat;
   readonly #grammar: GrammarHost;
   readonly #turnEnds: ReadonlySet<number>;
   readonly #closing = new AbortController();
-  /** Settles when the running generation is over; null when none runs. */
-  #running: Promise<void> | null = null;
+  /** Each settles when a running generation is over. */
+  readonly #running = new Set<Promise<void>>();
 
   constructor(private readonly parts: LocalEngineParts) {
     this.model = parts.model;
-    this.#session = new Session(parts.session, parts.fixedStateBytes, parts.store);
+    this.#free = [parts.session, ...(parts.further ?? [])].map(
+      (native) => new Session(native, parts.fixedStateBytes, parts.store),
+    );
     const { template } = parts.prompts;
     this.#format = template === null ? PLAIN : outputFormat(template.source);
     this.#turnEnds = new Set(template?.turnEnds);
@@ -176,7 +182,7 @@ export class LocalEngine implements Engine {
 
   async score(tokens: readonly number[], outer: AbortSignal): Promise<number[]> {
     const signal = AbortSignal.any([outer, this.#closing.signal]);
-    const leave = this.#enter();
+    const { leave } = this.#enter(tokens);
     try {
       return await scoreTokens(this.parts.native, tokens, signal);
     } catch (thrown) {
@@ -221,10 +227,10 @@ export class LocalEngine implements Engine {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new FlashmoeError('ERR_INTERRUPTED', 'the engine is closing'));
-    await this.#running;
+    await Promise.all(this.#running);
     await this.parts.prompts.close();
     await this.#grammar.close();
-    await this.#session.close();
+    await Promise.all(this.#free.map((session) => session.close()));
     this.parts.onClose?.();
     this.parts.native.close();
   }
@@ -238,15 +244,15 @@ export class LocalEngine implements Engine {
   ): AsyncGenerator<PrefillEvent | ChosenToken, void> {
     const signal = AbortSignal.any([outer, this.#closing.signal]);
     const limit = Math.min(asked.maxTokens, this.model.contextLength - prompt.length);
-    const leave = this.#enter();
+    const { session, leave } = this.#enter(prompt);
     try {
       throwIfAborted(signal);
       if (limit <= 0) return;
-      yield* this.#session.prefill(prompt, asked.marksOf, timings, signal);
-      if (asked.again === true) this.#session.keep();
+      yield* session.prefill(prompt, asked.marksOf, timings, signal);
+      if (asked.again === true) session.keep();
       const sampling = { ...this.parts.settings.sampling, ...asked.sampling };
       const bias = new TokenBias(sampling, prompt);
-      this.#session.seed(sampling.seed ?? randomInt(2 ** 47));
+      session.seed(sampling.seed ?? randomInt(2 ** 47));
       for (let made = 1; ; made++) {
         throwIfAborted(signal);
         const { temperature, topP, topK, minP } = sampling;
@@ -258,31 +264,40 @@ export class LocalEngine implements Engine {
           topK,
           minP,
           allowed,
-          bias: bias.values(() => this.#session.logits()),
+          bias: bias.values(() => session.logits()),
         };
-        const id = asked.forced?.() ?? this.#session.sample(params);
+        const id = asked.forced?.() ?? session.sample(params);
         bias.add(id);
         // The next mask is made while the token is decoded.
         if (!this.parts.settings.stopIds.has(id)) asked.constraint?.chosen(id, inReasoning);
-        yield { type: 'token', id, logprob: this.#logprob(id, asked.topLogprobs) };
+        yield { type: 'token', id, logprob: this.#logprob(id, asked.topLogprobs, session) };
         if (made === limit) return;
-        await this.#session.decode(id, timings);
+        await session.decode(id, timings);
       }
     } finally {
-      this.#session.finish();
+      session.finish();
       leave();
     }
   }
 
-  #enter(): () => void {
-    if (this.#running !== null) {
-      throw new FlashmoeError('ERR_LOCKED', 'the engine is answering another request');
+  /** The idle session that has most of the prompt. ERR_LOCKED when all are answering. */
+  #enter(prompt: readonly number[]): { session: Session; leave: () => void } {
+    const shared = this.#free.map((session) => session.shares(prompt));
+    // Of equals the one that was used longest ago: another conversation may come back to the other.
+    const [session] = this.#free.splice(shared.indexOf(Math.max(...shared)), 1);
+    if (session === undefined) {
+      throw new FlashmoeError('ERR_LOCKED', 'the engine is answering other requests');
     }
     let over!: () => void;
-    this.#running = new Promise((resolve) => (over = resolve));
-    return () => {
-      this.#running = null;
-      over();
+    const running = new Promise<void>((resolve) => (over = resolve));
+    this.#running.add(running);
+    return {
+      session,
+      leave: () => {
+        this.#free.push(session);
+        this.#running.delete(running);
+        over();
+      },
     };
   }
 
@@ -421,9 +436,9 @@ export class LocalEngine implements Engine {
     };
   }
 
-  #logprob(id: number, count: number | undefined): TokenLogprob | null {
+  #logprob(id: number, count: number | undefined, session: Session): TokenLogprob | null {
     if (count === undefined) return null;
-    return tokenLogprob(id, this.#session.logits(), count, this.parts.tokenizer);
+    return tokenLogprob(id, session.logits(), count, this.parts.tokenizer);
   }
 }
 

@@ -22,6 +22,8 @@ export interface OpenEngineOptions extends Omit<OpenNativeOptions, 'tokenLimit'>
   memory?: MemoryOptions;
   /** Instead of the model's own chat template. */
   template?: TemplateText;
+  /** Answers at once, each with a context of its own; fewer where memory has no room. Absent: one. */
+  sessions?: number;
   /** Before what the checkpoint says; a request's own goes before both. */
   sampling?: Partial<Sampling>;
   /** Where states of prompts are kept; absent: nowhere. */
@@ -53,12 +55,14 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
       const wanted = options.contextLength ?? null;
       const most = plan?.contextLength ?? info.maxPositions;
       const { session, contextLength } = createSession(native, wanted, most);
+      const further = furtherSessions(native, contextLength, (options.sessions ?? 1) - 1);
       return new LocalEngine({
         native,
         onClose: () => {
           if (memory !== undefined) keepHottest(native, memory);
         },
         session,
+        further,
         store: await openStore(options, native),
         vocabSize: info.vocabSize,
         fixedStateBytes: info.stateBytes,
@@ -71,6 +75,7 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
           quant,
           contextLength,
           expertsPerToken: info.expertsPerToken,
+          sessions: 1 + further.length,
           backend: info.backend,
           gpuMissing: missingGpu(
             options.addon,
@@ -107,6 +112,24 @@ async function openStore(
 
 /** Below this a chat with tools has no room to answer: better to say so than to start. */
 const SMALLEST_CONTEXT = 2048;
+
+/** As many as memory has room for. */
+function furtherSessions(
+  native: NativeEngine,
+  contextLength: number,
+  count: number,
+): NativeSession[] {
+  const sessions: NativeSession[] = [];
+  while (sessions.length < count) {
+    try {
+      sessions.push(native.createSession(contextLength));
+    } catch (thrown) {
+      if (asFlashmoeError(thrown).code !== 'ERR_CONTEXT') throw thrown;
+      break;
+    }
+  }
+  return sessions;
+}
 
 function createSession(
   native: NativeEngine,

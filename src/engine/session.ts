@@ -41,6 +41,11 @@ export class Session {
     private readonly store: StateStore | null = null,
   ) {}
 
+  /** Tokens of the prompt's beginning that were the last to be in the state. */
+  shares(prompt: readonly number[]): number {
+    return agreement(this.#tokens, prompt);
+  }
+
   /** Makes the state that of `prompt`, adding to `timings`. Leaving it early cancels the work and waits for that. */
   async *prefill(
     prompt: readonly number[],

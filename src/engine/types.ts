@@ -163,6 +163,8 @@ export interface LoadedModel {
   /** Tokens. */
   contextLength: number;
   expertsPerToken: number;
+  /** Answers at once; absent: one. */
+  sessions?: number;
   backend: string;
   /** Why the CPU computes on a machine with a GPU that was not refused; null when all is as expected. */
   gpuMissing: string | null;
@@ -183,7 +185,7 @@ export interface Prepared {
   release(): void;
 }
 
-/** One loaded model. One generation runs at a time; the caller queues. Errors are FlashmoeErrors. */
+/** One loaded model. So many generations run at a time as it has sessions; the caller queues. Errors are FlashmoeErrors. */
 export interface Engine {
   readonly model: LoadedModel;
   /**

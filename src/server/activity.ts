@@ -24,18 +24,16 @@ export interface Bucket {
   decodingMs: number;
 }
 
-export class Activity {
-  /** Null when nothing is answered. */
-  running: Running | null = null;
-  readonly #buckets: Bucket[] = [];
-  #lastToken: number | null = null;
+/** One answer's news. */
+export class RunningAnswer {
+  readonly state: Running;
+  lastToken: number | null = null;
 
-  constructor(private readonly now: () => number) {}
-
-  begin(): void {
-    const since = this.now();
-    this.#lastToken = null;
-    this.running = {
+  constructor(
+    private readonly activity: Activity,
+    since: number,
+  ) {
+    this.state = {
       phase: 'prefill',
       ...{ promptDone: 0, promptTotal: 0, tokens: 0 },
       ...{ since, decodingSince: null },
@@ -43,36 +41,60 @@ export class Activity {
   }
 
   prefill({ done, total }: { done: number; total: number }): void {
-    if (this.running === null) return;
-    Object.assign(this.running, { phase: 'prefill', promptDone: done, promptTotal: total });
+    Object.assign(this.state, { phase: 'prefill', promptDone: done, promptTotal: total });
   }
 
   token(): void {
-    const now = this.now();
-    const { running } = this;
-    if (running !== null) {
-      running.phase = 'decode';
-      running.decodingSince ??= now;
-      running.tokens++;
-    }
-    const bucket = this.#bucket(now);
-    bucket.tokens++;
-    // The first token comes out of the prefill: it took no decoding.
-    if (this.#lastToken !== null) bucket.decodingMs += now - this.#lastToken;
-    this.#lastToken = now;
+    this.activity.token(this);
   }
 
   end(): void {
-    this.running = null;
-    this.#lastToken = null;
+    this.activity.end(this);
+  }
+}
+
+export class Activity {
+  /** Oldest first. */
+  readonly #running: RunningAnswer[] = [];
+  readonly #buckets: Bucket[] = [];
+
+  constructor(private readonly now: () => number) {}
+
+  /** Of several answers the one that began first; null when nothing is answered. */
+  get running(): Running | null {
+    return this.#running[0]?.state ?? null;
+  }
+
+  begin(): RunningAnswer {
+    const answer = new RunningAnswer(this, this.now());
+    this.#running.push(answer);
+    return answer;
+  }
+
+  token(answer: RunningAnswer): void {
+    const now = this.now();
+    const { state } = answer;
+    state.phase = 'decode';
+    state.decodingSince ??= now;
+    state.tokens++;
+    const bucket = this.#bucket(now);
+    bucket.tokens++;
+    // The first token comes out of the prefill: it took no decoding.
+    if (answer.lastToken !== null) bucket.decodingMs += now - answer.lastToken;
+    answer.lastToken = now;
+  }
+
+  end(answer: RunningAnswer): void {
+    this.#running.splice(this.#running.indexOf(answer), 1);
   }
 
   /** Of the running answer; 0 before its second token. */
   tokensPerSecond(): number {
-    const { running } = this;
-    if (running === null || running.decodingSince === null || this.#lastToken === null) return 0;
-    const seconds = (this.#lastToken - running.decodingSince) / 1000;
-    return seconds > 0 ? (running.tokens - 1) / seconds : 0;
+    const [answer] = this.#running;
+    const since = answer?.state.decodingSince ?? null;
+    if (answer === undefined || since === null || answer.lastToken === null) return 0;
+    const seconds = (answer.lastToken - since) / 1000;
+    return seconds > 0 ? (answer.state.tokens - 1) / seconds : 0;
   }
 
   /** Oldest first, those of the last ten minutes in which a token was made. */

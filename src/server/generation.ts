@@ -3,6 +3,7 @@
 // so long that a client would hang up on silence.
 
 import type { AnswerRequest, Engine, GenerateEvent, Prepared } from '../engine/types.js';
+import type { RunningAnswer } from './activity.js';
 import { ApiError, toApiError, unavailable } from './api-error.js';
 import type { FinishEvent } from './collected-answer.js';
 import type { ServerContext } from './context.js';
@@ -95,7 +96,7 @@ async function begin(
     let prepared: Prepared | null = null;
     try {
       prepared = await lease.engine.prepare(requests, signal);
-      const turn = queue.enter(signal);
+      const turn = queue.enter(signal, lease.engine.model.sessions ?? 1);
       const held = prepared;
       let progress: string | null = null;
       return {
@@ -134,21 +135,20 @@ async function* generate(
 ): AsyncGenerator<{ choice: number; event: GenerateEvent }, void, undefined> {
   const { prepared, turn, signal } = generation;
   const { activity, metrics, soundness } = context;
-  let begun = false;
+  let running: RunningAnswer | null = null;
   try {
     await turn.begun;
-    begun = true;
-    activity.begin();
+    running = activity.begin();
     for (const choice of requests.keys()) {
       let counted = 0;
       let ended: 'cancelled' | 'failed' | null = 'cancelled';
       try {
         for await (const event of prepared.answer(choice, signal)) {
           if (event.type === 'prefill') {
-            activity.prefill(event);
+            running.prefill(event);
             generation.report(readingOf(event));
           } else if (event.type === 'decode') {
-            activity.token();
+            running.token();
             metrics.token();
             counted++;
             continue;
@@ -170,7 +170,7 @@ async function* generate(
       }
     }
   } finally {
-    if (begun) activity.end();
+    running?.end();
     generation.end();
   }
 }

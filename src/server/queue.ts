@@ -1,4 +1,4 @@
-// One generation at a time, the others in order of arrival. The queue is bounded: a client that is told
+// So many generations at a time as the model has sessions, the others in order of arrival. The queue is bounded: a client that is told
 // to come back later is better off than one that waits for hours.
 
 import { unavailable } from './api-error.js';
@@ -19,14 +19,14 @@ interface Waiting {
 
 export class Queue {
   readonly #waiting: Waiting[] = [];
-  #running = false;
+  #running = 0;
   #closed = false;
 
   /** @param limit turns that may wait behind the running one */
   constructor(readonly limit: number) {}
 
   get running(): boolean {
-    return this.#running;
+    return this.#running > 0;
   }
 
   get waiting(): number {
@@ -34,13 +34,14 @@ export class Queue {
   }
 
   get length(): number {
-    return this.#waiting.length + (this.#running ? 1 : 0);
+    return this.#waiting.length + this.#running;
   }
 
-  /** Takes a place; throws a 503 ApiError at once when there is none. */
-  enter(signal: AbortSignal): Turn {
+  /** Takes a place; throws a 503 ApiError at once when there is none. @param atOnce turns that may run together */
+  enter(signal: AbortSignal, atOnce = 1): Turn {
     if (this.#closed) throw unavailable('the server is stopping', 'server_stopping');
-    if (this.#running && this.#waiting.length >= this.limit) {
+    const isFull = this.#running >= atOnce || this.#waiting.length > 0;
+    if (isFull && this.#waiting.length >= this.limit) {
       throw unavailable(`${this.length} requests are being answered or waiting`, 'queue_full');
     }
     const { promise, resolve, reject } = settleable();
@@ -67,11 +68,11 @@ export class Queue {
       resolve();
     };
     if (signal.aborted) reject(signal.reason);
-    else if (this.#running) {
+    else if (isFull) {
       this.#waiting.push(waiting);
       signal.addEventListener('abort', onAbort, { once: true });
     } else {
-      this.#running = true;
+      this.#running++;
       waiting.begin();
     }
     const place = (): number => this.#waiting.indexOf(waiting) + 1;
@@ -93,8 +94,8 @@ export class Queue {
 
   #next(): void {
     const next = this.#waiting.shift();
-    this.#running = next !== undefined;
-    next?.begin();
+    if (next === undefined) this.#running--;
+    else next.begin();
   }
 }
 

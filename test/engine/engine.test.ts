@@ -138,6 +138,7 @@ describe('an answer', () => {
         prefillSeconds: 1,
         decodeSeconds: 0.25 * (made - 1),
         expertBytesRead: 100 * (prompt + made - 1),
+        experts: expect.objectContaining({ uses: expect.any(Number) as number }) as object,
       },
     });
     expect(session.state).toHaveLength(prompt + made - 1);
@@ -479,6 +480,9 @@ describe('an engine', () => {
       isa: 'none',
       denseBytes: 1,
       expertBytesPerToken: 2,
+      gpuMissing: null,
+      memory: null,
+      sessions: 1,
     });
     expect(addon.opened[0]).toMatchObject({ tokenLimit: 500, expertsPerToken: 0, backend: 'cpu' });
     expect((await open(undefined, 1e9)).engine.model.contextLength).toBe(4096);

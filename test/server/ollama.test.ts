@@ -133,14 +133,14 @@ describe('the ollama client', () => {
 
   it('is told what is not done here', async () => {
     for (const refused of [
-      ollama.pull({ model: 'x' }),
-      ollama.push({ model: 'x' }),
-      ollama.create({ model: 'x', from: 'y' }),
-      ollama.copy({ source: 'a', destination: 'b' }),
-      ollama.delete({ model: 'tiny' }),
-      ollama.embed({ model: 'tiny', input: 'x' }),
+      () => ollama.pull({ model: 'x' }),
+      () => ollama.push({ model: 'x' }),
+      () => ollama.create({ model: 'x', from: 'y' }),
+      () => ollama.copy({ source: 'a', destination: 'b' }),
+      () => ollama.delete({ model: 'tiny' }),
+      () => ollama.embed({ model: 'tiny', input: 'x' }),
     ]) {
-      await expect(refused).rejects.toMatchObject({ status_code: 501 });
+      await expect(refused()).rejects.toMatchObject({ status_code: 501 });
     }
   });
 

@@ -85,6 +85,7 @@ async function serveUntilTold(
         const engine = await openEngineOf(context, model, signal, {
           typed: args,
           promptCache: { gigabytes: args.promptCache },
+          sessions: ANSWERS_AT_ONCE,
         });
         if (engine.model.memory) context.note(memoryPlanLine(engine.model.memory));
         return watchEngine(engine, () => awake.begin());
@@ -121,6 +122,9 @@ async function installedModels({ home }: CliContext): Promise<InstalledModel[]> 
     })),
   );
 }
+
+/** A short question needn't wait for the end of a long answer; more would each take a context's share of memory. */
+const ANSWERS_AT_ONCE = 2;
 
 /** The key comes from the environment only, for the same reason. */
 function fastTier(

@@ -5,7 +5,7 @@ export function props({ host, version }: ServerContext): Response {
   const { model } = host.engine();
   return Response.json({
     default_generation_settings: { n_ctx: model.contextLength },
-    total_slots: 1,
+    total_slots: model.sessions ?? 1,
     model_alias: model.id,
     build_info: `flashmoe-${version}`,
     model,
