@@ -58,11 +58,22 @@ export function memoryFinding(host: Pick<Host, 'memoryBytes'>): MachineFinding {
       };
 }
 
+/** Older ones are past their end of life. */
+const NODE_SUPPORTED = 22;
+
 export function nodeFinding(host: Pick<Host, 'platform' | 'nodeVersion'>): MachineFinding {
   const [major = 0, minor = 0] = host.nodeVersion.split('.').map(Number);
   const [floorMajor, floorMinor] = NODE_FLOOR;
   const isEnough = major > floorMajor || (major === floorMajor && minor >= floorMinor);
   const title = `Node ${host.nodeVersion}`;
+  if (isEnough && major < NODE_SUPPORTED) {
+    return {
+      id: 'machine.node',
+      severity: 'info',
+      title: `${title} works, but gets no security fixes any more; 22 or 24 is recommended`,
+      hint: host.platform === 'darwin' ? 'run `brew upgrade node`' : 'update Node',
+    };
+  }
   return isEnough
     ? { id: 'machine.node', severity: 'ok', title }
     : {

@@ -24,6 +24,17 @@ test('an Intel Node translated by Rosetta fails with the way out', async () => {
   ]);
 });
 
+test.each([
+  ['20.19.0', 'info'],
+  ['21.7.3', 'info'],
+  ['22.12.0', 'ok'],
+  ['24.9.0', 'ok'],
+])('Node %s is %s: what gets no fixes any more is said', async (nodeVersion, severity) => {
+  const world = testWorld();
+  const there = { ...world, host: { ...world.host, nodeVersion } };
+  expect(await findings('machine.node', there)).toMatchObject([{ severity }]);
+});
+
 test('a Node that is too old fails', async () => {
   const world = testWorld();
   const old = { ...world, host: { ...world.host, nodeVersion: '20.18.1' } };

@@ -17,6 +17,22 @@ describe('tables for terminals', () => {
     expect(lines).toEqual(['NAME            SIZE', 'a-very-long…  223 GB']);
   });
 
+  test('a sign that takes two cells of a terminal counts as two, and is never cut in half', () => {
+    const columns = [{ title: 'NAME', flexible: true }, { title: 'SIZE' }];
+    expect(
+      tableLines(
+        columns,
+        [
+          ['模型', '1'],
+          ['ab', '2'],
+        ],
+        20,
+      ),
+    ).toEqual(['NAME  SIZE', '模型  1', 'ab    2']);
+    expect(shorten('模型模型', 6)).toBe('模型…');
+    expect(shorten('👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧', 4)).toBe('👩‍👩‍👧…');
+  });
+
   test.each([60, 80, 120])('the model table stays within %d columns', (width) => {
     const lines = modelTable(someModels, width);
     expect(lines).toHaveLength(someModels.length + 1);
