@@ -345,12 +345,8 @@ describe('a checkpoint that is not of this kind is refused by name', () => {
   });
 
   test.each<[string, Config, string]>([
-    ['mode', { bits: 4, group_size: 32, mode: 'mxfp4' }, 'quantization.mode = "mxfp4"'],
-    [
-      'mode of one module',
-      { bits: 4, group_size: 64, lm_head: { mode: 'nvfp4' } },
-      'mode = "nvfp4"',
-    ],
+    ['mode', { bits: 4, group_size: 32, mode: 'mxfp6' }, 'quantization.mode = "mxfp6"'],
+    ['mode of one module', { bits: 4, group_size: 64, lm_head: { mode: 'int8' } }, 'mode = "int8"'],
     ['tool', { quant_method: 'awq', bits: 4 }, 'quantization.quant_method = "awq"'],
   ])('another %s', async (_, quantization, message) => {
     const { tensors, config } = await q35();
@@ -361,20 +357,20 @@ describe('a checkpoint that is not of this kind is refused by name', () => {
     });
   });
 
-  test('three-bit codes, by their shapes', async () => {
+  test('seven-bit codes, by their shapes', async () => {
     const variant = await q35();
     const module = 'language_model.model.layers.1.mlp.switch_mlp.up_proj';
     const { dtype, shape, bytes } = variant.tensors.get(`${module}.weight`) as Stored;
-    const cut = bytes.slice(0, (bytes.length * 3) / 4);
+    const long = Buffer.concat([bytes, bytes]).subarray(0, (bytes.length * 7) / 4);
     variant.tensors.set(`${module}.weight`, {
       dtype,
-      shape: [...shape.slice(0, -1), 12],
-      bytes: cut,
+      shape: [...shape.slice(0, -1), 28],
+      bytes: long,
     });
     await expect(planned(variant)).rejects.toMatchObject({
       code: 'ERR_UNSUPPORTED_MODEL',
       message: expect.stringContaining(
-        'layers.1.mlp.switch_mlp.up_proj: stored with 3 bits',
+        'layers.1.mlp.switch_mlp.up_proj: stored with 7 bits',
       ) as string,
     });
   });
