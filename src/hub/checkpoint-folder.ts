@@ -40,8 +40,11 @@ export async function locateCheckpoint(
   const folder = await realpath(path).catch((cause: unknown) => {
     throw new FlashmoeError('ERR_USAGE', `${path} is not there`, { cause, subject: '--from' });
   });
-  const inCache = repo === null ? null : join(folder, `models--${repo.replace('/', '--')}`);
-  if (inCache !== null && (await isFolder(inCache))) return await snapshotOf(inCache, revision);
+  // The cache itself, or the HF_HOME that it is in.
+  for (const cache of repo === null ? [] : [folder, join(folder, 'hub')]) {
+    const inCache = join(cache, `models--${(repo ?? '').replace('/', '--')}`);
+    if (await isFolder(inCache)) return await snapshotOf(inCache, revision);
+  }
   if (CACHED.test(basename(folder))) return await snapshotOf(folder, revision);
   const above = dirname(dirname(folder));
   if (basename(dirname(folder)) === 'snapshots' && CACHED.test(basename(above))) {

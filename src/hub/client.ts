@@ -21,6 +21,8 @@ export interface HubClientOptions {
   pace?: Pace;
   /** An earlier run of the same job had answers; see HubOrigin. */
   isKnown?: boolean;
+  /** A hub of our own with some of the files, which are taken there until one turns out to be another. */
+  nearby?: { settings: HubSettings; paths: ReadonlySet<string> } | null;
 }
 
 const METADATA_RETRY: RetryPolicy = { attempts: 5, baseMs: 500, capMs: 8_000 };
@@ -36,10 +38,14 @@ export class HubClient {
   /** One a file, so that a signed address found for a header serves the download too. */
   readonly #sources = new Map<string, FileSource>();
 
+  readonly #nearby: { origin: HubOrigin; paths: ReadonlySet<string> } | null;
+
   #ignoresRanges = false;
 
   constructor(settings: HubSettings, options: HubClientOptions = {}) {
     this.#origin = new HubOrigin(settings, options.pace ?? null, options.isKnown);
+    const { nearby = null } = options;
+    this.#nearby = nearby && { origin: new HubOrigin(nearby.settings), paths: nearby.paths };
     this.#metadataRetry = options.metadataRetry ?? METADATA_RETRY;
     this.#downloadRetry = options.downloadRetry ?? DOWNLOAD_RETRY;
   }
@@ -162,6 +168,7 @@ export class HubClient {
   /** Closes idle connections; call when done. */
   close(): void {
     this.#origin.close();
+    this.#nearby?.origin.close();
   }
 
   async #readVerified(listing: RepoListing, file: RepoFile, task: HubTask) {
@@ -210,7 +217,8 @@ export class HubClient {
     const key = `${listing.repo}@${listing.commit}/${file.path}`;
     const known = this.#sources.get(key);
     if (known !== undefined) return known;
-    const source = new FileSource(this.#origin, listing, file);
+    const near = this.#nearby?.paths.has(file.path) === true ? this.#nearby.origin : null;
+    const source = new FileSource(this.#origin, listing, file, near);
     this.#sources.set(key, source);
     return source;
   }

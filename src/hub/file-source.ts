@@ -22,7 +22,9 @@ const MOST_POINTER = 1024;
 const ignore = () => undefined;
 
 export class FileSource implements ByteSource {
-  readonly #origin: HubOrigin;
+  readonly #far: HubOrigin;
+  /** Asked first, until a fresh resolve is wanted; null: not there. */
+  #near: HubOrigin | null;
   readonly #listing: RepoListing;
   readonly #file: RepoFile;
   #cdn: { url: URL; etag: string | null } | null = null;
@@ -31,8 +33,14 @@ export class FileSource implements ByteSource {
   /** The Hub is being asked where the bytes are; who comes meanwhile waits for that answer. */
   #resolving: Promise<void> | null = null;
 
-  constructor(origin: HubOrigin, listing: RepoListing, file: RepoFile) {
-    this.#origin = origin;
+  constructor(
+    origin: HubOrigin,
+    listing: RepoListing,
+    file: RepoFile,
+    near: HubOrigin | null = null,
+  ) {
+    this.#far = origin;
+    this.#near = near;
     this.#listing = listing;
     this.#file = file;
   }
@@ -62,6 +70,11 @@ export class FileSource implements ByteSource {
   /** Resolves afresh next time, over a new address. */
   forget(): void {
     this.#cdn = null;
+    this.#near = null;
+  }
+
+  get #origin(): HubOrigin {
+    return this.#near ?? this.#far;
   }
 
   async #request(range: ByteRange | null, task: HubTask): Promise<HttpAnswer> {

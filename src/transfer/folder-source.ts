@@ -44,8 +44,15 @@ export interface FolderTask {
   signal: AbortSignal;
 }
 
+/** A folder on a loopback port. */
+export interface ServedFolder {
+  hub: BundledHub;
+  /** Files of the listing that it has; null: it has all that a plan asks for. */
+  paths: ReadonlySet<string> | null;
+}
+
 /** Throws ERR_USAGE for a folder without a checkpoint, ERR_REMOTE_CHANGED when the Hub lists other sizes. */
-export async function serveFolder(settings: HubSettings, task: FolderTask): Promise<BundledHub> {
+export async function serveFolder(settings: HubSettings, task: FolderTask): Promise<ServedFolder> {
   const { repo, revision, emit } = task;
   const at = await locateCheckpoint(task.folder, repo, revision);
   const { files, elsewhere, missing } = await checkpointFiles(at);
@@ -57,13 +64,25 @@ export async function serveFolder(settings: HubSettings, task: FolderTask): Prom
   tell(missing, 'links to nothing, left out');
   const isNamed = files.every((file) => file.hash !== null || !isLargeFile(file));
   const known = await earlierListing(task, files);
-  const listing =
-    known ?? (isNamed && at.commit !== null ? null : await hubListing(settings, task));
+  const isWhole = missing.length === 0 && hasAllShards(files.map(({ path }) => path));
+  const needsHub = known === null && !(isWhole && isNamed && at.commit !== null);
+  const listing = known ?? (needsHub ? await hubListing(settings, task) : null);
   const served = await describeAll(files, listing, task);
   if (known === null) emit({ type: 'notice', message: whoVouches(at.folder, listing, isNamed) });
   const commit = listing?.commit ?? at.commit ?? commitOf(served);
   const bundled: BundledRepo = { id: repo, commit, revision, files: served };
-  return await serveRepo(bundled);
+  const hub = await serveRepo(bundled);
+  if (isWhole || known !== null || listing === null) return { hub, paths: null };
+  const message = `${at.folder} holds a part of ${repo}; what is there is used, the rest is fetched`;
+  emit({ type: 'notice', message });
+  return { hub, paths: new Set(served.map(({ path }) => path)) };
+}
+
+/** By the number that the names of shards tell. */
+function hasAllShards(paths: readonly string[]): boolean {
+  const numbered = paths.flatMap((path) => /-of-(\d{1,6})\.safetensors$/.exec(path)?.[1] ?? []);
+  const most = Math.max(0, ...numbered.map(Number));
+  return paths.some((path) => path.endsWith('.safetensors')) && numbered.length >= most;
 }
 
 /** What an earlier run of this setup planned with, if all of its shards are in the folder. */

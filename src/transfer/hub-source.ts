@@ -23,15 +23,15 @@ export async function openHubSource(
   { repo, bundled, carried = null }: SourceFolders & { repo: string },
   options: HubClientOptions,
 ): Promise<HubSource> {
-  const local =
-    carried !== null
-      ? await serveFolder(settings, carried)
-      : bundled === null
-        ? null
-        : await startBundledHub(bundled, repo);
+  const folder = carried === null ? null : await serveFolder(settings, carried);
+  const local = folder?.hub ?? (bundled === null ? null : await startBundledHub(bundled, repo));
   const own =
     local === null ? settings : { ...settings, endpoint: local.endpoint, token: null, proxy: null };
-  const client = new HubClient(own, options);
+  const paths = folder?.paths ?? null;
+  const client =
+    paths === null
+      ? new HubClient(own, options)
+      : new HubClient(settings, { ...options, nearby: { settings: own, paths } });
   const close = async (): Promise<void> => {
     client.close();
     await local?.close();

@@ -245,6 +245,39 @@ test('shards that are links to another disk are used, and that is said', async (
   expect(notices.join('\n')).toContain('links to another folder, followed');
 });
 
+test.each([
+  ['lacks a shard', 'rest'],
+  ['has a shard that is another', 'spoilt'],
+])('a folder that %s is used for what it has, and the hub for the rest', async (_, kind) => {
+  const whole = await repository(`whole-${kind}`);
+  const from = await repository(`part-${kind}`, async (at) => {
+    await rm(join(at, SHARDS[1] ?? ''));
+    if (kind !== 'spoilt') return;
+    const bytes = await readFile(join(at, SHARDS[2] ?? ''));
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+    await writeFile(join(at, SHARDS[2] ?? ''), bytes);
+  });
+  const hub = await FaultHub.start(whole, 'acme/tiny');
+  try {
+    const { error, events } = await setUp(join(folder, `home-part-${kind}`), {
+      request: { ...{ repo: 'acme/tiny', bundled: null, model: 'acme--tiny' }, from },
+      world: { hub: testSettings(hub.endpoint) },
+    });
+    expect(error).toBeNull();
+    const asked = hub.log.filter(
+      ({ side, path }) => side === 'hub' && path.endsWith('.safetensors'),
+    );
+    const shards = [
+      ...new Set(asked.map(({ path }) => path.slice(path.lastIndexOf('/') + 1))),
+    ].sort();
+    expect(shards).toEqual(kind === 'spoilt' ? SHARDS.slice(1) : [SHARDS[1]]);
+    const notices = only(events, 'notice').map(({ message }) => message);
+    expect(notices.join('\n')).toContain('holds a part of acme/tiny');
+  } finally {
+    await hub.close();
+  }
+});
+
 test('a folder is planned from headers at once, however large its shards are', async () => {
   const from = await repository('large', async (at) => {
     // A hole of 200 GB that belongs to no tensor: hashing it would take minutes.
