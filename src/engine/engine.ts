@@ -12,7 +12,7 @@ import { END_THINK, outputFormat, type OutputFormat } from './output-parser.js';
 import { AnswerCheck } from './grammar/check.js';
 import { allBut, Constraint } from './grammar/constraint.js';
 import { GrammarHost, type GrammarRun } from './grammar/host.js';
-import { answerTag } from './grammar/tags.js';
+import { isHeld } from './grammar/tags.js';
 import { tokenLogprob } from './logprobs.js';
 import type { PromptBounds } from './prompt-worker/protocol.js';
 import type { PromptWorker } from './prompt-worker/worker.js';
@@ -80,7 +80,7 @@ export class LocalEngine implements Engine {
       ({ special, content }) => special && !markers.includes(content),
     );
     const ids = new Set(hidden.map(({ id }) => id));
-    this.#grammar = new GrammarHost(tokenizer, settings.stopIds, ids);
+    this.#grammar = new GrammarHost(tokenizer, settings.stopIds, ids, template?.source ?? null);
   }
 
   async countTokens(request: AnswerRequest, signal?: AbortSignal): Promise<number> {
@@ -105,10 +105,15 @@ export class LocalEngine implements Engine {
       prompts.push(prompts[same] ?? (await this.render(request, signal)));
     }
     const [first] = requests;
-    // Refuses what is no schema.
-    if (first !== undefined) AnswerCheck.of(first);
     const grammar =
       first === undefined ? null : await this.#startGrammar(first, prompts[0], signal);
+    try {
+      // Refuses what is no schema. Behind the grammar, whose thread has refused by now what takes too long.
+      if (first !== undefined) AnswerCheck.of(first);
+    } catch (error) {
+      grammar?.release();
+      throw error;
+    }
     return {
       prompts,
       answer: (index, its) => {
@@ -329,8 +334,6 @@ export class LocalEngine implements Engine {
         { subject: format === undefined ? 'tool_choice' : 'response_format' },
       );
     }
-    // Refuses what can't be enforced.
-    answerTag(request, this.#format.calls, false);
     return await prompts.prompt(request, bounds);
   }
 
@@ -408,8 +411,8 @@ export class LocalEngine implements Engine {
   ): Promise<GrammarRun | null> {
     if ('prompt' in request || prompt === undefined) return null;
     const thinks = this.#newAnswer(request, prompt.text).inReasoning;
-    const tag = answerTag(request, this.#format.calls, thinks);
-    return tag === null ? null : await this.#grammar.start(tag, signal);
+    if (!isHeld(request, this.#format.calls)) return null;
+    return await this.#grammar.startFor(request, thinks, signal);
   }
 
   /** Bits of the tokens that a thought may hold: it doesn't end the answer, nor begin a call. */

@@ -143,9 +143,12 @@ describe('a server that is given what takes long', () => {
       expect(error, error.message).toMatchObject({ type: 'exceed_context_size_error' });
     }
     expect(pattern.status).toBe(400);
-    expect((await errorOf(pattern)).message).toContain('5 s');
+    // By the limit on its work, or by the one on its time.
+    expect((await errorOf(pattern)).message).toMatch(/too complicated|5 s/);
     // Right away or not at all.
-    if (schema.status !== 200) expect((await errorOf(schema)).message).toContain('5 s');
+    if (schema.status !== 200) {
+      expect((await errorOf(schema)).message).toMatch(/too complicated|5 s/);
+    }
     expect(usual(times)).toBeLessThan(Math.max(100, 4 * usual(calmTimes)));
     // A thread that is held by one of them is held for seconds.
     expect(largest([...times, ...during])).toBeLessThan(2500);
@@ -154,9 +157,11 @@ describe('a server that is given what takes long', () => {
   it('gives nothing up for a grammar whose client has left: pattern-holds-queue', async () => {
     const left = new AbortController();
     const held = ask('x', formatOf({ type: 'string', pattern: SLOW_PATTERN }), left.signal);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await new Promise((resolve) => setTimeout(resolve, 100));
     left.abort();
-    await expect(held).rejects.toThrow();
+    // Refused by then where the machine is fast.
+    const refused = await held.catch(() => null);
+    if (refused !== null) expect(refused.status).toBe(400);
     const started = performance.now();
     expect((await ask('x')).status).toBe(200);
     expect(performance.now() - started).toBeLessThan(3000);
@@ -183,7 +188,10 @@ describe('a client that does not read', () => {
   it('is waited for no longer than it may be; then the next one is answered', async () => {
     const gone = new Gate();
     const engine = new MemoryEngine(async function* (request, signal) {
-      if (request.maxTokens === 7) return yield* says(said('short'), finish())(request, signal);
+      if (request.maxTokens === 7) {
+        yield* says(said('short'), finish())(request, signal);
+        return;
+      }
       try {
         for (;;) {
           yield said('x'.repeat(10_000));

@@ -4,6 +4,7 @@
 
 import { FlashmoeError } from '../../base/errors.js';
 import type { Vocabulary } from '../tokenizer-types.js';
+import type { Held } from './tags.js';
 import { GrammarThread, type Reply } from './thread.js';
 import { shareVocabulary, type SharedVocabulary } from './vocabulary.js';
 
@@ -22,17 +23,34 @@ export class GrammarHost {
     private readonly stopIds: ReadonlySet<number>,
     /** Tokens whose text isn't part of an answer; a grammar never allows them. */
     private readonly hidden: ReadonlySet<number>,
+    /** Text of the chat template: the form of calls follows from it. */
+    private readonly template: string | null = null,
   ) {}
+
+  /** As start(), of the grammar that a request asks for; the thread makes that, too. */
+  startFor(held: Held, afterThinking: boolean, signal: AbortSignal): Promise<GrammarRun> {
+    const { format, tools, toolChoice, parallelToolCalls } = held;
+    // Copied to the thread: nothing of a request but what a grammar is made of.
+    const asked = {
+      tools: tools.map(({ name, parameters, strict }) => ({ name, parameters, strict })),
+      ...{ format, toolChoice, parallelToolCalls },
+    };
+    return this.#start({ type: 'start', held: asked, afterThinking }, signal);
+  }
 
   /**
    * ERR_GRAMMAR when the library can't take it, or not in time; ERR_INTERRUPTED when the signal fires.
    * @param tag a structural tag
    */
-  async start(tag: object, signal: AbortSignal): Promise<GrammarRun> {
+  start(tag: object, signal: AbortSignal): Promise<GrammarRun> {
+    return this.#start({ type: 'start', tag }, signal);
+  }
+
+  async #start(message: object, signal: AbortSignal): Promise<GrammarRun> {
     const thread = await this.#take(signal);
     const onAbort = (): void => void thread.end();
     signal.addEventListener('abort', onAbort, { once: true });
-    const run = new GrammarRun(thread, tag, () => {
+    const run = new GrammarRun(thread, message, () => {
       signal.removeEventListener('abort', onAbort);
       this.#giveBack(thread);
     });
@@ -78,17 +96,22 @@ export class GrammarHost {
   #open(): GrammarThread {
     this.#threads++;
     this.#vocabulary ??= shareVocabulary(this.tokenizer, this.hidden);
-    return new GrammarThread({ vocabulary: this.#vocabulary, stopIds: [...this.stopIds] });
+    const { template } = this;
+    return new GrammarThread({
+      vocabulary: this.#vocabulary,
+      stopIds: [...this.stopIds],
+      template,
+    });
   }
 
   /** A sound thread is the next answer's; in the place of one that was ended, another is made ready. */
   #giveBack(thread: GrammarThread): void {
     const isSpare = this.#idle.length === 0 && this.#waiting.length === 0;
     if (!thread.ended && (this.#idle.length === 0 || this.#waiting.length > 0)) {
-      if (this.#closed) thread.end();
+      if (this.#closed) void thread.end();
       else this.#idle.push(thread);
     } else {
-      thread.end();
+      void thread.end();
       this.#threads--;
       if (isSpare && !this.#closed) this.#idle.push(this.#open());
     }
@@ -108,12 +131,12 @@ export class GrammarRun {
 
   constructor(
     private readonly thread: GrammarThread,
-    private readonly tag: object,
+    private readonly first: object,
     private readonly giveBack: () => void,
   ) {}
 
   async start(): Promise<void> {
-    const reply = await this.thread.ask({ type: 'start', tag: this.tag });
+    const reply = await this.thread.ask(this.first);
     this.compileSeconds = reply.seconds;
     this.#next = Promise.resolve({ ...reply, seconds: 0 });
   }

@@ -3,7 +3,7 @@
 
 import { numbersOf, spellingsOf } from './decimal.js';
 import { asIs, inJson, literal, Rules } from './ebnf.js';
-import { Languages, TooLarge, type Language } from './language.js';
+import { TooLarge, type Language, type Languages } from './language.js';
 import { Normaliser, type OnProblem } from './normalise.js';
 import {
   both,

@@ -22,20 +22,30 @@ import {
 
 type Tag = JsonObject;
 
-type Held = Pick<ChatRequest, 'format' | 'tools' | 'toolChoice' | 'parallelToolCalls'>;
+/** What of a request a grammar may have to hold. */
+export type Held = Pick<ChatRequest, 'format' | 'tools' | 'toolChoice' | 'parallelToolCalls'>;
 
-/** Each request is asked for twice: before it waits for its turn, and when that has come. */
-const known = new WeakMap<Held, { content: Tag | null; isFree: boolean }>();
+/** Whether answerTag would make one: told at once, where the tag of a schema takes its time. */
+export function isHeld(
+  { format, tools, toolChoice = 'auto' }: Held,
+  form: CallForm | null,
+): boolean {
+  if (format !== undefined) return true;
+  if (form === null || tools.length === 0) return false;
+  if (typeof toolChoice === 'object') return tools.some(({ name }) => name === toolChoice.name);
+  return toolChoice !== 'auto' || tools.some((tool) => tool.strict === true);
+}
 
-/** Null for a request that leaves everything to the model. @param afterThinking line breaks may come first */
+/**
+ * Null for a request that leaves everything to the model. Schemas are somebody else's programs: a thread that may be ended
+ * is the place for this. @param afterThinking line breaks may come first
+ */
 export function answerTag(
   request: Held,
   form: CallForm | null,
   afterThinking: boolean,
 ): Tag | null {
-  const made = known.get(request) ?? contentTag(request, form);
-  known.set(request, made);
-  const { content, isFree } = made;
+  const { content, isFree } = contentTag(request, form);
   if (content === null) return null;
   return {
     type: 'structural_tag',

@@ -11,7 +11,12 @@ export interface Reply {
   seconds: number;
 }
 
-type Message = Reply | { serial: number; error: string } | { ready: true };
+type Message =
+  | Reply
+  | { serial: number; error: string }
+  /** The grammar cannot be made; the thread is as sound as before. */
+  | { serial: number; refusal: { message: string; subject: string | undefined } }
+  | { ready: true };
 
 /** Milliseconds for compiling a grammar or making a mask: far more than any that can be used needs. */
 export const GRAMMAR_PATIENCE = 5_000;
@@ -33,7 +38,7 @@ export class GrammarThread {
   #timer: NodeJS.Timeout | null = null;
   #ended: string | null = null;
 
-  constructor(data: { vocabulary: SharedVocabulary; stopIds: number[] }) {
+  constructor(data: { vocabulary: SharedVocabulary; stopIds: number[]; template: string | null }) {
     // What it writes about a bad grammar is in its own words; the error we raise says what matters.
     this.#worker = new Worker(startFile('engine/grammar/worker.mjs'), {
       workerData: data,
@@ -92,7 +97,12 @@ export class GrammarThread {
     if ('error' in message) return this.#fail(message.error);
     this.#clear();
     this.#asked.shift();
-    first.resolve(message);
+    if ('refusal' in message) {
+      const { message: text, subject } = message.refusal;
+      first.reject(
+        new FlashmoeError('ERR_GRAMMAR', text, subject === undefined ? {} : { subject }),
+      );
+    } else first.resolve(message);
     this.#post();
   }
 

@@ -4,7 +4,9 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
+import { callForm } from '../calls/form.js';
 import { stepBack } from '../step-back.mjs';
+import { answerTag } from './tags.js';
 
 stepBack();
 const require = createRequire(import.meta.url);
@@ -26,7 +28,8 @@ function loadLibrary() {
 }
 
 const library = loadLibrary();
-const { vocabulary: shared, stopIds } = workerData;
+const { vocabulary: shared, stopIds, template } = workerData;
+const form = template === null ? null : callForm(template);
 const characters = new Uint16Array(shared.characters);
 const ends = new Uint32Array(shared.ends);
 const vocabulary = Array.from(ends, (end, id) =>
@@ -46,7 +49,8 @@ let matcher = null;
 async function answer(message) {
   const started = performance.now();
   if (message.type === 'start') {
-    compiled = await compiler.compileStructuralTag(JSON.stringify(message.tag));
+    const tag = message.tag ?? answerTag(message.held, form, message.afterThinking);
+    compiled = await compiler.compileStructuralTag(JSON.stringify(tag));
   }
   if (message.type === 'start' || message.type === 'again') {
     matcher?.dispose();
@@ -63,6 +67,12 @@ parentPort.postMessage({ ready: true });
 parentPort.on('message', (message) => {
   answer(message).then(
     (reply) => parentPort.postMessage({ ...reply, serial: message.serial }, [reply.mask.buffer]),
-    (error) => parentPort.postMessage({ error: String(error), serial: message.serial }),
+    (error) => {
+      const { serial } = message;
+      if (error.code !== 'ERR_GRAMMAR')
+        return parentPort.postMessage({ error: String(error), serial });
+      const { message: text, subject } = error;
+      parentPort.postMessage({ refusal: { message: text, subject }, serial });
+    },
   );
 });
