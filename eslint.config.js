@@ -26,9 +26,12 @@ export default tseslint.config(
     ignores: ['src/cli/**'],
     rules: {
       // As a namespace it is bundled without what nobody calls, all its languages above all.
-      'no-restricted-imports': [
+      'no-restricted-syntax': [
         'error',
-        { paths: [{ name: 'zod', importNames: ['z'], message: "Use: import * as z from 'zod'" }] },
+        {
+          selector: "ImportDeclaration[source.value='zod'] > ImportSpecifier",
+          message: "Use: import * as z from 'zod'",
+        },
       ],
       'no-console': 'error',
       'no-restricted-properties': ['error', { object: 'process', property: 'exit' }],

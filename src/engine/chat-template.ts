@@ -71,8 +71,8 @@ export class ChatTemplate {
 
   /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
   prompt(request: PromptRequest): Prompt {
-    const { text, encode } = this.render(request);
-    return { text, ids: [...encode()].flatMap(({ ids }) => ids) };
+    const rendered = this.render(request);
+    return { text: rendered.text, ids: [...rendered.encode()].flatMap(({ ids }) => ids) };
   }
 
   /** The first half of `prompt`, which runs the template, and the second, which doesn't. */

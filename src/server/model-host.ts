@@ -119,7 +119,8 @@ export class ModelHost {
   async acquire(name: string | null, signal: AbortSignal): Promise<Lease> {
     const id = await this.#idOf(name);
     if (this.#refusing) throw unavailable('the server is stopping', 'server_stopping');
-    const isHeldUp = this.#state.status === 'loading' && this.options.waiting?.() != null;
+    const isHeldUp =
+      this.#state.status === 'loading' && (this.options.waiting?.() ?? null) !== null;
     if (isHeldUp) throw this.#why(this.#state);
     return await new Promise<Lease>((resolve, reject) => {
       const waiter: Waiter = {
@@ -130,7 +131,7 @@ export class ModelHost {
         },
         refuse: (error) => {
           signal.removeEventListener('abort', onAbort);
-          reject(error as Error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         },
       };
       const onAbort = (): void => {

@@ -1,6 +1,6 @@
 // Reading a body by its schema, with a 400 that names the first field at fault.
 
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { badField, type ApiError } from './api-error.js';
 import { isTooDeep, TOO_DEEP } from './body.js';
 

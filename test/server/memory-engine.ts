@@ -54,7 +54,11 @@ export class MemoryEngine implements Engine {
     const prompts = await Promise.all(requests.map((request) => this.render(request)));
     return {
       prompts,
-      answer: (index, signal) => this.chat(requests[index]!, signal),
+      answer: (index, signal) => {
+        const request = requests[index];
+        if (request === undefined) throw new RangeError(`no request ${index}`);
+        return this.chat(request, signal);
+      },
       release: () => undefined,
     };
   }

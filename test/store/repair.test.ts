@@ -217,7 +217,10 @@ describe('a model', { timeout: 120_000 }, () => {
     const { paths, manifest } = model;
     await writeFile(paths.manifest, '{');
     const again = await manifestAgain(paths);
-    expect({ ...again, receipt: manifest.receipt }).toEqual(manifest);
+    // Nobody has judged the answers of what this manifest says.
+    const { check, ...told } = manifest;
+    expect(check).toBeDefined();
+    expect({ ...again, receipt: manifest.receipt }).toEqual(told);
     await writeManifest(paths.manifest, manifest);
   });
 
