@@ -53,7 +53,7 @@ const LATE_SYSTEM = [
 export class ChatTemplate {
   readonly #template: ParsedTemplate;
   readonly #control: ControlText;
-  readonly #takesLateSystem: boolean;
+  #takesLateSystem: boolean | null = null;
 
   /**
    * @param source the template's text: also what decides which output parser fits
@@ -66,7 +66,6 @@ export class ChatTemplate {
   ) {
     this.#template = parseTemplate(source);
     this.#control = new ControlText(tokenizer, source);
-    this.#takesLateSystem = this.#printsInOrder(LATE_SYSTEM);
   }
 
   /** Rendered and encoded, ending where the assistant begins. ERR_TEMPLATE when the template refuses. */
@@ -77,6 +76,8 @@ export class ChatTemplate {
 
   /** The first half of `prompt`, which runs the template, and the second, which doesn't. */
   render(request: PromptRequest): Rendered {
+    // Found out here and not on loading: it runs the template, and only what renders has a limit for that.
+    this.#takesLateSystem ??= this.#printsInOrder(LATE_SYSTEM);
     const messages = templateMessages(request.messages, this.source, this.#takesLateSystem);
     const tools = templateTools(request.tools);
     const used = [this.source, JSON.stringify([messages, tools])];

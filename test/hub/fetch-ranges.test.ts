@@ -174,7 +174,7 @@ describe('ranges are given up with a clear error, and nothing that is wrong is k
       'addresses are always expired',
       { on: 'cdn', fault: expired },
       'ERR_NETWORK',
-      /the address at 127\.0\.0\.1:\d+ expired$/,
+      /127\.0\.0\.1:\d+ refuses the address that the hub gives for it, as one that expired: 403/,
     ],
     ['the CDN has the file no more', { on: 'cdn', fault: answer(404) }, 'ERR_NOT_FOUND', /404/],
     [

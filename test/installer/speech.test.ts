@@ -178,7 +178,8 @@ test('a template that loops for ever is refused within its time', async () => {
   await expect(checked).rejects.toThrow(
     /could not talk: the model's chat template was not done after 0.5 s/,
   );
-});
+  // A thread that is ended is replaced, and each of them loads the tokenizer.
+}, 60_000);
 
 test('a stop id that no vocabulary has ends no answer', async () => {
   const nothing: Edit = async (at) => {
