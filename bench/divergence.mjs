@@ -7,7 +7,9 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadTokenizer } from '../dist/engine/tokenizer.js';
+import { importSources } from '../tools/typescript.mjs';
+
+const { loadTokenizer } = await importSources('engine/tokenizer');
 
 /** Tokens that are one conversation. */
 const PIECE = 256;

@@ -1,12 +1,14 @@
 // A process that opens a packed model, reads a prompt and decodes, then says what the kernel counted for it.
 // Usage: node decode-process.mjs MODEL EXPERTS '{"prompt": 64, "decode": 200}'
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { loadAddon, packageRoot } from '../../dist/addon/load.js';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
 
 const [modelDir, expertsDir, json] = process.argv.slice(2);
 const { prompt, decode } = JSON.parse(json);
-const { addon } = loadAddon([join(packageRoot, 'build', 'Release', 'flashmoe.node')]);
+const packageRoot = resolve(import.meta.dirname, '..', '..');
+// Without anything of ours in TypeScript, which would take memory of its own.
+const addon = createRequire(import.meta.url)(join(packageRoot, 'build/Release/flashmoe.node'));
 const kernelsDir = join(packageRoot, 'metal');
 const rest = { threads: 2, ioThreads: 4, expertsPerToken: 0, backend: 'cpu', kernelsDir };
 const engine = await addon.openEngine({ modelDir, expertsDir, tokenLimit: 512, ...rest }).done;

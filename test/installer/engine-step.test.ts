@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CONTRACT } from '../../src/addon/contract.js';
 import { probeAddon } from '../../src/addon/probe.js';
 import { currentHost } from '../../src/base/host.js';
 import type { InstallEvent } from '../../src/jobs/events.js';
@@ -45,7 +46,7 @@ async function smallPackage(selfTestOk: boolean): Promise<string> {
       return result;
     }
     Napi::Object init(Napi::Env env, Napi::Object exports) {
-      exports.Set("contract", 5);
+      exports.Set("contract", ${CONTRACT});
       exports.Set("selfTest", Napi::Function::New(env, self_test));
       return exports;
     }

@@ -3,8 +3,13 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loadAddon, packageRoot } from '../../dist/addon/load.js';
-import { packDirectory } from '../../dist/repack/pack-directory.js';
+import { importSources } from '../../tools/typescript.mjs';
+
+const { loadAddon, packageRoot, packDirectory } = await importSources(
+  'base/package-root',
+  'addon/load',
+  'repack/pack-directory',
+);
 
 const FAMILIES = ['qwen3_5_moe', 'qwen3_moe', 'deepseek_v3', 'kimi_k2'];
 const here = dirname(fileURLToPath(import.meta.url));
