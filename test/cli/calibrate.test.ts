@@ -12,6 +12,9 @@ const home = mkdtempSync(join(tmpdir(), 'flashmoe-calibrate-'));
 const at = (...args: string[]) => flashmoe(args, { env: { FLASHMOE_HOME: home } });
 const file = (name: string): string => join(home, name);
 const CHATS = join(packageRoot, 'models', 'tiny-eval', 'chat.jsonl');
+const SUMS = ['add', 'subtract'].map((name) =>
+  join(packageRoot, 'models', 'tiny-eval', `${name}.jsonl`),
+);
 
 beforeAll(async () => {
   await buildCli();
@@ -29,11 +32,13 @@ test('a calibration on text and chats becomes part of a two-bit model that is se
     'tiny',
     '--text',
     file('notes.md'),
+    // What it is asked when it is set up: two bits weighed by other texts alone forget how to add.
+    ...SUMS,
     CHATS,
     '--out',
     out,
     '--tokens',
-    '1500',
+    '3000',
     '--json',
   );
   expect(made).toMatchObject({ status: 0 });
@@ -49,7 +54,7 @@ test('a calibration on text and chats becomes part of a two-bit model that is se
   });
   const { tokens } = lines.at(-1) as unknown as { tokens: number };
   expect(tokens).toBeGreaterThan(1_024);
-  expect(tokens).toBeLessThanOrEqual(1_500);
+  expect(tokens).toBeLessThanOrEqual(3_000);
 
   const plan = await at('plan', 'tiny', '--quant', '2bit', '--calibration', out);
   expect(plan.stdout).toContain(`weighed by what ${tokens} tokens of a calibration used`);
