@@ -71,12 +71,15 @@ export async function removeEmptyFolder(folder: string): Promise<void> {
   });
 }
 
-/** The final name of a partial file: of `a/.name.0123456789ab.partial`, `a/name.partial` and its `a/name.partial.json`, `a/name`. */
+/**
+ * The final name of a partial file: of `a/.name.0123456789ab.partial`, `a/name.partial` and its `a/name.partial.json`, `a/name`;
+ * so of a record of a partial file that is itself being written.
+ */
 export function finalName(path: string): string {
   const partial = path.endsWith(`${PARTIAL_SUFFIX}.json`) ? path.slice(0, -'.json'.length) : path;
   if (!partial.endsWith(PARTIAL_SUFFIX)) return path;
   const bare = partial.slice(0, -PARTIAL_SUFFIX.length);
-  return bare.replace(/(^|\/)\.([^/]+)\.[0-9a-f]{12}$/, '$1$2');
+  return finalName(bare.replace(/(^|\/)\.([^/]+)\.[0-9a-f]{12}$/, '$1$2'));
 }
 
 function ignoreMissing(error: NodeJS.ErrnoException): null {

@@ -21,12 +21,12 @@ export interface SpeedOptions {
 export interface Speed {
   prefillRate: number;
   decodeRate: number;
-  /** Of experts, read by the engine: from the disk or from the page cache. */
+  /** Of experts, computed with: from the disk, the page cache or memory; a use of what stays counts as the largest expert. */
   prefillExpertBytes: number;
   decodeExpertBytes: number;
   prefillDiskBytes: number | null;
   decodeDiskBytes: number | null;
-  /** Share of decoding's expert bytes that the page cache had. */
+  /** Share of decoding's expert bytes that came from no disk. */
   hitRate: number | null;
   /** Share of decoding that stood still for experts. */
   waitShare: number;
@@ -57,7 +57,7 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
     let [expertBytes, waited] = [0, 0];
     for (let done = 1; done <= decode; done++) {
       const step = await runJob(session.decode(session.sample(GREEDY)), signal);
-      expertBytes += step.expertBytesRead;
+      expertBytes += step.expertBytesUsed;
       waited += step.ioSeconds;
       onProgress?.('decode', done, decode);
     }
@@ -66,7 +66,7 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
     return {
       prefillRate: prompt / read.seconds,
       decodeRate: decode / seconds,
-      prefillExpertBytes: read.expertBytesRead,
+      prefillExpertBytes: read.expertBytesUsed,
       decodeExpertBytes: expertBytes / decode,
       prefillDiskBytes: difference(before, between),
       decodeDiskBytes: fetched === null ? null : fetched / decode,

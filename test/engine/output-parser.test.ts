@@ -295,7 +295,12 @@ describe('a stream', () => {
         const text = words.join('');
         expect(parse([...text], options)).toEqual(parse([text], options));
       }),
-      { numRuns: 300 },
+      {
+        numRuns: 300,
+        examples: [
+          [['<tool_call>', '<function=f>', '<parameter=x>', '\n', '</function>'], false, false],
+        ],
+      },
     );
   });
 

@@ -37,7 +37,9 @@ describe('measuring an engine', () => {
     const phases: string[] = [];
     const speed = await measureSpeed(options({ onProgress: (phase) => phases.push(phase) }));
     const { expertBytesPerToken } = native.info();
-    expect(speed.decodeExpertBytes).toBe(expertBytesPerToken);
+    // Each use of what is in memory counts as the largest expert: this model's layers have two layouts.
+    expect(speed.decodeExpertBytes).toBeGreaterThanOrEqual(expertBytesPerToken);
+    expect(speed.decodeExpertBytes).toBeLessThan(1.25 * expertBytesPerToken);
     expect(speed.prefillExpertBytes).toBeGreaterThanOrEqual(expertBytesPerToken);
     expect(speed.prefillExpertBytes).toBeLessThan(PROMPT * expertBytesPerToken);
     expect(speed.prefillRate).toBeGreaterThan(0);
@@ -48,11 +50,11 @@ describe('measuring an engine', () => {
   });
 
   test('what no disk delivered came from the page cache, and is unknown where nobody counts', async () => {
-    const { expertBytesPerToken } = native.info();
-    const counts = [0, 1000, 1000 + (DECODE * expertBytesPerToken) / 4];
+    const { decodeExpertBytes } = await measureSpeed(options());
+    const counts = [0, 1000, 1000 + (DECODE * decodeExpertBytes) / 4];
     const counted = await measureSpeed(options({ diskBytes: () => counts.shift() ?? null }));
     expect(counted).toMatchObject({ prefillDiskBytes: 1000, hitRate: 0.75 });
-    expect(counted.decodeDiskBytes).toBe(expertBytesPerToken / 4);
+    expect(counted.decodeDiskBytes).toBe(decodeExpertBytes / 4);
     expect(await measureSpeed(options())).toMatchObject({
       prefillDiskBytes: null,
       decodeDiskBytes: null,

@@ -57,9 +57,9 @@ test('a redirect from https to http is refused', async () => {
 
 test('a certificate nobody vouches for is named, and not retried', async () => {
   expect(await download('config.json', { NODE_EXTRA_CA_CERTS: '' })).toMatchObject({
-    code: 'ERR_NETWORK',
+    code: 'ERR_CERTIFICATE',
     message: expect.stringContaining('the certificate of https://hub.test/') as unknown,
-    hint: expect.stringContaining('NODE_EXTRA_CA_CERTS') as unknown,
+    hint: expect.stringContaining('SSL_CERT_FILE') as unknown,
   });
   expect(proxy.tunnels).toHaveLength(1);
 });

@@ -69,5 +69,5 @@ test('an engine is watched from the beginning of an answer to its end, also when
   expect(running).toBe(0);
   expect(lived).toEqual([1]);
   // The rest of it is the engine's own.
-  expect(engine.tokenize('ab')).toEqual([97, 98]);
+  expect(await engine.tokenize('ab')).toEqual([97, 98]);
 });

@@ -119,8 +119,9 @@ export class FunctionXmlReader implements CallReader {
   #passOn(parts: CallPart[], json: ArgumentsJson): void {
     if (!json.isText(this.#key)) return;
     if (!this.#streams) {
-      // A value may still turn out to be `null`, and its first newline is no part of it.
+      // A value may still turn out to be `null` or nothing, and its first newline is no part of it.
       if (this.#held === '' || 'null'.startsWith(this.#held.trim().toLowerCase())) return;
+      if (VALUE_ENDS.some((tag) => tag.startsWith(this.#held))) return;
       this.#held = this.#held.replace(/^\n/, '');
       parts.push({ type: 'arguments', json: `${json.key(this.#key)}"` });
       this.#streams = true;
