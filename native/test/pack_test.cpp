@@ -62,8 +62,8 @@ PackLayerJob layer_job(const Folder& folder, uint32_t target_bits) {
                           .scales = StackedTensor{source, 301 + kExperts * kWeight, kExperts * kParams, DType::bf16},
                           .biases = StackedTensor{source, 501 + kExperts * (kWeight + kParams), kExperts * kParams,
                                                   DType::bf16},
-                          .target_bits = target_bits,
                           .bias = std::nullopt,
+                          .target_bits = target_bits,
                           .target_offsets = {}};
     const uint64_t weight = kWeight * target_bits / 4;
     projection.target_offsets = {0, weight, weight + kParams};
