@@ -4,6 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { BackendName } from '../../addon/types.js';
 import { writeFileAtomic } from '../../base/atomic-file.js';
+import { entryForRepo } from '../../models/catalog.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import { observeTexts } from '../../engine/calibrate.js';
@@ -135,6 +136,8 @@ function tell(context: CliContext, made: Calibrated, repo: string): void {
   context.print(made.file);
   const { tokens, bytes, seconds } = made;
   context.note(`${tokens} tokens, ${formatBytes(bytes)}, ${seconds.toFixed(1)} s`);
-  const words = ['setup', '--repo', repo, '--quant', '2bit', '--calibration', made.file];
+  const known = entryForRepo(repo);
+  const source = known === null ? ['--repo', repo] : [known.id];
+  const words = ['setup', ...source, '--quant', '2bit', '--calibration', made.file];
   context.note(`next: \`${commandLine(words)}\``);
 }
