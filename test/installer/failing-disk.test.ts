@@ -59,7 +59,8 @@ const KINDS = [
   ...['layer_*.bin.partial', 'model_weights.bin.partial', 'tokenizer.json', 'blocks.json'],
 ];
 
-describe.skipIf(library === null)('a disk', { timeout: 240_000 }, () => {
+// Every failure is one more start of a process, and a full disk is waited for: minutes on a busy machine.
+describe.skipIf(library === null)('a disk', { timeout: 600_000 }, () => {
   it('on which each operation on each file fails once with EIO, EROFS or EACCES loses nothing: each run says where it failed and how to go on', async () => {
     const home = join(folder, 'errors');
     const { attempts, failures } = await onFailingDisk(home, 'EIO,EROFS,EACCES');
