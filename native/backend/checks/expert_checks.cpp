@@ -118,6 +118,32 @@ constexpr ExpertShape kExperts[] = {{64, 32, 32, 1, 1}, {160, 96, 32, 3, 2}, {41
 /// So many rows and entries that each simdgroup of a GPU walks through more than a few.
 constexpr ExpertShape kManyRows[] = {{32, 2080, 32, 1, 8}, {2080, 32, 32, 1, 8}};
 
+/// What expert outputs add up to in double precision, on top of what was there, and the size of the terms.
+class References {
+  public:
+    References(const float* before, size_t count) : wanted_(before, before + count), size_(count, 1.0) {}
+
+    /// One use of an expert for the token whose values begin at `row`.
+    void add(const RandomMatrix& gate, const RandomMatrix& up, const RandomMatrix& down, const ExpertShape& shape,
+             const float* input, float weight, size_t row) {
+        inner_.resize(shape.width);
+        for (uint32_t r = 0; r < shape.width; ++r) {
+            const double sum = dot(gate.row(r), input, shape.hidden).sum;
+            inner_[r] = sum / (1 + std::exp(-sum)) * dot(up.row(r), input, shape.hidden).sum;
+        }
+        for (uint32_t c = 0; c < shape.hidden; ++c) {
+            const Dot sum = dot(down.row(c), inner_.data(), shape.width);
+            wanted_[row + c] += weight * sum.sum;
+            size_[row + c] += std::fabs(weight) * sum.size;
+        }
+    }
+    size_t count() const { return wanted_.size(); }
+    double error(size_t at, float value) const { return std::fabs(value - wanted_[at]) / size_[at]; }
+
+  private:
+    std::vector<double> wanted_, size_, inner_;
+};
+
 void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits, ElementType type) {
     const size_t slot_bytes = 2 * Checker::matrix_bytes(shape.width, shape.hidden, bits, shape.group, type) +
                               Checker::matrix_bytes(shape.hidden, shape.width, bits, shape.group, type);
@@ -142,7 +168,7 @@ void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits,
         weights.push_back(static_cast<float>(checker.uniform()));
     }
     const Span x = checker.floats(size_t{tokens} * shape.hidden), y = checker.floats(size_t{tokens} * shape.hidden);
-    std::vector<double> wanted(y.as<float>(), y.as<float>() + size_t{tokens} * shape.hidden), size(wanted.size(), 1.0);
+    References sums(y.as<float>(), size_t{tokens} * shape.hidden);
     // Two batches, the second half first: results stay apart until they are added in the order of entries.
     const Span results = checker.poisoned(size_t{entries} * shape.hidden * sizeof(float));
     const uint32_t half = shape.works / 2, behind = (shape.works - half) * shape.entries_each;
@@ -158,23 +184,12 @@ void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits,
     for (uint32_t w = 0; w < shape.works; ++w) {
         for (uint32_t i = 0; i < shape.entries_each; ++i) {
             const uint32_t entry = works[w].first + i;
-            const float* input = x.as<float>() + size_t{rows[entry]} * shape.hidden;
-            std::vector<double> inner(shape.width);
-            for (uint32_t r = 0; r < shape.width; ++r) {
-                const double gate = dot(gates[w].row(r), input, shape.hidden).sum;
-                inner[r] = gate / (1 + std::exp(-gate)) * dot(ups[w].row(r), input, shape.hidden).sum;
-            }
-            for (uint32_t c = 0; c < shape.hidden; ++c) {
-                const Dot sum = dot(downs[w].row(c), inner.data(), shape.width);
-                wanted[size_t{rows[entry]} * shape.hidden + c] += weights[entry] * sum.sum;
-                size[size_t{rows[entry]} * shape.hidden + c] += std::fabs(weights[entry]) * sum.size;
-            }
+            const size_t row = size_t{rows[entry]} * shape.hidden;
+            sums.add(gates[w], ups[w], downs[w], shape, x.as<float>() + row, weights[entry], row);
         }
     }
     const char* name = bits == 2 ? "experts 2-bit" : bits == 4 ? "experts 4-bit" : bits == 8 ? "experts 8-bit" : "experts plain";
-    for (size_t i = 0; i < wanted.size(); ++i) {
-        checker.record(name, 5e-6, std::fabs(y.as<float>()[i] - wanted[i]) / size[i]);
-    }
+    for (size_t i = 0; i < sums.count(); ++i) checker.record(name, 5e-6, sums.error(i, y.as<float>()[i]));
     checker.clear();
 }
 
