@@ -61,7 +61,7 @@ class Flashmoe < Formula
     engine = report["findings"].find { |finding| finding["id"] == "engine.addon" }
     assert_equal "ok", engine["severity"]
 
-    # The bundled model, provisioned offline: setup ends with answers that are known beforehand.
+    # The bundled model, provisioned offline: setup ends with answers that it judges.
     system bin/"flashmoe", "setup", "tiny", "--yes", "--no-service"
     assert_match "632", shell_output("#{bin}/flashmoe run 'What is 347 + 285?'")
   end

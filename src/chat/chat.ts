@@ -301,7 +301,7 @@ const KEYS = [
   ['Up, Down', 'what was sent before'],
   ['@path', 'puts a text file into the message'],
   ['Ctrl-T', 'shows or folds what the model thinks'],
-  ['Ctrl-C', 'stops the answer; clears the line; twice on an empty one leaves'],
+  ['Ctrl-C', 'stops the answer, else clears the line, else leaves'],
 ] as const;
 
 export function helpText(): string {

@@ -4,6 +4,7 @@ import { lexer, type Token, type Tokens } from 'marked';
 import stringWidth from 'string-width';
 import { terminalText } from '../base/terminal-text.js';
 import type { Style } from './style.js';
+import { wrapText } from './table.js';
 
 /**
  * Lines of at most `width` columns where words allow it; code keeps its own lines, however long. Also of a text that is
@@ -117,19 +118,7 @@ function linkText(text: string, href: string, style: Style): string {
   return text === href || text === '' ? href : `${text} ${style.dim(`(${href})`)}`;
 }
 
-/** Broken at spaces by what is seen of each word; a longer word keeps its line to itself. */
+/** Each paragraph by itself; widths are of what is seen, without the styles. */
 function wrapStyled(text: string, width: number): string[] {
-  return text.split('\n').flatMap((paragraph) => {
-    const lines: string[] = [];
-    let line = '';
-    for (const word of paragraph.split(' ')) {
-      if (line !== '' && stringWidth(line) + 1 + stringWidth(word) > width) {
-        lines.push(line);
-        line = word;
-      } else {
-        line = line === '' ? word : `${line} ${word}`;
-      }
-    }
-    return [...lines, line];
-  });
+  return text.split('\n').flatMap((paragraph) => wrapText(paragraph, width));
 }
