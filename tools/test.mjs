@@ -9,17 +9,45 @@ import { fileURLToPath } from 'node:url';
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const report = resolve(root, 'build', 'vitest.json');
 
+/** A stage that takes this long hangs: its processes are ended, it counts as failed, and the next one begins. */
+const LIMIT_MINUTES = 40;
+
 /** Runs a command with its output shown as it comes; resolves to status and text. */
 function run(command, args) {
   return new Promise((done, fail) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+    // A group of its own, so that all of it can be ended.
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+    });
+    const endGroup = () => {
+      try {
+        process.kill(-child.pid, 'SIGKILL');
+      } catch (error) {
+        if (error.code !== 'ESRCH') throw error;
+      }
+    };
+    const limit = setTimeout(() => {
+      console.log(`\nFAILED not done after ${LIMIT_MINUTES} minutes: ${command} ${args.join(' ')}`);
+      endGroup();
+    }, LIMIT_MINUTES * 60_000);
+    for (const signal of ['SIGINT', 'SIGTERM']) {
+      process.once(signal, () => {
+        endGroup();
+        process.exit(1);
+      });
+    }
     let text = '';
     child.stdout.on('data', (chunk) => {
       process.stdout.write(chunk);
       text += chunk;
     });
     child.on('error', fail);
-    child.on('close', (status) => done({ ok: status === 0, text }));
+    child.on('close', (status) => {
+      clearTimeout(limit);
+      done({ ok: status === 0, text });
+    });
   });
 }
 

@@ -35,12 +35,13 @@ void touch_pages(const std::byte* data, uint64_t bytes) {
 
 ExpertStore::ExpertStore(Backend& backend, ExpertFiles& files, uint64_t pool_bytes, uint32_t threads)
     : files_(files), experts_(files.experts()), pool_(backend, files.layers(), experts_, files.largest_stride()),
-      heat_(size_t{files.layers()} * experts_), touched_(files.is_mapped() ? heat_.size() : 0), items_(experts_),
-      threads_("reading experts", 0, threads, [this](uint32_t) { work(); }, [this] { stop(); }) {
+      heat_(size_t{files.layers()} * experts_), touched_(files.is_mapped() ? heat_.size() : 0), items_(experts_) {
     jobs_.reserve(experts_);
     in_use_.reserve(experts_);
     ranks_.reserve(experts_);
     if (!files.is_mapped()) pool_.resize(pool_bytes);
+    // Last: from here on the lists belong to whoever holds the lock.
+    threads_.emplace("reading experts", 0, threads, [this](uint32_t) { work(); }, [this] { stop(); });
 }
 
 void ExpertStore::stop() {
@@ -263,6 +264,8 @@ void ExpertStore::read(const Job* jobs, uint32_t count, std::unique_lock<std::mu
     counters_.reads += count;
     counters_.bytes += count * layer.expert_size;
     for (uint32_t i = 0; i < count; ++i) settle(jobs[i], i < whole, failure);
+    // Who asked while this read held the last of the room waits for no other event.
+    issue();
 }
 
 /// What came of a read, for the pool and for whoever waits for it. With the lock held.

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -111,7 +112,7 @@ class ExpertStore {
     ExpertCounters counters_;
     bool stopping_ = false;
     /// Last: its end comes before that of all it looks at.
-    ThreadGroup threads_;
+    std::optional<ThreadGroup> threads_;
 };
 
 /// A layer's experts, asked for together. Its end stops reading ahead and waits for what is in flight, so that no read

@@ -210,6 +210,18 @@ TEST("the hottest of a run are there at the start of the next, read while nobody
     EXPECT_EQ(small.store->held(), 1u);
 }
 
+TEST("an expert is asked for while one read ahead holds all the room: it comes when that read has ended") {
+    const LayerFiles fixture;
+    Store made(fixture, 1);
+    for (int round = 0; round < 2000; ++round) {
+        made.store->warm({{2, 4}});
+        EXPECT_EQ(take_all(*made.store, 0, {9}, false).size(), size_t{1});
+        take_all(*made.store, 1, {3}, false);
+        made.store->resize(0);
+        made.store->resize(kStride);
+    }
+}
+
 TEST("a read that falls short names file, expert and offset; the store serves the next layer") {
     const LayerFiles fixture;
     Store made(fixture, 20, 2);
