@@ -1,10 +1,8 @@
-// The clients people use, unmodified, against a real server with a real, tiny, untrained model. It says
+// The packages of the two APIs' own makers, unmodified, against a real server with a real, tiny, untrained model. It says
 // nonsense, so what is checked is what a client can rely on: types, order, ends, and what a grammar holds.
 
 import { rm } from 'node:fs/promises';
 import Anthropic from '@anthropic-ai/sdk';
-import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import { generateText, jsonSchema, Output, streamText, tool } from 'ai';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packed, type Packed } from '../engine/packed.js';
@@ -245,66 +243,5 @@ describe('the @anthropic-ai/sdk package', () => {
     stream.abort();
     await expect(stream.finalMessage()).rejects.toThrow(/abort/i);
     await isIdle(server);
-  });
-});
-
-describe('the ai package', () => {
-  const provider = ({ url }: Started) =>
-    createOpenAICompatible({
-      name: 'flashmoe',
-      baseURL: `${url}/v1`,
-      includeUsage: true,
-      supportsStructuredOutputs: true,
-    })(MODEL);
-  const prompt = 'Weather in Paris?';
-  const providerOptions = { flashmoe: { reasoningEffort: 'none' } };
-
-  it('streams text with a reason and usage', async () => {
-    const result = streamText({
-      model: provider(await running()),
-      prompt,
-      maxOutputTokens: 12,
-      seed: 3,
-      providerOptions,
-    });
-    let text = '';
-    for await (const delta of result.textStream) text += delta;
-    expect(await result.text).toBe(text);
-    expect(await result.finishReason).toBe('length');
-    expect((await result.usage).outputTokens).toBe(12);
-  });
-
-  it('runs a tool it required and has an object of a schema', PATIENCE, async () => {
-    const aModel = provider(await running());
-    const inputs: unknown[] = [];
-    const tools = {
-      weather: tool({
-        inputSchema: jsonSchema<Place>(SCHEMA),
-        execute: (input) => {
-          inputs.push(input);
-          return 'sunny';
-        },
-      }),
-    };
-    const seed = 3;
-    await generateText({
-      model: aModel,
-      prompt,
-      tools,
-      toolChoice: 'required',
-      seed,
-      providerOptions,
-      maxOutputTokens: 300,
-    });
-    expect(inputs.length).toBeGreaterThan(0);
-    inputs.forEach(expectPlace);
-    const { output } = await generateText({
-      model: aModel,
-      prompt,
-      seed,
-      providerOptions,
-      output: Output.object({ schema: jsonSchema<Place>(SCHEMA) }),
-    });
-    expectPlace(output);
   });
 });
