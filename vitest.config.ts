@@ -5,8 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts', 'test/**/*.test.tsx'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // Threads that src starts take its TypeScript as it is.
-    execArgv: ['--import', new URL('test/helpers/ts-register.mjs', import.meta.url).href],
+    globalSetup: 'test/helpers/built-sources.ts',
     // Two cores on the smallest machine we support: more workers only contend.
     maxWorkers: 2,
   },

@@ -1,4 +1,4 @@
-// How many of a folder's JSON schemas can be enforced: `node --import ./test/helpers/ts-register.mjs
+// How many of a folder's JSON schemas can be enforced: `node tools/typescript.mjs
 // tools/schema-coverage.ts FOLDER [EVERY]`. FOLDER is any tree of .json files that are schemas, or have one as `schema`,
 // such as `data` of github.com/guidance-ai/jsonschemabench; EVERY takes each n-th of them. Those that a validator
 // doesn't take are no valid JSON Schema and aren't counted. Each grammar is compiled, and answers drawn from it are

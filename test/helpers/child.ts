@@ -1,12 +1,8 @@
-// Real child processes that run TypeScript sources as they are.
+// Real child processes of programs that the tests are: built before they start, so that a busy machine starts them soon.
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-
-const REGISTER = fileURLToPath(new URL('./ts-register.mjs', import.meta.url));
-
-/** Options for node, so that a program in TypeScript runs: `node ...TS_ARGV program.ts`. */
-export const TS_ARGV: readonly string[] = ['--no-warnings', '--import', REGISTER];
+import { builtProgram } from './built-program.js';
 
 export interface Program {
   process: ChildProcess;
@@ -24,8 +20,7 @@ export function start(
   env: Record<string, string> = {},
 ): Program {
   const path = typeof program === 'string' ? program : fileURLToPath(program);
-  const options = path.endsWith('.ts') ? TS_ARGV : [];
-  const child = spawn(process.execPath, [...options, path, ...args], {
+  const child = spawn(process.execPath, [builtProgram(path), ...args], {
     env: { ...process.env, ...env },
     stdio: 'pipe',
   });

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import type { HubEvent } from '../../src/hub/types.js';
-import { start, TS_ARGV } from '../helpers/child.js';
+import { builtProgram } from '../helpers/built-program.js';
+import { start } from '../helpers/child.js';
 import { drip } from '../helpers/hub/faults.js';
 import { SHARD } from '../helpers/hub/repo-folder.js';
 import { REPO, useRig } from '../helpers/hub/rig.js';
@@ -57,7 +58,7 @@ test.skipIf(!canMount)(
   async () => {
     const mountPoint = join(rig.folder, 'disk');
     await mkdir(mountPoint);
-    const run = [process.execPath, ...TS_ARGV, fileURLToPath(PROGRAM), REPO, SHARD];
+    const run = [process.execPath, builtProgram(fileURLToPath(PROGRAM)), REPO, SHARD];
     const script = `
     mount -t tmpfs -o size=1m tmpfs "$0" && "$@" "$0/shard"
     wc -c < "$0/shard.partial"

@@ -52,7 +52,7 @@ export class KilledSetup {
   ): Promise<CutShort> {
     const { hub, home, quant, kept } = this;
     const job = { home, folder: null, quant, questions: [], ...kept };
-    const program = await begin(job, { HF_ENDPOINT: hub.endpoint, HF_TOKEN: '', ...env });
+    const program = begin(job, { HF_ENDPOINT: hub.endpoint, HF_TOKEN: '', ...env });
     let [sent, isDying] = [0, false];
     hub.reset();
     hub.rule({

@@ -8,7 +8,6 @@ import { fileURLToPath } from 'node:url';
 import type { InstallEvent } from '../../src/jobs/events.js';
 import type { Quant } from '../../src/models/quant.js';
 import type { TokensQuestion } from '../../src/models/smoke.js';
-import { bundleProgram } from '../helpers/bundle.js';
 import { start, type Program } from '../helpers/child.js';
 import type { Job } from './programs/provision.js';
 
@@ -59,17 +58,16 @@ export interface Outcome {
   stderr: string;
 }
 
-let program: Promise<string> | null = null;
+const PROGRAM = new URL('./programs/provision.ts', import.meta.url);
 
 /** The setup program under way. */
-export async function begin(job: Job, env: Record<string, string> = {}): Promise<Program> {
-  program ??= bundleProgram(new URL('./programs/provision.ts', import.meta.url), 'provision');
-  return start(await program, [JSON.stringify(job)], env);
+export function begin(job: Job, env: Record<string, string> = {}): Program {
+  return start(PROGRAM, [JSON.stringify(job)], env);
 }
 
 /** Runs to the end, whatever it is. */
 export async function provision(job: Job, env: Record<string, string> = {}): Promise<Outcome> {
-  const running = await begin(job, env);
+  const running = begin(job, env);
   const events: InstallEvent[] = [];
   const status = running.ended;
   try {

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { homePaths, modelPaths } from '../../src/base/paths.js';
 import { locatedPaths } from '../../src/store/location.js';
-import { bundleProgram } from '../helpers/bundle.js';
 import { start } from '../helpers/child.js';
 import { setUp } from '../installer/in-process.js';
 import { hashesBelow } from '../installer/provisioned.js';
@@ -31,10 +30,9 @@ it('a move to another volume that is killed at its first event, then at its seco
   expect((await setUp(home.home)).error).toBeNull();
   const own = modelPaths(home, 'tiny').root;
   const hashes = await hashesBelow(own);
-  const program = await bundleProgram(PROGRAM, 'move');
   let kills = 0;
   for (; kills < MOST_RUNS; kills += 1) {
-    const child = start(program, [home.home, volume.path, String(kills + 1)]);
+    const child = start(PROGRAM, [home.home, volume.path, String(kills + 1)]);
     const status = await child.ended;
     if (status !== 'SIGKILL') {
       expect(status, child.stderr()).toBe(0);

@@ -151,7 +151,7 @@ describe('a setup in a process of its own', { timeout: 60_000 }, () => {
   it.each(['4bit', '2bit'] as const)(
     'at %s never has more on disk than its plan promised',
     async (quant) => {
-      const program = await begin(jobFor(home, quant));
+      const program = begin(jobFor(home, quant));
       const models = join(home, 'models');
       const events: InstallEvent[] = [];
       let most = 0;
@@ -167,7 +167,7 @@ describe('a setup in a process of its own', { timeout: 60_000 }, () => {
   );
 
   it('stops at one SIGINT with status 130 and the command that goes on', async () => {
-    const program = await begin(jobFor(home, '4bit'));
+    const program = begin(jobFor(home, '4bit'));
     const events: InstallEvent[] = [];
     while (events.at(-1)?.type !== 'failed') {
       const event = JSON.parse(await program.line()) as InstallEvent;
@@ -187,7 +187,7 @@ describe('a setup in a process of its own', { timeout: 60_000 }, () => {
 
   it('is told apart from a second one, which learns what the first is doing', async () => {
     await mkdir(join(home, 'models'));
-    const first = await begin(jobFor(home, '4bit'));
+    const first = begin(jobFor(home, '4bit'));
     for (;;) {
       const event = JSON.parse(await first.line()) as InstallEvent;
       if (event.type === 'step' && event.step === 'fetch') break;

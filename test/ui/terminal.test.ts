@@ -1,9 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { describe, test, vi, type TestContext } from 'vitest';
-import { TS_ARGV } from '../helpers/child.js';
+import { builtProgram } from '../helpers/built-program.js';
 import { openTerminal, tmuxMissing, type Terminal } from '../helpers/tmux.js';
 
-const program = fileURLToPath(new URL('../helpers/recorded-wizard.ts', import.meta.url));
+const program = builtProgram(
+  fileURLToPath(new URL('../helpers/recorded-wizard.ts', import.meta.url)),
+);
 const missing = tmuxMissing();
 if (missing !== null) console.log(missing);
 
@@ -24,7 +26,7 @@ async function agreed(
   { onTestFinished }: TestContext,
   { size, recording = 'setup-2bit', stepMs = 20 }: Scene,
 ): Promise<Terminal> {
-  const at = openTerminal([process.execPath, ...TS_ARGV, program, recording, `${stepMs}`], size);
+  const at = openTerminal([process.execPath, program, recording, `${stepMs}`], size);
   onTestFinished(() => at.close());
   await at.until((screen) => screen.includes('Apple M4 Pro'));
   at.press('Enter');

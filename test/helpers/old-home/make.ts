@@ -1,5 +1,5 @@
-// Makes a fixture of the home that the built program leaves behind: `node --no-warnings --import
-// ./test/helpers/ts-register.mjs test/helpers/old-home/make.ts FOLDER` after `make build`. Run once for a format that is to
+// Makes a fixture of the home that the built program leaves behind: `node tools/typescript.mjs
+// test/helpers/old-home/make.ts FOLDER` after `make build`. Run once for a format that is to
 // be read for ever; never again for the same version.
 
 import { spawn } from 'node:child_process';
