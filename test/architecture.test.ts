@@ -73,6 +73,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   application: [
     'addon',
     'chat',
+    'doctor',
     'engine',
     'hub',
     'installer',
@@ -104,6 +105,8 @@ const MAY_IMPORT: Record<string, string[]> = {
     'application/show',
     'chat',
     'jobs/events',
+    'jobs/progress',
+    'jobs/run-view',
     'models',
     'store/model-state',
     'store/receipt',

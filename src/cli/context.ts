@@ -6,7 +6,7 @@ import { homePaths, type HomePaths } from '../base/paths.js';
 import { toNdjson } from '../ui/ndjson.js';
 import { plainStyle, type Style } from '../ui/style.js';
 import { useColor, useUnicode, type ColorChoice } from './color.js';
-import { chooseFace, type Face } from './face.js';
+import { chooseOutputMode, type OutputMode } from './output-mode.js';
 import { watchSignals, type Interruption } from './signals.js';
 
 export interface GlobalOptions {
@@ -22,7 +22,7 @@ export interface CliContext {
   /** --home as it was typed: commands that we print must then name it, too. */
   readonly homeOption: string | null;
   readonly json: boolean;
-  readonly face: Face;
+  readonly outputMode: OutputMode;
   readonly color: { stdout: boolean; stderr: boolean };
   /** Styles for text on stdout, and on stderr. */
   readonly style: Style;
@@ -51,11 +51,16 @@ export function createContext(options: GlobalOptions, version: string): CliConte
     stdout: useColor(choice, host.env, { isTTY: stdout.isTTY }),
     stderr: useColor(choice, host.env, { isTTY: stderr.isTTY }),
   };
-  const face = chooseFace({ json, stdinTTY: stdin.isTTY, stdoutTTY: stdout.isTTY, env: host.env });
+  const outputMode = chooseOutputMode({
+    json,
+    stdinTTY: stdin.isTTY,
+    stdoutTTY: stdout.isTTY,
+    env: host.env,
+  });
   const unicode = useUnicode(host.env, host.platform);
   const attached = stdin.isTTY || stdout.isTTY || stderr.isTTY;
   const interruption = watchSignals(process, attached, () => {
-    if (face === 'plain') stderr.write('stopping; Ctrl-C again stops at once\n');
+    if (outputMode === 'plain') stderr.write('stopping; Ctrl-C again stops at once\n');
   });
   return {
     host,
@@ -63,7 +68,7 @@ export function createContext(options: GlobalOptions, version: string): CliConte
     home: homePaths(options.home === undefined ? flashmoeHome(host) : resolve(options.home)),
     homeOption: options.home ?? null,
     json,
-    face,
+    outputMode,
     color,
     style: plainStyle({ color: color.stdout, unicode }),
     noteStyle: plainStyle({ color: color.stderr, unicode }),

@@ -37,12 +37,12 @@ export async function onTerminal(context: CliContext, wizard: Wizard): Promise<W
   return await runOnTerminal(wizard, { stdin, stdout, stderr }, context.style);
 }
 
-/** A running setup of another process, through this run's face; its exit status is that run's. */
+/** A running setup of another process, as this run's output mode shows it; its exit status is that run's. */
 export async function showJob(context: CliContext, { id, connection }: Job): Promise<number> {
   const { signal, host } = context;
   const start = (task: StartTask): RunningSetup =>
     attachedRun(connection, follow(connection, task));
-  if (context.face === 'ink') {
+  if (context.outputMode === 'ink') {
     const interrupt = (): void => context.interruption.interrupt();
     const wizard = createAttachedView(start, { now: () => host.now(), signal, interrupt });
     return outcome(context, await onTerminal(context, wizard));

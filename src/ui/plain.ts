@@ -4,10 +4,16 @@
 import { formatBytes, formatDuration, formatDurationRange, formatRate } from '../base/format.js';
 import type { InstallEvent } from '../jobs/events.js';
 import { percent } from './bar.js';
-import { clockOf, clockWithSeconds, sleptText } from './clock.js';
+import { clockOf, clockWithSeconds, sleptText } from '../base/clock.js';
 import { planText } from './plan-view.js';
-import { fetchFigures, limitText, packFigures, retryText, shardsFetched } from './progress.js';
-import { EMPTY_RUN, reduce, type RunView } from './reduce.js';
+import {
+  fetchFigures,
+  limitText,
+  packFigures,
+  retryText,
+  shardsFetched,
+} from '../jobs/progress.js';
+import { EMPTY_RUN, reduce, type RunView } from '../jobs/run-view.js';
 import { answerLine } from './receipt-view.js';
 import type { Style } from './style.js';
 

@@ -2,7 +2,7 @@
 
 import { formatBytesBoth, formatBytes, formatDuration, formatRate } from '../base/format.js';
 import type { ModelStateName } from '../store/model-state.js';
-import { clockOf, sleptText } from './clock.js';
+import { clockOf, sleptText } from '../base/clock.js';
 
 export interface NightReport {
   model: string;

@@ -2,7 +2,7 @@
 
 import { formatBytes, formatBytesBoth, formatDurationRange, formatRate } from '../base/format.js';
 import { percent } from './bar.js';
-import { clockOf } from './clock.js';
+import { clockOf } from '../base/clock.js';
 import type { ModelStateName } from '../store/model-state.js';
 import type { Style } from './style.js';
 import { tableLines } from './table.js';

@@ -2,7 +2,7 @@
 
 import { QUANTS, type Quant } from '../models/quant.js';
 import type { PlanSummary } from '../jobs/events.js';
-import { EMPTY_RUN, type Finding, type RunView } from './reduce.js';
+import { EMPTY_RUN, type Finding, type RunView } from '../jobs/run-view.js';
 import type { ModelChoice } from '../application/setup-runner.js';
 
 export type Screen = 'machine' | 'model' | 'quant' | 'plan' | 'run';

@@ -4,7 +4,7 @@
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { QUANTS } from '../models/quant.js';
 import type { Receipt } from '../store/receipt.js';
-import { reduce } from './reduce.js';
+import { reduce } from '../jobs/run-view.js';
 import type { RunningSetup, SetupChoice, StartTask } from '../application/setup-runner.js';
 import type { ViewOptions, WizardOptions } from './wizard-options.js';
 import { askQuestions, currentChoice } from './wizard-questions.js';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { FlashmoeError } from '../../src/base/errors.js';
 import { useColor, useUnicode } from '../../src/cli/color.js';
 import { decodeRate } from '../../src/cli/decode-rate.js';
-import { chooseFace, type FaceFacts } from '../../src/cli/face.js';
+import { chooseOutputMode, type OutputModeFacts } from '../../src/cli/output-mode.js';
 import { describeFailure, failureLine, failureText } from '../../src/cli/failure.js';
 
 describe('colour', () => {
@@ -38,8 +38,8 @@ describe('colour', () => {
   });
 });
 
-describe('the face of a run', () => {
-  const terminal: FaceFacts = { json: false, stdinTTY: true, stdoutTTY: true, env: {} };
+describe('the output mode of a run', () => {
+  const terminal: OutputModeFacts = { json: false, stdinTTY: true, stdoutTTY: true, env: {} };
   test.each([
     ['a terminal on both sides gets the wizard', {}, 'ink'],
     ['--json wins over the terminal', { json: true }, 'json'],
@@ -49,7 +49,7 @@ describe('the face of a run', () => {
     ['CI=false is not CI', { env: { CI: 'false' } }, 'ink'],
     ['a dumb terminal gets plain lines', { env: { TERM: 'dumb' } }, 'plain'],
   ] as const)('%s', (_, change, expected) => {
-    expect(chooseFace({ ...terminal, ...change })).toBe(expected);
+    expect(chooseOutputMode({ ...terminal, ...change })).toBe(expected);
   });
 });
 

@@ -30,8 +30,8 @@ function bundle(source: string): string {
     target: 'node20',
     format: 'esm',
     jsx: 'automatic',
-    // Found through their own package.json at run time, or UMD.
-    external: ['node-gyp', 'node-addon-api', '@mlc-ai/web-xgrammar', 'react-devtools-core'],
+    // As tools/build.mjs has them.
+    external: ['node-gyp', 'node-addon-api', '@mlc-ai/web-xgrammar', 'ink', 'react'],
     banner: {
       js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
     },

@@ -2,7 +2,7 @@ import { renderToString } from 'ink';
 import { describe, expect, test } from 'vitest';
 import type { PlanSummary } from '../../src/jobs/events.js';
 import { WizardView } from '../../src/ui/ink/App.js';
-import { EMPTY_RUN, reduce, type RunView } from '../../src/ui/reduce.js';
+import { EMPTY_RUN, reduce, type RunView } from '../../src/jobs/run-view.js';
 import { plainStyle } from '../../src/ui/style.js';
 import { FIRST_STATE, type WizardState } from '../../src/ui/wizard-state.js';
 import { someModels } from '../helpers/models.js';

@@ -16,7 +16,7 @@ export interface ChatArgs extends RunOptions {
 
 export async function chat(context: CliContext, args: ChatArgs): Promise<number> {
   const loading = (id: string): void => {
-    if (context.face === 'ink') context.note(`loading ${id}`);
+    if (context.outputMode === 'ink') context.note(`loading ${id}`);
   };
   const open = (model: string | null, experts: number | null): Promise<ChatBackend> =>
     openChatBackend(context, { model, experts, typed: args }, loading);
@@ -38,7 +38,7 @@ export async function chat(context: CliContext, args: ChatArgs): Promise<number>
     args.thinking,
   );
   try {
-    if (context.face === 'ink') {
+    if (context.outputMode === 'ink') {
       const { chatOnTerminal } = await import('../../ui/ink/chat/mount-chat.js');
       await chatOnTerminal(conversation, context, context.style, () => host.now());
     } else {

@@ -7,7 +7,7 @@ import { examine } from '../../doctor/run.js';
 import { findingsText } from '../../ui/findings-view.js';
 import { tableLines } from '../../ui/table.js';
 import type { CliContext } from '../context.js';
-import { doctorWorld } from '../doctor-world.js';
+import { doctorContext } from '../../application/doctor-context.js';
 
 export interface DoctorArgs {
   list: boolean;
@@ -32,7 +32,7 @@ export async function doctor(context: CliContext, args: DoctorArgs): Promise<num
     return simulateMachine(context, args.sim);
   }
   const { signal } = context;
-  const world = await doctorWorld(context);
+  const world = await doctorContext(context);
   const only = args.only.length === 0 ? {} : { only: args.only };
   const report = await examine(args.selfTest ? SELF_TEST : CHECKS, world, { signal, ...only });
   if (!context.json) context.print(findingsText(report.findings, context.style));

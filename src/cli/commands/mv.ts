@@ -7,7 +7,7 @@ import { formatBytes, formatBytesBoth } from '../../base/format.js';
 import { moveModel, type Moved, type MoveEvent } from '../../store/move/move.js';
 import { volumeFacts } from '../../machine/volume-facts.js';
 import { percent } from '../../ui/bar.js';
-import { clockWithSeconds } from '../../ui/clock.js';
+import { clockWithSeconds } from '../../base/clock.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
 import { chooseInstalled } from '../../application/installed.js';

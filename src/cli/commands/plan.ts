@@ -4,7 +4,7 @@ import { EXIT } from '../../base/errors.js';
 import type { InstallEvent } from '../../jobs/events.js';
 import { openSetup } from '../../installer/setup.js';
 import { planText } from '../../ui/plan-view.js';
-import { retryText } from '../../ui/progress.js';
+import { retryText } from '../../jobs/progress.js';
 import { shareOf, withSource } from '../../application/source.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';

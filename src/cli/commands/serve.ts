@@ -8,10 +8,10 @@ import type { ServerEvent } from '../../server/context.js';
 import { isTold } from '../../server/log-level.js';
 import type { InstalledModel } from '../../server/model-host.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
-import { clockWithSeconds } from '../../ui/clock.js';
+import { clockWithSeconds } from '../../base/clock.js';
 import { AwakeWhileBusy, keepAwakeOnMac } from '../../machine/awake.js';
 import { watchEngine } from '../../engine/watched-engine.js';
-import { runAsService, type ServiceRun } from '../as-service.js';
+import { runAsService, type ServiceRun } from '../../application/service-run.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
 import { stateOf } from '../../application/state-of.js';
@@ -29,7 +29,7 @@ import { readSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';
 
 export interface ServeArgs extends ServeOptions {
-  /** Run by a service manager: see as-service.ts. */
+  /** Run by a service manager: see application/service-run.ts. */
   asService: boolean;
 }
 

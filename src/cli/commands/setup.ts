@@ -39,7 +39,8 @@ export async function setup(context: CliContext, typed: SetupCommand): Promise<n
   const joined = target === null ? null : await join(context, target, words);
   if (joined !== null) return joined;
   const around = await lookAround(context);
-  const live = context.face === 'ink' && words.overnight !== true ? null : createSink(context);
+  const live =
+    context.outputMode === 'ink' && words.overnight !== true ? null : createSink(context);
   const runner = createRunner(context, around, words, live, (command) => {
     context.resumeCommand = command;
   });

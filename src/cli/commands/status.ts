@@ -10,7 +10,7 @@ import { statusText, type HomeStatus, type ModelStatus } from '../../ui/status-v
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../../application/installations.js';
 import { choose, isReady } from '../../application/installed.js';
-import { liveFigures } from '../live-job.js';
+import { liveFigures } from '../../jobs/live-figures.js';
 import { addonPaths } from '../../application/native.js';
 import { stateOf } from '../../application/state-of.js';
 import { commandLine } from '../../application/command-line.js';

@@ -16,13 +16,14 @@ import { modelState } from '../../store/model-state.js';
 import type { CheckReport } from '../../store/receipt.js';
 import type { VerifiedFile } from '../../repack/verify.js';
 import { percent } from '../../ui/bar.js';
-import { clockWithSeconds } from '../../ui/clock.js';
+import type { HubEvent } from '../../hub/types.js';
+import { clockWithSeconds } from '../../base/clock.js';
 import type { CliContext } from '../context.js';
 import { listInstallations, type Installation } from '../../application/installations.js';
 import { choose, isReady } from '../../application/installed.js';
 import { nativeAddon } from '../../application/native.js';
 import { judgeInstalled } from '../../application/judge-installed.js';
-import { repairModel, type Checked } from '../repair.js';
+import { repairModel, type Checked } from '../../application/repair.js';
 import { readSettings } from '../../settings/file.js';
 
 export interface VerifyArgs {
@@ -102,7 +103,9 @@ async function verifyOne(
   const isWhole = bad.length === 0 && !manifestLost;
   if (isWhole || !repair) return { ...about, ok: isWhole, ...first };
   if (!context.json) tell(context, model, { ...about, ok: false, ...first });
-  const repaired = await repairModel(context, addon, model, bad);
+  const repaired = await repairModel(context, addon, model, bad, (event) =>
+    tellWait(context, event),
+  );
   const second = await check(context, addon, { ...model, manifest });
   return {
     ...about,
@@ -211,4 +214,17 @@ function tellCheck(context: CliContext, id: string, check: CheckReport): void {
   for (const reason of [...reasons, ...notJudged.map((what) => `not judged: ${what}`)]) {
     context.print(`  ${reason}`);
   }
+}
+
+function tellWait(context: CliContext, event: HubEvent): void {
+  if (event.type !== 'retry' && event.type !== 'notice') return;
+  if (context.json) {
+    const { type, ...fields } = event;
+    context.emit(type, fields);
+    return;
+  }
+  const clock = clockWithSeconds(context.host.now());
+  if (event.type === 'notice') return context.note(`${clock} ${event.message}`);
+  const seconds = (event.delayMs / 1000).toFixed(0);
+  context.note(`${clock} ${event.file}: ${event.reason}; next try in ${seconds} s`);
 }

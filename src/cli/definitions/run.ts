@@ -19,7 +19,7 @@ export function defineRun(program: Command, open: Open, done: Done): void {
       const typed = typedValues(command, runOptions);
       const args = { ...typed, prompt: prompt ?? null, thinking: thinking ?? null };
       const context = await open(command);
-      if (args.prompt === null && context.face === 'ink') {
+      if (args.prompt === null && context.outputMode === 'ink') {
         // Whoever types `run` and no prompt wants to talk.
         const { chat } = await import('../commands/chat.js');
         return done(await chat(context, args));

@@ -1,5 +1,5 @@
 import { Box, Text } from 'ink';
-import type { RunView } from '../reduce.js';
+import type { RunView } from '../../jobs/run-view.js';
 import type { Style } from '../style.js';
 import type { Size } from './Frame.js';
 

@@ -1,5 +1,5 @@
 import { Text } from 'ink';
-import type { Finding } from '../reduce.js';
+import type { Finding } from '../../jobs/run-view.js';
 import type { Style } from '../style.js';
 import type { WizardState } from '../wizard-state.js';
 import { blocked } from '../wizard-state.js';

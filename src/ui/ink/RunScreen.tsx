@@ -1,8 +1,8 @@
 import { Box, Static, Text } from 'ink';
 import { formatBytes, formatDuration } from '../../base/format.js';
-import { clockOf } from '../clock.js';
-import { fetchFigures, retryText } from '../progress.js';
-import type { LogLine, RunView } from '../reduce.js';
+import { clockOf } from '../../base/clock.js';
+import { fetchFigures, retryText } from '../../jobs/progress.js';
+import type { LogLine, RunView } from '../../jobs/run-view.js';
 import type { Style } from '../style.js';
 import type { WizardState } from '../wizard-state.js';
 import { Frame } from './Frame.js';

@@ -1,8 +1,8 @@
 import { Text } from 'ink';
 import { formatBytes } from '../../base/format.js';
 import { bar } from '../bar.js';
-import { activeShards } from '../progress.js';
-import type { RunView } from '../reduce.js';
+import { activeShards } from '../../jobs/progress.js';
+import type { RunView } from '../../jobs/run-view.js';
 import type { Style } from '../style.js';
 import { fit } from '../table.js';
 import type { Size } from './Frame.js';

@@ -1,8 +1,8 @@
 import { Text } from 'ink';
 import { formatBytes, formatDurationRange, formatRate } from '../../base/format.js';
 import { bar, percent } from '../bar.js';
-import { fetchFigures, packFigures, shardsFetched } from '../progress.js';
-import type { RunView, StepView } from '../reduce.js';
+import { fetchFigures, packFigures, shardsFetched } from '../../jobs/progress.js';
+import type { RunView, StepView } from '../../jobs/run-view.js';
 import type { Style } from '../style.js';
 import type { Size } from './Frame.js';
 

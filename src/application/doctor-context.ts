@@ -14,17 +14,17 @@ import { refusal } from '../installer/judge.js';
 import { portOwner } from '../server/port-owner.js';
 import { DEFAULT_PORT } from '../server/serve.js';
 import { detectServiceManager } from '../service-manager.js';
-import { serviceOf } from '../application/service.js';
-import type { CliContext } from './context.js';
-import { listInstallations } from '../application/installations.js';
-import { chooseInstalled } from '../application/installed.js';
-import { judgeInstalled } from '../application/judge-installed.js';
-import { addonPaths, nativeAddon } from '../application/native.js';
+import { serviceOf } from './service.js';
+import type { AppContext } from './context.js';
+import { listInstallations } from './installations.js';
+import { chooseInstalled } from './installed.js';
+import { judgeInstalled } from './judge-installed.js';
+import { addonPaths, nativeAddon } from './native.js';
 import { inspectSettings } from '../settings/file.js';
 
 const KERNELS = join(packageRoot, 'metal');
 
-export async function doctorWorld(context: CliContext): Promise<DoctorContext> {
+export async function doctorContext(context: AppContext): Promise<DoctorContext> {
   const { host, home, version } = context;
   // One for all backends: their inputs are to be the same.
   const seed = host.now() % 2 ** 32;
@@ -64,7 +64,7 @@ export async function doctorWorld(context: CliContext): Promise<DoctorContext> {
   };
 }
 
-async function modelsOnDisk({ home }: CliContext): Promise<ModelsOnDisk> {
+async function modelsOnDisk({ home }: AppContext): Promise<ModelsOnDisk> {
   const models: ModelsOnDisk = { complete: [], unfinished: [], unreadable: [] };
   for (const { id, paths, manifest, problem } of await listInstallations(home)) {
     if (problem !== null) models.unreadable.push({ id, reason: problem });
@@ -82,7 +82,7 @@ async function modelsOnDisk({ home }: CliContext): Promise<ModelsOnDisk> {
 
 /** The last step of a setup once more: same questions, same judges, and the same note in the manifest. */
 async function askKnown(
-  context: CliContext,
+  context: AppContext,
   id: string,
   signal: AbortSignal,
 ): Promise<KnownAnswer[]> {

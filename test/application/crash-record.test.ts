@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { recordStart, recordStop, waitAfter } from '../../src/cli/crash-record.js';
+import { recordStart, recordStop, waitAfter } from '../../src/application/crash-record.js';
 
 let root: string;
 let path: string;

@@ -1,9 +1,9 @@
 // Where a running setup is at this moment, as its own view would show it.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectToJob } from '../jobs/control/client.js';
-import { fetchFigures, retryText } from '../ui/progress.js';
-import { EMPTY_RUN, reduce, type RunView } from '../ui/reduce.js';
+import { connectToJob } from './control/client.js';
+import { fetchFigures, retryText } from './progress.js';
+import { EMPTY_RUN, reduce, type RunView } from './run-view.js';
 
 const ANSWER_MS = 3_000;
 

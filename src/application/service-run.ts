@@ -11,8 +11,8 @@ import type { HomePaths } from '../base/paths.js';
 import { absentPlace } from '../store/location.js';
 import { installationId } from '../store/model-files.js';
 import { SERVER_LOG, serviceLogs } from '../service-command.js';
-import { serviceOf } from '../application/service.js';
-import type { CliContext } from './context.js';
+import { serviceOf } from './service.js';
+import type { AppContext } from './context.js';
 import { recordStart, recordStop, waitAfter } from './crash-record.js';
 import { readSettings } from '../settings/file.js';
 
@@ -31,7 +31,7 @@ export interface ServiceRun {
 }
 
 /** `model`: the one named, null for that of the settings. ERR_LOCKED when another server of this home runs as the service. */
-export async function runAsService(context: CliContext, model: string | null): Promise<ServiceRun> {
+export async function runAsService(context: AppContext, model: string | null): Promise<ServiceRun> {
   const { home, host } = context;
   const folder = serviceLogs(home, host.homeDirectory, host.platform);
   const log = new RotatingLog(join(folder, SERVER_LOG));

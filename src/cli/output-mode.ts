@@ -1,8 +1,8 @@
 // Which of the three views a run speaks through.
 
-export type Face = 'ink' | 'plain' | 'json';
+export type OutputMode = 'ink' | 'plain' | 'json';
 
-export interface FaceFacts {
+export interface OutputModeFacts {
   json: boolean;
   stdinTTY: boolean;
   stdoutTTY: boolean;
@@ -10,7 +10,7 @@ export interface FaceFacts {
 }
 
 /** Ink draws only where it can also read keys: both streams terminals, no CI, a terminal that moves its cursor. */
-export function chooseFace(facts: FaceFacts): Face {
+export function chooseOutputMode(facts: OutputModeFacts): OutputMode {
   if (facts.json) return 'json';
   const ci = facts.env['CI'];
   const inCi = ci !== undefined && ci !== '' && ci !== '0' && ci !== 'false';

@@ -10,10 +10,9 @@ import { writeManifest, type ModelManifest } from '../store/manifest.js';
 import { planOfModel } from '../installer/plan-again.js';
 import { repairFiles, type RepairedFile } from '../store/repair/repair.js';
 import type { VerifiedFile } from '../repack/verify.js';
-import { clockWithSeconds } from '../ui/clock.js';
-import type { CliContext } from './context.js';
-import type { Installation } from '../application/installations.js';
-import { isBundled } from '../application/target.js';
+import type { AppContext } from './context.js';
+import type { Installation } from './installations.js';
+import { isBundled } from './target.js';
 
 /** A model with the manifest that its files are held against. */
 export interface Checked extends Pick<Installation, 'id' | 'paths'> {
@@ -22,12 +21,13 @@ export interface Checked extends Pick<Installation, 'id' | 'paths'> {
   manifestLost: boolean;
 }
 
-/** Waits for the hub as a setup does, and says so; HF_HUB_OFFLINE ends it with ERR_OFFLINE. */
+/** Waits for the hub as a setup does, tells it as an event; HF_HUB_OFFLINE ends it with ERR_OFFLINE. */
 export async function repairModel(
-  context: CliContext,
+  context: AppContext,
   addon: NativeAddon,
   { paths, manifest, manifestLost }: Checked,
   bad: readonly VerifiedFile[],
+  emit: (event: HubEvent) => void,
 ): Promise<RepairedFile[]> {
   const { host, version, signal } = context;
   const { settings } = await hubSettings({
@@ -38,7 +38,6 @@ export async function repairModel(
   const { model, repo } = manifest;
   const bundled = isBundled(repo) ? join(packageRoot, 'models', model) : null;
   const source = await openHubSource(settings, { repo, bundled }, {});
-  const emit = (event: HubEvent): void => tellWait(context, event);
   try {
     const { client } = source;
     const stored = await planOfModel(paths, manifest, client, { emit, signal });
@@ -50,17 +49,4 @@ export async function repairModel(
   } finally {
     await source.close();
   }
-}
-
-function tellWait(context: CliContext, event: HubEvent): void {
-  if (event.type !== 'retry' && event.type !== 'notice') return;
-  if (context.json) {
-    const { type, ...fields } = event;
-    context.emit(type, fields);
-    return;
-  }
-  const clock = clockWithSeconds(context.host.now());
-  if (event.type === 'notice') return context.note(`${clock} ${event.message}`);
-  const seconds = (event.delayMs / 1000).toFixed(0);
-  context.note(`${clock} ${event.file}: ${event.reason}; next try in ${seconds} s`);
 }

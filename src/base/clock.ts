@@ -1,6 +1,6 @@
 // Times of day in the user's own zone.
 
-import { formatDuration } from '../base/format.js';
+import { formatDuration } from './format.js';
 
 /** `14:02`. Takes milliseconds since the epoch or ISO 8601. */
 export function clockOf(time: number | string): string {

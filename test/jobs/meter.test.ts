@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { advance, EMPTY_METER, rate, stalledSeconds, timeLeft } from '../../src/ui/meter.js';
+import { advance, EMPTY_METER, rate, stalledSeconds, timeLeft } from '../../src/jobs/meter.js';
 
 const MB = 1_000_000;
 

@@ -3,7 +3,7 @@
 import { formatRate } from '../base/format.js';
 import { openUntil, parseHours, type Hours } from '../base/hours.js';
 import { rate, stalledSeconds, timeLeft } from './meter.js';
-import type { RunView, ShardView } from './reduce.js';
+import type { RunView, ShardView } from './run-view.js';
 
 export interface StageFigures {
   /** 0 to 1. */

@@ -1,8 +1,8 @@
 // Events to a view state: the one truth behind the terminal view and the plain lines. Pure.
 
-import type { InstallEvent, PlanSummary, Status, StepId } from '../jobs/events.js';
+import type { InstallEvent, PlanSummary, Status, StepId } from './events.js';
 import type { KnownAnswer, Receipt } from '../store/receipt.js';
-import { sleptText } from './clock.js';
+import { sleptText } from '../base/clock.js';
 import { advance, EMPTY_METER, type Meter } from './meter.js';
 
 type EventOf<T extends InstallEvent['type']> = Extract<InstallEvent, { type: T }>;

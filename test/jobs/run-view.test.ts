@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { activeShards, fetchFigures, packFigures, shardsFetched } from '../../src/ui/progress.js';
-import { EMPTY_RUN, reduce, type RunView } from '../../src/ui/reduce.js';
+import { activeShards, fetchFigures, packFigures, shardsFetched } from '../../src/jobs/progress.js';
+import { EMPTY_RUN, reduce, type RunView } from '../../src/jobs/run-view.js';
 import { readRecording } from '../helpers/recording.js';
 
 function viewAfter(name: string, count = Infinity): { view: RunView; now: number } {
