@@ -1,52 +1,15 @@
-// The page at `/` in a real browser, on a real server. Set SCREENSHOTS to a folder to look at it.
+// The figures of the page at `/` in a real browser, on a real server. Set SCREENSHOTS to a folder to look at it.
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { BrowserContextOptions } from 'playwright-core';
+import { describe, expect, it } from 'vitest';
 import { aborted, finish, MemoryEngine, said, type Script } from '../server/memory-engine.js';
 import { start, type Started } from '../server/running.js';
-import { hasBrowser, openBrowser } from './browser.js';
+import { hasBrowser } from './browser.js';
+import { check, openPage, picture, shows } from './opened.js';
 
 const HELLO = { messages: [{ role: 'user', content: 'hello' }] };
-const PATIENCE = 60_000;
-
-let browser: Browser;
-const pages: Page[] = [];
-
-beforeAll(async () => {
-  if (hasBrowser) browser = await openBrowser();
-}, 180_000);
-afterAll(async () => {
-  if (hasBrowser) await browser.close();
-});
-afterEach(async () => {
-  await Promise.all(pages.splice(0).map((page) => page.context().close()));
-});
-
-/** Open, and what went wrong in it: errors of its scripts, requests to anywhere else, blocked contents. */
-async function open(
-  { url }: Started,
-  options: BrowserContextOptions = {},
-): Promise<{ page: Page; wrong: string[] }> {
-  const page = await (await browser.newContext(options)).newPage();
-  page.setDefaultTimeout(PATIENCE);
-  pages.push(page);
-  const wrong: string[] = [];
-  page.on('pageerror', (error) => wrong.push(error.message));
-  page.on('console', (message) => {
-    if (message.type() === 'error') wrong.push(message.text());
-  });
-  page.on('request', (request) => {
-    if (!request.url().startsWith(url)) wrong.push(`asks ${request.url()}`);
-  });
-  await page.goto(url);
-  return { page, wrong };
-}
-
-const shows = async (page: Page, id: string, text: RegExp): Promise<void> => {
-  await expect.poll(() => page.locator(`#${id}`).innerText(), { timeout: PATIENCE }).toMatch(text);
-};
+const open = (server: Started, options?: BrowserContextOptions) =>
+  openPage(server, options, '#figures');
 
 const model = {
   denseBytes: 9_300_000_000,
@@ -93,17 +56,6 @@ async function busyServer(): Promise<Started & { leave: () => void }> {
     void server.post(HELLO, { signal: gone.signal }).catch(() => undefined);
   }
   return { ...server, leave: () => gone.abort() };
-}
-
-const CHECKS = readFileSync(new URL('./checks.js', import.meta.url), 'utf8');
-
-/** What one of checks.js finds wrong. */
-const check = async (page: Page, name: string): Promise<unknown> =>
-  await page.evaluate(`(() => { ${CHECKS}; return checks.${name}(); })()`);
-
-async function picture(page: Page, name: string): Promise<void> {
-  const folder = process.env['SCREENSHOTS'] ?? '';
-  if (folder !== '') await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 }
 
 describe.skipIf(!hasBrowser)('the page', () => {
@@ -171,8 +123,12 @@ describe.skipIf(!hasBrowser)('the page', () => {
     expect(await check(page, 'nameless')).toEqual([]);
     expect(await page.getAttribute('html', 'lang')).toBe('en');
     expect(await page.getByRole('heading', { level: 1 }).count()).toBe(1);
-    await page.keyboard.press('Tab');
-    expect(await page.evaluate('document.activeElement.id')).toBe('price-in');
+    const stops = [];
+    for (let i = 0; i < 2; i++) {
+      await page.keyboard.press('Tab');
+      stops.push(await page.evaluate('document.activeElement.id'));
+    }
+    expect(stops).toEqual(['price-in', 'price-out']);
   });
 
   it('says when the server is gone, and comes back with it', { timeout: 180_000 }, async () => {
@@ -194,14 +150,20 @@ describe.skipIf(!hasBrowser)('the page', () => {
     await page.getByLabel(/asks for its API key/).fill('secret');
     await page.keyboard.press('Enter');
     await shows(page, 'state', /^ready$/);
-    expect(page.url()).toBe(`${server.url}/`);
+    expect(page.url()).toBe(`${server.url}/#figures`);
   });
 });
 
 describe('the files of the page', () => {
   it('may load and be framed by nothing else', async () => {
     const server = await start(busy());
-    for (const path of ['/', '/page/page.js', '/page/page.css', '/page/icon.svg']) {
+    for (const path of [
+      '/',
+      '/page/page.js',
+      '/page/marked.js',
+      '/page/page.css',
+      '/page/icon.svg',
+    ]) {
       const { status, headers } = await server.get(path);
       expect(status).toBe(200);
       const policy = headers.get('content-security-policy') ?? '';

@@ -1,4 +1,4 @@
-// The page for people. Its three files come from templates/page; nothing of it comes from anywhere else.
+// The page for people. Its files come from templates/page and, for Markdown, from a package; nothing comes from anywhere else.
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,10 +9,18 @@ import type { ServerContext } from '../context.js';
 
 const FOLDER = pathToFileURL(join(packageRoot, 'templates', 'page', '/'));
 
+/** The module of the package that the terminal's chat reads Markdown with, too. */
+const MARKED = 'marked.js';
+
 const TYPES: Record<string, string> = {
   'index.html': 'text/html; charset=utf-8',
   'page.css': 'text/css; charset=utf-8',
-  'page.js': 'text/javascript; charset=utf-8',
+  ...Object.fromEntries(
+    ['chat', 'conversations', 'dom', 'figures', 'key', 'markdown', 'page', 'sampling']
+      .concat('stream', 'turns')
+      .map((name) => [`${name}.js`, 'text/javascript; charset=utf-8']),
+  ),
+  [MARKED]: 'text/javascript; charset=utf-8',
   'icon.svg': 'image/svg+xml',
 };
 
@@ -39,6 +47,8 @@ export async function page(_: ServerContext, __: Request, name: string): Promise
   if (type === undefined) {
     throw new ApiError(404, `there is nothing at /page/${name}`, { code: 'unknown_path' });
   }
-  const body = await readFile(new URL(file, FOLDER));
+  const body = await readFile(
+    file === MARKED ? new URL(import.meta.resolve('marked')) : new URL(file, FOLDER),
+  );
   return new Response(new Uint8Array(body), { headers: { ...HEADERS, 'content-type': type } });
 }
