@@ -5,7 +5,7 @@
 // What it has not are Apple's frameworks: sdk/ declares what we use of them, and the loader of a Mac finds the rest.
 import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -80,20 +80,27 @@ if (failures.length > 0) {
 }
 
 const bundle = join(out, 'flashmoe.node');
-const frameworks = ['CoreGraphics', 'Foundation', 'Metal'].flatMap((name) => ['-framework', name]);
-await run(
-  zig,
-  [
-    ...['c++', '-target', 'aarch64-macos.14.0', '-shared', '-Wl,-undefined,dynamic_lookup'],
-    ...[
-      `-F${join(here, 'sdk', 'Frameworks')}`,
-      ...frameworks,
-      '-lobjc',
-      '-o',
-      bundle,
-      ...objects.sort(),
-    ],
-  ],
-  { cwd: root, maxBuffer: 1 << 26 },
-);
+const sdk = join(here, 'sdk');
+// As binding.gyp says, so that a framework which is missing there is missing here.
+const gyp = readFileSync(join(root, 'binding.gyp'), 'utf8');
+const frameworks = [...gyp.matchAll(/-framework (\w+)/g)].flatMap(([, name]) => [
+  '-framework',
+  name,
+]);
+// A Mac's own libc++, not a copy of zig's in the bundle; what only the loader can find (Node-API, libc++) is left to it.
+const linker = [
+  '-target',
+  'aarch64-macos.14.0',
+  '-shared',
+  '-nostdlib++',
+  '-Wl,-undefined,dynamic_lookup',
+];
+const libraries = [
+  `-F${join(sdk, 'Frameworks')}`,
+  ...frameworks,
+  `-L${join(sdk, 'lib')}`,
+  '-lobjc',
+  '-lc++.1',
+];
+await run(zig, ['c++', ...linker, ...libraries, '-o', bundle, ...objects.sort()], { cwd: root });
 console.log(bundle);
