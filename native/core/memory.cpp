@@ -8,16 +8,20 @@
 #include "core/error.h"
 
 namespace flashmoe {
+namespace {
+
+#ifdef MAP_NORESERVE
+constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+#else
+constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
+#endif
+
+} // namespace
 
 PageMemory::PageMemory(size_t bytes) : size_(round_up(bytes, kPage)) {
     if (size_ == 0) return;
     // One page more, because a system with smaller pages may hand out an address between two of ours.
     mapped_ = size_ + kPage;
-#ifdef MAP_NORESERVE
-    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-#else
-    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
-#endif
     mapping_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, kFlags, -1, 0);
     if (mapping_ == MAP_FAILED) {
         mapping_ = nullptr;
@@ -28,6 +32,13 @@ PageMemory::PageMemory(size_t bytes) : size_(round_up(bytes, kPage)) {
 
 PageMemory::~PageMemory() {
     if (mapping_ != nullptr) munmap(mapping_, mapped_);
+}
+
+void PageMemory::give_back(size_t offset, size_t bytes) {
+    // Mapped anew: the one way that every system takes at once, and that keeps the addresses.
+    if (mmap(data_ + offset, bytes, PROT_READ | PROT_WRITE, kFlags | MAP_FIXED, -1, 0) == MAP_FAILED) {
+        fail(FM_CONTEXT, "the system takes no ", bytes, " bytes of memory back");
+    }
 }
 
 PageMemory::PageMemory(PageMemory&& other) noexcept { *this = std::move(other); }

@@ -1,5 +1,5 @@
-// Page-aligned zeroed memory, taken from the system and given back whole. Untouched pages cost nothing, so a
-// session can reserve its longest context and use memory only as tokens come.
+// Page-aligned zeroed memory, taken from the system and given back. Untouched pages cost nothing, so a session can reserve
+// address space for its longest context and use memory only as tokens come.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,8 @@ class PageMemory {
 
     std::byte* data() const { return data_; }
     size_t size() const { return size_; }
+    /// What a range of whole pages holds is lost, and costs nothing until it is touched again.
+    void give_back(size_t offset, size_t bytes);
 
   private:
     std::byte* data_ = nullptr;

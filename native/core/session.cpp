@@ -13,36 +13,43 @@ constexpr uint64_t kMarkMemory = 768u << 20;
 /// One in 256 tokens of 128k.
 constexpr size_t kMostMarks = 512;
 
-} // namespace
+std::vector<StateShape> shapes_of(const Model& model) {
+    std::vector<StateShape> shapes;
+    for (const Layer& layer : model.layers) shapes.push_back(layer.mixer->state_shape());
+    return shapes;
+}
 
-Session::Session(std::shared_ptr<Engine> engine, uint32_t max_tokens)
-    : engine_(std::move(engine)), max_tokens_(max_tokens),
-      sampler_(engine_->model().vocab, engine_->options().token_limit) {
-    const Model& model = engine_->model();
-    if (max_tokens == 0 || max_tokens > model.max_positions) {
-        fail(FM_CONTEXT, "a context of ", max_tokens, " tokens: the model allows 1 to ", model.max_positions);
+/// `max_tokens` where the model and the memory allow it. Memory is asked whether all of it would fit now: caches take it only
+/// as tokens come.
+uint32_t allowed(const Engine& engine, Backend& backend, uint32_t max_tokens) {
+    const fm_engine_info info = engine.info();
+    if (max_tokens == 0 || max_tokens > info.max_positions) {
+        fail(FM_CONTEXT, "a context of ", max_tokens, " tokens: the model allows 1 to ", info.max_positions);
     }
-    const fm_engine_info info = engine_->info();
     const uint64_t needed = info.state_bytes + info.kv_bytes_per_token * max_tokens;
-    if (const uint64_t available = std::min(available_memory(), engine_->backend().memory_left()); needed > available) {
+    if (const uint64_t available = std::min(available_memory(), backend.memory_left()); needed > available) {
         fail(FM_CONTEXT, "a context of ", max_tokens, " tokens needs ", needed, " bytes of memory; ", available,
              " are available");
     }
-    size_t planes = 0, fixed = 0;
-    for (const Layer& layer : model.layers) {
-        const StateShape shape = layer.mixer->state_shape();
+    return max_tokens;
+}
+
+} // namespace
+
+Session::Session(std::shared_ptr<Engine> engine, uint32_t max_tokens)
+    : engine_(std::move(engine)), max_tokens_(allowed(*engine_, engine_->backend(), max_tokens)),
+      planes_(engine_->backend(), shapes_of(engine_->model()), max_tokens),
+      sampler_(engine_->model().vocab, engine_->options().token_limit) {
+    const Model& model = engine_->model();
+    size_t fixed = 0;
+    for (size_t index = 0; index < model.layers.size(); ++index) {
         LayerState& state = layers_.emplace_back();
-        for (size_t i = 0; i < kMaxPlanes; ++i) {
-            state.planes[i] = planes_buffer_.span(planes);
-            planes += round_up(shape.plane_bytes[i] * max_tokens, 128);
-        }
+        for (size_t i = 0; i < kMaxPlanes; ++i) state.planes[i] = planes_.at(index, i);
         state.fixed = fixed_buffer_.span(fixed);
-        fixed += round_up(shape.fixed_bytes, 128);
+        fixed += round_up(model.layers[index].mixer->state_shape().fixed_bytes, 128);
     }
-    planes_ = PageMemory(planes);
     fixed_ = PageMemory(fixed);
     fixed_bytes_ = fixed;
-    planes_buffer_ = WrappedBuffer(engine_->backend(), planes_.data(), planes_.size());
     fixed_buffer_ = WrappedBuffer(engine_->backend(), fixed_.data(), fixed_.size());
 }
 
@@ -68,6 +75,7 @@ void Session::check(const int32_t* tokens, size_t count) const {
 fm_step_stats Session::prefill(const int32_t* tokens, size_t count, const Progress& progress) {
     check(tokens, count);
     const std::lock_guard turn(engine_->turns);
+    planes_.grow(length_ + static_cast<uint32_t>(count));
     StepMeter meter(*engine_);
     run(tokens, count, nullptr, nullptr, progress, meter);
     meter.pause();
@@ -77,6 +85,7 @@ fm_step_stats Session::prefill(const int32_t* tokens, size_t count, const Progre
 fm_step_stats Session::decode(int32_t token) {
     check(&token, 1);
     const std::lock_guard turn(engine_->turns);
+    planes_.grow(length_ + 1);
     StepMeter meter(*engine_);
     logits_.resize(engine_->model().vocab);
     run_chunk(engine_->single(), &token, 1, false, {.last_logits = logits_.data()}, [](uint32_t) { return true; }, meter);
@@ -88,6 +97,7 @@ void Session::evaluate(const int32_t* tokens, size_t count, float* logits, float
                        const Progress& progress) {
     check(tokens, count);
     const std::lock_guard turn(engine_->turns);
+    planes_.grow(length_ + static_cast<uint32_t>(count));
     StepMeter meter(*engine_);
     run(tokens, count, logits, hidden, progress, meter);
 }
@@ -163,6 +173,7 @@ void Session::reset() {
     logits_.clear();
     marks_.clear();
     std::memset(fixed_.data(), 0, fixed_bytes_);
+    planes_.shrink(0);
 }
 
 void Session::mark_at(std::vector<uint32_t> lengths) {
@@ -240,6 +251,7 @@ void Session::rewind(uint32_t length) {
     length_ = length;
     valid_ = true;
     std::erase_if(marks_, [&](const auto& other) { return other->length > length; });
+    planes_.shrink(length);
 }
 
 template <typename Visit> void Session::for_each_part(uint32_t length, Visit&& visit) const {
@@ -247,7 +259,7 @@ template <typename Visit> void Session::for_each_part(uint32_t length, Visit&& v
         const StateShape shape = engine_->model().layers[i].mixer->state_shape();
         for (size_t plane = 0; plane < kMaxPlanes; ++plane) {
             const size_t bytes = size_t{length} * shape.plane_bytes[plane];
-            if (bytes != 0) visit(layers_[i].planes[plane].as<std::byte>(), bytes);
+            if (bytes != 0) visit(planes_.host(i, plane), bytes);
         }
         if (shape.fixed_bytes != 0) visit(layers_[i].fixed.as<std::byte>(), size_t{shape.fixed_bytes});
     }
@@ -257,6 +269,7 @@ std::unique_ptr<Session> Session::fork() const {
     usable();
     auto copy = std::make_unique<Session>(engine_, max_tokens_);
     std::vector<std::byte*> targets;
+    copy->planes_.grow(std::max(length_, 1u));
     copy->for_each_part(length_, [&](std::byte* at, size_t) { targets.push_back(at); });
     size_t next = 0;
     for_each_part(length_, [&](const std::byte* at, size_t bytes) { std::memcpy(targets[next++], at, bytes); });
@@ -276,7 +289,7 @@ std::vector<StatePart> Session::parts_of(uint32_t from, uint32_t to, const Mark*
         const StateShape shape = engine_->model().layers[i].mixer->state_shape();
         for (size_t plane = 0; plane < kMaxPlanes; ++plane) {
             const size_t row = shape.plane_bytes[plane];
-            if (row != 0) parts.push_back({layers_[i].planes[plane].as<std::byte>() + from * row, (to - from) * row});
+            if (row != 0) parts.push_back({planes_.host(i, plane) + from * row, (to - from) * row});
         }
     }
     return parts;
@@ -301,6 +314,7 @@ void Session::restore(const int32_t* tokens, uint32_t count, uint64_t key, const
     }
     if (kept > length_ || reached < count || !has_fixed) fail(FM_ENGINE, "the files are no whole state");
     unpinned(kept);
+    planes_.grow(count);
     bool touched = false;
     try {
         for (const StateFile& file : files) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/engine.h"
+#include "core/planes.h"
 #include "core/sampler.h"
 #include "core/state_file.h"
 
@@ -35,6 +36,8 @@ class Session {
 
     const Engine& engine() const { return *engine_; }
     uint32_t length() const { return length_; }
+    /// Of caches that grow: what there is memory for now.
+    uint64_t cache_bytes() const { return planes_.bytes(); }
 
     /// Lengths at which later prefills leave a mark; replaces the ones asked for before.
     void mark_at(std::vector<uint32_t> lengths);
@@ -82,8 +85,9 @@ class Session {
 
     std::shared_ptr<Engine> engine_;
     uint32_t max_tokens_, length_ = 0;
-    PageMemory planes_, fixed_;
-    WrappedBuffer planes_buffer_, fixed_buffer_;
+    Planes planes_;
+    PageMemory fixed_;
+    WrappedBuffer fixed_buffer_;
     std::vector<LayerState> layers_;
     uint64_t fixed_bytes_ = 0;
     std::vector<float> logits_;

@@ -1,6 +1,9 @@
 // A device that fails in the middle of a step: what was under way then must not show in the next one.
 #include <atomic>
 #include <chrono>
+#include <cstring>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <unistd.h>
 
@@ -38,6 +41,7 @@ class FailingDevice final : public Backend {
     /// The n-th wrap from now on fails; 0: none.
     uint32_t fails_at_wrap = 0;
     int wrapped = 0;
+    uint64_t wrapped_bytes = 0;
 
     const char* name() const override { return "failing"; }
     uint32_t features() const override { return inner_.features(); }
@@ -45,10 +49,14 @@ class FailingDevice final : public Backend {
     Buffer wrap(void* host, size_t bytes) override {
         if (fails_at_wrap != 0 && --fails_at_wrap == 0) fail(FM_ENGINE, "device: refuses a buffer");
         ++wrapped;
+        wrapped_bytes += bytes;
         return inner_.wrap(host, bytes);
     }
     void unwrap(Buffer& buffer) override {
-        if (buffer.host != nullptr) --wrapped;
+        if (buffer.host != nullptr) {
+            --wrapped;
+            wrapped_bytes -= buffer.bytes;
+        }
         inner_.unwrap(buffer);
     }
     void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) override { inner_.embed(table, ids, y, tokens); }
@@ -140,3 +148,69 @@ TEST("a device that refuses a buffer keeps none of those before it") {
         EXPECT_EQ(device.wrapped, before);
     }
 }
+
+TEST("a device is told of a conversation's caches as they grow, and no longer of what was cut back") {
+    const TinyModel model;
+    auto owned = std::make_unique<FailingDevice>();
+    FailingDevice& device = *owned;
+    const auto engine = std::make_shared<Engine>(options_of(model), std::move(owned));
+    const uint64_t before = device.wrapped_bytes, per_token = engine->info().kv_bytes_per_token;
+    Session session(engine, 2048);
+    const uint64_t first = device.wrapped_bytes - before;
+    EXPECT_EQ(session.cache_bytes(), 1024 * per_token);
+    std::vector<int32_t> tokens(1500);
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i * 7 % TinyModel::kVocab);
+    session.prefill(tokens.data(), tokens.size(), {});
+    EXPECT(device.wrapped_bytes - before >= 2048 * per_token);
+    EXPECT_EQ(session.cache_bytes(), 2048 * per_token);
+    const std::vector<float> right = session.logits();
+    session.reset();
+    EXPECT_EQ(device.wrapped_bytes - before, first);
+    for (const int32_t token : {1, 2, 3}) session.decode(token);
+    session.reset();
+    session.prefill(tokens.data(), tokens.size(), {});
+    EXPECT(session.logits() == right);
+}
+
+TEST("caches that can't grow are an error before any work, and the conversation goes on as it was") {
+    const TinyModel model;
+    auto owned = std::make_unique<FailingDevice>();
+    FailingDevice& device = *owned;
+    const auto engine = std::make_shared<Engine>(options_of(model), std::move(owned));
+    Session session(engine, 2048), reference(engine, 2048);
+    const std::vector<int32_t> some{1, 2, 3}, many(1500, 5);
+    session.prefill(some.data(), some.size(), {});
+    reference.prefill(some.data(), some.size(), {});
+    const uint64_t bytes = device.wrapped_bytes;
+    for (uint32_t nth = 1; nth <= 4; ++nth) {
+        device.fails_at_wrap = nth;
+        EXPECT_THROWS(session.prefill(many.data(), many.size(), {}), "refuses a buffer");
+        EXPECT_EQ(device.wrapped_bytes, bytes);
+        EXPECT_EQ(session.length(), 3u);
+    }
+    session.decode(9);
+    reference.decode(9);
+    EXPECT(session.logits() == reference.logits());
+}
+
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST("caches take memory as tokens come, and give it back when a conversation is cut back") {
+    const auto resident = [] {
+        std::ifstream file("/proc/self/status");
+        std::string word;
+        while (file >> word && word != "RssAnon:") {
+        }
+        uint64_t kib = 0;
+        file >> kib;
+        return kib * 1024;
+    };
+    PageMemory memory(64u << 20);
+    const uint64_t before = resident();
+    std::memset(memory.data(), 1, 48u << 20);
+    EXPECT(resident() - before > 40u << 20);
+    memory.give_back(16u << 20, 32u << 20);
+    EXPECT(resident() - before < 20u << 20);
+    EXPECT(memory.data()[(16u << 20) - 1] == std::byte{1});
+    EXPECT(memory.data()[16u << 20] == std::byte{0});
+}
+#endif

@@ -2,10 +2,12 @@
 
 import { join } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
+import { exec } from '../base/exec.js';
 import type { HomePaths } from '../base/paths.js';
 import { expectedBackend } from '../engine/backend.js';
 import type { OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine, Sampling } from '../engine/types.js';
+import { memoryFacts } from '../machine/memory-facts.js';
 import { requireSmallFiles } from '../store/small-files.js';
 import type { Quant } from '../models/quant.js';
 import type { AppContext } from './context.js';
@@ -153,6 +155,7 @@ export async function openEngineOf(
     ...(promptCache && { states: await promptStates(context, promptCache.gigabytes) }),
     memory: {
       memoryBytes: context.host.memoryBytes,
+      state: () => memoryFacts(context.host, exec, AbortSignal.timeout(MEMORY_FACTS_MS)),
       wishes: { memoryBytes: memory, contextLength, sessions },
       hottest: join(context.home.prompts, `${id}.hottest`),
     },
@@ -165,6 +168,9 @@ export async function openEngineOf(
     signal,
   });
 }
+
+/** Tools that tell of memory answer at once, or a machine is so short of it that it needs no telling. */
+const MEMORY_FACTS_MS = 10_000;
 
 function samplingOf(options: EngineOptions): Partial<Sampling> {
   const { temperature, topP, topK, minP, repetitionPenalty } = options;

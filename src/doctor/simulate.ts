@@ -4,6 +4,8 @@
 import { FlashmoeError } from '../base/errors.js';
 import { CATALOG } from '../models/catalog.js';
 import { MEASURED_READS, speedsBeside, type MeasuredSpeed } from '../models/measured-speeds.js';
+import { planMemory, type MemoryPlan } from '../models/memory-plan.js';
+import { memoryOfEntry } from '../models/model-memory.js';
 import { verdict, type Verdict } from '../models/verdict.js';
 
 export interface SimulatedMachine {
@@ -21,6 +23,8 @@ export interface SimulatedVerdict {
   model: string;
   title: string;
   quants: Record<'4bit' | '2bit', Verdict>;
+  /** How a server there would share its memory out. */
+  memory: Record<'4bit' | '2bit', MemoryPlan>;
   /** Measured machines, nearest memory first. */
   beside: MeasuredSpeed[];
 }
@@ -77,6 +81,9 @@ function unknown(part: string, why: string): FlashmoeError {
   return new FlashmoeError('ERR_USAGE', `--sim: ${part} ${why}`, { hint: HINT, subject: part });
 }
 
+/** Another machine's other programs, and what its GPU recommends, aren't known. */
+const NOBODY_ELSE = { availableBytes: null, workingSetBytes: null };
+
 export function simulate(machine: SimulatedMachine): SimulatedVerdict[] {
   return CATALOG.map((entry) => ({
     model: entry.id,
@@ -84,6 +91,10 @@ export function simulate(machine: SimulatedMachine): SimulatedVerdict[] {
     quants: {
       '4bit': verdict(entry, '4bit', machine),
       '2bit': verdict(entry, '2bit', machine),
+    },
+    memory: {
+      '4bit': planMemory(memoryOfEntry(entry, '4bit'), { ...machine, ...NOBODY_ELSE }),
+      '2bit': planMemory(memoryOfEntry(entry, '2bit'), { ...machine, ...NOBODY_ELSE }),
     },
     beside: speedsBeside(entry.id, machine.memoryBytes).slice(0, 3),
   }));

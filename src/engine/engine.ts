@@ -7,6 +7,7 @@ import type { NativeEngine, NativeSession } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { Answer } from './answer.js';
 import type { Prompt } from './chat-template.js';
+import type { ElasticMemory } from './elastic-memory.js';
 import type { GenerationSettings } from './generation-settings.js';
 import { END_THINK, outputFormat, type OutputFormat } from './output-parser.js';
 import { AnswerCheck } from './grammar/check.js';
@@ -43,6 +44,8 @@ export interface LocalEngineParts {
   session: NativeSession;
   /** As large as `session`: so many more answers at once. */
   further?: readonly NativeSession[];
+  /** Looked at between requests; null or absent: what experts stay in never changes. */
+  elastic?: ElasticMemory | null;
   vocabSize: number;
   /** Of a session's state, what doesn't grow with its tokens. */
   fixedStateBytes: number;
@@ -81,6 +84,7 @@ export class LocalEngine implements Engine {
     );
     const ids = new Set(hidden.map(({ id }) => id));
     this.#grammar = new GrammarHost(tokenizer, settings.stopIds, ids, template?.source ?? null);
+    parts.elastic?.start(() => this.#running.size === 0);
   }
 
   async countTokens(request: AnswerRequest, signal?: AbortSignal): Promise<number> {
@@ -233,6 +237,7 @@ export class LocalEngine implements Engine {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new FlashmoeError('ERR_INTERRUPTED', 'the engine is closing'));
     await Promise.all(this.#running);
+    await this.parts.elastic?.stop();
     await this.parts.prompts.close();
     await this.#grammar.close();
     await Promise.all(this.#free.map((session) => session.close()));
@@ -301,6 +306,8 @@ export class LocalEngine implements Engine {
       leave: () => {
         this.#free.push(session);
         this.#running.delete(running);
+        if (this.#running.size === 0 && !this.#closing.signal.aborted)
+          void this.parts.elastic?.look();
         over();
       },
     };

@@ -3,12 +3,18 @@
 
 import type { NativeEngine, NativeSession } from '../addon/types.js';
 import { asFlashmoeError } from '../base/errors.js';
-import { prefillTokensFor } from '../models/memory-plan.js';
-import { missingGpu } from './backend.js';
+import { passTokens } from '../models/memory-plan.js';
+import { chooseBackend, missingGpu } from './backend.js';
 import type { TemplateText } from './chat-template.js';
 import { LocalEngine } from './engine.js';
 import { loadGenerationSettings } from './generation-settings.js';
-import { keepHottest, useMemory, type MemoryOptions } from './memory.js';
+import {
+  elasticMemory,
+  keepHottest,
+  machineMemory,
+  useMemory,
+  type MemoryOptions,
+} from './memory.js';
 import { openNative, type OpenNativeOptions, readOrigin } from './open-native.js';
 import { PromptWorker } from './prompt-worker/worker.js';
 import { StateStore, type StateStoreOptions } from './state-store.js';
@@ -43,14 +49,16 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
   try {
     const endOfTurn = prompts.template?.endOfTurn ?? null;
     const settings = await loadGenerationSettings(modelDir, tokenizer, endOfTurn);
-    const { memory } = options;
+    const { memory, addon } = options;
+    const machine =
+      memory && (await machineMemory(addon, chooseBackend(addon, options.backend ?? null), memory));
     const native = await openNative({
       ...options,
-      ...(memory && { prefillTokens: prefillTokensFor(memory.memoryBytes) }),
+      ...(machine && { prefillTokens: passTokens(machine, memory?.wishes) }),
       tokenLimit: tokenizer.tokenLimit,
     });
     try {
-      const plan = memory === undefined ? null : await useMemory(native, options.addon, memory);
+      const plan = memory && machine ? await useMemory(native, machine, memory) : null;
       const info = native.info();
       const wanted = options.contextLength ?? null;
       const most = plan?.contextLength ?? info.maxPositions;
@@ -63,6 +71,7 @@ export async function openEngine(options: OpenEngineOptions): Promise<Engine> {
         },
         session,
         further,
+        elastic: elasticMemory(native, plan, memory ?? {}),
         store: await openStore(options, native),
         vocabSize: info.vocabSize,
         fixedStateBytes: info.stateBytes,

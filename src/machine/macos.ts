@@ -36,6 +36,18 @@ export function parsePressureLevel(text: string): 'normal' | 'warning' | 'critic
   return level === '4' ? 'critical' : null;
 }
 
+/** `vm_stat`: what can be had without swapping: free pages, purgeable ones, and those that files can be read back into. */
+export function parseVmStat(text: string): number | null {
+  const size = /page size of (\d+) bytes/.exec(text)?.[1];
+  const pages = (name: string): number | undefined => {
+    const found = new RegExp(`^${name}:\\s+(\\d+)\\.`, 'm').exec(text)?.[1];
+    return found === undefined ? undefined : Number(found);
+  };
+  const [free, files] = [pages('Pages free'), pages('File-backed pages')];
+  if (size === undefined || free === undefined || files === undefined) return null;
+  return Number(size) * (free + files + (pages('Pages purgeable') ?? 0));
+}
+
 /** `pmset -g`: settings in use now, by name; a remark in parentheses is left out. */
 export function parsePmset(text: string): Map<string, string> {
   const settings = new Map<string, string>();

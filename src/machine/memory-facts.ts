@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Exec } from '../base/exec.js';
 import type { Host } from '../base/host.js';
-import { parsePressureLevel, parseSwapUsage } from './macos.js';
+import { parsePressureLevel, parseSwapUsage, parseVmStat } from './macos.js';
 
 export interface MemoryFacts {
   pressure: 'normal' | 'warning' | 'critical' | null;
@@ -12,25 +12,30 @@ export interface MemoryFacts {
   availableBytes: number | null;
 }
 
+/** Where Linux tells it: proc_meminfo(5), and pressure stall information. */
+export const PROC_FILES = { memory: '/proc/meminfo', stalls: '/proc/pressure/memory' };
+
 export async function memoryFacts(
   host: Pick<Host, 'platform'>,
   exec: Exec,
   signal: AbortSignal,
+  files = PROC_FILES,
 ): Promise<MemoryFacts> {
   if (host.platform === 'darwin') {
-    const [level, swap] = await Promise.all([
+    const [level, swap, pages] = await Promise.all([
       exec('sysctl', ['kern.memorystatus_vm_pressure_level'], { signal }),
       exec('sysctl', ['vm.swapusage'], { signal }),
+      exec('vm_stat', [], { signal }),
     ]);
     return {
       pressure: parsePressureLevel(level.stdout),
       swapUsedBytes: parseSwapUsage(swap.stdout),
-      availableBytes: null,
+      availableBytes: parseVmStat(pages.stdout),
     };
   }
   const [memory, stalls] = await Promise.all([
-    readFile('/proc/meminfo', 'utf8').catch(() => ''),
-    readFile('/proc/pressure/memory', 'utf8').catch(() => ''),
+    readFile(files.memory, 'utf8').catch(() => ''),
+    readFile(files.stalls, 'utf8').catch(() => ''),
   ]);
   return parseProcMemory(memory, stalls);
 }

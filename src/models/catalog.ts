@@ -26,6 +26,8 @@ export interface CatalogEntry {
   kvBytesPerToken: number;
   stateBytes: number;
   contextLength: number;
+  /** Numbers that a token is between two layers. */
+  hiddenSize: number;
 }
 
 /** MLX starts a new shard before one grows beyond 5 GiB. */
@@ -50,6 +52,7 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 30_720,
     stateBytes: 188_743_680 + 6_635_520,
     contextLength: 262_144,
+    hiddenSize: 4_096,
   },
   {
     id: 'qwen3.5-35b',
@@ -68,6 +71,7 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 20_480,
     stateBytes: 62_914_560 + 2_949_120,
     contextLength: 262_144,
+    hiddenSize: 2_048,
   },
   {
     id: 'qwen3-235b',
@@ -86,6 +90,7 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 192_512,
     stateBytes: 0,
     contextLength: 262_144,
+    hiddenSize: 4_096,
   },
   {
     id: 'deepseek-v3-0324',
@@ -105,6 +110,7 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 70_272,
     stateBytes: 0,
     contextLength: 163_840,
+    hiddenSize: 7_168,
   },
   {
     id: 'kimi-k2',
@@ -123,6 +129,7 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 70_272,
     stateBytes: 0,
     contextLength: 131_072,
+    hiddenSize: 7_168,
   },
   {
     id: 'tiny',
@@ -142,6 +149,7 @@ export const CATALOG: CatalogEntry[] = [
     kvBytesPerToken: 1_024,
     stateBytes: 393_216 + 36_864,
     contextLength: 4_096,
+    hiddenSize: 256,
   },
 ];
 

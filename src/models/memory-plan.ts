@@ -84,9 +84,11 @@ const PASSES: readonly [fromBytes: number, tokens: number][] = [
   [0, 1024],
 ];
 
-/** Tokens of a prefill pass on a machine of that memory. */
-export function prefillTokensFor(memoryBytes: number): number {
-  return PASSES.find(([from]) => memoryBytes >= from)?.[1] ?? 1024;
+/** Tokens of a prefill pass: known before the model is. */
+export function passTokens(machine: MachineMemory, wishes: MemoryWishes = {}): number {
+  const budget = memoryBudget(machine, wishes.memoryBytes ?? null);
+  const bytes = Math.min(machine.memoryBytes, budget * 1.5);
+  return PASSES.find(([from]) => bytes >= from)?.[1] ?? 1024;
 }
 
 /** Bytes that are not to be exceeded. */
@@ -107,7 +109,7 @@ export function planMemory(
   const budgetBytes = memoryBudget(machine, wishes.memoryBytes ?? null);
   const sessions = Math.max(1, wishes.sessions ?? 1);
   const streamBytes = leastExpertBytes(model);
-  const prefillTokens = prefillTokensFor(Math.min(machine.memoryBytes, budgetBytes * 1.5));
+  const prefillTokens = passTokens(machine, wishes);
   const prefillBytes = sessions * prefillTokens * model.prefillBytesPerToken;
   const fixed = PROGRAM_BYTES + model.denseBytes + prefillBytes;
   const beside = budgetBytes - fixed - sessions * model.stateBytes - streamBytes;

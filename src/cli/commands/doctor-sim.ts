@@ -4,6 +4,7 @@ import { EXIT } from '../../base/errors.js';
 import { formatBinaryBytes, formatBytes, formatRate } from '../../base/format.js';
 import { parseMachine, simulate, type SimulatedMachine } from '../../doctor/simulate.js';
 import type { CliContext } from '../context.js';
+import { memoryPlanLine } from '../memory-plan-line.js';
 
 export function simulateMachine(context: CliContext, words: string): number {
   const machine = parseMachine(words);
@@ -13,10 +14,16 @@ export function simulateMachine(context: CliContext, words: string): number {
     return EXIT.done;
   }
   context.print(describe(machine));
-  for (const { model, quants, beside } of verdicts) {
+  for (const { model, quants, memory, beside } of verdicts) {
     context.print(model);
-    context.print(`  4 bits  ${quants['4bit'].text}`);
-    context.print(`  2 bits  ${quants['2bit'].text}`);
+    for (const [name, quant] of [
+      ['4 bits', '4bit'],
+      ['2 bits', '2bit'],
+    ] as const) {
+      context.print(`  ${name}  ${quants[quant].text}`);
+      if (quants[quant].level === 'no') continue;
+      context.print(context.style.dim(`          ${memoryPlanLine(memory[quant])}`));
+    }
     for (const { machine: name, memoryGb, low, high, note, source } of beside) {
       const speed = low === high ? `${low}` : `${low} to ${high}`;
       const how = note === undefined ? '' : `, ${note}`;

@@ -8,6 +8,9 @@ import { retryText } from '../../jobs/progress.js';
 import { shareOf, withSource } from '../../application/source.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
+import { memoryPlanLine } from '../memory-plan-line.js';
+import { planMemory } from '../../models/memory-plan.js';
+import { memoryOfSpec } from '../../models/model-memory.js';
 import { recommend } from '../../application/model-choices.js';
 import { lookAround, setupRequest, setupWorld } from '../../application/setup-request.js';
 import { withNamed } from '../../application/named-here.js';
@@ -55,11 +58,17 @@ export async function plan(context: CliContext, typed: CheckpointOptions): Promi
     },
   );
   try {
-    const { summary } = setup.plan;
+    const { summary, stored } = setup.plan;
+    const { dense, layouts, layers, spec } = stored.pack;
+    const model = memoryOfSpec(spec, { denseBytes: dense.size, layouts, layers });
+    const { memoryBytes } = context.host;
+    // Of what others hold now nothing follows for the night on which the model answers.
+    const memory = planMemory(model, { memoryBytes, availableBytes: null, workingSetBytes: null });
     if (context.json) {
-      context.emit('plan', { plan: summary });
+      context.emit('plan', { plan: summary, memory });
     } else {
       context.print(planText(summary));
+      context.print(memoryPlanLine(memory));
       const isHere = setup.plan.state.finished;
       context.note(
         isHere ? '\nit is here already: nothing is left to do' : `\n${command} provisions it`,

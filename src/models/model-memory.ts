@@ -1,0 +1,95 @@
+// What a model takes of memory, before it is here: from its description and sizes, or from the catalogue. The engine's own
+// figures decide once it is.
+
+import type { CatalogEntry } from './catalog.js';
+import type { ModelMemory } from './memory-plan.js';
+import type { Quant } from './quant.js';
+import type { ExpertLayout, MixerSpec, ModelSpec, RopeSpec } from './spec.js';
+
+const FLOAT = 4;
+const CODE = 2;
+/** Of routing, each choice of a token: number and weight, and three numbers of its place. */
+const CHOICE_BYTES = 5 * FLOAT;
+
+export interface PackedSizes {
+  denseBytes: number;
+  layouts: readonly ExpertLayout[];
+  /** `layout`: index into layouts; size of its file. */
+  layers: readonly { layer: number; layout: number; size: number }[];
+}
+
+export function memoryOfSpec(spec: ModelSpec, sizes: PackedSizes): ModelMemory {
+  const stride = (layout: number): number => sizes.layouts[layout]?.expert_stride ?? 0;
+  const topK = (layer: number): number => {
+    const mlp = spec.layers[layer]?.mlp;
+    return mlp?.kind === 'moe' ? mlp.topK : 0;
+  };
+  const states = spec.layers.map(({ mixer }) => stateOf(mixer));
+  const mostChosen = Math.max(0, ...spec.layers.map((_, layer) => topK(layer)));
+  const ropes = new Map(spec.layers.flatMap(({ mixer }) => ropesOf(mixer)).map(distinct));
+  const rotated = sum([...ropes.values()].map(({ dims }) => dims));
+  return {
+    denseBytes: sizes.denseBytes,
+    expertFileBytes: sum(sizes.layers.map(({ size }) => size)),
+    largestExpertBytes: Math.max(0, ...sizes.layers.map(({ layout }) => stride(layout))),
+    expertBytesPerToken: sum(
+      sizes.layers.map(
+        ({ layer, layout }) => topK(layer) * (sizes.layouts[layout]?.expert_size ?? 0),
+      ),
+    ),
+    stateBytes: sum(states.map(({ fixed }) => fixed)),
+    kvBytesPerToken: sum(states.map(({ perToken }) => perToken)),
+    prefillBytesPerToken: FLOAT * (1 + 3 * spec.hiddenSize + rotated) + mostChosen * CHOICE_BYTES,
+    maxPositions: spec.maxPositions,
+  };
+}
+
+/** The same estimated from the catalogue: rotations are left out, a fiftieth of a token's room. */
+export function memoryOfEntry(entry: CatalogEntry, quant: Quant): ModelMemory {
+  const expertBytes = entry.expertBytes[quant];
+  return {
+    denseBytes: entry.residentBytes,
+    expertFileBytes: entry.routedLayers * entry.experts * expertBytes,
+    largestExpertBytes: expertBytes,
+    expertBytesPerToken: entry.routedLayers * entry.expertsPerToken * expertBytes,
+    stateBytes: entry.stateBytes,
+    kvBytesPerToken: entry.kvBytesPerToken,
+    prefillBytesPerToken:
+      FLOAT * (1 + 3 * entry.hiddenSize) + entry.expertsPerToken * CHOICE_BYTES,
+    maxPositions: entry.contextLength,
+  };
+}
+
+/** Bytes of a conversation in one layer, as the engine lays them out (docs/format.md). */
+function stateOf(mixer: MixerSpec): { perToken: number; fixed: number } {
+  switch (mixer.kind) {
+    case 'gqa':
+      return { perToken: 2 * mixer.kvHeads * (mixer.headDim * CODE + FLOAT), fixed: 0 };
+    case 'mla': {
+      const { indexer } = mixer;
+      const keys = indexer === undefined ? 0 : indexer.dim * CODE + FLOAT;
+      return { perToken: (mixer.kvLoraRank + mixer.ropeDim) * CODE + 2 * FLOAT + keys, fixed: 0 };
+    }
+    case 'gated_delta_net': {
+      const { keyHeads, valueHeads, keyDim, valueDim, convKernel } = mixer;
+      const channels = 2 * keyHeads * keyDim + valueHeads * valueDim;
+      const history = Math.ceil(((convKernel - 1) * channels * FLOAT) / 64) * 64;
+      return { perToken: 0, fixed: history + valueHeads * valueDim * keyDim * FLOAT };
+    }
+  }
+}
+
+function ropesOf(mixer: MixerSpec): RopeSpec[] {
+  if (mixer.kind === 'gated_delta_net') return [];
+  if (mixer.kind === 'gqa' || mixer.indexer === undefined) return [mixer.rope];
+  return [mixer.rope, mixer.indexer.rope];
+}
+
+/** Layers that rotate alike share a table. */
+function distinct(rope: RopeSpec): [string, RopeSpec] {
+  return [JSON.stringify(rope), rope];
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
