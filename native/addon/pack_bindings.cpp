@@ -28,7 +28,7 @@ DType dtype_field(const Napi::Object& object) {
 StackedTensor stacked_tensor(const Napi::Value& value, const char* name) {
     const Napi::Object object = object_of(value, name);
     return {text_field(object, "source"), count_field(object, "offset"), count_field(object, "size"),
-            dtype_field(object)};
+            dtype_field(object), field(object, "stride").IsNumber() ? count_field(object, "stride") : 0};
 }
 
 std::optional<StackedTensor> optional_tensor(const Napi::Object& object, const char* name) {

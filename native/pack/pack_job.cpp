@@ -70,6 +70,8 @@ std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
     const std::uint64_t values = p.rows * p.columns;
     std::vector<Part> parts;
     const auto add = [&](std::size_t index, const StackedTensor& tensor, std::uint64_t source_size, std::uint64_t target_size) {
+        const std::uint64_t stride = tensor.stride == 0 ? source_size : tensor.stride;
+        if (stride < source_size || stride > kMaxStride) fail_plan(part_name(p, index) + ": stride out of range");
         if (tensor.offset >= kMaxOffset || tensor.size != source_size * job.experts) {
             fail_plan(part_name(p, index) + ": " + std::to_string(tensor.size) + " bytes, not " +
                       std::to_string(job.experts) + " experts of " + std::to_string(source_size));
@@ -78,7 +80,7 @@ std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
         if (target > job.expert_stride || target_size > job.expert_stride - target) {
             fail_plan(part_name(p, index) + ": reaches out of the expert");
         }
-        parts.push_back({&tensor, source_size, target, target_size});
+        parts.push_back({&tensor, source_size, stride, target, target_size});
     };
     const std::uint64_t bias_size = p.bias ? p.rows * dtype_bytes(p.bias->dtype) : 0;
     if (p.source_bits == 0) {

@@ -20,13 +20,14 @@ namespace {
 /// Opens every source once and checks that it is long enough before the target is touched.
 class Sources {
   public:
-    void add(const StackedTensor& tensor) {
+    void add(const Part& part, std::uint64_t experts) {
+        const StackedTensor& tensor = *part.tensor;
         auto [entry, is_new] = files_.try_emplace(tensor.source);
         if (is_new) entry->second = File::open_source(tensor.source);
-        if (tensor.offset + tensor.size > entry->second.size()) {
+        const std::uint64_t end = tensor.offset + (experts - 1) * part.source_stride + part.source_size;
+        if (end > entry->second.size()) {
             throw Failure("ERR_IO", tensor.source + ": is " + std::to_string(entry->second.size()) +
-                                        " bytes, but bytes up to " +
-                                        std::to_string(tensor.offset + tensor.size) + " are needed");
+                                        " bytes, but bytes up to " + std::to_string(end) + " are needed");
         }
     }
     const File& of(const StackedTensor& tensor) const { return files_.at(tensor.source); }
@@ -59,7 +60,7 @@ class Packer {
         for (const auto& projection : job.projections) {
             parts_.push_back(checked_parts(job, projection));
             for (const auto& part : parts_.back()) {
-                sources_.add(*part.tensor);
+                sources_.add(part, job.experts);
                 bytes_per_expert_ += part.source_size;
             }
             if (projection.importance.columns > 0) {
@@ -126,7 +127,7 @@ class Packer {
     }
 
     void read(const Part& part, std::uint64_t expert, std::uint8_t* to) const {
-        sources_.of(*part.tensor).read_at(to, part.source_size, part.tensor->offset + expert * part.source_size);
+        sources_.of(*part.tensor).read_at(to, part.source_size, part.tensor->offset + expert * part.source_stride);
     }
 
     quant::ErrorSums requantise(Workspace& space, std::size_t index, std::uint64_t expert) const {

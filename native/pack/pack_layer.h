@@ -17,12 +17,13 @@ enum class DType { u32, bf16, f16, f32, u8 };
 
 std::uint64_t dtype_bytes(DType dtype);
 
-/// All experts of one component: expert e at offset + e * (size / experts).
+/// All experts of one component: expert e at offset + e * stride, where 0 is size / experts, without gaps.
 struct StackedTensor {
     std::string source;
     std::uint64_t offset = 0;
     std::uint64_t size = 0;
     DType dtype = DType::u32;
+    std::uint64_t stride = 0;
 };
 
 /// rows x columns are logical dimensions of one expert. bits 0 = plain weights without scales and biases. Codes whose scales
@@ -70,6 +71,7 @@ PackLayerResult pack_layer(const PackLayerJob& job, const Control& control);
 struct Part {
     const StackedTensor* tensor;
     std::uint64_t source_size;
+    std::uint64_t source_stride;
     std::uint64_t target_offset;
     std::uint64_t target_size;
 };

@@ -25,11 +25,14 @@ export interface CopyJob {
   sync: boolean;
 }
 
-/** A component of all experts of one layer: expert e lies at offset + e * (size / experts). */
+/** A component of all experts of one layer: expert e lies at offset + e * stride. */
 export interface StackedTensor {
   source: string;
   offset: number;
+  /** Of all experts together. */
   size: number;
+  /** Absent: size / experts, one behind the other. */
+  stride?: number;
   dtype: 'U32' | 'BF16' | 'F16' | 'F32' | 'U8';
 }
 
@@ -434,7 +437,7 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
-  readonly contract: 6;
+  readonly contract: 7;
   selfTest(): SelfTest;
   /** The GPU that the backend metal would use, or why there is none. */
   metalDevice(): { device: MetalDevice | null; reason: string };

@@ -7,6 +7,7 @@ import { modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
 import { volumeOf } from '../base/volume.js';
 import type { PlanSummary } from '../jobs/events.js';
 import { readJournal } from '../store/journal.js';
+import { readBegunAs, requantiseArguments } from '../store/begun-as.js';
 import { absentPlace, locatedPaths } from '../store/location.js';
 import { readManifest, type ModelManifest } from '../store/manifest.js';
 import { makePlan } from '../transfer/plan.js';
@@ -23,6 +24,8 @@ export interface Installation {
   manifest: ModelManifest | null;
   /** Of an unfinished setup: how far it is; null when not even its plan was written. */
   plan: PlanSummary | null;
+  /** The command that an unfinished one was begun by, where that was no setup. */
+  begunAs: string[] | null;
   /** Why the folder can't be understood. */
   problem: string | null;
 }
@@ -43,7 +46,7 @@ export async function listInstallations(home: HomePaths): Promise<Installation[]
 }
 
 async function readInstallation(home: HomePaths, id: string): Promise<Installation> {
-  const none = { owner: null, manifest: null, plan: null, problem: null };
+  const none = { owner: null, manifest: null, plan: null, begunAs: null, problem: null };
   const found: Installation = { ...none, id, paths: modelPaths(home, id) };
   try {
     const paths = await locatedPaths(home, id);
@@ -54,7 +57,8 @@ async function readInstallation(home: HomePaths, id: string): Promise<Installati
     const owner = await probeLock(paths.lock);
     const manifest = await readManifest(paths.manifest);
     const plan = manifest === null ? await unfinishedPlan(paths) : null;
-    return { ...found, owner, manifest, plan };
+    const begun = await readBegunAs(paths);
+    return { ...found, owner, manifest, plan, begunAs: begun && requantiseArguments(begun) };
   } catch (error) {
     return { ...found, problem: asFlashmoeError(error).message };
   }

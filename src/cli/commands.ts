@@ -19,6 +19,7 @@ import { defineMv } from './definitions/mv.js';
 import { definePlan } from './definitions/plan.js';
 import { definePs } from './definitions/ps.js';
 import { defineQuality } from './definitions/quality.js';
+import { defineRequantise } from './definitions/requantise.js';
 import { defineReport } from './definitions/report.js';
 import { defineRm } from './definitions/rm.js';
 import { defineRun } from './definitions/run.js';
@@ -63,6 +64,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineShow(program, open, done);
   defineDoctor(program, open, done);
   defineVerify(program, open, done);
+  defineRequantise(program, open, done);
   defineMv(program, open, done);
   defineRm(program, open, done);
   defineShare(program, open, done);

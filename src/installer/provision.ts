@@ -1,5 +1,6 @@
 // A planned setup carried out, step by step: engine, transfer, last files, service, first answer.
 
+import { join } from 'node:path';
 import { loadAddon } from '../addon/load.js';
 import { asFlashmoeError } from '../base/errors.js';
 import { RangesUnsupported } from '../hub/fetch-ranges.js';
@@ -19,9 +20,13 @@ import {
   type JournalHeader,
 } from '../store/journal.js';
 import { openHubSource } from '../transfer/hub-source.js';
+import { makeFromModel, type PackedModel } from '../transfer/from-model.js';
 import { keepSource } from '../transfer/keep-source.js';
 import { Limits, writeLimits } from '../jobs/limits.js';
 import { Recorder } from '../jobs/record/recorder.js';
+import { removeBefore, takeOver } from '../store/before.js';
+import { removeBegunAs, writeBegunAs } from '../store/begun-as.js';
+import { beforePaths } from '../store/before-names.js';
 import { sourceFolder } from '../store/model-files.js';
 import { removeOutdated } from '../store/outdated.js';
 import { makePlan, type ProvisioningPlan } from '../transfer/plan.js';
@@ -33,6 +38,7 @@ import { userPaths } from './user-files.js';
 import { ensureEngine } from './steps/engine.js';
 import { finish } from './steps/finish.js';
 import { currentState, keptCircumstance } from './steps/planning.js';
+import { fromModel } from './steps/planning-from-model.js';
 import { proveAndReceipt } from './steps/receipt.js';
 import { fetchSideFiles } from '../transfer/side-files.js';
 import {
@@ -103,16 +109,20 @@ export async function provision(
     const { downloadedBytes } =
       offer !== null
         ? await receive(work, offer)
-        : request.keepSource === true
-          ? await fromKeptSource(parts, work)
-          : await byEitherRoad(work, begun !== null);
+        : request.madeOf
+          ? await fromModelHere(work, request.madeOf)
+          : request.keepSource === true
+            ? await fromKeptSource(parts, work)
+            : await byEitherRoad(work, begun !== null);
     const manifest = await finish(work);
+    if (request.madeOf) await endFromModel(work, request.madeOf);
     await budget.sample();
     await serviceStep(world, emit, signal);
     return await proveAndReceipt(parts, work, manifest, {
       startedAt: journal.header.startedAt,
-      downloadedBytes:
-        (recorder.earlier?.receivedBytes ?? 0) + side.downloadedBytes + downloadedBytes,
+      downloadedBytes: request.madeOf
+        ? 0
+        : (recorder.earlier?.receivedBytes ?? 0) + side.downloadedBytes + downloadedBytes,
       neededBytes: plan.summary.downloadBytes,
       peakBytes: Math.max(recorder.earlier?.peakBytes ?? 0, budget.peakBytes),
       weightErrors: overall([...journal.state.errors.values()]),
@@ -127,6 +137,34 @@ export async function provision(
     await recorder?.end(outcome);
     await journal?.close();
   }
+}
+
+/** In place, the old width stands in the new one's folder from here on, and what is left of it goes at the end. */
+async function fromModelHere(
+  task: TransferTask,
+  from: PackedModel,
+): Promise<{ downloadedBytes: number }> {
+  const { paths: to, plan } = task;
+  const { quant } = plan.stored.pack;
+  await writeBegunAs(to, { model: from.manifest.model, quant, inPlace: from.inPlace });
+  const isHere = from.paths.root === beforePaths(to).root;
+  const { inPlace, paths: at } = from;
+  const paths = inPlace && !isHere ? await takeOver(at, to) : at;
+  await makeFromModel(task, { ...from, paths });
+  return { downloadedBytes: 0 };
+}
+
+/** What the new width was made of, as far as it was given up; behind the manifest, so that a run killed before goes on. */
+async function endFromModel(
+  { paths, emit, signal }: TransferTask,
+  { inPlace }: PackedModel,
+): Promise<void> {
+  const foreign = inPlace ? await removeBefore(paths, signal) : [];
+  for (const path of foreign) {
+    const message = `stays: ${join(beforePaths(paths).root, path)}, not ours`;
+    emit({ type: 'notice', message });
+  }
+  await removeBegunAs(paths);
 }
 
 /** The checkpoint first, all of it; then the model out of it, by ranges on loopback and at no pace. */
@@ -211,6 +249,7 @@ async function planUnderLock(
     ...(await keptCircumstance(paths, request.keepSource === true)),
   };
   const again = makePlan(plan.stored, state, circumstances);
+  if (request.madeOf) return fromModel(again, request.madeOf);
   return offer === null ? again : copyPlan(again, offer);
 }
 

@@ -12,6 +12,7 @@ import type { Controls } from '../jobs/controls.js';
 import type { Emit } from '../jobs/events.js';
 import type { Quant } from '../models/quant.js';
 import type { LimitChange, Limits } from '../jobs/limits.js';
+import type { PackedModel } from '../transfer/from-model.js';
 import type { ProvisioningPlan } from '../transfer/plan.js';
 import type { SetupOptions } from '../settings/setup-options.js';
 import type { Offer, ShareAddress } from '../share/offer.js';
@@ -34,6 +35,8 @@ export interface SetupRequest extends AskedFor {
   bundled: string | null;
   /** Another machine that shares the finished model: it is copied in place of fetched and packed. */
   share?: ShareAddress | null;
+  /** The model as published, which is here: the width is made of it, and no network is asked. */
+  madeOf?: PackedModel | null;
   /** Known answers of this very checkpoint; none: the questions for any model are asked. */
   questions: readonly TokensQuestion[];
   /** Of a download measured lately; null: the plan measures where it is worth it. */

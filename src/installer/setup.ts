@@ -14,7 +14,7 @@ import { JobServer } from '../jobs/control/server.js';
 import { fileSize } from '../store/disk-sizes.js';
 import type { Emit, InstallEvent } from '../jobs/events.js';
 import type { Receipt } from '../store/receipt.js';
-import { openHubSource, type HubSource } from '../transfer/hub-source.js';
+import { openHubSource, openOwnSource, type HubSource } from '../transfer/hub-source.js';
 import { Limits, readLimits, writeLimits, type LimitChange } from '../jobs/limits.js';
 import { locatedInstallation } from '../store/location.js';
 import { readManifest } from '../store/manifest.js';
@@ -26,6 +26,7 @@ import { planPatiently } from './steps/patient-planning.js';
 import { readUserFiles } from './user-files.js';
 import { hubTask } from '../transfer/hub-events.js';
 import { planCopy, type PlanningTask } from './steps/planning.js';
+import { planFromModel, sideFilesOf } from './steps/planning-from-model.js';
 
 const DEADLINE_LOOK_MS = 1_000;
 
@@ -69,6 +70,14 @@ export async function openSetup(
       const offer = await askOffer(client, share.url, hubTask(to));
       const plan = await planCopy({ paths, emit, ...volume }, offer);
       const parts = { request, world, paths, client, limits, plan, offer };
+      return { plan, run: (task) => runReporting(parts, task), close };
+    }
+    const { madeOf = null } = request;
+    if (madeOf !== null) {
+      source = await openOwnSource(world.hub, await sideFilesOf(madeOf), options);
+      const asked = { from: madeOf, paths, quant, size, calibration, userFiles };
+      const plan = await planFromModel({ ...asked, emit, ...volume });
+      const parts = { request, world, paths, client: source.client, limits, plan, offer: null };
       return { plan, run: (task) => runReporting(parts, task), close };
     }
     const planOnly = request.planOnly === true;

@@ -38,6 +38,9 @@ const check = z.object({
 const plan = z.object({
   ...{ model: text, repo: text, revision: text, commit: text, quant, fingerprint: sha256 },
   ...{ directory: text, shards: bytes, layers: bytes },
+  madeOf: text
+    .optional()
+    .describe('folder of another width of it that is here; nothing is fetched'),
   downloadBytes: bytes.describe('all that is fetched'),
   doneBytes: bytes.describe('of downloadBytes, here before this run'),
   finalBytes: bytes,

@@ -22,6 +22,8 @@ export interface PlanSummary {
   directory: string;
   shards: number;
   layers: number;
+  /** Folder of the same model as published that it is made of; nothing is fetched then. Absent: of the repository. */
+  madeOf?: string;
   downloadBytes: number;
   /** Of downloadBytes, already verified or packed on disk. */
   doneBytes: number;

@@ -30,6 +30,9 @@ export interface DenseSource {
   width: Width | null;
 }
 
+/** Where all experts' values of one component are in the checkpoint. */
+export type StackedSource = Pick<SourceTensor, 'shard' | 'offset' | 'size' | 'dtype'>;
+
 export interface RoutedProjection {
   name: Projection;
   /** Logical dimensions of one expert. */
@@ -37,11 +40,11 @@ export interface RoutedProjection {
   columns: number;
   /** null: plain weights without scales and biases. */
   width: Width | null;
-  weight: SourceTensor;
-  scales: SourceTensor | null;
-  biases: SourceTensor | null;
+  weight: StackedSource;
+  scales: StackedSource | null;
+  biases: StackedSource | null;
   /** Added to the projection's results. */
-  bias: SourceTensor | null;
+  bias: StackedSource | null;
 }
 
 export interface RoutedLayer {

@@ -4,7 +4,7 @@
 import { open, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { runJob } from '../addon/load.js';
-import type { NativeAddon, PackLayerResult, Progress } from '../addon/types.js';
+import type { NativeAddon, PackLayerResult, PackProjection, Progress } from '../addon/types.js';
 import {
   makeDirectory,
   PARTIAL_SUFFIX,
@@ -23,7 +23,7 @@ export interface PackTarget {
   /** Folder of the layer files and layout.json; `modelPaths(…).experts(quant)` in a home. */
   expertsDir: string;
   /** Where a shard of the plan lies on disk. */
-  shardPath(shard: string): string;
+  shardPath: (shard: string) => string;
   /** Native threads for requantising; the bytes don't depend on it. */
   threads: number;
   signal?: AbortSignal;
@@ -61,11 +61,15 @@ export async function extractDense(
   return runJob(target.addon.copyRanges(job, target.onProgress ?? noProgress), target.signal);
 }
 
-/** Writes one layer file: `.partial`, sync, hash, rename, sync of the folder. */
+/**
+ * Writes one layer file: `.partial`, sync, hash, rename, sync of the folder. Its bytes come from `shardPath`, or from
+ * the places in `packed`, one for each projection of the plan.
+ */
 export async function packLayer(
   plan: PackPlan,
   layer: number,
   target: PackTarget,
+  packed: readonly PackProjection[] | null = null,
 ): Promise<PackedLayer> {
   const entry = plan.layers.find((candidate) => candidate.layer === layer);
   const layout = entry && plan.layouts[entry.layout];
@@ -75,24 +79,22 @@ export async function packLayer(
   await makeFolder(target.expertsDir);
   const path = join(target.expertsDir, entry.file);
   const partial = path + PARTIAL_SUFFIX;
-  const locate = <T extends { source: string } | null>(tensor: T): T =>
-    tensor && { ...tensor, source: target.shardPath(tensor.source) };
   const result = await runJob(
     target.addon.packLayer(
       {
         target: partial,
         experts: entry.experts,
         expertStride: layout.expert_stride,
-        projections: entry.projections.map(({ importance, ...projection }) => ({
-          ...projection,
-          ...(importance && {
-            importance: { ...importance, source: join(target.root, CALIBRATION_FILE) },
-          }),
-          weight: locate(projection.weight),
-          scales: locate(projection.scales),
-          biases: locate(projection.biases),
-          ...(projection.bias && { bias: locate(projection.bias) }),
-        })),
+        projections: entry.projections.map(({ importance, ...projection }, index) => {
+          const { weight, scales, biases, bias } = packed?.[index] ?? located(projection, target);
+          return {
+            ...projection,
+            ...(importance && {
+              importance: { ...importance, source: join(target.root, CALIBRATION_FILE) },
+            }),
+            ...{ weight, scales, biases, ...(bias && { bias }) },
+          };
+        }),
         method: 'search',
         threads: target.threads,
       },
@@ -108,6 +110,20 @@ export async function packLayer(
   }
   await publish(partial, path);
   return { layer, file: entry.file, size: entry.size, sha256: result.sha256, error: result.error };
+}
+
+function located(
+  { weight, scales, biases, bias }: PackProjection,
+  { shardPath }: Pick<PackTarget, 'shardPath'>,
+): Pick<PackProjection, 'weight' | 'scales' | 'biases' | 'bias'> {
+  const at = <T extends { source: string } | null>(tensor: T): T =>
+    tensor && { ...tensor, source: shardPath(tensor.source) };
+  return {
+    weight: at(weight),
+    scales: at(scales),
+    biases: at(biases),
+    ...(bias && { bias: at(bias) }),
+  };
 }
 
 /**

@@ -20,25 +20,28 @@ import { chooseOrder, peakOf } from './schedule.js';
 import type { Inventory, LayerPlan, PackPlan } from './types.js';
 import { chooseWidths, type KeptWidths } from './widths.js';
 
-export interface PlanInput {
+export interface WidthChoice {
+  quant: Quant;
+  /** Most bytes that everything written may have; for `mixed`. */
+  size?: number | null;
+  /** Of the same repository's model: errors of requantising are weighed by it. */
+  calibration?: CalibrationRows | null;
+}
+
+export interface PlanInput extends WidthChoice {
   /** Parsed config.json. */
   config: unknown;
   inventory: Inventory;
   repo: string;
   /** 40 hex digits, or what identifies a local folder's content. */
   commit: string;
-  quant: Quant;
-  /** Most bytes that everything written may have; for `mixed`. */
-  size?: number | null;
-  /** Of the same repository's model: errors of requantising are weighed by it. */
-  calibration?: CalibrationRows | null;
   /** Of the inventory; shown with the plan's own. */
   warnings?: readonly string[];
 }
 
 /** Throws ERR_UNSUPPORTED_MODEL or ERR_PLAN, naming the field, module or tensor. */
 export function buildPlan(input: PlanInput): PackPlan {
-  const { config, inventory, quant, calibration = null } = input;
+  const { config, inventory } = input;
   const block = readQuantization(Config.of(config));
   const names = new Set([...inventory.tensors.keys()].map(manifestName));
   const spec = readModelSpec(config, names);
@@ -47,21 +50,41 @@ export function buildPlan(input: PlanInput): PackPlan {
   const { dense, routed, skipped, warnings } = classify(inventory, spec, block);
 
   if (routed.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
+  const { repo, commit } = input;
+  const given = { repo, commit, spec, skipped, warnings: [...(input.warnings ?? []), ...warnings] };
+  const laid = { file: 'model_weights.bin', ...denseLayout(dense) };
+  return planWidths({ ...given, shards: inventory.shards, dense: laid }, routed, input);
+}
+
+/** What a plan holds whatever the width of its experts. */
+export type WidthlessPlan = Pick<
+  PackPlan,
+  'repo' | 'commit' | 'spec' | 'shards' | 'dense' | 'skipped' | 'warnings'
+>;
+
+/** The plan of a checkpoint that is taken apart, at a width. Throws ERR_USAGE and ERR_PLAN as buildPlan does. */
+export function planWidths(
+  of: WidthlessPlan,
+  routed: readonly RoutedLayer[],
+  { quant, size = null, calibration = null }: WidthChoice,
+): PackPlan {
   const fixed = {
     schema: 1 as const,
     quant,
-    repo: input.repo,
-    commit: input.commit,
-    spec,
-    shards: inventory.shards,
-    dense: { file: 'model_weights.bin', ...denseLayout(dense) },
-    ...(calibration === null ? {} : { calibration: fitting(calibration, input) }),
-    skipped,
-    warnings: [...(input.warnings ?? []), ...warnings, ...widthWarnings(routed, quant)],
+    repo: of.repo,
+    commit: of.commit,
+    spec: of.spec,
+    shards: of.shards,
+    dense: of.dense,
+    ...(calibration === null
+      ? {}
+      : { calibration: fitting(calibration, { quant, repo: of.repo }) }),
+    skipped: of.skipped,
+    warnings: [...of.warnings, ...widthWarnings(routed, quant)],
   };
   const withWidths = (kept: KeptWidths) => ({ ...fixed, ...planLayers(routed, kept, calibration) });
   const kept = chooseWidths(routed, quant, {
-    size: input.size ?? null,
+    size,
     bytesOf: (choice) => bytesOf(withWidths(choice)),
   });
   const body = withWidths(kept);
@@ -129,7 +152,8 @@ function planLayer(
   };
 }
 
-function widthWarnings(routed: readonly RoutedLayer[], quant: Quant): string[] {
+/** About experts whose width in the file is not what `quant` says. */
+export function widthWarnings(routed: readonly RoutedLayer[], quant: Quant): string[] {
   const wanted = quant === '2bit' ? 2 : 4;
   const odd = new Map<number, number>();
   for (const { projections } of routed) {

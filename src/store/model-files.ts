@@ -124,5 +124,11 @@ export function layoutPath(paths: ModelPaths, { quant }: Pick<PackPlan, 'quant'>
   return join(basename(paths.experts(quant)), 'layout.json');
 }
 
+/** In a model's folder: the width that it takes the place of, until it is made. */
+export const BEFORE_FOLDER = 'before';
+
+/** In a model's folder while it is made of another width that is here. */
+export const BEGUN_AS_FILE = 'requantise.json';
+
 /** Beside a model that is being moved here: written first and removed last. */
 export const MOVING_FILE = 'moving.json';

@@ -30,6 +30,8 @@ export interface StateFacts {
   owner: { waiting: { code: string; reason: string } | null } | null;
   /** Of a setup without a manifest; null when not even its plan was written. */
   plan: { doneBytes: number; downloadBytes: number } | null;
+  /** Arguments that an unfinished one was begun by, where that was no setup. */
+  begunAs?: string[] | null;
   /** How the last run ended: a code, `finished`, or null for one that was killed or is under way; undefined: there was none. */
   outcome?: string | null;
   manifest: { check?: CheckReport | undefined; receipt: object | null } | null;
@@ -66,7 +68,7 @@ export function modelState(facts: StateFacts): ModelState {
   }
   if (manifest !== null) return whole(id, manifest);
   if (plan === null) return { state: 'absent', why: null, next: ['setup', id] };
-  const next = ['setup', id];
+  const next = facts.begunAs ?? ['setup', id];
   const { doneBytes, downloadBytes } = plan;
   if (doneBytes >= downloadBytes) {
     return { state: 'packed', why: 'its last files are not written', next };

@@ -10,9 +10,11 @@ import {
   removeOwned,
   type OwnedFolder,
 } from '../base/owned-files.js';
-import type { ModelPaths } from '../base/paths.js';
+import { modelPathsAt, type ModelPaths } from '../base/paths.js';
 import type { ModelManifest } from './manifest.js';
 import {
+  BEFORE_FOLDER,
+  BEGUN_AS_FILE,
   finalFiles,
   MOVING_FILE,
   SCRATCH_NAME,
@@ -27,10 +29,14 @@ export interface ModelNames {
   plan?: StoredFiles | null;
   /** The checkpoint beside it was put there by us. */
   keepsSource?: boolean;
+  /** The width that it takes the place of, in a folder of its own. */
+  before?: Omit<ModelNames, 'before'> | null;
 }
 
 export function ownedModel(paths: ModelPaths, names: ModelNames): OwnedFolder {
-  const { manifest = null, plan = null, keepsSource = false } = names;
+  const { manifest = null, plan = null, keepsSource = false, before = null } = names;
+  const inBefore = `${BEFORE_FOLDER}/`;
+  const old = before && ownedModel(modelPathsAt(join(paths.root, BEFORE_FOLDER)), before);
   const below = (path: string): string => relative(paths.root, path).split(sep).join('/');
   const download = below(paths.download);
   const ofPlan = (files: StoredFiles): string[] => [
@@ -41,6 +47,7 @@ export function ownedModel(paths: ModelPaths, names: ModelNames): OwnedFolder {
   const owned = new Set([
     ...[paths.manifest, paths.journal, paths.plan, paths.limits, paths.record].map(below),
     MOVING_FILE,
+    BEGUN_AS_FILE,
     ...(manifest?.files ?? []).map(({ path }) => path),
     ...(plan === null ? [] : ofPlan(plan)),
   ]);
@@ -48,7 +55,11 @@ export function ownedModel(paths: ModelPaths, names: ModelNames): OwnedFolder {
     path.startsWith(`${download}/`) && SCRATCH_NAME.test(path.slice(download.length + 1));
   return {
     root: paths.root,
-    owns: (path) => owned.has(path) || owned.has(finalName(path)) || isScratch(path),
+    owns: (path) =>
+      owned.has(path) ||
+      owned.has(finalName(path)) ||
+      isScratch(path) ||
+      (old !== null && path.startsWith(inBefore) && old.owns(path.slice(inBefore.length))),
   };
 }
 

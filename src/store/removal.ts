@@ -12,6 +12,7 @@ import {
   type OwnedFolder,
 } from '../base/owned-files.js';
 import type { ModelPaths } from '../base/paths.js';
+import { namesBefore } from './before-names.js';
 import type { ModelManifest } from './manifest.js';
 import { SOURCE_MARK } from './model-files.js';
 import { ownedModel } from './ownership.js';
@@ -36,7 +37,11 @@ export async function planRemoval(
   plan: StoredPlan | null,
 ): Promise<Removal> {
   const mark = await lstat(join(paths.root, SOURCE_MARK)).catch(() => null);
-  const owner = ownedModel(paths, { manifest, plan, keepsSource: mark?.isFile() === true });
+  const before = await namesBefore(paths);
+  const owner = ownedModel(paths, {
+    ...{ manifest, plan, before },
+    keepsSource: mark?.isFile() === true,
+  });
   const root = await lstat(paths.root).catch(() => null);
   if (root === null) return { root: paths.root, files: [], foreign: [], bytes: 0, owner };
   if (!root.isDirectory()) {

@@ -1,6 +1,7 @@
 // Where the bytes of a repository come from: the hub of the settings, or for what is here already a hub of our own.
 
-import { startBundledHub } from '../hub/bundled-hub.js';
+import { serveRepo, startBundledHub } from '../hub/bundled-hub.js';
+import type { BundledRepo } from '../hub/bundled-repo.js';
 import { HubClient, type HubClientOptions } from '../hub/client.js';
 import type { HubSettings } from '../hub/types.js';
 import { serveFolder, type FolderTask } from './folder-source.js';
@@ -35,6 +36,22 @@ export async function openHubSource(
   const close = async (): Promise<void> => {
     client.close();
     await local?.close();
+  };
+  return { client, close };
+}
+
+/** A repository of this machine, on a loopback port; no other is asked. */
+export async function openOwnSource(
+  settings: HubSettings,
+  repo: BundledRepo,
+  options: HubClientOptions,
+): Promise<HubSource> {
+  const own = await serveRepo(repo);
+  const { endpoint } = own;
+  const client = new HubClient({ ...settings, endpoint, token: null, proxy: null }, options);
+  const close = async (): Promise<void> => {
+    client.close();
+    await own.close();
   };
   return { client, close };
 }

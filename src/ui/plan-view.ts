@@ -13,7 +13,9 @@ export function planPairs(plan: PlanSummary): [string, string][] {
     ...calibrationRow(plan),
     ['source', `${plan.repo} @ ${plan.commit.slice(0, 12)}`],
     ['directory', plan.directory],
-    ['download', `${exact(plan.downloadBytes)} in ${count(plan.shards, 'shard')}`],
+    plan.madeOf === undefined
+      ? ['download', `${exact(plan.downloadBytes)} in ${count(plan.shards, 'shard')}`]
+      : ['made of', `${plan.madeOf}; nothing is fetched`],
     ...(plan.doneBytes > 0
       ? ([['already here', `${formatBytes(plan.doneBytes)}, ${formatBytes(rest)} to go`]] as [
           string,
@@ -27,7 +29,7 @@ export function planPairs(plan: PlanSummary): [string, string][] {
       ? []
       : ([['free space needed', exact(plan.neededBytes)]] as [string, string][])),
     ['free now', formatBytesBoth(plan.freeBytes)],
-    ['time', planTime(plan)],
+    ...(plan.madeOf === undefined ? ([['time', planTime(plan)]] as [string, string][]) : []),
   ];
 }
 

@@ -41,7 +41,7 @@ test('an override is the only candidate', () => {
 
 test('a binary of another contract is passed over for the next one', async () => {
   const stale = await fakeAddon('stale', 'exports.contract = 0');
-  const good = await fakeAddon('good', 'exports.contract = 6');
+  const good = await fakeAddon('good', 'exports.contract = 7');
   expect(loadAddon([stale, good]).path).toBe(good);
 });
 
@@ -49,7 +49,7 @@ test('a prebuilt addon is loaded only with the hash that its release recorded', 
   const folder = join(dir, 'prebuilds', 'linux-x64');
   await mkdir(folder, { recursive: true });
   const path = join(folder, 'flashmoe.node.cjs');
-  const source = 'exports.contract = 6';
+  const source = 'exports.contract = 7';
   await writeFile(path, source);
   expect(thrownBy(() => loadAddon([path])).message).toContain(`${path}: has no recorded sha256`);
   const sha256 = createHash('sha256').update(source).digest('hex');
@@ -60,7 +60,7 @@ test('a prebuilt addon is loaded only with the hash that its release recorded', 
 });
 
 test('when nothing loads the error names each path and its reason', async () => {
-  const stale = await fakeAddon('stale', 'exports.contract = 7');
+  const stale = await fakeAddon('stale', 'exports.contract = 999');
   const garbage = join(dir, 'garbage.node');
   await writeFile(garbage, 'not an ELF file');
   await mkdir(join(dir, 'engine'));
@@ -68,7 +68,7 @@ test('when nothing loads the error names each path and its reason', async () => 
   const error = thrownBy(() => loadAddon([absent, stale, garbage]));
   expect(error.code).toBe('ERR_ENGINE');
   expect(error.message).toContain(`${absent}: not there`);
-  expect(error.message).toContain(`${stale}: speaks contract 7`);
+  expect(error.message).toContain(`${stale}: speaks contract 999`);
   expect(error.message).toContain(`${garbage}: `);
   expect(error.hint).toContain('flashmoe setup');
 });

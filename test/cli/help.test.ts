@@ -54,6 +54,7 @@ describe('help', () => {
       'show',
       'doctor',
       'verify',
+      'requantise',
       'mv',
       'rm',
       'share',

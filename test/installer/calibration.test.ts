@@ -5,7 +5,6 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ChannelSquares } from '../../src/addon/types.js';
 import { homePaths, type ModelPaths } from '../../src/base/paths.js';
 import { serveShared } from '../../src/hub/share-server.js';
 import { startBundledHub } from '../../src/hub/bundled-hub.js';
@@ -20,12 +19,12 @@ import { planOfModel } from '../../src/installer/plan-again.js';
 import { repairFiles } from '../../src/store/repair/repair.js';
 import { sharedRepo } from '../../src/share/shared-repo.js';
 import { readStoredPlan } from '../../src/store/stored-plan.js';
-import { calibrationBytes } from '../../src/repack/calibration.js';
 import { planText } from '../../src/ui/plan-view.js';
 import { FaultHub } from '../helpers/hub/fault-hub.js';
 import { ignoreRange } from '../helpers/hub/faults.js';
 import { recordingTask, testSettings } from '../helpers/hub/settings.js';
 import { testAddon } from '../repack/fixtures.js';
+import { testCalibration } from './calibrations.js';
 import { KilledSetup } from './cut-short.js';
 import { only, setUp } from './in-process.js';
 import { FIXTURE, flip, hashesBelow } from './provisioned.js';
@@ -45,27 +44,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** Sums as an engine could have made them of the fixture, channels far apart. */
 async function made(seed: number): Promise<Buffer> {
-  const stored = await plannedFixture();
-  let state = seed;
-  const next = (): number => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.exp((6 * state) / 2 ** 32);
-  };
-  const layers = new Map(
-    stored.pack.layers.map(({ layer, experts, projections: [gate, , down] }) => {
-      const squares: ChannelSquares = {
-        experts,
-        input: Float64Array.from({ length: gate?.columns ?? 0 }, next),
-        inner: Float64Array.from({ length: experts * (down?.columns ?? 0) }, next),
-        tokens: new Float64Array(experts).fill(1000),
-      };
-      return [layer, squares] as const;
-    }),
-  );
-  const { repo, commit } = stored.pack;
-  return calibrationBytes(layers, { repo, commit, tokens: 1000 });
+  return testCalibration(await plannedFixture(), seed);
 }
 
 async function plannedFixture() {

@@ -1,0 +1,88 @@
+// Another width of a model that is packed as published: the plan that its checkpoint would give, from the plan that it was
+// packed by, and where its layer files hold what the checkpoint held. Pure.
+
+import { FlashmoeError } from '../base/errors.js';
+import type { PackProjection, StackedTensor } from '../addon/types.js';
+import { PROJECTIONS } from '../models/names.js';
+import type { RoutedLayer, RoutedProjection, StackedSource } from './classify.js';
+import { planWidths, widthWarnings, type WidthChoice } from './plan.js';
+import type { LayerPlan, PackPlan } from './types.js';
+
+/** Word for word what `buildPlan` makes of the checkpoint. Throws ERR_USAGE where the packed codes are not the checkpoint's. */
+export function replan(packed: PackPlan, choice: WidthChoice): PackPlan {
+  const routed = packed.layers.map((layer) => routedLayer(packed, layer));
+  const { quant, repo, commit, spec, shards, dense, skipped } = packed;
+  const own = widthWarnings(routed, quant).length;
+  const warnings = packed.warnings.slice(0, packed.warnings.length - own);
+  return planWidths({ repo, commit, spec, shards, dense, skipped, warnings }, routed, choice);
+}
+
+/** The same projections, read out of the layer file at `path` of the pack that `packed` made. */
+export function projectionsIn(
+  packed: Pick<PackPlan, 'layers' | 'layouts'>,
+  layer: number,
+  path: string,
+): PackProjection[] {
+  const of = packed.layers.find((each) => each.layer === layer);
+  const stride = packed.layouts[of?.layout ?? NaN]?.expert_stride;
+  if (of === undefined || stride === undefined) {
+    throw new FlashmoeError('ERR_PLAN', `layer ${layer} is not in the plan of the packed model`);
+  }
+  return of.projections.map((projection) => {
+    const { weight, scales, biases, bias, targetOffsets } = projection;
+    const at = (tensor: StackedTensor, offset: number): StackedTensor => ({
+      ...tensor,
+      ...{ source: path, offset, stride },
+    });
+    return {
+      ...projection,
+      weight: at(weight, targetOffsets.weight),
+      scales: scales && at(scales, targetOffsets.scales),
+      biases: biases && at(biases, targetOffsets.biases),
+      ...(bias && { bias: at(bias, targetOffsets.bias ?? 0) }),
+    };
+  });
+}
+
+function routedLayer(
+  { layouts }: Pick<PackPlan, 'layouts'>,
+  { layer, experts, projections, layout }: LayerPlan,
+): RoutedLayer {
+  const components = layouts[layout]?.components ?? [];
+  return {
+    layer,
+    experts,
+    projections: projections.map((projection): RoutedProjection => {
+      const { rows, columns, sourceBits: bits, targetBits, groupSize, targetOffsets } = projection;
+      const part = components.find(
+        ({ name, offset }) => offset === targetOffsets.weight && name.endsWith('.weight'),
+      );
+      const name = PROJECTIONS.find((each) => part?.name === `${each}.weight`);
+      if (name === undefined || part === undefined) {
+        throw new FlashmoeError('ERR_PLAN', `layer ${layer}: its plan and layout do not agree`);
+      }
+      if (bits !== targetBits) throw notAsPublished(layer);
+      const width = bits === 0 ? null : { bits, groupSize, mode: part.mode ?? 'affine' };
+      const { weight, scales, biases, bias } = projection;
+      return {
+        ...{ name, rows, columns, width },
+        weight: sourceOf(weight),
+        scales: scales && sourceOf(scales),
+        biases: biases && sourceOf(biases),
+        bias: bias === undefined ? null : sourceOf(bias),
+      };
+    }),
+  };
+}
+
+function sourceOf({ source, offset, size, dtype }: StackedTensor): StackedSource {
+  return { shard: source, offset, size, dtype };
+}
+
+function notAsPublished(layer: number): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_USAGE',
+    `layer ${layer} does not hold the codes of the checkpoint, so no other width can be made of it`,
+    { hint: 'requantise the model that is here as published, or set the width up from the hub' },
+  );
+}

@@ -1,0 +1,205 @@
+// Another width of a model that is here, without a network: the bytes of a setup from the checkpoint, through every kill.
+
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { requantiseRequest, type RequantiseChoice } from '../../src/application/requantise.js';
+import { stateOf } from '../../src/application/state-of.js';
+import { listInstallations } from '../../src/application/installations.js';
+import { currentHost } from '../../src/base/host.js';
+import { homePaths, type ModelPaths } from '../../src/base/paths.js';
+import type { Quant } from '../../src/models/quant.js';
+import { installationPaths } from '../../src/store/model-files.js';
+import { Presence } from '../../src/store/presence.js';
+import { planRemoval } from '../../src/store/removal.js';
+import { readStoredPlan } from '../../src/store/stored-plan.js';
+import { readManifest } from '../../src/store/manifest.js';
+import { planText } from '../../src/ui/plan-view.js';
+import { bundleProgram } from '../helpers/bundle.js';
+import { start } from '../helpers/child.js';
+import { testCalibration } from './calibrations.js';
+import { only, setUp, type RunResult } from './in-process.js';
+import { flip, hashesBelow, questionsFor } from './provisioned.js';
+
+const KILLS = Number(process.env['FLASHMOE_KILLS'] ?? 5);
+const seed = Number(process.env['FLASHMOE_SEED'] ?? Date.now() % 100_000);
+
+let folder: string;
+/** A home with tiny as published. */
+let published: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'fm-requantise-'));
+  published = join(folder, 'published');
+  expect((await setUp(published)).error).toBeNull();
+}, 120_000);
+afterAll(() => rm(folder, { recursive: true }));
+
+const pathsAt = (home: string, quant: Quant): ModelPaths =>
+  installationPaths(homePaths(home), 'tiny', quant);
+
+/** A home of its own that begins with the published model. */
+async function homeOf(name: string): Promise<string> {
+  const home = join(folder, name);
+  await cp(published, home, { recursive: true });
+  return home;
+}
+
+const PLAIN: RequantiseChoice = {
+  ...{ model: 'tiny', quant: '2bit', size: null, calibration: null, inPlace: false },
+};
+
+/** There is no hub: every address that the environment names refuses. */
+async function requantise(home: string, choice: Partial<RequantiseChoice>): Promise<RunResult> {
+  const { signal } = new AbortController();
+  const context = { host: currentHost(), version: 'test', home: homePaths(home), signal };
+  const quant = choice.quant ?? '2bit';
+  const request = await requantiseRequest(
+    { ...context, note: () => undefined },
+    { ...PLAIN, ...choice },
+  );
+  // The fixture's weights are random, so no other questions can be asked of it.
+  return await setUp(home, { quant, request: { ...request, questions: questionsFor(quant) } });
+}
+
+describe('a width that is made of the model as published', { timeout: 120_000 }, () => {
+  it('is byte for byte what a setup makes of the checkpoint, whatever the width', async () => {
+    const stored = await readStoredPlan(pathsAt(published, '4bit').plan);
+    if (stored === null) throw new Error('no plan');
+    const calibration = join(folder, 'calibration.safetensors');
+    await writeFile(calibration, testCalibration(stored, 1));
+    const size = 3_000_000;
+    for (const [name, choice] of Object.entries<Partial<RequantiseChoice>>({
+      plain: { quant: '2bit' },
+      weighed: { quant: '2bit', calibration },
+      mixed: { quant: 'mixed' },
+      sized: { quant: 'mixed', size },
+    })) {
+      const { quant = '2bit', calibration: file = null, size: most = null } = choice;
+      const far = join(folder, `far-${name}`);
+      const request = { calibration: file, size: most };
+      expect((await setUp(far, { quant, request })).error, name).toBeNull();
+      const near = await homeOf(`near-${name}`);
+      const { error, events, receipt } = await requantise(near, choice);
+      expect(error, name).toBeNull();
+      expect(await hashesBelow(pathsAt(near, quant).root), name).toEqual(
+        await hashesBelow(pathsAt(far, quant).root),
+      );
+      expect(receipt).toMatchObject({ quant, downloadedBytes: 0 });
+      const [shown] = only(events, 'plan');
+      expect(shown && planText(shown.plan)).toMatch(/made of +.*tiny; nothing is fetched/);
+      expect(receipt?.peakBytes).toBeLessThanOrEqual(shown?.plan.peakBytes ?? 0);
+    }
+  });
+
+  it('refuses a source whose bytes are not what its manifest says, and says which file', async () => {
+    const home = await homeOf('damaged');
+    await flip(join(pathsAt(home, '4bit').root, 'packed_experts/layer_03.bin'), 5_000);
+    const { error } = await requantise(home, {});
+    expect(error).toMatchObject({
+      code: 'ERR_MODEL_DAMAGED',
+      message: expect.stringContaining('layer_03.bin is not what its manifest says') as string,
+    });
+    const [, unfinished] = await listInstallations(homePaths(home));
+    if (unfinished === undefined) throw new Error('nothing was begun');
+    expect(await stateOf(unfinished, null)).toMatchObject({
+      next: ['requantise', 'tiny', '--quant', '2bit'],
+    });
+  });
+
+  it('takes the place of the old one in place, and says what is not ours', async () => {
+    const far = join(folder, 'far-plain');
+    const home = await homeOf('place');
+    const old = pathsAt(home, '4bit');
+    await writeFile(join(old.root, 'notes.txt'), 'mine');
+    const presence = new Presence();
+    await presence.enter(old);
+    const locked = await requantise(home, { inPlace: true });
+    expect(locked.error).toMatchObject({ code: 'ERR_LOCKED' });
+    expect(await readdir(homePaths(home).models)).toContain('tiny');
+    await presence.leave();
+    const { error, events } = await requantise(home, { inPlace: true });
+    expect(error).toBeNull();
+    const to = pathsAt(home, '2bit');
+    const { 'before/notes.txt': notes, ...made } = await hashesBelow(to.root);
+    expect(notes).toBeDefined();
+    expect(made).toEqual(await hashesBelow(pathsAt(far, '2bit').root));
+    expect(await readdir(homePaths(home).models)).toEqual(['tiny-2bit']);
+    const said = only(events, 'notice').map(({ message }) => message);
+    expect(said).toContainEqual(expect.stringMatching(/^stays: .*before\/notes\.txt, not ours$/));
+    const [shown] = only(events, 'plan');
+    const most = Math.max(...only(events, 'disk').map(({ usedBytes }) => usedBytes));
+    expect(most).toBeLessThanOrEqual(shown?.plan.peakBytes ?? 0);
+  });
+});
+
+describe('making a width, killed with SIGKILL at random moments', { timeout: 600_000 }, () => {
+  it.each([false, true])(
+    `${KILLS} times, in place: %s, ends with the files of a setup`,
+    async (inPlace) => {
+      const program = await bundleProgram(
+        new URL('./programs/requantise.ts', import.meta.url),
+        'requantise',
+      );
+      const far = join(folder, 'far-plain');
+      if (!(await readdir(folder)).includes('far-plain')) await setUp(far, { quant: '2bit' });
+      const expected = await hashesBelow(pathsAt(far, '2bit').root);
+      let state = seed + Number(inPlace);
+      const random = (): number => {
+        state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+        return state / 2 ** 32;
+      };
+      let [deaths, ends, home] = [0, 0, ''];
+      const phases = new Map<string, number>();
+      let begun = false;
+      while (deaths < KILLS || begun) {
+        if (!begun) home = await homeOf(`killed-${inPlace}-${ends}`);
+        begun = true;
+        const isLast = deaths >= KILLS;
+        // Half of them while it packs. What comes before the engine writes nothing.
+        const from = random() < 0.5 ? 'pack' : 'engine';
+        const job = { home, ...PLAIN, inPlace };
+        const child = start(program, [JSON.stringify(job)]);
+        let [phase, finished] = ['start', false];
+        let timer: NodeJS.Timeout | null = null;
+        for (;;) {
+          const line = await child.line().catch(() => null);
+          if (line === null) break;
+          const event = JSON.parse(line) as { type: string; step?: string; status?: string };
+          if (event.type === 'step' && event.status !== 'done') phase = event.step ?? '';
+          const isThere =
+            event.step === from && event.status === (from === 'engine' ? 'done' : 'started');
+          if (isThere && !isLast) {
+            timer = setTimeout(() => child.process.kill('SIGKILL'), random() ** 2 * 200);
+          }
+          // What the model says was tested above.
+          finished ||= event.step === 'service';
+          if (finished) child.process.kill('SIGKILL');
+        }
+        if (timer !== null) clearTimeout(timer);
+        const ended = await child.ended;
+        expect(ended, `seed ${seed}: ${child.stderr()}`).toBe('SIGKILL');
+        const to = pathsAt(home, '2bit');
+        const manifest = await readManifest(to.manifest);
+        const { foreign } = await planRemoval(to, manifest, await readStoredPlan(to.plan));
+        expect(foreign, `seed ${seed}, ${phase}`).toEqual([]);
+        if (!finished) {
+          deaths += 1;
+          phases.set(phase, (phases.get(phase) ?? 0) + 1);
+          continue;
+        }
+        // Of the process that was ended behind its last file.
+        await rm(to.lock, { recursive: true, force: true });
+        const made = await hashesBelow(to.root);
+        expect(made, `seed ${seed}`).toEqual(expected);
+        const models = await readdir(homePaths(home).models);
+        expect(models.sort()).toEqual(inPlace ? ['tiny-2bit'] : ['tiny', 'tiny-2bit']);
+        await rm(home, { recursive: true });
+        [begun, ends] = [false, ends + 1];
+      }
+      console.log(
+        `seed ${seed}: ${deaths} kills over ${ends} models, in ${JSON.stringify([...phases])}`,
+      );
+    },
+  );
+});
