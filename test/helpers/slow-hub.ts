@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { projectRoot } from './built-cli.js';
 import { drip } from './hub/faults.js';
@@ -7,14 +9,19 @@ export const SLOW_REPO = 'acme/tiny';
 /** Folder that a setup of SLOW_REPO writes to. */
 export const SLOW_ID = 'acme--tiny';
 
+const FOLDER = join(projectRoot, 'models/tiny');
+const FIRST = join(FOLDER, 'model-00001-of-00003.safetensors');
+
 /** The bundled model as somebody's repository on a line so slow that a run lasts some seconds. */
 export async function startSlowHub(): Promise<FaultHub> {
-  const hub = await FaultHub.start(join(projectRoot, 'models/tiny'), SLOW_REPO);
+  const hub = await FaultHub.start(FOLDER, SLOW_REPO);
   slowDown(hub);
   return hub;
 }
 
-/** Headers are small and come at once; a shard takes two to three seconds. `reset()` ends it. */
+/** The first shard comes at once, the others take two to three seconds each. `reset()` ends it. */
 export function slowDown(hub: FaultHub): void {
-  hub.rule({ on: 'cdn', fault: drip(65_536, 50) });
+  // Where the bytes are, files are called by their hash.
+  const first = createHash('sha256').update(readFileSync(FIRST)).digest('hex');
+  hub.rule({ on: 'cdn', path: new RegExp(`^(?!.*${first})`), fault: drip(65_536, 50) });
 }
