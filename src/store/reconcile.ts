@@ -42,9 +42,11 @@ export function isStillOnDisk(plan: PackPlan, state: JournalState, disk: DiskSiz
   const gone = new Set(
     writes.releases.filter(({ item }) => item <= placed.item).map(({ file }) => file),
   );
+  // The item at hand may not have begun, and then nothing of it need be there.
+  const began = placed.at > startOf(writes, placed.item);
   const touched = new Set(
     writes.items
-      .slice(0, placed.item + 1)
+      .slice(0, began ? placed.item + 1 : placed.item)
       .flatMap((item) =>
         item.type === 'bytes' && item.place.kind !== 'drop' ? [item.place.file] : [],
       ),
@@ -68,12 +70,8 @@ export function isStillOnDisk(plan: PackPlan, state: JournalState, disk: DiskSiz
         return gone.has(index) || disk.shards.get(file.name) === file.size;
     }
   };
-  const next = writes.items[placed.item];
-  // The item at hand may not have begun, and then its file need not be there.
-  const atHand = next?.type === 'bytes' && next.place.kind !== 'drop' ? next.place.file : -1;
-  const began = placed.at > startOf(writes, placed.item);
   return (
     [...transfer.begun.layers].every((layer) => state.layers.has(layer)) &&
-    writes.files.every((file, i) => !touched.has(i) || (i === atHand && !began) || isThere(file, i))
+    writes.files.every((file, i) => !touched.has(i) || isThere(file, i))
   );
 }

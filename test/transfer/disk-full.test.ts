@@ -7,8 +7,11 @@ import { volumeOf } from '../../src/base/volume.js';
 import { bytesBelow } from '../../src/store/disk-usage.js';
 import type { InstallEvent } from '../../src/jobs/events.js';
 import type { Program } from '../helpers/child.js';
+import { FaultHub } from '../helpers/hub/fault-hub.js';
+import { drip } from '../helpers/hub/faults.js';
+import { testSettings } from '../helpers/hub/settings.js';
 import { only, setUp } from '../installer/in-process.js';
-import { begin, hashesBelow, jobFor, provision } from '../installer/provisioned.js';
+import { begin, FIXTURE, hashesBelow, jobFor, provision } from '../installer/provisioned.js';
 import { mountSmallVolume, type SmallVolume } from '../installer/small-volume.js';
 
 let home: string;
@@ -129,6 +132,40 @@ describe('a volume without enough room', { timeout: 60_000 }, () => {
     expect(only(events, 'resumed')).toHaveLength(1);
   });
 });
+
+it('a volume that others fill while bytes run stops them before it is full', async () => {
+  const real = await volumeOf(home);
+  const hub = await FaultHub.start(FIXTURE, 'flashmoe/tiny');
+  let isFull = false;
+  try {
+    const { error, events } = await setUp(home, {
+      request: { bundled: null },
+      world: {
+        hub: testSettings(hub.endpoint),
+        volume: () => Promise.resolve(isFull ? { ...real, freeBytes: 1_000 } : real),
+      },
+      onEvent: (event) => {
+        if (event.type === 'shard' && event.status === 'started' && hub.log.length > 0) {
+          // The disk is looked at every two seconds.
+          hub.reset();
+          hub.rule({ on: 'cdn', fault: drip(4_000, 50) });
+        }
+        if (event.type === 'progress' && event.done > 0 && hub.log.length > 0) isFull = true;
+        if (event.type === 'waiting') {
+          isFull = false;
+          hub.reset();
+        }
+      },
+    });
+    expect(error).toBeNull();
+    expect(only(events, 'waiting')[0]).toMatchObject({
+      code: 'ERR_DISK_FULL',
+      reason: 'the model: the disk is full',
+    });
+  } finally {
+    await hub.close();
+  }
+}, 120_000);
 
 /**
  * A folder's size at one moment: what is deleted and written during a walk would be counted together. A stopped

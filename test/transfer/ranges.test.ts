@@ -1,4 +1,6 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -91,9 +93,62 @@ describe('weights by ranges', { timeout: 120_000 }, () => {
       expect(only(events, 'notice').map(({ message }) => message)).toContainEqual(
         expect.stringMatching(/sha256 is [0-9a-f]{64}, where the listing says .* fetched again$/),
       );
+      // The address that gave it is asked for anew, that of no other shard is.
+      const resolved = hub.log
+        .filter(({ side, path }) => side === 'hub' && path.includes('/resolve/'))
+        .map(({ path }) => path);
+      expect(
+        resolved.filter((path) => path.endsWith('model-00001-of-00003.safetensors')).length,
+      ).toBe(
+        resolved.filter((path) => path.endsWith('model-00002-of-00003.safetensors')).length + 1,
+      );
       await expectSameAsUndisturbed(quant);
     },
   );
+
+  it('are gone back over without the scratch of what was placed already', async () => {
+    // At two bits the third shard begins within the second: its last bytes come, and wrong, when the second is whole.
+    const third = join(FIXTURE, 'model-00003-of-00003.safetensors');
+    const { size } = await stat(third);
+    const oid = createHash('sha256')
+      .update(await readFile(third))
+      .digest('hex');
+    let secondIsWhole = (): void => undefined;
+    const whole = new Promise<void>((resolve) => (secondIsWhole = resolve));
+    let spoilt = false;
+    hub.rule({
+      on: 'cdn',
+      path: new RegExp(oid),
+      fault: async (exchange) => {
+        if (exchange.request.range?.end !== size || spoilt) return exchange.send();
+        spoilt = true;
+        await whole;
+        await flipByte(11)(exchange);
+      },
+    });
+    let scratch: string[] | null = null;
+    const { error, events } = await setUp(home, {
+      quant: '2bit',
+      request: { bundled: null },
+      world: { hub: testSettings(hub.endpoint) },
+      onEvent: (event) => {
+        if (event.type === 'shard' && event.shard.includes('00002') && event.status === 'done') {
+          secondIsWhole();
+        }
+        if (event.type === 'step' && event.step === 'pack' && event.status === 'done') {
+          scratch = readdirSync(join(rootOf('2bit'), 'download')).filter((name) =>
+            name.startsWith('params-'),
+          );
+        }
+      },
+    });
+    expect(error).toBeNull();
+    expect(only(events, 'notice').map(({ message }) => message)).toContainEqual(
+      expect.stringMatching(/00003.*fetched again$/),
+    );
+    expect(scratch).toEqual([]);
+    await expectSameAsUndisturbed('2bit');
+  });
 
   it('that are wrong twice end the setup with both hashes, and no file of theirs has its name', async () => {
     const { error } = await setUpWith([
