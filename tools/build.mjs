@@ -11,10 +11,11 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
 const withTypes = !process.argv.includes('--no-types');
 
-/** Native code, WebAssembly that finds itself by its path, and views that are loaded on a terminal only. */
+/** Native code, WebAssembly that finds itself by its path, views that are loaded on a terminal only, and what asks for its parts in a way
+ * that cannot be bundled (jsonc-parser). */
 const EXTERNAL = [
   ...['@huggingface/hub', '@mlc-ai/web-xgrammar', 'ink', 'react', 'react/jsx-runtime'],
-  ...['node-addon-api', 'node-gyp'],
+  ...['node-addon-api', 'node-gyp', 'jsonc-parser'],
 ];
 
 const common = {

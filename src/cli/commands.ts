@@ -8,7 +8,7 @@ import { defineBench } from './definitions/bench.js';
 import { defineCalibrate } from './definitions/calibrate.js';
 import { defineChat } from './definitions/chat.js';
 import { defineConfig } from './definitions/config.js';
-import { defineConnect } from './definitions/connect.js';
+import { defineConnect, defineLaunch } from './definitions/connect.js';
 import { defineCompletions } from './definitions/completions.js';
 import { defineDoctor } from './definitions/doctor.js';
 import { defineEval } from './definitions/eval.js';
@@ -57,6 +57,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineServe(program, open, done);
   definePs(program, open, done);
   defineConnect(program, open, done);
+  defineLaunch(program, open, done);
   defineUse(program, open, done);
   defineService(program, open, done);
   program.commandsGroup('Look after it:');

@@ -7,6 +7,8 @@ export interface ServerFacts {
   modelId: string;
   /** Tokens that fit. */
   contextLength: number;
+  /** No server said so: `contextLength` is what every model has room for. */
+  isGuess: boolean;
   /** The server wants a key. */
   hasKey: boolean;
   /** The server has a quick model, too, which is called `fast`. */
@@ -23,6 +25,23 @@ export type Format = 'json' | 'toml' | 'yaml';
 
 export type Settings = { readonly [key: string]: unknown };
 
+/** How a client is started with our settings, which it has for that run alone. */
+export interface Launch {
+  program: string;
+  /** The command that installs it. */
+  install: string;
+  args: string[];
+  env: Record<string, string>;
+  /** What lies in the folder while it runs. */
+  files: OwnFile[];
+}
+
+/** A file of ours that settings name; nothing in it is anybody else's. */
+export interface OwnFile {
+  name: string;
+  text: string;
+}
+
 export interface Client {
   id: string;
   /** As its makers write it. */
@@ -31,6 +50,14 @@ export interface Client {
   file: { format: Format; paths: (places: Places) => string[] } | null;
   /** What is merged into its file, or its environment. */
   settings: (server: ServerFacts) => Settings;
+  /** Files of ours that lie beside its own one. */
+  ownFiles?: (server: ServerFacts) => OwnFile[];
+  /**
+   * null for a client that reads only its own file.
+   * @param key of the server; never an argument, which others see
+   * @param folder for files while it runs
+   */
+  launch: ((server: ServerFacts, key: string, folder: string) => Launch) | null;
   /** What else a person has to do, commands where there are any. */
   next: (server: ServerFacts) => string[];
 }

@@ -2,9 +2,9 @@
 // nothing changes, nor when the file can't be kept as the user wrote it.
 
 import { copyFile, mkdir, readFile, realpath, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.js';
-import type { Client, Places, ServerFacts } from './client.js';
+import type { Client, OwnFile, Places, ServerFacts } from './client.js';
 import { merged, snippet } from './merge.js';
 
 export interface ConnectPlan {
@@ -16,6 +16,8 @@ export interface ConnectPlan {
   text: string | null;
   isNew: boolean;
   mode: number;
+  /** Files of ours that are to be written, too. */
+  ownFiles: { path: string; text: string }[];
 }
 
 /** Changes nothing. ERR_CLIENT_CONFIG for a file that can't be kept. */
@@ -38,20 +40,33 @@ export async function planConnection(
     text: text === before ? null : text,
     isNew: before === null,
     mode: before === null ? 0o600 : (await stat(path)).mode & 0o777,
+    ownFiles: await changedFiles(dirname(path), client.ownFiles?.(server) ?? []),
   };
 }
 
-const NOTHING = { path: null, text: null, isNew: false, mode: 0o600 };
+async function changedFiles(
+  folder: string,
+  files: readonly OwnFile[],
+): Promise<ConnectPlan['ownFiles']> {
+  const all = files.map(({ name, text }) => ({ path: join(folder, name), text }));
+  const before = await Promise.all(all.map(({ path }) => textOf(path)));
+  return all.filter(({ text }, i) => text !== before[i]);
+}
+
+const NOTHING = { path: null, text: null, isNew: false, mode: 0o600, ownFiles: [] };
 
 /**
  * @param stamp of the backup's name
  * @returns where the file's former text is; null when there was none, or nothing changed
  */
 export async function writeConnection(plan: ConnectPlan, stamp: string): Promise<string | null> {
-  const { path, text, isNew, mode } = plan;
-  if (path === null || text === null) return null;
+  const { path, text, isNew, mode, ownFiles } = plan;
+  if (path === null) return null;
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  // First, because the other one names them.
+  for (const own of ownFiles) await writeFileAtomic(own.path, own.text, 0o600);
+  if (text === null) return null;
   if (isNew) {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     await writeFileAtomic(path, text, mode);
     return null;
   }

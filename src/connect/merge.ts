@@ -2,6 +2,7 @@
 // place and its comments. A file that can't be kept so is refused, and left as it is. Pure: text in, text out.
 
 import { isDeepStrictEqual } from 'node:util';
+import jsonc, { type ParseError } from 'jsonc-parser';
 import { parse as parseToml, stringify as tomlOf } from 'smol-toml';
 import { parseDocument, stringify as yamlOf, isSeq, type Document } from 'yaml';
 import { FlashmoeError } from '../base/errors.js';
@@ -62,8 +63,9 @@ function plain(value: unknown): unknown {
 
 type Refuse = (why: string) => never;
 
-/** Objects member by member; everything else, arrays too, is replaced. */
+/** Objects member by member, lists of things with an id thing by thing; everything else is replaced. */
 export function deepMerge(base: unknown, over: unknown): unknown {
+  if (isListOfThings(base) && isListOfThings(over)) return mergedThings(base, over);
   if (!isObject(base) || !isObject(over)) return over;
   const result: Record<string, unknown> = { ...base };
   for (const [key, value] of Object.entries(over)) {
@@ -72,15 +74,54 @@ export function deepMerge(base: unknown, over: unknown): unknown {
   return result;
 }
 
+interface Thing {
+  id: string;
+}
+
+function isListOfThings(value: unknown): value is Thing[] {
+  return Array.isArray(value) && value.every((one) => isObject(one) && typeof one.id === 'string');
+}
+
+/** Things replace those of their id; the others stay. */
+function mergedThings(base: readonly Thing[], over: readonly Thing[]): Thing[] {
+  const stay = base.map((one) => over.find(({ id }) => id === one.id) ?? one);
+  return [...stay, ...over.filter(({ id }) => !base.some((one) => one.id === id))];
+}
+
+/** Comments and commas behind the last member are kept, as the clients that read them do. */
 function mergedJson(text: string, settings: Settings, refuse: Refuse): string {
-  const parsed = read(
-    () => JSON.parse(text) as unknown,
-    () => refuse('it is not plain JSON (comments are none), and they would be lost'),
-  );
+  const errors: ParseError[] = [];
+  const parsed = jsonc.parse(text, errors, { allowTrailingComma: true }) as unknown;
+  const [error] = errors;
+  if (error !== undefined) {
+    refuse(`it is no JSON (${jsonc.printParseErrorCode(error.error)} at ${error.offset})`);
+  }
   if (!isObject(parsed)) return refuse('it holds no object');
-  const indent = /^\{\r?\n([ \t]+)/.exec(text)?.[1] ?? 2;
-  const result = JSON.stringify(deepMerge(parsed, settings), null, indent);
-  return text.endsWith('\n') ? `${result}\n` : result;
+  const indent = /^\s*\{\r?\n([ \t]+)/.exec(text)?.[1] ?? '  ';
+  const formattingOptions = {
+    insertSpaces: !indent.startsWith('\t'),
+    tabSize: indent.length,
+    eol: text.includes('\r\n') ? '\r\n' : '\n',
+  };
+  const wanted = deepMerge(parsed, settings);
+  let result = text;
+  for (const [path, value] of changes(parsed, wanted, [])) {
+    result = jsonc.applyEdits(result, jsonc.modify(result, path, value, { formattingOptions }));
+  }
+  const after = jsonc.parse(result, [], { allowTrailingComma: true }) as unknown;
+  if (!isDeepStrictEqual(plain(after), plain(wanted))) {
+    refuse('it is laid out in a way that cannot be changed safely');
+  }
+  return result;
+}
+
+/** Members that differ, as high up as nothing else is in them. */
+function changes(before: unknown, after: unknown, path: string[]): [string[], unknown][] {
+  if (isDeepStrictEqual(before, after)) return [];
+  if (!isObject(before) || !isObject(after)) return [[path, after]];
+  return Object.entries(after).flatMap(([key, value]) =>
+    changes(Object.hasOwn(before, key) ? before[key] : undefined, value, [...path, key]),
+  );
 }
 
 function mergedYaml(text: string, settings: Settings, refuse: Refuse): string {

@@ -41,6 +41,7 @@ describe('help', () => {
       'serve',
       'ps',
       'connect',
+      'launch',
       'use',
       'service',
       'service install',

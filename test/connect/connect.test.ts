@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import Anthropic from '@anthropic-ai/sdk';
+import jsonc from 'jsonc-parser';
 import OpenAI from 'openai';
 import { parse as parseToml } from 'smol-toml';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -27,6 +28,7 @@ const SERVER: ServerFacts = {
   root: 'http://127.0.0.1:11435',
   modelId: 'qwen3.5-397b-4bit',
   contextLength: 262_144,
+  isGuess: false,
   hasKey: false,
   hasFast: false,
 };
@@ -73,6 +75,9 @@ describe('a client without a file', () => {
     ['codex', '.codex/config.toml'],
     ['opencode', '.config/opencode/opencode.json'],
     ['continue', '.continue/config.yaml'],
+    ['qwen-code', '.qwen/settings.json'],
+    ['pi', '.pi/agent/models.json'],
+    ['cline', '.cline/data/settings/providers.json'],
   ])(
     '%s gets one that only its owner reads, and the same again changes nothing',
     async (id, at) => {
@@ -83,7 +88,8 @@ describe('a client without a file', () => {
       const format = clientOf(id).file?.format ?? 'json';
       const settings = PARSERS[format](await readFile(path, 'utf8'));
       expect(settings).toEqual(clientOf(id).settings(SERVER));
-      expect(JSON.stringify(settings)).toMatch(/3600/);
+      // pi has no such setting.
+      if (id !== 'pi') expect(JSON.stringify(settings)).toMatch(/3600/);
       expect((await planConnection(clientOf(id), SERVER, places)).text).toBeNull();
     },
   );
@@ -167,6 +173,59 @@ describe('a file that is there', () => {
     });
   });
 
+  it('in JSON keeps its comments, its commas and its other values', async () => {
+    const before = [
+      '// mine',
+      '{',
+      '  /* of the',
+      '     evening */',
+      '  "theme": "dark", // less light',
+      '  "provider": {',
+      '    "cloud": { "options": {} }, // expensive',
+      '  },',
+      '  "model": "cloud/x", // until now',
+      '}',
+      '',
+    ].join('\n');
+    const path = await put('.config/opencode/opencode.jsonc', before);
+    await connect('opencode');
+    const after = await readFile(path, 'utf8');
+    const comments = ['// mine\n{\n  /* of the\n     evening */', '// less light'];
+    for (const comment of [...comments, '// expensive', '// until now']) {
+      expect(after).toContain(comment);
+    }
+    expect(jsonc.parse(after, [], { allowTrailingComma: true })).toMatchObject({
+      theme: 'dark',
+      provider: { cloud: {}, flashmoe: { name: 'flashmoe' } },
+    });
+    expect((await planConnection(clientOf('opencode'), SERVER, places)).text).toBeNull();
+  });
+
+  it('with a list of models keeps those of others', async () => {
+    const mine = { id: 'gpt-5', envKey: 'OPENAI_API_KEY' };
+    const before = { modelProviders: { openai: [mine, { id: SERVER.modelId, name: 'old' }] } };
+    const path = await put('.qwen/settings.json', JSON.stringify(before));
+    await connect('qwen-code');
+    const after = JSON.parse(await readFile(path, 'utf8')) as typeof before;
+    expect(after.modelProviders.openai).toMatchObject([
+      mine,
+      { id: SERVER.modelId, name: 'flashmoe' },
+    ]);
+  });
+
+  it('has a file of ours beside it, where the client reads of models elsewhere', async () => {
+    const { path } = await connect('codex');
+    const settings = parseToml(await readFile(path, 'utf8'));
+    const own = join(dirname(path), settings['model_catalog_json'] as string);
+    const catalog = await readFile(own, 'utf8');
+    expect(JSON.parse(catalog)).toMatchObject({
+      models: [{ slug: SERVER.modelId, context_window: 65_536 }],
+    });
+    const other = { ...SERVER, contextLength: 32_768 };
+    const plan = await planConnection(clientOf('codex'), other, places);
+    expect(plan.ownFiles.map((one) => one.path)).toEqual([own]);
+  });
+
   it('in YAML keeps its comments and the other models', async () => {
     const before = [
       'name: Mine # of course',
@@ -196,9 +255,9 @@ describe('a file that is there', () => {
   });
 
   it.each([
-    ['claude-code', '.claude/settings.json', '{\n  // mine\n  "theme": "dark"\n}\n'],
     ['openclaw', '.openclaw/openclaw.json', '{ agents: { defaults: {} } } // JSON5\n'],
-    ['opencode', '.config/opencode/opencode.jsonc', '{ "model": "x", }'],
+    ['opencode', '.config/opencode/opencode.jsonc', '{ "model": "x" '],
+    ['pi', '.pi/agent/models.json', '{ "providers": { "flashmoe": { "models": [] } } } trailing'],
     ['claude-code', '.claude/settings.json', '[1, 2]'],
     ['codex', '.codex/config.toml', 'model = "unfinished\n'],
     ['codex', '.codex/config.toml', 'model_providers = { flashmoe = { base_url = "x" } }\n'],
@@ -220,7 +279,8 @@ describe('a file that is there', () => {
 describe('the settings of every client', () => {
   it('never hold a key, but name where it is', () => {
     for (const client of CLIENTS) {
-      const text = JSON.stringify(client.settings({ ...SERVER, hasKey: true }));
+      const server = { ...SERVER, hasKey: true };
+      const text = JSON.stringify([client.settings(server), client.next(server)]);
       expect(text).toMatch(/FLASHMOE_API_KEY/);
       expect(text).not.toMatch(/"local"/);
     }
@@ -253,6 +313,9 @@ describe('the settings of every client', () => {
       ['openclaw', /"baseUrl":"([^"]+)"/],
       ['opencode', /"baseURL":"([^"]+)"/],
       ['continue', /"apiBase":"([^"]+)"/],
+      ['qwen-code', /"baseUrl":"([^"]+)"/],
+      ['pi', /"baseUrl":"([^"]+)"/],
+      ['cline', /"baseUrl":"([^"]+)"/],
     ] as const) {
       const openai = new OpenAI({ baseURL: value(id, pattern), apiKey: 'local' });
       const { choices } = await openai.chat.completions.create({ model: 'm', messages });

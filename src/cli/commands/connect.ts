@@ -4,11 +4,9 @@ import { EXIT, FlashmoeError } from '../../base/errors.js';
 import type { Client, ServerFacts } from '../../connect/client.js';
 import { planConnection, writeConnection } from '../../connect/connect.js';
 import { snippet } from '../../connect/merge.js';
-import { CLIENTS } from '../../connect/registry.js';
-import { DEFAULT_HOST, DEFAULT_PORT } from '../../server/serve.js';
+import { clientOf } from '../../connect/registry.js';
 import type { CliContext } from '../context.js';
-import { chooseInstalled } from '../../application/installed.js';
-import { readSettings } from '../../settings/file.js';
+import { serverFacts } from '../../application/server-facts.js';
 
 export interface ConnectArgs {
   client: string;
@@ -18,13 +16,7 @@ export interface ConnectArgs {
 }
 
 export async function connect(context: CliContext, args: ConnectArgs): Promise<number> {
-  const client = CLIENTS.find(({ id }) => id === args.client);
-  if (client === undefined) {
-    const known = CLIENTS.map(({ id }) => id).join(', ');
-    throw new FlashmoeError('ERR_USAGE', `${args.client} is not a client that is known here`, {
-      hint: `one of ${known}`,
-    });
-  }
+  const client = clientOf(args.client);
   const { facts, isRunning } = await serverFacts(context, args);
   const { homeDirectory, env } = context.host;
   const places = { homeDirectory, env };
@@ -39,7 +31,7 @@ export async function connect(context: CliContext, args: ConnectArgs): Promise<n
   const backup = await writeConnection(plan, stamp);
   const next = client.next(facts);
   const { path } = plan;
-  const changed = plan.text !== null;
+  const changed = plan.text !== null || plan.ownFiles.length > 0;
   if (context.json) {
     const { snippet: settings } = plan;
     context.emit('connect', { client: client.id, path, changed, backup, settings, next, ...facts });
@@ -52,6 +44,7 @@ export async function connect(context: CliContext, args: ConnectArgs): Promise<n
     const done = changed ? 'wrote' : 'nothing to change in';
     context.print(`${context.style.good(ok)} ${client.name}: ${done} ${path}`);
     if (backup !== null) context.print(`  what it was before: ${backup}`);
+    for (const own of plan.ownFiles) context.print(`  beside it: ${own.path}`);
     for (const line of next) context.print(`  now: ${line}`);
   }
   tell(context, facts, isRunning);
@@ -76,6 +69,9 @@ function printed(
   }
   context.note(path === null ? `${client.name} is told when it starts` : `into ${path}`);
   context.print(path === null ? next.join('\n') : settings.trimEnd());
+  for (const own of client.ownFiles?.(facts) ?? []) {
+    context.note(`beside it ${own.name}, which the settings name`);
+  }
   tell(context, facts, isRunning);
   return EXIT.done;
 }
@@ -87,43 +83,9 @@ function tell(context: CliContext, facts: ServerFacts, isRunning: boolean): void
       `nothing answers at ${facts.root} yet: flashmoe serve, or flashmoe service install`,
     );
   }
-}
-
-/** What the running server says of itself, else what it would say. */
-async function serverFacts(
-  context: CliContext,
-  args: ConnectArgs,
-): Promise<{ facts: ServerFacts; isRunning: boolean }> {
-  const settings = await readSettings(context.home.settings);
-  const root = `http://${DEFAULT_HOST}:${args.port ?? settings.port ?? DEFAULT_PORT}`;
-  const models = args.model === null ? await listed(root, context.signal) : null;
-  const hasKey = (context.host.env['FLASHMOE_API_KEY'] ?? '') !== '';
-  const own = models?.find(({ owned_by: owner, id }) => owner === 'flashmoe' && id !== 'auto');
-  if (models !== null && own !== undefined) {
-    const contextLength = own.context_length ?? UNKNOWN_CONTEXT;
-    const hasFast = models.some(({ id }) => id === 'fast');
-    return { facts: { root, modelId: own.id, contextLength, hasKey, hasFast }, isRunning: true };
+  if (facts.isGuess) {
+    context.note(
+      `the context of ${facts.modelId} is not known while no server has it in memory; the settings go by ${facts.contextLength} tokens: ask again when it answers`,
+    );
   }
-  const { id } = await chooseInstalled(context, args.model);
-  const hasFast = (settings.fastUpstream ?? '') !== '';
-  const facts = { root, modelId: id, contextLength: UNKNOWN_CONTEXT, hasKey, hasFast };
-  return { facts, isRunning: models !== null };
-}
-
-/** Tokens that every catalogued model has room for, when the server can't be asked. */
-const UNKNOWN_CONTEXT = 65_536;
-
-interface Listed {
-  id: string;
-  owned_by: string;
-  context_length: number | null;
-}
-
-/** Null when nothing of ours answers there. */
-async function listed(root: string, signal: AbortSignal): Promise<Listed[] | null> {
-  const patience = AbortSignal.any([signal, AbortSignal.timeout(3000)]);
-  const response = await fetch(`${root}/v1/models`, { signal: patience }).catch(() => null);
-  if (response?.ok !== true) return null;
-  const body = (await response.json().catch(() => null)) as { data?: Listed[] } | null;
-  return Array.isArray(body?.data) ? body.data : null;
 }

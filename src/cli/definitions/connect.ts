@@ -8,7 +8,8 @@ interface Flags {
   dryRun?: boolean;
 }
 
-const CLIENTS = ['openclaw', 'claude-code', 'codex', 'opencode', 'continue', 'open-webui'];
+const LAUNCHED = ['claude-code', 'codex', 'opencode', 'continue', 'qwen-code', 'pi'];
+const CLIENTS = ['openclaw', ...LAUNCHED, 'cline', 'open-webui'];
 
 export function defineConnect(program: Command, open: Open, done: Done): void {
   const command = program
@@ -27,5 +28,24 @@ export function defineConnect(program: Command, open: Open, done: Done): void {
     ['flashmoe connect claude-code', 'merge into ~/.claude/settings.json'],
     ['flashmoe connect codex --dry-run', 'print what would be merged'],
     ['flashmoe connect open-webui', 'the command that starts it'],
+  ]);
+}
+
+export function defineLaunch(program: Command, open: Open, done: Done): void {
+  const command = program
+    .command('launch')
+    .description('start a client with this server, for this run: its own configuration stays')
+    .addArgument(new Argument('<client>', 'which one').choices(LAUNCHED))
+    .argument('[words...]', 'behind --, for the client')
+    .addOption(modelOption())
+    .addOption(new Option('--port <port>', 'of the server').argParser(portNumber))
+    .action(async (client: string, words: string[], flags: Flags) => {
+      const { launch } = await import('../commands/launch.js');
+      const { model = null, port = null } = flags;
+      done(await launch(await open(command), { client, words, model, port }));
+    });
+  examples(command, [
+    ['flashmoe launch claude-code', 'on the running server'],
+    ['flashmoe launch codex -- exec "Explain this"', 'with its own words'],
   ]);
 }

@@ -1,5 +1,9 @@
 import { join } from 'node:path';
 import { ANY_KEY, KEY_VARIABLE, limits, PATIENCE_MS, PROVIDER, type Client } from '../client.js';
+import { snippet } from '../merge.js';
+
+/** Its own file when it is started by us. */
+const FILE = 'flashmoe.yaml';
 
 export const continueDev: Client = {
   id: 'continue',
@@ -30,6 +34,16 @@ export const continueDev: Client = {
           requestOptions: { timeout: PATIENCE_MS / 1000 },
         },
       ],
+    };
+  },
+  launch(server, key, folder) {
+    const text = snippet('yaml', this.settings({ ...server, hasKey: true }));
+    return {
+      program: 'cn',
+      install: 'npm install -g @continuedev/cli',
+      args: ['--config', join(folder, FILE)],
+      env: { [KEY_VARIABLE]: key },
+      files: [{ name: FILE, text }],
     };
   },
   next: () => ['choose flashmoe in the list of models'],

@@ -19,6 +19,7 @@ export const openWebui: Client = {
     ENABLE_TAGS_GENERATION: 'false',
     ENABLE_FOLLOW_UP_GENERATION: 'false',
   }),
+  launch: null,
   next(server) {
     const variables = Object.entries(this.settings(server)).map(
       ([name, value]) => `  -e ${name}=${String(value)} \\`,

@@ -36,8 +36,6 @@ export const openclaw: Client = {
                   supportsUsageInStreaming: true,
                   thinkingFormat: 'qwen-chat-template',
                   maxTokensField: 'max_tokens',
-                  // The history stays the same to the byte, so the prefix cache finds it.
-                  appendOnlyRuntimeContext: true,
                 },
               },
             ],
@@ -46,6 +44,7 @@ export const openclaw: Client = {
       },
     };
   },
+  launch: null,
   next: ({ modelId }) => [
     `openclaw infer model run --local --model ${PROVIDER}/${modelId} --thinking off --prompt "Reply with exactly: ok"`,
   ],

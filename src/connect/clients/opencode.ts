@@ -49,5 +49,15 @@ export const opencode: Client = {
       },
     };
   },
+  launch(server, key) {
+    const settings = JSON.stringify(this.settings({ ...server, hasKey: true }));
+    return {
+      program: 'opencode',
+      install: 'npm install -g opencode-ai',
+      args: [],
+      env: { OPENCODE_CONFIG_CONTENT: settings, [KEY_VARIABLE]: key },
+      files: [],
+    };
+  },
   next: () => ['opencode'],
 };
