@@ -72,6 +72,7 @@ Napi::Value engine_value(Napi::Env env, std::shared_ptr<EngineHandle>& handle) {
         auto session = std::make_shared<SessionHandle>();
         session->vocab = values.vocab_size;
         session->hidden = values.hidden_size;
+        session->residual = values.residual_size;
         session->layers = values.layers;
         session->largest_expert = values.largest_expert_bytes;
         fm_error error;

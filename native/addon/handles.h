@@ -16,7 +16,7 @@ struct EngineHandle {
 
 struct SessionHandle {
     fm_session* session = nullptr;
-    uint32_t vocab = 0, hidden = 0, layers = 0;
+    uint32_t vocab = 0, hidden = 0, residual = 0, layers = 0;
     uint64_t largest_expert = 0;
     /// A job is at work: nothing else may touch the state.
     std::atomic<bool> busy{false};

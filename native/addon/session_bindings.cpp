@@ -71,7 +71,8 @@ Evaluation evaluate(SessionHandle& handle, Control& control, const std::vector<i
     result.logits.resize(tokens.size() * handle.vocab);
     std::vector<float*> rows;
     if (with_hidden) {
-        result.hidden.assign(handle.layers + 1, std::vector<float>(tokens.size() * handle.hidden));
+        result.hidden.assign(handle.layers, std::vector<float>(tokens.size() * handle.residual));
+        result.hidden.emplace_back(tokens.size() * handle.hidden);
         for (auto& layer : result.hidden) rows.push_back(layer.data());
     }
     fm_error error;
@@ -194,6 +195,7 @@ void add_state(Napi::Object object, const SessionReference& reference) {
         auto copy = std::make_shared<SessionHandle>();
         copy->vocab = reference->handle->vocab;
         copy->hidden = reference->handle->hidden;
+        copy->residual = reference->handle->residual;
         copy->layers = reference->handle->layers;
         copy->largest_expert = reference->handle->largest_expert;
         fm_error error;

@@ -222,6 +222,58 @@ struct IndexSelect {
     KeySelection selection;
 };
 
+/// Keys of a block indexer go to a plane of their own; each token then chooses the budget / ratio whole blocks of `ratio` keys
+/// whose sum over heads of max(0, q . block) is largest, and sees them and what stands behind the last whole block. A token with
+/// no more whole blocks than that gets count 0.
+struct BlockSelect {
+    /// f32 [tokens, heads + 1, dim]: queries, then the token's key; changed in place.
+    Span qk;
+    /// f32 [dim] each.
+    Span q_norm, k_norm;
+    float eps;
+    /// Rotates the first dimensions of the queries; and the same frequencies for blocks, whose first token may be long gone.
+    RopeTable rope;
+    const double* inv_freq;
+    double magnitude;
+    /// f32 [max_tokens, dim]: the sum of a block's keys so far, at its last token the block's key.
+    Span plane;
+    uint32_t heads, dim, budget, ratio;
+    uint32_t position, tokens;
+    /// Written; most is at least budget + ratio - 1.
+    KeySelection selection;
+};
+
+/// A block's input from several residual streams: out = mean over streams of sigmoid(gate) * normed.
+struct StreamMix {
+    /// f32 [tokens, streams, width].
+    Span normed, gate;
+    /// f32 [tokens, width].
+    Span out;
+    uint32_t streams, width, tokens;
+};
+
+/// out_s = sigmoid(r) * value, with r the signed root of key_s . query_s / sqrt(width), of at least a thousandth in size.
+struct StreamGate {
+    /// f32 [tokens, streams, width].
+    Span key, query;
+    /// f32 [tokens, width].
+    Span value;
+    /// f32 [tokens, streams, width].
+    Span out;
+    uint32_t streams, width, tokens;
+};
+
+/// y += x + silu(c), with c a causal depthwise convolution of `normed` whose taps are `dilation` tokens apart.
+struct DilatedConvolution {
+    /// f32 [tokens, channels].
+    Span x, normed, y;
+    /// f32 [kernel, channels].
+    Span weights;
+    /// f32 [(kernel - 1) * dilation, channels], oldest first.
+    Span history;
+    uint32_t channels, kernel, dilation, tokens;
+};
+
 /// One expert and the tokens that chose it: entries [first, first + count) of ExpertBatch::tokens and ::weights.
 struct ExpertWork {
     Matrix gate, up, down;
@@ -271,6 +323,9 @@ enum Feature : uint32_t {
     kPermutedRows,
     kLightningIndexer,
     kSigmoidGates,
+    kResidualStreams,
+    kBlockIndexer,
+    kNgramRows,
     kFeatures,
 };
 constexpr const char* kFeatureNames[kFeatures] = {
@@ -283,6 +338,9 @@ constexpr const char* kFeatureNames[kFeatures] = {
     "projections that interleave heads",
     "the lightning indexer",
     "sigmoid gates behind a delta net",
+    "several residual streams",
+    "attention to blocks of keys",
+    "n-gram rows",
 };
 constexpr uint32_t bit(Feature feature) { return 1u << feature; }
 
@@ -333,6 +391,18 @@ class Backend {
     /// y[t][i] = x[t][index[i]]; index u32 [to], x [tokens, from], y [tokens, to].
     virtual void permute(Span x, Span index, Span y, uint32_t from, uint32_t to, uint32_t tokens);
     virtual void index_select(const IndexSelect& op);
+    virtual void block_select(const BlockSelect& op);
+    /// As rms_norm for each of `groups` parts of a row, [groups, width] weights.
+    virtual void group_norm(Span x, Span weight, Span y, uint32_t groups, uint32_t width, float eps, uint32_t tokens);
+    /// y = silu(factor * x).
+    virtual void silu(Span x, Span y, float factor, size_t count);
+    /// Every stream of y [tokens, streams, width] is x.
+    virtual void repeat_streams(Span x, Span y, uint32_t streams, uint32_t width, uint32_t tokens);
+    virtual void mix_streams(const StreamMix& op);
+    /// y_s += 2 * sigmoid(logits_s / streams) * x; logits [tokens, streams].
+    virtual void add_streams(Span y, Span x, Span logits, uint32_t streams, uint32_t width, uint32_t tokens);
+    virtual void gate_streams(const StreamGate& op);
+    virtual void dilated_convolution(const DilatedConvolution& op);
     virtual void gqa_append(const GqaAppend& op) = 0;
     virtual void gqa_attend(const GqaAttend& op) = 0;
     virtual void delta_net(const DeltaNet& op) = 0;
@@ -361,6 +431,14 @@ class Backend {
 inline void Backend::clamped_swiglu(Span, Span, Span, size_t, float) { fail(FM_ENGINE, kFeatureNames[kClampedUnits]); }
 inline void Backend::permute(Span, Span, Span, uint32_t, uint32_t, uint32_t) { fail(FM_ENGINE, kFeatureNames[kPermutedRows]); }
 inline void Backend::index_select(const IndexSelect&) { fail(FM_ENGINE, kFeatureNames[kLightningIndexer]); }
+inline void Backend::block_select(const BlockSelect&) { fail(FM_ENGINE, kFeatureNames[kBlockIndexer]); }
+inline void Backend::group_norm(Span, Span, Span, uint32_t, uint32_t, float, uint32_t) { fail(FM_ENGINE, kFeatureNames[kResidualStreams]); }
+inline void Backend::silu(Span, Span, float, size_t) { fail(FM_ENGINE, kFeatureNames[kResidualStreams]); }
+inline void Backend::repeat_streams(Span, Span, uint32_t, uint32_t, uint32_t) { fail(FM_ENGINE, kFeatureNames[kResidualStreams]); }
+inline void Backend::mix_streams(const StreamMix&) { fail(FM_ENGINE, kFeatureNames[kResidualStreams]); }
+inline void Backend::add_streams(Span, Span, Span, uint32_t, uint32_t, uint32_t) { fail(FM_ENGINE, kFeatureNames[kResidualStreams]); }
+inline void Backend::gate_streams(const StreamGate&) { fail(FM_ENGINE, kFeatureNames[kNgramRows]); }
+inline void Backend::dilated_convolution(const DilatedConvolution&) { fail(FM_ENGINE, kFeatureNames[kNgramRows]); }
 
 /// For the extent of a block: operations side by side.
 class SideBySide {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <numeric>
 
 #include "backend/backend.h"
 #include "core/spec.h"
@@ -11,7 +12,7 @@
 
 namespace flashmoe {
 
-constexpr size_t kMaxPlanes = 4;
+constexpr size_t kMaxPlanes = 5;
 
 /// What a mixer keeps of a conversation: planes [max_tokens, bytes] that grow with it and can be cut back to any
 /// length, and fixed bytes that can't.
@@ -20,7 +21,7 @@ struct StateShape {
     std::array<uint64_t, kMaxPlanes> plane_bytes{};
     uint64_t fixed_bytes = 0;
 
-    uint64_t bytes_per_token() const { return plane_bytes[0] + plane_bytes[1] + plane_bytes[2] + plane_bytes[3]; }
+    uint64_t bytes_per_token() const { return std::accumulate(plane_bytes.begin(), plane_bytes.end(), uint64_t{0}); }
 };
 
 /// How a model is bound, beside what its spec says.

@@ -14,22 +14,28 @@ Gqa::Gqa(const GqaSpec& spec, uint32_t hidden, float norm_eps, bool exact_cache,
     v_ = linear(spec.v, kv_heads_ * head_dim_, hidden, spec.qkv_bias);
     o_ = linear(spec.o, hidden, heads_ * head_dim_, spec.o_bias);
     if (!spec.sinks.empty()) sinks_ = weights.values(spec.sinks, {heads_});
+    if (spec.blocks) blocks_.emplace(*spec.blocks, spec.rope, hidden, norm_eps, weights);
     if (spec.qk_norm) {
         q_norm_ = weights.values(spec.q_norm, {norm_all_heads_ ? heads_ * head_dim_ : head_dim_});
         k_norm_ = weights.values(spec.k_norm, {norm_all_heads_ ? kv_heads_ * head_dim_ : head_dim_});
     }
 }
 
-uint32_t Gqa::features() const { return sinks_ || window_ != 0 ? bit(kSinksAndWindows) : 0; }
+uint32_t Gqa::features() const {
+    return (sinks_ || window_ != 0 ? bit(kSinksAndWindows) : 0) | (blocks_ ? bit(kSelectedKeys) | bit(kBlockIndexer) : 0);
+}
 
 StateShape Gqa::state_shape() const {
     const uint64_t values = uint64_t{kv_heads_} * head_dim_;
-    if (exact_cache_) return {.plane_bytes = {values * sizeof(float), values * sizeof(float)}, .fixed_bytes = 0};
+    const uint64_t keys = blocks_ ? blocks_->plane_bytes() : 0;
+    if (exact_cache_) return {.plane_bytes = {values * sizeof(float), values * sizeof(float), 0, 0, keys}, .fixed_bytes = 0};
     const uint64_t codes = values * sizeof(int16_t), scales = kv_heads_ * sizeof(float);
-    return {.plane_bytes = {codes, codes, scales, scales}, .fixed_bytes = 0};
+    return {.plane_bytes = {codes, codes, scales, scales, keys}, .fixed_bytes = 0};
 }
 
-size_t Gqa::scratch_floats() const { return q_.rows + 2 * size_t{k_.rows} + size_t{heads_} * head_dim_; }
+size_t Gqa::scratch_floats() const {
+    return q_.rows + 2 * size_t{k_.rows} + size_t{heads_} * head_dim_ + (blocks_ ? blocks_->scratch_floats() : 0);
+}
 
 void Gqa::append(const Batch& batch, Span x, Span y, const LayerState& state) const {
     Backend& backend = batch.backend;
@@ -47,6 +53,8 @@ void Gqa::append(const Batch& batch, Span x, Span y, const LayerState& state) co
         backend.linear(k_, x, k, tokens);
         backend.linear(v_, x, v, tokens);
     }
+    KeySelection selection;
+    if (blocks_) selection = blocks_->select(batch, x, batch.ropes[rope_], state.planes[4], scratch);
     if (norm_all_heads_ && q_norm_) {
         backend.rms_norm(q, q_norm_, q, heads_ * head_dim_, norm_eps_, tokens);
         backend.rms_norm(k, k_norm_, k, kv_heads_ * head_dim_, norm_eps_, tokens);
@@ -73,6 +81,7 @@ void Gqa::append(const Batch& batch, Span x, Span y, const LayerState& state) co
                         .v_cache = v_cache,
                         .sinks = sinks_,
                         .window = window_,
+                        .selection = selection,
                         .out = out,
                         .heads = heads_,
                         .kv_heads = kv_heads_,

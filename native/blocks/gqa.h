@@ -1,7 +1,7 @@
 // Grouped-query attention with optional head norms and output gate.
 #pragma once
 
-#include "blocks/block.h"
+#include "blocks/block_indexer.h"
 
 namespace flashmoe {
 
@@ -20,6 +20,7 @@ class Gqa : public Mixer {
     uint32_t window_;
     Matrix q_, k_, v_, o_;
     Span q_norm_, k_norm_, sinks_;
+    std::optional<BlockIndexer> blocks_;
 };
 
 } // namespace flashmoe

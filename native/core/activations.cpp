@@ -10,7 +10,8 @@ Activations::Activations(Backend& backend, const Model& model, uint32_t tokens) 
     const auto& ropes = model.ropes.all();
     ropes_.resize(ropes.size());
     tables_.resize(ropes.size());
-    std::vector<std::pair<Span*, size_t>> parts{{&ids, tokens}, {&h, floats}, {&m, floats}, {&y, floats}};
+    std::vector<std::pair<Span*, size_t>> parts{{&ids, tokens}, {&h, floats * model.streams}, {&m, floats}, {&y, floats}};
+    if (model.streams > 1) parts.emplace_back(&inject, size_t{tokens} * model.streams);
     for (size_t i = 0; i < ropes.size(); ++i) parts.emplace_back(&ropes_[i], size_t{tokens} * ropes[i].dims);
     size_t total = 0;
     for (auto& [span, count] : parts) {
@@ -22,7 +23,7 @@ Activations::Activations(Backend& backend, const Model& model, uint32_t tokens) 
 }
 
 uint64_t Activations::bytes_per_token(const Model& model) {
-    uint64_t floats = 1 + 3 * uint64_t{model.hidden};
+    uint64_t floats = 1 + 2 * uint64_t{model.hidden} + model.residual() + model.streams;
     for (const RopeSpec& rope : model.ropes.all()) floats += rope.dims;
     return floats * sizeof(float);
 }

@@ -23,9 +23,15 @@ class Activations {
     /// The rope tables at the pass's token `first`.
     const RopeTable* ropes_at(uint32_t first);
     Span row(Span base, uint32_t index) const { return base + size_t{index} * model_.hidden * sizeof(float); }
+    Span residual(uint32_t index) const { return h + size_t{index} * model_.residual() * sizeof(float); }
+    Span logits_of_streams(uint32_t index) const { return inject + size_t{index} * model_.streams * sizeof(float); }
 
-    /// i32 [tokens]; f32 [tokens, hidden] each: the residual, what a block takes, what it gives.
+    /// i32 [tokens]; f32 [tokens, residual]; f32 [tokens, hidden] each: what a block takes, what it gives.
     Span ids, h, m, y;
+    /// f32 [tokens, streams]: by how much streams grow; with several only.
+    Span inject;
+    /// The n-gram rows of layers that have some, on their way from the disk.
+    std::vector<std::shared_ptr<RowRead>> rows;
 
   private:
     const Model& model_;

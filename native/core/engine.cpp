@@ -14,6 +14,8 @@ namespace {
 // token's of one layer, so that a GPU takes them in one go and nobody waits for room.
 constexpr uint64_t kStreamMemory = 96u << 20;
 constexpr uint32_t kMostStreamed = 32;
+// A token's n-gram rows, some sixteen of a hundred bytes, in two rounds of the disk's latency.
+constexpr uint32_t kRowReaders = 8;
 
 uint64_t least_expert_bytes(uint64_t stride, uint32_t top_k) {
     return stride * std::clamp<uint64_t>(kStreamMemory / stride, std::clamp(top_k, 2u, kMostStreamed), kMostStreamed);
@@ -26,13 +28,16 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
       manifest_(read_dense_manifest(options.model_dir + "/model_weights.json")),
       weights_(std::make_unique<DenseWeights>(*backend_, options.model_dir, manifest_)),
       files_(std::make_unique<ExpertFiles>(options.experts_dir, manifest_.spec, options.expert_caching)),
-      model_(std::make_unique<Model>(manifest_.spec, ModelOptions{options.experts_per_token, options.exact_caches}, *weights_)) {
+      model_(std::make_unique<Model>(manifest_.spec, ModelOptions{options.experts_per_token, options.exact_caches}, *weights_, *files_)) {
     require_features();
     if (files_->largest_stride() != 0) {
         if (options.map_experts && backend_->takes_mapped_files()) files_->map(*backend_);
         const uint64_t least = least_expert_bytes(files_->largest_stride(), model_->max_top_k);
         experts_ = std::make_unique<ExpertStore>(*backend_, *files_, options.expert_bytes == 0 ? least : std::max(options.expert_bytes, files_->largest_stride() * model_->max_top_k),
                                                  std::max(options.io_threads, 1u));
+    }
+    if (std::any_of(model_->layers.begin(), model_->layers.end(), [](const Layer& layer) { return layer.ngram.has_value(); })) {
+        row_reader_ = std::make_unique<RowReader>(kRowReaders);
     }
     single_ = std::make_unique<Activations>(*backend_, *model_, 1);
     routing_.mass = options.expert_mass;
@@ -59,6 +64,7 @@ fm_engine_info Engine::info() const {
                         .max_positions = model_->max_positions,
                         .layers = static_cast<uint32_t>(model_->layers.size()),
                         .hidden_size = model_->hidden,
+                        .residual_size = model_->residual(),
                         .experts_per_token = model_->max_top_k,
                         .dense_bytes = weights_->mapped_bytes(),
                         .expert_bytes_per_token = 0,
@@ -73,7 +79,7 @@ fm_engine_info Engine::info() const {
                         .prefill_bytes_per_token = prefill_bytes_per_token()};
     for (uint32_t i = 0; i < model_->layers.size(); ++i) {
         const Layer& layer = model_->layers[i];
-        const StateShape shape = layer.mixer->state_shape();
+        const StateShape shape = layer.state_shape();
         info.state_bytes += shape.fixed_bytes;
         info.kv_bytes_per_token += shape.bytes_per_token();
         if (const auto* moe = std::get_if<Moe>(&layer.mlp)) {
@@ -168,12 +174,25 @@ Batch Engine::batch_at(const Pass& pass, uint32_t first, uint32_t count) {
 void Engine::step(const Pass& pass, const int32_t* tokens, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
     try {
         pass.activations.begin(tokens, pass.tokens, pass.state.position);
+        read_ahead(pass, tokens);
         run(pass, keep_going, meter);
         // The host writes these rooms, and reads the state, before the next step.
         backend_->wait();
     } catch (...) {
         settle();
         throw;
+    }
+}
+
+void Engine::read_ahead(const Pass& pass, const int32_t* tokens) {
+    if (row_reader_ == nullptr) return;
+    pass.activations.rows.assign(model_->layers.size(), nullptr);
+    for (size_t i = 0; i < model_->layers.size(); ++i) {
+        const Layer& layer = model_->layers[i];
+        if (!layer.ngram) continue;
+        auto& rows = pass.activations.rows[i];
+        rows = layer.ngram->rows(tokens, pass.tokens, pass.state.layers[i].fixed + layer.ngram_offset());
+        row_reader_->begin(rows);
     }
 }
 
@@ -199,25 +218,28 @@ void Engine::give_way(StepMeter& meter) {
 void Engine::run(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
     Activations& at = pass.activations;
     const uint32_t count = pass.tokens;
+    const bool has_streams = model_->streams > 1;
+    const Span embedded = has_streams ? at.m : at.h;
     for (uint32_t first = 0; first < count; first += kMaxBatchTokens) {
-        backend_->embed(model_->embed, at.ids + first * sizeof(int32_t), at.row(at.h, first), std::min(kMaxBatchTokens, count - first));
+        backend_->embed(model_->embed, at.ids + first * sizeof(int32_t), at.row(embedded, first), std::min(kMaxBatchTokens, count - first));
     }
-    const auto copy_hidden = [&](uint32_t index, Span from) {
+    const auto copy_hidden = [&](uint32_t index, Span from, size_t width) {
         if (pass.output.hidden == nullptr) return;
         backend_->wait();
-        std::memcpy(pass.output.hidden[index], from.as<float>(), size_t{count} * model_->hidden * sizeof(float));
+        std::memcpy(pass.output.hidden[index], from.as<float>(), size_t{count} * width * sizeof(float));
     };
     const auto layers = static_cast<uint32_t>(model_->layers.size());
-    backend_->rms_norm(at.h, model_->layers[0].input_norm, at.m, model_->hidden, model_->norm_eps, count);
+    if (has_streams) backend_->repeat_streams(at.m, at.h, model_->streams, model_->hidden, count);
+    else backend_->rms_norm(at.h, model_->layers[0].input_norm, at.m, model_->hidden, model_->norm_eps, count);
     for (uint32_t index = 0; index < layers; ++index) {
         if (count > 1) give_way(meter);
         if (!keep_going(index)) fail(FM_INTERRUPTED, "stopped on request");
-        copy_hidden(index, at.h);
+        copy_hidden(index, at.h, model_->residual());
         // Another's turn may have made it smaller.
         if (count > scratch_.tokens) reserve(count, scratch_.logit_rows);
         run_layer(pass, index);
     }
-    copy_hidden(layers, at.m);
+    copy_hidden(layers, at.m, model_->hidden);
     write_logits(pass);
     // Operations may still be under way where no logits were asked for.
     backend_->wait();
@@ -229,24 +251,58 @@ void Engine::run_layer(const Pass& pass, uint32_t index) {
     Activations& at = pass.activations;
     const Layer& layer = model_->layers[index];
     const LayerState& state = pass.state.layers[index];
-    const size_t fixed_bytes = layer.mixer->state_shape().fixed_bytes;
+    const size_t fixed_bytes = layer.state_shape().fixed_bytes;
+    if (layer.ngram) at.rows[index]->wait();
     auto mark = fixed_bytes == 0 ? pass.marks.end() : pass.marks.begin();
     for (uint32_t first = 0, count = 0; first < pass.tokens; first += count) {
         const uint32_t end = mark == pass.marks.end() ? pass.tokens : mark->tokens;
         count = std::min(kMaxBatchTokens, end - first);
-        const Span h = at.row(at.h, first), m = at.row(at.m, first), y = at.row(at.y, first);
-        layer.mixer->append(batch_at(pass, first, count), m, y, state);
-        backend_->add_norm(h, y, layer.post_norm, m, model_->hidden, model_->norm_eps, count);
+        run_mixer(pass, index, first, count);
         if (mark == pass.marks.end() || first + count != mark->tokens) continue;
         backend_->wait();
         std::memcpy(mark->fixed + state.fixed.offset, state.fixed.as<std::byte>(), fixed_bytes);
         ++mark;
     }
+    if (model_->streams > 1) take(pass, *layer.mlp_connection);
     run_mlp(pass, index);
     // What comes next begins with its norm: the next layer, or the output.
     const bool last = index + 1 == model_->layers.size();
+    if (model_->streams > 1) {
+        layer.mlp_connection->inject(*backend_, at.h, at.y, at.inject, pass.tokens);
+        if (last) take(pass, *model_->final_connection);
+        return;
+    }
     const Span norm = last ? model_->final_norm : model_->layers[index + 1].input_norm;
     backend_->add_norm(at.h, at.y, norm, at.m, model_->hidden, model_->norm_eps, pass.tokens);
+}
+
+void Engine::run_mixer(const Pass& pass, uint32_t index, uint32_t first, uint32_t count) {
+    Activations& at = pass.activations;
+    const Layer& layer = model_->layers[index];
+    const LayerState& state = pass.state.layers[index];
+    const Batch batch = batch_at(pass, first, count);
+    const Span h = at.residual(first), m = at.row(at.m, first), y = at.row(at.y, first);
+    if (model_->streams == 1) {
+        layer.mixer->append(batch, m, y, state);
+        backend_->add_norm(h, y, layer.post_norm, m, model_->hidden, model_->norm_eps, count);
+        return;
+    }
+    if (layer.ngram) {
+        const size_t row = size_t{first} * layer.ngram->heads();
+        layer.ngram->append(batch, at.ids.as<const int32_t>() + first, *at.rows[index], row, h, state.fixed + layer.ngram_offset());
+    }
+    const Span inject = at.logits_of_streams(first);
+    layer.mixer_connection->take(batch, h, m, inject);
+    layer.mixer->append(batch, m, y, state);
+    layer.mixer_connection->inject(*backend_, h, y, inject, count);
+}
+
+void Engine::take(const Pass& pass, const HyperConnection& connection) {
+    Activations& at = pass.activations;
+    for (uint32_t first = 0; first < pass.tokens; first += kMaxBatchTokens) {
+        const uint32_t count = std::min(kMaxBatchTokens, pass.tokens - first);
+        connection.take(batch_at(pass, first, count), at.residual(first), at.row(at.m, first), at.logits_of_streams(first));
+    }
 }
 
 void Engine::run_mlp(const Pass& pass, uint32_t index) {

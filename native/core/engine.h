@@ -36,7 +36,7 @@ struct StepOutput {
     float* last_logits = nullptr;
     /// [tokens, vocab].
     float* logits = nullptr;
-    /// layers + 1 pointers to [tokens, hidden].
+    /// layers + 1 pointers to [tokens, residual], the last to [tokens, hidden].
     float* const* hidden = nullptr;
 };
 
@@ -122,8 +122,14 @@ class Engine {
     void give_way(StepMeter& meter);
     /// Waits for whatever is under way, after a failure.
     void settle() noexcept;
-    /// From the normed input in m to the next layer's.
+    /// The pass's n-gram rows begin to be read.
+    void read_ahead(const Pass& pass, const int32_t* tokens);
+    /// From the residual, and where it is one stream its norm in m, to the next layer's.
     void run_layer(const Pass& pass, uint32_t index);
+    /// The mixer's part of a layer, and the mlp's input in m.
+    void run_mixer(const Pass& pass, uint32_t index, uint32_t first, uint32_t count);
+    /// What `connection` makes of all streams in m.
+    void take(const Pass& pass, const HyperConnection& connection);
     void run_mlp(const Pass& pass, uint32_t index);
     void write_logits(const Pass& pass);
     Batch batch_at(const Pass& pass, uint32_t first, uint32_t count);
@@ -134,6 +140,8 @@ class Engine {
     std::unique_ptr<DenseWeights> weights_;
     std::unique_ptr<ExpertFiles> files_;
     std::unique_ptr<Model> model_;
+    /// Null without n-gram rows.
+    std::unique_ptr<RowReader> row_reader_;
     std::unique_ptr<ExpertStore> experts_;
     std::unique_ptr<ExpertObserver> observer_;
     std::unique_ptr<Activations> single_;

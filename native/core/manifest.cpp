@@ -22,7 +22,8 @@ ElementType parse_type(const Field& field) {
     if (name == "F16") return ElementType::f16;
     if (name == "F32") return ElementType::f32;
     if (name == "U8") return ElementType::u8;
-    field.damaged("\"" + name + "\" is not one of U32, BF16, F16, F32, U8");
+    if (name == "I64") return ElementType::i64;
+    field.damaged("\"" + name + "\" is not one of U32, BF16, F16, F32, U8, I64");
 }
 
 Codes parse_mode(const Field& field) {
@@ -134,6 +135,29 @@ bool is_plain_file_name(const std::string& name) {
     return name.find('/') == std::string::npos && name.find('\\') == std::string::npos && name != "." && name != "..";
 }
 
+RowTableFile parse_table(const Field& field) {
+    RowTableFile table{.layer = static_cast<uint32_t>(field.at("layer").integer(0, 1023)),
+                       .file = field.at("file").string(),
+                       .size = field.at("size").integer(1, kMaxFileBytes),
+                       .rows = field.at("rows").integer(1, uint64_t{1} << 40),
+                       .columns = static_cast<uint32_t>(field.at("columns").integer(1, 1u << 20)),
+                       .type = parse_type(field.at("dtype"))};
+    if (!is_float(table.type)) field.at("dtype").damaged("must be BF16, F16 or F32");
+    if (!is_plain_file_name(table.file)) field.at("file").damaged("expected a plain file name");
+    if (field.has("bits")) {
+        TensorInfo width;
+        width.bits = table.bits = static_cast<uint32_t>(field.at("bits").integer(1, 32));
+        width.group = table.group = static_cast<uint32_t>(field.at("group_size").integer(1, 1u << 20));
+        check_width(field, width);
+        if (table.columns % table.group != 0 || table.columns * table.bits % 32 != 0) field.at("columns").damaged("no whole groups");
+    }
+    uint64_t bytes = 0;
+    if (__builtin_mul_overflow(table.rows, table.row_bytes(), &bytes) || bytes != table.size) {
+        field.at("size").damaged("expected rows of " + std::to_string(table.row_bytes()) + " bytes");
+    }
+    return table;
+}
+
 } // namespace
 
 DenseManifest read_dense_manifest(const std::string& path) {
@@ -188,6 +212,9 @@ ExpertsManifest parse_experts_manifest(const std::string& text, const std::strin
             if (other.file == file.file) field.at("file").damaged("stands twice");
         }
         manifest.layers.push_back(std::move(file));
+    }
+    if (root.has("tables")) {
+        for (const Field& field : root.at("tables").items(1024)) manifest.tables.push_back(parse_table(field));
     }
     return manifest;
 }

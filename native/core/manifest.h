@@ -41,11 +41,25 @@ struct ExpertLayerFile {
     uint32_t layout = 0;
 };
 
+/// A file of n-gram rows: a row's codes, then its scales and biases; or plain values.
+struct RowTableFile {
+    uint32_t layer = 0;
+    std::string file;
+    uint64_t size = 0, rows = 0;
+    uint32_t columns = 0, bits = 0, group = 0;
+    ElementType type = ElementType::bf16;
+
+    uint64_t code_bytes() const { return bits != 0 ? uint64_t{columns} * bits / 8 : columns * element_bytes(type); }
+    uint64_t parameter_bytes() const { return bits != 0 ? columns / group * element_bytes(type) : 0; }
+    uint64_t row_bytes() const { return code_bytes() + 2 * parameter_bytes(); }
+};
+
 struct ExpertsManifest {
     uint32_t experts = 0;
     uint64_t fingerprint = 0;
     std::vector<ExpertLayout> layouts;
     std::vector<ExpertLayerFile> layers;
+    std::vector<RowTableFile> tables;
 };
 
 DenseManifest read_dense_manifest(const std::string& path);

@@ -15,7 +15,7 @@ constexpr size_t kMostMarks = 512;
 
 std::vector<StateShape> shapes_of(const Model& model) {
     std::vector<StateShape> shapes;
-    for (const Layer& layer : model.layers) shapes.push_back(layer.mixer->state_shape());
+    for (const Layer& layer : model.layers) shapes.push_back(layer.state_shape());
     return shapes;
 }
 
@@ -46,7 +46,7 @@ Session::Session(std::shared_ptr<Engine> engine, uint32_t max_tokens)
         LayerState& state = layers_.emplace_back();
         for (size_t i = 0; i < kMaxPlanes; ++i) state.planes[i] = planes_.at(index, i);
         state.fixed = fixed_buffer_.span(fixed);
-        fixed += round_up(model.layers[index].mixer->state_shape().fixed_bytes, 128);
+        fixed += round_up(model.layers[index].state_shape().fixed_bytes, 128);
     }
     fixed_ = PageMemory(fixed);
     fixed_bytes_ = fixed;
@@ -117,7 +117,7 @@ void Session::run(const int32_t* tokens, size_t count, float* logits, float* con
     std::vector<float> last(model.vocab);
     for (size_t done = 0; done < count;) {
         const auto chunk = static_cast<uint32_t>(std::min<size_t>(most, count - done));
-        for (size_t i = 0; i < hidden_rows.size(); ++i) hidden_rows[i] = hidden[i] + done * model.hidden;
+        for (size_t i = 0; i < hidden_rows.size(); ++i) hidden_rows[i] = hidden[i] + done * (i < layers ? model.residual() : model.hidden);
         const StepOutput output{.last_logits = done + chunk == count ? last.data() : nullptr,
                                 .logits = logits != nullptr ? logits + done * model.vocab : nullptr,
                                 .hidden = hidden != nullptr ? hidden_rows.data() : nullptr};
@@ -256,7 +256,7 @@ void Session::rewind(uint32_t length) {
 
 template <typename Visit> void Session::for_each_part(uint32_t length, Visit&& visit) const {
     for (size_t i = 0; i < layers_.size(); ++i) {
-        const StateShape shape = engine_->model().layers[i].mixer->state_shape();
+        const StateShape shape = engine_->model().layers[i].state_shape();
         for (size_t plane = 0; plane < kMaxPlanes; ++plane) {
             const size_t bytes = size_t{length} * shape.plane_bytes[plane];
             if (bytes != 0) visit(planes_.host(i, plane), bytes);
@@ -286,7 +286,7 @@ std::vector<StatePart> Session::parts_of(uint32_t from, uint32_t to, const Mark*
         return parts;
     }
     for (size_t i = 0; i < layers_.size(); ++i) {
-        const StateShape shape = engine_->model().layers[i].mixer->state_shape();
+        const StateShape shape = engine_->model().layers[i].state_shape();
         for (size_t plane = 0; plane < kMaxPlanes; ++plane) {
             const size_t row = shape.plane_bytes[plane];
             if (row != 0) parts.push_back({planes_.host(i, plane) + from * row, (to - from) * row});

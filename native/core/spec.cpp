@@ -45,6 +45,20 @@ RopeSpec parse_rope(const Field& field) {
     return rope;
 }
 
+BlockIndexerSpec parse_block_indexer(const Field& field, uint32_t rope_dims) {
+    const Field tensors = field.at("tensors");
+    BlockIndexerSpec indexer{.heads = dim(field, "heads", kMaxHeads),
+                             .dim = dim(field, "dim", 1u << 12),
+                             .budget = dim(field, "budget", 1u << 16),
+                             .ratio = dim(field, "ratio", 1u << 10),
+                             .qk = tensors.at("qk").string(),
+                             .q_norm = tensors.at("qNorm").string(),
+                             .k_norm = tensors.at("kNorm").string()};
+    if (indexer.ratio > indexer.budget) field.at("ratio").damaged("is more than budget");
+    if (rope_dims > indexer.dim) field.at("dim").damaged("is less than what rotates");
+    return indexer;
+}
+
 GqaSpec parse_gqa(const Field& field) {
     const Field tensors = field.at("tensors");
     GqaSpec gqa{.heads = dim(field, "heads", kMaxHeads),
@@ -68,6 +82,7 @@ GqaSpec parse_gqa(const Field& field) {
     if (gqa.norm_all_heads && gqa.output_gate) field.at("normAllHeads").damaged("a gate stands between the heads");
     if (field.has("window")) gqa.window = dim(field, "window", 1u << 26);
     gqa.sinks = optional_name(tensors, "sinks");
+    if (field.has("blocks")) gqa.blocks = parse_block_indexer(field.at("blocks"), gqa.rope.dims);
     if (gqa.qk_norm) {
         gqa.q_norm = tensors.at("qNorm").string();
         gqa.k_norm = tensors.at("kNorm").string();
@@ -210,6 +225,35 @@ MoeSpec parse_moe(const Field& field) {
     return moe;
 }
 
+HyperConnectionSpec parse_connection(const Field& field) {
+    const Field tensors = field.at("tensors");
+    return {.rank = dim(field, "rank"),
+            .norm = tensors.at("norm").string(),
+            .down = tensors.at("down").string(),
+            .up = tensors.at("up").string(),
+            .inject = optional_name(tensors, "inject")};
+}
+
+NgramSpec parse_ngram(const Field& field) {
+    const Field tensors = field.at("tensors");
+    NgramSpec ngram{.order = static_cast<uint32_t>(field.at("order").integer(2, 8)),
+                    .heads_per_order = dim(field, "headsPerOrder", 64),
+                    .width = dim(field, "width"),
+                    .conv_kernel = static_cast<uint32_t>(field.at("convKernel").integer(2, 16)),
+                    .stop_id = static_cast<uint32_t>(field.at("stopId").integer(0, kMaxVocab)),
+                    .multipliers = tensors.at("multipliers").string(),
+                    .sizes = tensors.at("sizes").string(),
+                    .offsets = tensors.at("offsets").string(),
+                    .key = tensors.at("key").string(),
+                    .value = tensors.at("value").string(),
+                    .key_norm = tensors.at("keyNorm").string(),
+                    .query_norm = tensors.at("queryNorm").string(),
+                    .conv_norm = tensors.at("convNorm").string(),
+                    .conv = tensors.at("conv").string()};
+    if (ngram.width % ngram.heads() != 0) field.at("width").damaged("is no multiple of the heads");
+    return ngram;
+}
+
 MlpSpec parse_mlp(const Field& field) {
     const Field kind = field.at("kind");
     if (kind.string() == "moe") return parse_moe(field);
@@ -221,6 +265,28 @@ MlpSpec parse_mlp(const Field& field) {
                         .gate = tensors.at("gate").string(),
                         .up = tensors.at("up").string(),
                         .down = tensors.at("down").string()};
+}
+
+LayerSpec parse_layer(const Field& field, bool has_streams) {
+    LayerSpec layer{.input_norm = has_streams ? "" : field.at("inputNorm").string(),
+                    .post_norm = has_streams ? "" : field.at("postNorm").string(),
+                    .mixer = parse_mixer(field.at("mixer")),
+                    .mlp = parse_mlp(field.at("mlp")),
+                    .mixer_connection = {},
+                    .mlp_connection = {},
+                    .ngram = std::nullopt};
+    if (field.has("ngram")) {
+        if (!has_streams) field.at("ngram").damaged("needs several residual streams");
+        layer.ngram = parse_ngram(field.at("ngram"));
+    }
+    if (!has_streams) return layer;
+    const Field connections = field.at("connections");
+    layer.mixer_connection = parse_connection(connections.at("mixer"));
+    layer.mlp_connection = parse_connection(connections.at("mlp"));
+    if (layer.mixer_connection.inject.empty() || layer.mlp_connection.inject.empty()) {
+        connections.damaged("nothing goes back to the streams");
+    }
+    return layer;
 }
 
 } // namespace
@@ -235,16 +301,21 @@ ModelSpec parse_model_spec(const Field& config) {
                    .max_positions = dim(config, "maxPositions", 1u << 26),
                    .norm_eps = positive(config, "normEps"),
                    .embed = config.at("embed").string(),
-                   .final_norm = config.at("finalNorm").string(),
+                   .final_norm = {},
                    .lm_head = config.at("lmHead").string(),
-                   .layers = {}};
-    const Field layers = config.at("layers");
-    for (const Field& layer : layers.items(kMaxLayers)) {
-        spec.layers.push_back({.input_norm = layer.at("inputNorm").string(),
-                               .post_norm = layer.at("postNorm").string(),
-                               .mixer = parse_mixer(layer.at("mixer")),
-                               .mlp = parse_mlp(layer.at("mlp"))});
+                   .layers = {},
+                   .streams = 1,
+                   .final_connection = {}};
+    const bool has_streams = config.has("streams");
+    if (has_streams) {
+        const Field streams = config.at("streams");
+        spec.streams = static_cast<uint32_t>(streams.at("count").integer(2, 16));
+        spec.final_connection = parse_connection(streams.at("mixer"));
+    } else {
+        spec.final_norm = config.at("finalNorm").string();
     }
+    const Field layers = config.at("layers");
+    for (const Field& layer : layers.items(kMaxLayers)) spec.layers.push_back(parse_layer(layer, has_streams));
     if (spec.layers.empty()) layers.damaged("no layers");
     return spec;
 }

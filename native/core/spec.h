@@ -22,6 +22,12 @@ struct RopeSpec {
     bool operator==(const RopeSpec&) const = default;
 };
 
+/// Chooses blocks of keys of a grouped-query attention.
+struct BlockIndexerSpec {
+    uint32_t heads, dim, budget, ratio;
+    std::string qk, q_norm, k_norm;
+};
+
 struct GqaSpec {
     uint32_t heads, kv_heads, head_dim;
     float scale;
@@ -35,6 +41,7 @@ struct GqaSpec {
     uint32_t window = 0;
     /// Empty = none.
     std::string sinks = {};
+    std::optional<BlockIndexerSpec> blocks = std::nullopt;
 };
 
 struct GatedDeltaNetSpec {
@@ -95,10 +102,30 @@ struct MoeSpec {
 
 using MlpSpec = std::variant<DenseMlpSpec, MoeSpec>;
 
+/// What a block takes of several residual streams and how its result goes back.
+struct HyperConnectionSpec {
+    uint32_t rank = 0;
+    /// inject empty = nothing goes back.
+    std::string norm, down, up, inject;
+};
+
+/// Rows of a table that a token and those before it choose.
+struct NgramSpec {
+    uint32_t order, heads_per_order, width, conv_kernel, stop_id;
+    std::string multipliers, sizes, offsets, key, value, key_norm, query_norm, conv_norm, conv;
+
+    uint32_t heads() const { return (order - 1) * heads_per_order; }
+    uint32_t columns() const { return width / heads(); }
+};
+
 struct LayerSpec {
+    /// Empty in a model of several streams.
     std::string input_norm, post_norm;
     MixerSpec mixer;
     MlpSpec mlp;
+    /// With several streams only.
+    HyperConnectionSpec mixer_connection, mlp_connection;
+    std::optional<NgramSpec> ngram;
 };
 
 struct ModelSpec {
@@ -107,6 +134,9 @@ struct ModelSpec {
     float norm_eps;
     std::string embed, final_norm, lm_head;
     std::vector<LayerSpec> layers;
+    /// Residual streams; with more than one final_connection stands for final_norm.
+    uint32_t streams = 1;
+    HyperConnectionSpec final_connection;
 };
 
 /// Throws FM_MODEL_DAMAGED for a missing or impossible value, FM_UNSUPPORTED_MODEL for an unknown block kind.

@@ -145,6 +145,15 @@ Span DenseWeights::values(const std::string& name, const std::vector<uint64_t>& 
     return span;
 }
 
+std::vector<int64_t> DenseWeights::integers(const std::string& name, uint32_t count) {
+    const TensorInfo& tensor = *need(manifest_.tensors, "model_weights.json", name, {count});
+    if (tensor.type != ElementType::i64) fail(FM_MODEL_DAMAGED, "model_weights.json: ", name, " must be I64");
+    used_.insert(name);
+    std::vector<int64_t> values(count);
+    std::memcpy(values.data(), mapping_.data() + tensor.offset, count * sizeof(int64_t));
+    return values;
+}
+
 Span DenseWeights::transposed(const std::string& name, uint32_t rows, uint32_t cols) {
     const Span span = values(name, {rows, cols, 1});
     float* stored = widened_.data() + span.offset / sizeof(float);

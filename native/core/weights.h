@@ -41,6 +41,8 @@ class DenseWeights {
     Matrix stacked(const std::string& name, uint32_t stack, uint32_t rows, uint32_t cols);
     /// NAME or NAME.weight of exactly this shape, widened to f32. Usable after finish().
     Span values(const std::string& name, const std::vector<uint64_t>& shape);
+    /// NAME, I64 [count].
+    std::vector<int64_t> integers(const std::string& name, uint32_t count);
     /// As values() of [rows, cols, 1], stored as [cols, rows].
     Span transposed(const std::string& name, uint32_t rows, uint32_t cols);
     /// Call once, after the last lookup: throws when a tensor of the manifest was not asked for.

@@ -46,7 +46,8 @@ ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, 
     const std::string manifest_path = experts_dir + "/layout.json";
     const bool any = std::any_of(spec.layers.begin(), spec.layers.end(),
                                  [](const LayerSpec& layer) { return std::holds_alternative<MoeSpec>(layer.mlp); });
-    if (!any) return;
+    const bool has_rows = std::any_of(spec.layers.begin(), spec.layers.end(), [](const LayerSpec& layer) { return layer.ngram.has_value(); });
+    if (!any && !has_rows) return;
     const ExpertsManifest manifest = read_experts_manifest(manifest_path);
     fingerprint_ = manifest.fingerprint;
     experts_ = manifest.experts;
@@ -79,7 +80,25 @@ ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, 
             fail(FM_MODEL_DAMAGED, manifest_path, ": layer ", i, " has experts, but no file is listed for it");
         }
     }
+    open_tables(manifest, spec, experts_dir);
     measure();
+}
+
+void ExpertFiles::open_tables(const ExpertsManifest& manifest, const ModelSpec& spec, const std::string& experts_dir) {
+    tables_.resize(spec.layers.size());
+    for (const RowTableFile& entry : manifest.tables) {
+        const std::string where = experts_dir + "/layout.json: table of layer " + std::to_string(entry.layer);
+        if (entry.layer >= spec.layers.size() || !spec.layers[entry.layer].ngram) {
+            fail(FM_MODEL_DAMAGED, where, ": the model has no n-gram rows there");
+        }
+        if (tables_[entry.layer] != nullptr) fail(FM_MODEL_DAMAGED, where, ": stands twice");
+        tables_[entry.layer] = std::make_unique<RowTable>(experts_dir + "/" + entry.file, entry);
+    }
+    for (size_t i = 0; i < spec.layers.size(); ++i) {
+        if (spec.layers[i].ngram && tables_[i] == nullptr) {
+            fail(FM_MODEL_DAMAGED, experts_dir, "/layout.json: layer ", i, " has n-gram rows, but no table is listed for it");
+        }
+    }
 }
 
 ExpertFiles::ExpertFiles(std::vector<std::unique_ptr<ExpertLayer>> layers, uint32_t experts)
@@ -104,6 +123,11 @@ void ExpertFiles::map(Backend& backend) {
 }
 
 void ExpertFiles::require_intact() const {
+    for (const auto& table : tables_) {
+        if (table != nullptr && !table->file.is_unchanged()) {
+            fail(FM_IO, table->file.path(), ": was changed while in use; what was computed is dropped, the model must be loaded anew");
+        }
+    }
     if (!is_mapped_) return;
     for (const auto& layer : layers_) {
         if (layer == nullptr || (layer->file.is_unchanged() && !layer->mapping->damaged())) continue;

@@ -11,6 +11,7 @@
 #include "core/manifest.h"
 #include "core/mapped_guard.h"
 #include "core/wrapped_buffer.h"
+#include "experts/row_reader.h"
 
 namespace flashmoe {
 
@@ -50,6 +51,8 @@ class ExpertFiles {
     ExpertFiles(std::vector<std::unique_ptr<ExpertLayer>> layers, uint32_t experts);
 
     const ExpertLayer& layer(uint32_t index) const { return *layers_[index]; }
+    /// The n-gram rows of a layer that has some.
+    const RowTable& table(uint32_t index) const { return *tables_[index]; }
     /// Of layout.json; 0 when the model has no experts.
     uint64_t fingerprint() const { return fingerprint_; }
     /// Largest stride of any layer; 0 when the model has no experts.
@@ -73,8 +76,10 @@ class ExpertFiles {
 
   private:
     void measure();
+    void open_tables(const ExpertsManifest& manifest, const ModelSpec& spec, const std::string& experts_dir);
 
     std::vector<std::unique_ptr<ExpertLayer>> layers_;
+    std::vector<std::unique_ptr<RowTable>> tables_;
     uint32_t features_ = 0;
     uint64_t fingerprint_ = 0;
     uint64_t largest_stride_ = 0, total_bytes_ = 0;

@@ -53,7 +53,9 @@ typedef struct fm_engine_options {
 typedef struct fm_engine_info {
     const char *backend;
     const char *isa;
-    uint32_t vocab_size, max_positions, layers, hidden_size, experts_per_token;
+    uint32_t vocab_size, max_positions, layers, hidden_size;
+    uint32_t residual_size; /* floats a token between layers: hidden_size, times the residual streams */
+    uint32_t experts_per_token;
     uint64_t dense_bytes, expert_bytes_per_token, state_bytes, kv_bytes_per_token;
     uint64_t expert_file_bytes, largest_expert_bytes; /* of all layer files; of one expert */
     uint64_t expert_pool_bytes;                       /* memory that experts stay in; 0 where they are mapped */
@@ -135,7 +137,7 @@ fm_status fm_session_prefill(fm_session *session, const int32_t *tokens, size_t 
                              void *user, fm_step_stats *stats, fm_error *error);
 fm_status fm_session_decode(fm_session *session, int32_t token, fm_step_stats *stats, fm_error *error);
 
-/* As prefill, but returns logits [count, vocab] and, unless NULL, layers + 1 hidden states [count, hidden] each:
+/* As prefill, but returns logits [count, vocab] and, unless NULL, layers + 1 hidden states [count, residual] each, the last [count, hidden]:
  * the input of every layer, then the final norm's output. */
 fm_status fm_session_evaluate(fm_session *session, const int32_t *tokens, size_t count, float *logits,
                               float *const *hidden, fm_progress progress, void *user, fm_error *error);

@@ -3,11 +3,17 @@
 #include "pack/failure.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 namespace flashmoe::pack {
 
 namespace {
+
+/// Slices no further apart than that are not written one by one: a table of n-gram rows has hundreds of millions.
+constexpr std::uint64_t kClose = 4096;
+/// Bytes of a file that are woven at once.
+constexpr std::uint64_t kWoven = std::uint64_t{1} << 20;
 
 std::string folder_of(const std::string& path) {
     const auto slash = path.rfind('/');
@@ -79,6 +85,10 @@ quant::ErrorSums Placer::place(const Place& place, const Piece& piece) {
         files_.write(place.file, bytes, size, place.offset + piece.from);
         return sums;
     }
+    if (place.kind == Place::Kind::spread && place.stride <= kClose && size > place.slice) {
+        weave(place, bytes, size, place.from + piece.from);
+        return sums;
+    }
     for (std::uint64_t at = place.from + piece.from; size > 0;) {
         const std::uint64_t within = at % place.slice;
         const std::uint64_t part = std::min(size, place.slice - within);
@@ -92,6 +102,29 @@ quant::ErrorSums Placer::place(const Place& place, const Piece& piece) {
         size -= part;
     }
     return sums;
+}
+
+void Placer::weave(const Place& place, const std::uint8_t* bytes, std::uint64_t size, std::uint64_t at) {
+    const auto target = [&](std::uint64_t byte) { return place.offset + byte / place.slice * place.stride + byte % place.slice; };
+    std::vector<std::uint8_t> region;
+    while (size > 0) {
+        const std::uint64_t slices = std::max<std::uint64_t>(kWoven / place.stride, 1);
+        const std::uint64_t count = std::min(size, slices * place.slice);
+        const std::uint64_t begin = target(at);
+        region.resize(target(at + count - 1) + 1 - begin);
+        // Two parts of the same rows come from two tensors, and with them from two threads.
+        const std::lock_guard lock(weaving_);
+        files_.read(place.file, region.data(), region.size(), begin);
+        for (std::uint64_t done = 0; done < count;) {
+            const std::uint64_t part = std::min(count - done, place.slice - (at + done) % place.slice);
+            std::memcpy(region.data() + target(at + done) - begin, bytes + done, part);
+            done += part;
+        }
+        files_.write(place.file, region.data(), region.size(), begin);
+        bytes += count;
+        at += count;
+        size -= count;
+    }
 }
 
 quant::ErrorSums Placer::requantise(const Place& place, const std::uint8_t* codes, std::uint64_t size,

@@ -52,11 +52,14 @@ class Placer {
     quant::ErrorSums place(const Place& place, const Piece& piece);
 
   private:
+    /// Slices that lie closer than a page: brought together in memory, what is between them stays.
+    void weave(const Place& place, const std::uint8_t* bytes, std::uint64_t size, std::uint64_t at);
     quant::ErrorSums requantise(const Place& place, const std::uint8_t* codes, std::uint64_t size, std::uint64_t at);
 
     TapeFiles& files_;
     const bool search_;
     File importance_;
+    std::mutex weaving_;
 };
 
 } // namespace flashmoe::pack

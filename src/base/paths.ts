@@ -78,3 +78,11 @@ export function expertsFolder(quant: string): string {
 export function layerFileName(layer: number): string {
   return `layer_${String(layer).padStart(2, '0')}.bin`;
 }
+
+/** `packed_experts/rows_01.bin`: the n-gram rows of that layer. */
+export function tableFileName(layer: number): string {
+  return `rows_${String(layer).padStart(2, '0')}.bin`;
+}
+
+/** What both of the above give. */
+export const PACKED_NAME = /^(?:layer|rows)_\d{2,5}\.bin$/;

@@ -1,7 +1,16 @@
 // Every parameter that a ModelSpec implies, with its logical shape. Derived from block kinds alone, so a
 // family that writes a spec need not list its tensors again, and "missing" and "left over" are exact.
 
-import type { IndexerSpec, LayerSpec, MixerSpec, ModelSpec, MoeSpec } from './spec.js';
+import type {
+  BlockIndexerSpec,
+  HyperConnectionSpec,
+  IndexerSpec,
+  LayerSpec,
+  MixerSpec,
+  ModelSpec,
+  MoeSpec,
+  NgramSpec,
+} from './spec.js';
 
 /** `[...lead, rows, columns]` logical; stored as it is or as weight, scales and biases. */
 export interface Linear {
@@ -17,6 +26,16 @@ export interface Linear {
 export interface Plain {
   name: string;
   shape: number[];
+  /** 64-bit integers instead of numbers. */
+  isInteger?: boolean;
+}
+
+/** A table of rows in parts of equal length, `MODULE_0` and on; how many rows is for the checkpoint to say. */
+export interface Table {
+  layer: number;
+  module: string;
+  parts: number;
+  columns: number;
 }
 
 /** The routed experts of one layer. */
@@ -33,17 +52,25 @@ export interface Parameters {
   linears: Linear[];
   plains: Plain[];
   routed: RoutedExperts[];
+  tables: Table[];
 }
 
 export function parametersOf(spec: ModelSpec): Parameters {
-  const all: Parameters = { linears: [], plains: [], routed: [] };
+  const all: Parameters = { linears: [], plains: [], routed: [], tables: [] };
   const h = spec.hiddenSize;
+  const streams = spec.streams?.count ?? 1;
   linear(all, spec.embed, spec.vocabSize, h);
   if (spec.lmHead !== spec.embed) linear(all, spec.lmHead, spec.vocabSize, h);
-  norm(all, spec.finalNorm, h);
+  if (spec.finalNorm !== undefined) norm(all, spec.finalNorm, h);
+  if (spec.streams !== undefined) addConnection(all, spec.streams.mixer, h, streams);
   spec.layers.forEach((layer, index) => {
-    norm(all, layer.inputNorm, h);
-    norm(all, layer.postNorm, h);
+    if (layer.inputNorm !== undefined) norm(all, layer.inputNorm, h);
+    if (layer.postNorm !== undefined) norm(all, layer.postNorm, h);
+    if (layer.connections !== undefined) {
+      addConnection(all, layer.connections.mixer, h, streams);
+      addConnection(all, layer.connections.mlp, h, streams);
+    }
+    if (layer.ngram !== undefined) addNgram(all, layer.ngram, h, streams, index);
     addMixer(all, layer.mixer, h);
     addMlp(all, layer, h, index);
   });
@@ -64,6 +91,45 @@ function norm(to: Parameters, module: string, size: number) {
   to.plains.push({ name: `${module}.weight`, shape: [size] });
 }
 
+function addConnection(
+  to: Parameters,
+  { rank, tensors }: HyperConnectionSpec,
+  h: number,
+  streams: number,
+): void {
+  norm(to, tensors.norm, streams * h);
+  linear(to, tensors.down, rank, streams * h);
+  linear(to, tensors.up, streams * h, rank);
+  if (tensors.inject !== undefined) linear(to, tensors.inject, streams, streams * h);
+}
+
+function addNgram(
+  to: Parameters,
+  { order, headsPerOrder, width, convKernel, parts, tensors }: NgramSpec,
+  h: number,
+  streams: number,
+  layer: number,
+): void {
+  const heads = (order - 1) * headsPerOrder;
+  to.tables.push({ layer, module: tensors.table, parts, columns: width / heads });
+  to.plains.push({ name: tensors.multipliers, shape: [order], isInteger: true });
+  to.plains.push({ name: tensors.sizes, shape: [heads], isInteger: true });
+  to.plains.push({ name: tensors.offsets, shape: [heads], isInteger: true });
+  linear(to, tensors.key, streams * h, width);
+  linear(to, tensors.value, h, width);
+  for (const name of [tensors.keyNorm, tensors.queryNorm, tensors.convNorm]) {
+    norm(to, name, streams * h);
+  }
+  to.plains.push({ name: `${tensors.conv}.weight`, shape: [streams * h, convKernel, 1] });
+}
+
+function addBlockIndexer(to: Parameters, indexer: BlockIndexerSpec, h: number): void {
+  const { heads, dim, tensors } = indexer;
+  linear(to, tensors.qk, (heads + 1) * dim, h);
+  norm(to, tensors.qNorm, dim);
+  norm(to, tensors.kNorm, dim);
+}
+
 function addMixer(to: Parameters, mixer: MixerSpec, h: number): void {
   switch (mixer.kind) {
     case 'gqa': {
@@ -77,6 +143,7 @@ function addMixer(to: Parameters, mixer: MixerSpec, h: number): void {
       if (tensors.qNorm !== undefined) norm(to, tensors.qNorm, q);
       if (tensors.kNorm !== undefined) norm(to, tensors.kNorm, k);
       if (tensors.sinks !== undefined) to.plains.push({ name: tensors.sinks, shape: [heads] });
+      if (mixer.blocks !== undefined) addBlockIndexer(to, mixer.blocks, h);
       return;
     }
     case 'gated_delta_net': {

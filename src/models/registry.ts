@@ -11,13 +11,14 @@ import { minimax, minimax_m2 } from './families/minimax_m2.js';
 import { qwen3_5_moe, qwen3_5_moe_text } from './families/qwen3_5_moe.js';
 import { qwen3_moe } from './families/qwen3_moe.js';
 import { qwen3_next } from './families/qwen3_next.js';
+import { qwen4_exp, qwen4_exp_text } from './families/qwen4_exp.js';
 import type { Family } from './family.js';
 import type { ModelSpec } from './spec.js';
 
 const FAMILIES: Family[] = [
   ...[qwen3_5_moe, qwen3_5_moe_text, qwen3_next, qwen3_moe],
   ...[deepseek_v3, deepseek_v32, glm_moe_dsa, kimi_k2, kimi_k25],
-  ...[glm4_moe, minimax_m2, minimax, gpt_oss],
+  ...[glm4_moe, minimax_m2, minimax, gpt_oss, qwen4_exp, qwen4_exp_text],
 ];
 
 export const SUPPORTED_MODEL_TYPES: string[] = FAMILIES.map(({ modelType }) => modelType);

@@ -33,6 +33,8 @@ export interface GqaSpec {
   oBias?: boolean;
   /** Keys that a token sees, itself included. Absent: all. */
   window?: number;
+  /** Absent: attention to all keys. */
+  blocks?: BlockIndexerSpec;
   rope: RopeSpec;
   /** `sinks`: one more logit of the softmax a head, without a value. */
   tensors: {
@@ -44,6 +46,21 @@ export interface GqaSpec {
     kNorm?: string;
     sinks?: string;
   };
+}
+
+/**
+ * Chooses blocks of `ratio` consecutive keys: a token attends to those of the `budget / ratio` whole blocks whose sum over heads of
+ * max(0, q . block) is largest, and to the keys behind the last whole block. A block's key is the normed mean of its tokens' keys,
+ * rotated as its first position is. Frequencies are those of the attention.
+ */
+export interface BlockIndexerSpec {
+  heads: number;
+  dim: number;
+  /** Keys in chosen blocks. */
+  budget: number;
+  ratio: number;
+  /** `qk` yields `heads` queries and one key. */
+  tensors: { qk: string; qNorm: string; kNorm: string };
 }
 
 /** Gated delta-net with causal depthwise convolution over q|k|v. State S is [valueDim, keyDim] a value head, f32. */
@@ -158,11 +175,55 @@ export interface MoeSpec {
 
 export type MlpSpec = DenseMlpSpec | MoeSpec;
 
+/**
+ * What a block takes of several residual streams, and how its result goes back: with y the RMS norm of each stream (`norm` has
+ * weights of all), the block's input is the mean over streams of sigmoid(up . silu(down . y / streams)) * y; stream s then grows by
+ * 2 * sigmoid(inject . y / streams)_s times the block's output.
+ */
+export interface HyperConnectionSpec {
+  rank: number;
+  /** Without `inject` nothing goes back. */
+  tensors: { norm: string; down: string; up: string; inject?: string };
+}
+
+/**
+ * Rows of a table that the last tokens' ids choose, added to the residual streams before the layer. Ids are t_0 (the token's own),
+ * t_1, …; t_s is `stopId` before the start, or where one of the s tokens before holds it. Of each order n from 2 to `order`, x is the
+ * XOR over s < n of t_s * multipliers[s]; head j takes row x mod sizes[j] + offsets[j]. docs/format.md has the rest.
+ */
+export interface NgramSpec {
+  /** Longest n-gram; also the convolution's dilation. */
+  order: number;
+  headsPerOrder: number;
+  /** Values of all heads' rows together. */
+  width: number;
+  convKernel: number;
+  stopId: number;
+  /** Parts that the table has in the checkpoint. */
+  parts: number;
+  /** `table` is followed by `_` and the part's number. The middle three are I64. */
+  tensors: {
+    table: string;
+    multipliers: string;
+    sizes: string;
+    offsets: string;
+    key: string;
+    value: string;
+    keyNorm: string;
+    queryNorm: string;
+    convNorm: string;
+    conv: string;
+  };
+}
+
+/** One residual stream with a norm before each block, or several with `connections` instead. */
 export interface LayerSpec {
-  inputNorm: string;
+  inputNorm?: string;
   mixer: MixerSpec;
-  postNorm: string;
+  postNorm?: string;
   mlp: MlpSpec;
+  connections?: { mixer: HyperConnectionSpec; mlp: HyperConnectionSpec };
+  ngram?: NgramSpec;
 }
 
 /** The whole architecture, normalised from config.json by a family. Stored as `config` in model_weights.json. */
@@ -177,14 +238,17 @@ export interface ModelSpec {
   /** Context limit of the model in tokens. */
   maxPositions: number;
   embed: string;
-  finalNorm: string;
+  /** Absent with `streams`. */
+  finalNorm?: string;
+  /** Several residual streams, all of them the embedding at first; `mixer` gives what the output matrix takes. Absent: one. */
+  streams?: { count: number; mixer: HyperConnectionSpec };
   /** Equal to `embed` when tied. */
   lmHead: string;
   layers: LayerSpec[];
 }
 
 /** Element types that may occur in packed files. */
-export type DType = 'U32' | 'BF16' | 'F16' | 'F32' | 'U8';
+export type DType = 'U32' | 'BF16' | 'F16' | 'F32' | 'U8' | 'I64';
 
 /** How packed codes stand for numbers: MLX's modes of quantisation. */
 export type QuantMode = 'affine' | 'mxfp4' | 'nvfp4' | 'mxfp8';
@@ -242,4 +306,20 @@ export interface ExpertsManifest {
   num_experts: number;
   layouts: ExpertLayout[];
   layers: { layer: number; file: string; size: number; sha256: string; layout: number }[];
+  /** Tables of n-gram rows. Absent: none. */
+  tables?: RowTable[];
+}
+
+/** A file of `rows` rows without gaps; a row is its codes, then its scales and biases, or plain values. */
+export interface RowTable {
+  layer: number;
+  file: string;
+  size: number;
+  sha256: string;
+  rows: number;
+  columns: number;
+  /** Of scales and biases, or of plain values. */
+  dtype: DType;
+  bits?: number;
+  group_size?: number;
 }

@@ -78,6 +78,7 @@ export function layerPieces(
   end: number,
 ): BlockPiece[] {
   const stride = plan.layouts[layer.layout]?.expert_stride ?? 0;
+  if (layer.table !== undefined) return tablePieces(layer, stride, start, end);
   const pieces: BlockPiece[] = [];
   for (let expert = Math.floor(start / stride); expert * stride < end; expert += 1) {
     const base = expert * stride;
@@ -120,6 +121,31 @@ export function layerPieces(
           target: from,
         });
       }
+    }
+  }
+  return pieces;
+}
+
+/** The same of a table of n-gram rows, whose parts follow each other. */
+function tablePieces(layer: LayerPlan, stride: number, start: number, end: number): BlockPiece[] {
+  const pieces: BlockPiece[] = [];
+  for (let index = Math.floor(start / stride); index * stride < end; index += 1) {
+    const row = index % layer.experts;
+    const part = layer.projections[Math.floor(index / layer.experts)];
+    if (part === undefined) break;
+    for (const name of ['weight', 'scales', 'biases'] as const) {
+      const tensor = part[name];
+      if (tensor === null) continue;
+      const bytes = tensor.size / layer.experts;
+      const target = part.targetOffsets[name] + row * stride;
+      const [from, to] = [Math.max(start, target), Math.min(end, target + bytes)];
+      if (from >= to) continue;
+      const first = tensor.offset + row * bytes + from - target;
+      pieces.push({
+        kind: 'copy',
+        source: { shard: tensor.source, start: first, end: first + to - from },
+        target: from,
+      });
     }
   }
   return pieces;

@@ -9,7 +9,7 @@ import {
   type Projection,
   skipReason,
 } from '../models/names.js';
-import { parametersOf, type RoutedExperts } from '../models/parameters.js';
+import { parametersOf, type RoutedExperts, type Table } from '../models/parameters.js';
 import {
   checkWidth,
   floatMode,
@@ -53,9 +53,26 @@ export interface RoutedLayer {
   projections: RoutedProjection[];
 }
 
+/** One part of a table of rows. */
+export interface TablePart {
+  weight: SourceTensor;
+  scales: SourceTensor | null;
+  biases: SourceTensor | null;
+}
+
+export interface RowTableSource {
+  layer: number;
+  /** Of each part. */
+  rows: number;
+  columns: number;
+  width: Width | null;
+  parts: TablePart[];
+}
+
 export interface Classified {
   dense: DenseSource[];
   routed: RoutedLayer[];
+  tables: RowTableSource[];
   skipped: string[];
   warnings: string[];
 }
@@ -77,7 +94,7 @@ export function classify(
     return tensor;
   };
 
-  const { linears, plains, routed } = parametersOf(spec);
+  const { linears, plains, routed, tables } = parametersOf(spec);
   for (const { module, lead, rows, columns, bias } of linears) {
     const weight = take(rest, `${module}.weight`);
     if (weight === null) {
@@ -93,17 +110,59 @@ export function classify(
     if (biases) dense.push({ name: `${module}.biases`, tensor: biases, width: null });
     if (bias) plains.push({ name: `${module}.bias`, shape: [...lead, rows] });
   }
-  for (const { name, shape } of plains) {
+  for (const { name, shape, isInteger = false } of plains) {
     const tensor = take(rest, name);
     if (tensor === null) missing.push(name);
     else {
-      checkPlain(name, tensor, shape);
+      if (isInteger) checkIntegers(name, tensor, shape);
+      else checkPlain(name, tensor, shape);
       dense.push({ name, tensor, width: null });
     }
   }
   const layers = routed.map((layer) => routedLayer(layer, experts, conflicts, missing));
+  const rows = tables.flatMap((table) =>
+    rowTable(table, (name) => take(rest, name), conflicts, missing),
+  );
   refuseLeftovers([...rest.keys(), ...experts.keys()], missing);
-  return { dense, routed: layers, skipped, warnings: conflicts.sentences() };
+  return { dense, routed: layers, tables: rows, skipped, warnings: conflicts.sentences() };
+}
+
+/** All parts alike: their rows stand behind each other in one file. */
+function rowTable(
+  { layer, module, parts, columns }: Table,
+  take: (name: string) => SourceTensor | null,
+  conflicts: Conflicts,
+  missing: string[],
+): RowTableSource[] {
+  const found: TablePart[] = [];
+  let [rows, width, dtype]: [number, Width | null, string] = [0, null, ''];
+  for (let index = 0; index < parts; index += 1) {
+    const name = `${module}_${index}`;
+    const weight = take(`${name}.weight`);
+    if (weight === null) {
+      missing.push(`${name}.weight`);
+      continue;
+    }
+    const [scales, biases] = [take(`${name}.scales`), take(`${name}.biases`)];
+    if (index === 0) rows = weight.shape[0] ?? 0;
+    const own = checkTriple(name, [rows, columns], { weight, scales, biases });
+    conflicts.add(name, own);
+    if (own !== null && own.mode !== 'affine') {
+      throw wrongShape(`${name}.weight`, weight, 'affine codes or plain values');
+    }
+    const type = (scales ?? weight).dtype;
+    if (index === 0) [width, dtype] = [own, type];
+    if (own?.bits !== width?.bits || own?.groupSize !== width?.groupSize || type !== dtype) {
+      throw refusal(`${name} is stored in another width than the table's first part`, name);
+    }
+    found.push({ weight, scales, biases });
+  }
+  return found.length === parts ? [{ layer, rows, columns, width, parts: found }] : [];
+}
+
+function checkIntegers(name: string, tensor: SourceTensor, shape: number[]): void {
+  requireShape(name, tensor, shape);
+  if (tensor.dtype !== 'I64') throw wrongShape(name, tensor, 'I64');
 }
 
 function sortNames(inventory: Inventory, spec: ModelSpec) {

@@ -1,13 +1,13 @@
 // Byte layout of packed files, as docs/format.md fixes it: nine components an expert in a fixed order for
 // the layer files, 64-byte aligned tensors in name order for the dense file.
 
-import type { PackProjection } from '../addon/types.js';
+import type { PackProjection, StackedTensor } from '../addon/types.js';
 import type { Projection } from '../models/names.js';
 import type { DType, ExpertComponent, ExpertLayout } from '../models/spec.js';
 import type { Width } from '../models/quantization.js';
 import type { DenseSource, RoutedProjection } from './classify.js';
 import { DTYPE_BYTES } from './safetensors.js';
-import type { DenseEntry } from './types.js';
+import type { DenseEntry, SourceTensor } from './types.js';
 
 /** Memory page of Apple silicon: an expert begins on one, so that a read lands in whole pages. */
 const PAGE = 16_384;
@@ -63,6 +63,11 @@ export function expertLayout(
   return { expert_size: offset, expert_stride: roundUp(offset, PAGE), components };
 }
 
+export function stackedTensor(tensor: SourceTensor): StackedTensor {
+  const { shard, offset, size, dtype } = tensor;
+  return { source: shard, offset, size, dtype: dtype as StackedTensor['dtype'] };
+}
+
 /** The addon's view of one projection; sources are shard paths in the repository. */
 export function packProjection(
   projection: RoutedProjection,
@@ -71,21 +76,15 @@ export function packProjection(
 ): PackProjection {
   const offsetOf = (part: string) =>
     layout.components.find(({ name }) => name === `${projection.name}.${part}`)?.offset ?? 0;
-  const stacked = (tensor: RoutedProjection['weight']) => ({
-    source: tensor.shard,
-    offset: tensor.offset,
-    size: tensor.size,
-    dtype: tensor.dtype as DType,
-  });
   return {
     rows: projection.rows,
     columns: projection.columns,
     sourceBits: projection.width?.bits ?? 0,
     groupSize: projection.width?.groupSize ?? 0,
-    weight: stacked(projection.weight),
-    scales: projection.scales && stacked(projection.scales),
-    biases: projection.biases && stacked(projection.biases),
-    ...(projection.bias && { bias: stacked(projection.bias) }),
+    weight: stackedTensor(projection.weight),
+    scales: projection.scales && stackedTensor(projection.scales),
+    biases: projection.biases && stackedTensor(projection.biases),
+    ...(projection.bias && { bias: stackedTensor(projection.bias) }),
     targetBits: targetBits(projection, kept),
     targetOffsets: {
       weight: offsetOf('weight'),

@@ -1,6 +1,7 @@
 // model_weights.json and layout.json: what the engine reads first. Pure; docs/format.md describes the keys.
 
 import type { DenseManifest, DenseTensor, ExpertsManifest } from '../models/spec.js';
+import { tableManifest } from './row-table.js';
 import type { PackPlan } from './types.js';
 
 /** A plan before its sizes and fingerprint are known. */
@@ -40,17 +41,26 @@ export function expertsManifest(
   plan: PlanBody,
   hashes: ReadonlyMap<number, string>,
 ): ExpertsManifest {
+  const hashOf = (layer: number): string => {
+    const sha256 = hashes.get(layer);
+    if (sha256 === undefined) throw new RangeError(`no hash for layer ${layer}`);
+    return sha256;
+  };
+  const routed = plan.layers.filter(({ table }) => table === undefined);
+  const tables = plan.layers.filter(({ table }) => table !== undefined);
   return {
     format: 'flashmoe-experts',
     version: 1,
     quant: plan.quant,
     source: { repo: plan.repo, revision: plan.commit },
-    num_experts: plan.layers[0]?.experts ?? 0,
-    layouts: plan.layouts,
-    layers: plan.layers.map(({ layer, file, size, layout }) => {
-      const sha256 = hashes.get(layer);
-      if (sha256 === undefined) throw new RangeError(`no hash for layer ${layer}`);
-      return { layer, file, size, sha256, layout };
+    num_experts: routed[0]?.experts ?? 0,
+    // Those of tables come last and are told of with their table.
+    layouts: plan.layouts.slice(0, Math.max(...routed.map(({ layout }) => layout), -1) + 1),
+    layers: routed.map(({ layer, file, size, layout }) => {
+      return { layer, file, size, sha256: hashOf(layer), layout };
+    }),
+    ...(tables.length > 0 && {
+      tables: tables.map((table) => tableManifest(table, hashOf(table.layer))),
     }),
   };
 }

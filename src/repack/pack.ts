@@ -14,7 +14,8 @@ import {
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { CALIBRATION_FILE } from './calibration.js';
 import { denseManifest, expertsManifest, manifestText } from './manifests.js';
-import type { PackPlan } from './types.js';
+import { writeTable } from './row-table.js';
+import type { LayerPlan, PackPlan } from './types.js';
 
 export interface PackTarget {
   addon: NativeAddon;
@@ -79,6 +80,7 @@ export async function packLayer(
   await makeFolder(target.expertsDir);
   const path = join(target.expertsDir, entry.file);
   const partial = path + PARTIAL_SUFFIX;
+  if (entry.table !== undefined) return packTable(entry, layout.expert_stride, path, target);
   const result = await runJob(
     target.addon.packLayer(
       {
@@ -124,6 +126,25 @@ function located(
     biases: at(biases),
     ...(bias && { bias: at(bias) }),
   };
+}
+
+async function packTable(
+  entry: LayerPlan,
+  rowBytes: number,
+  path: string,
+  target: PackTarget,
+): Promise<PackedLayer> {
+  const { layer, file, size } = entry;
+  const partial = path + PARTIAL_SUFFIX;
+  const { signal, addon, onProgress = noProgress } = target;
+  await writeTable(entry, rowBytes, partial, {
+    shardPath: (shard) => target.shardPath(shard),
+    signal,
+    onProgress,
+  });
+  const { sha256 } = await runJob(addon.hashFile(partial, noProgress), signal);
+  await publish(partial, path);
+  return { layer, file, size, sha256, error: [] };
 }
 
 /**

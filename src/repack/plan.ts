@@ -13,9 +13,10 @@ import type { Quant } from '../models/quant.js';
 import { readModelSpec } from '../models/registry.js';
 import type { ExpertLayout } from '../models/spec.js';
 import { type CalibrationRows, fitting, importanceOf } from './calibration.js';
-import { classify, type RoutedLayer } from './classify.js';
+import { classify, type RoutedLayer, type RowTableSource } from './classify.js';
 import { denseLayout, expertLayout, isNarrowed, packProjection } from './layout.js';
 import { manifestBytes, type PlanBody } from './manifests.js';
+import { planTable } from './row-table.js';
 import { chooseOrder, peakOf } from './schedule.js';
 import type { Inventory, LayerPlan, PackPlan } from './types.js';
 import { chooseWidths, type KeptWidths } from './widths.js';
@@ -47,7 +48,7 @@ export function buildPlan(input: PlanInput): PackPlan {
   const spec = readModelSpec(config, names);
   refuseRawLayout(inventory.tensors.values());
   refuseWithoutScales(block, names);
-  const { dense, routed, skipped, warnings } = classify(inventory, spec, block);
+  const { dense, routed, tables, skipped, warnings } = classify(inventory, spec, block);
 
   if (routed.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
   const { repo, commit } = input;
@@ -82,7 +83,10 @@ export function planWidths(
     skipped: of.skipped,
     warnings: [...of.warnings, ...widthWarnings(routed, quant)],
   };
-  const withWidths = (kept: KeptWidths) => ({ ...fixed, ...planLayers(routed, kept, calibration) });
+  const withWidths = (kept: KeptWidths) => ({
+    ...fixed,
+    ...planLayers({ routed, tables }, kept, calibration),
+  });
   const kept = chooseWidths(routed, quant, {
     size,
     bytesOf: (choice) => bytesOf(withWidths(choice)),
@@ -105,7 +109,7 @@ function bytesOf(body: PlanBody): number {
 }
 
 function planLayers(
-  routed: readonly RoutedLayer[],
+  { routed, tables }: { routed: readonly RoutedLayer[]; tables: readonly RowTableSource[] },
   kept: KeptWidths,
   calibration: CalibrationRows | null,
 ): Pick<PackPlan, 'layouts' | 'layers'> {
@@ -114,7 +118,7 @@ function planLayers(
   const layers = routed.map((layer) =>
     planLayer(layer, kept.get(layer.layer) ?? none, layouts, calibration),
   );
-  return { layouts, layers };
+  return { layouts, layers: [...layers, ...tables.map((table) => planTable(table, layouts))] };
 }
 
 function planLayer(

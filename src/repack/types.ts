@@ -64,6 +64,8 @@ export interface LayerPlan {
   experts: number;
   /** As the addon takes it, but `source` is a shard's repository path until the writer resolves it. */
   projections: PackProjection[];
+  /** Not experts but a table of n-gram rows: `projections` are its parts, `experts` the rows of each. */
+  table?: { layer: number; columns: number };
 }
 
 /** Everything a provisioning will write, in order. JSON-serialisable; `fingerprint` is the sha256 of its canonical form. */

@@ -7,6 +7,7 @@ import * as z from 'zod';
 import { runJob } from '../addon/load.js';
 import type { NativeAddon } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
+import { PACKED_NAME } from '../base/paths.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const size = z.int().nonnegative();
@@ -18,12 +19,13 @@ const DenseFile = z.object({
   sha256,
 });
 
+const packed = z.object({ file: z.string().regex(PACKED_NAME), size, sha256 });
+
 const ExpertFiles = z.object({
   format: z.literal('flashmoe-experts'),
   version: z.literal(1),
-  layers: z
-    .array(z.object({ file: z.string().regex(/^layer_\d{2,5}\.bin$/), size, sha256 }))
-    .min(1),
+  layers: z.array(packed).min(1),
+  tables: z.array(packed).default([]),
 });
 
 const EXPERT_FOLDER = /^packed_experts(_[a-z0-9]+)?$/;
@@ -79,8 +81,8 @@ export async function packedFiles(root: string): Promise<PackedFile[]> {
   const files = [{ path: 'model_weights.bin', size: dense.file_size, sha256: dense.sha256 }];
   const folders = (await readdir(root).catch(rethrow)).filter((name) => EXPERT_FOLDER.test(name));
   for (const folder of folders.sort()) {
-    const { layers } = await readManifest(join(root, folder, 'layout.json'), ExpertFiles);
-    for (const { file, size, sha256 } of layers) {
+    const { layers, tables } = await readManifest(join(root, folder, 'layout.json'), ExpertFiles);
+    for (const { file, size, sha256 } of [...layers, ...tables]) {
       files.push({ path: `${folder}/${file}`, size, sha256 });
     }
   }

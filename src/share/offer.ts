@@ -2,7 +2,7 @@
 // path, a size or a plan here unless manifest, plan and block hashes agree with each other.
 
 import { FlashmoeError } from '../base/errors.js';
-import { expertsFolder, modelPathsAt } from '../base/paths.js';
+import { expertsFolder, modelPathsAt, PACKED_NAME } from '../base/paths.js';
 import { HubClient, type HubClientOptions } from '../hub/client.js';
 import { SHARED_REPO } from '../hub/share-server.js';
 import type { HubSettings, HubTask, HubToken, RepoListing } from '../hub/types.js';
@@ -13,7 +13,6 @@ import { parseStoredPlan, type StoredPlan } from '../store/stored-plan.js';
 
 export const SHARE_KEY = 'FLASHMOE_SHARE_KEY';
 const MOST_BYTES = 64 << 20;
-const LAYER_FILE = /^layer_\d{2,5}\.bin$/;
 const SHARD_FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 
 export interface ShareAddress {
@@ -98,7 +97,7 @@ function fits(stored: StoredPlan, manifest: ModelManifest): boolean {
     userFiles(stored).every(
       ({ path, sha256 }) => manifest.files.find((file) => file.path === path)?.sha256 === sha256,
     ) &&
-    pack.layers.every(({ file }) => LAYER_FILE.test(file)) &&
+    pack.layers.every(({ file }) => PACKED_NAME.test(file)) &&
     pack.shards.every(({ path }) => SHARD_FILE.test(path)) &&
     sized.every(({ path, size }) => sizes.get(path) === size) &&
     finalFiles(paths, stored).join('\n') === [...sizes.keys()].sort().join('\n')

@@ -9,7 +9,7 @@ export const FAMILIES = ['qwen3_5_moe', 'qwen3_moe', 'deepseek_v3', 'kimi_k2'] a
 
 /** Families and formats that the CPU computes and Metal refuses by name. */
 export const CPU_FAMILIES = [
-  ...['kimi_k25', 'glm4_moe', 'qwen3_next', 'minimax_m2', 'gpt_oss'],
+  ...['kimi_k25', 'glm4_moe', 'qwen3_next', 'minimax_m2', 'gpt_oss', 'qwen4_exp'],
   ...['deepseek_v32', 'glm_moe_dsa', 'qwen3_moe-mxfp8', 'qwen3_moe-nvfp4'],
 ] as const;
 

@@ -12,6 +12,9 @@ namespace flashmoe::cpu {
 /// Rotary embedding of one head, in place.
 void rotate(float* head, const RopeTable& rope, uint32_t token);
 
+/// Indices of the `top` largest of `scores`, ascending; of equal ones the earlier. `order` is room for all `count` indices.
+void choose_largest(const float* scores, uint32_t count, uint32_t top, uint32_t* order);
+
 class CpuBackend final : public Backend {
   public:
     CpuBackend(uint32_t threads, const Kernels& kernels);
@@ -32,6 +35,14 @@ class CpuBackend final : public Backend {
     void clamped_swiglu(Span gate, Span up, Span y, size_t count, float limit) override;
     void permute(Span x, Span index, Span y, uint32_t from, uint32_t to, uint32_t tokens) override;
     void index_select(const IndexSelect& op) override;
+    void block_select(const BlockSelect& op) override;
+    void group_norm(Span x, Span weight, Span y, uint32_t groups, uint32_t width, float eps, uint32_t tokens) override;
+    void silu(Span x, Span y, float factor, size_t count) override;
+    void repeat_streams(Span x, Span y, uint32_t streams, uint32_t width, uint32_t tokens) override;
+    void mix_streams(const StreamMix& op) override;
+    void add_streams(Span y, Span x, Span logits, uint32_t streams, uint32_t width, uint32_t tokens) override;
+    void gate_streams(const StreamGate& op) override;
+    void dilated_convolution(const DilatedConvolution& op) override;
     void gqa_append(const GqaAppend& op) override;
     void gqa_attend(const GqaAttend& op) override;
     void delta_net(const DeltaNet& op) override;

@@ -16,19 +16,17 @@ void layer_norm(float* x, const float* weight, const float* bias, uint32_t n, fl
     for (uint32_t i = 0; i < n; ++i) x[i] = (x[i] - mean) * factor * weight[i] + bias[i];
 }
 
-/// Positions of the `top` largest of `scores`, ascending; of equal ones the earlier. `order` is room for all positions.
-void choose(const float* scores, uint32_t count, uint32_t top, uint32_t* order, uint32_t* chosen) {
+constexpr uint32_t kKeysTogether = 256;
+
+} // namespace
+
+void choose_largest(const float* scores, uint32_t count, uint32_t top, uint32_t* order) {
     for (uint32_t i = 0; i < count; ++i) order[i] = i;
     std::nth_element(order, order + top - 1, order + count, [&](uint32_t a, uint32_t b) {
         return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
     });
     std::sort(order, order + top);
-    std::copy_n(order, top, chosen);
 }
-
-constexpr uint32_t kKeysTogether = 256;
-
-} // namespace
 
 void CpuBackend::index_select(const IndexSelect& op) {
     pool_.split(op.tokens, 1, [&](uint32_t first, uint32_t last, uint32_t) {
@@ -73,8 +71,9 @@ void CpuBackend::index_select(const IndexSelect& op) {
             const uint32_t seen = op.position + t + 1;
             counts[t] = seen > op.top ? op.top : 0;
             if (counts[t] == 0) continue;
-            choose(scores + t * keys, seen, op.top, orders + worker * keys,
-                   op.selection.positions.as<uint32_t>() + size_t{t} * op.selection.most);
+            uint32_t* order = orders + worker * keys;
+            choose_largest(scores + t * keys, seen, op.top, order);
+            std::copy_n(order, op.top, op.selection.positions.as<uint32_t>() + size_t{t} * op.selection.most);
         }
     });
 }
