@@ -55,9 +55,15 @@ export interface RoutedLayer {
 
 /** One part of a table of rows. */
 export interface TablePart {
-  weight: SourceTensor;
-  scales: SourceTensor | null;
-  biases: SourceTensor | null;
+  weight: StackedSource;
+  scales: StackedSource | null;
+  biases: StackedSource | null;
+}
+
+/** Where everything that a plan packs besides dense tensors lies. */
+export interface Packable {
+  routed: RoutedLayer[];
+  tables: RowTableSource[];
 }
 
 export interface RowTableSource {

@@ -5,9 +5,9 @@ import type { PackProjection, StackedTensor } from '../addon/types.js';
 import type { Projection } from '../models/names.js';
 import type { DType, ExpertComponent, ExpertLayout } from '../models/spec.js';
 import type { Width } from '../models/quantization.js';
-import type { DenseSource, RoutedProjection } from './classify.js';
+import type { DenseSource, RoutedProjection, StackedSource } from './classify.js';
 import { DTYPE_BYTES } from './safetensors.js';
-import type { DenseEntry, SourceTensor } from './types.js';
+import type { DenseEntry } from './types.js';
 
 /** Memory page of Apple silicon: an expert begins on one, so that a read lands in whole pages. */
 const PAGE = 16_384;
@@ -63,7 +63,7 @@ export function expertLayout(
   return { expert_size: offset, expert_stride: roundUp(offset, PAGE), components };
 }
 
-export function stackedTensor(tensor: SourceTensor): StackedTensor {
+export function stackedTensor(tensor: StackedSource): StackedTensor {
   const { shard, offset, size, dtype } = tensor;
   return { source: shard, offset, size, dtype: dtype as StackedTensor['dtype'] };
 }

@@ -14,7 +14,7 @@ import {
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { CALIBRATION_FILE } from './calibration.js';
 import { denseManifest, expertsManifest, manifestText } from './manifests.js';
-import { writeTable } from './row-table.js';
+import { type TablePlaces, writeTable } from './row-table.js';
 import type { LayerPlan, PackPlan } from './types.js';
 
 export interface PackTarget {
@@ -80,7 +80,10 @@ export async function packLayer(
   await makeFolder(target.expertsDir);
   const path = join(target.expertsDir, entry.file);
   const partial = path + PARTIAL_SUFFIX;
-  if (entry.table !== undefined) return packTable(entry, layout.expert_stride, path, target);
+  if (entry.table !== undefined) {
+    const places = packed ?? entry.projections.map((part) => located(part, target));
+    return packTable(entry, layout.expert_stride, { path, places: [...places] }, target);
+  }
   const result = await runJob(
     target.addon.packLayer(
       {
@@ -131,17 +134,13 @@ function located(
 async function packTable(
   entry: LayerPlan,
   rowBytes: number,
-  path: string,
+  { path, places }: { path: string; places: TablePlaces },
   target: PackTarget,
 ): Promise<PackedLayer> {
   const { layer, file, size } = entry;
   const partial = path + PARTIAL_SUFFIX;
   const { signal, addon, onProgress = noProgress } = target;
-  await writeTable(entry, rowBytes, partial, {
-    shardPath: (shard) => target.shardPath(shard),
-    signal,
-    onProgress,
-  });
+  await writeTable(entry, rowBytes, partial, { places, signal, onProgress });
   const { sha256 } = await runJob(addon.hashFile(partial, noProgress), signal);
   await publish(partial, path);
   return { layer, file, size, sha256, error: [] };

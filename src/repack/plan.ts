@@ -13,7 +13,7 @@ import type { Quant } from '../models/quant.js';
 import { readModelSpec } from '../models/registry.js';
 import type { ExpertLayout } from '../models/spec.js';
 import { type CalibrationRows, fitting, importanceOf } from './calibration.js';
-import { classify, type RoutedLayer, type RowTableSource } from './classify.js';
+import { classify, type Packable, type RoutedLayer } from './classify.js';
 import { denseLayout, expertLayout, isNarrowed, packProjection } from './layout.js';
 import { manifestBytes, type PlanBody } from './manifests.js';
 import { planTable } from './row-table.js';
@@ -54,7 +54,7 @@ export function buildPlan(input: PlanInput): PackPlan {
   const { repo, commit } = input;
   const given = { repo, commit, spec, skipped, warnings: [...(input.warnings ?? []), ...warnings] };
   const laid = { file: 'model_weights.bin', ...denseLayout(dense) };
-  return planWidths({ ...given, shards: inventory.shards, dense: laid }, routed, input);
+  return planWidths({ ...given, shards: inventory.shards, dense: laid }, { routed, tables }, input);
 }
 
 /** What a plan holds whatever the width of its experts. */
@@ -66,7 +66,7 @@ export type WidthlessPlan = Pick<
 /** The plan of a checkpoint that is taken apart, at a width. Throws ERR_USAGE and ERR_PLAN as buildPlan does. */
 export function planWidths(
   of: WidthlessPlan,
-  routed: readonly RoutedLayer[],
+  { routed, tables }: Packable,
   { quant, size = null, calibration = null }: WidthChoice,
 ): PackPlan {
   const fixed = {
@@ -109,7 +109,7 @@ function bytesOf(body: PlanBody): number {
 }
 
 function planLayers(
-  { routed, tables }: { routed: readonly RoutedLayer[]; tables: readonly RowTableSource[] },
+  { routed, tables }: Packable,
   kept: KeptWidths,
   calibration: CalibrationRows | null,
 ): Pick<PackPlan, 'layouts' | 'layers'> {

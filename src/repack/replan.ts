@@ -6,15 +6,24 @@ import type { PackProjection, StackedTensor } from '../addon/types.js';
 import { PROJECTIONS } from '../models/names.js';
 import type { RoutedLayer, RoutedProjection, StackedSource } from './classify.js';
 import { planWidths, widthWarnings, type WidthChoice } from './plan.js';
+import { tableSource } from './row-table.js';
 import type { LayerPlan, PackPlan } from './types.js';
 
 /** Word for word what `buildPlan` makes of the checkpoint. Throws ERR_USAGE where the packed codes are not the checkpoint's. */
 export function replan(packed: PackPlan, choice: WidthChoice): PackPlan {
-  const routed = packed.layers.map((layer) => routedLayer(packed, layer));
+  const isTable = ({ table }: LayerPlan): boolean => table !== undefined;
+  const routed = packed.layers
+    .filter((layer) => !isTable(layer))
+    .map((layer) => routedLayer(packed, layer));
+  const tables = packed.layers.filter(isTable).map(tableSource);
   const { quant, repo, commit, spec, shards, dense, skipped } = packed;
   const own = widthWarnings(routed, quant).length;
   const warnings = packed.warnings.slice(0, packed.warnings.length - own);
-  return planWidths({ repo, commit, spec, shards, dense, skipped, warnings }, routed, choice);
+  return planWidths(
+    { repo, commit, spec, shards, dense, skipped, warnings },
+    { routed, tables },
+    choice,
+  );
 }
 
 /** The same projections, read out of the layer file at `path` of the pack that `packed` made. */

@@ -3,11 +3,11 @@
 
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { PackProjection } from '../addon/types.js';
+import type { PackProjection, StackedTensor } from '../addon/types.js';
 import { tableFileName } from '../base/paths.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { ExpertLayout, RowTable } from '../models/spec.js';
-import type { RowTableSource, TablePart } from './classify.js';
+import type { RowTableSource, StackedSource, TablePart } from './classify.js';
 import { stackedTensor } from './layout.js';
 import { DTYPE_BYTES } from './safetensors.js';
 import type { LayerPlan } from './types.js';
@@ -52,6 +52,25 @@ export function planTable(source: RowTableSource, layouts: ExpertLayout[]): Laye
   };
 }
 
+/** What the plan was made of. */
+export function tableSource({ table, experts, projections }: LayerPlan): RowTableSource {
+  const { sourceBits = 0, groupSize = 0 } = projections[0] ?? {};
+  const sourceOf = ({ source, offset, size, dtype }: StackedTensor): StackedSource => {
+    return { shard: source, offset, size, dtype };
+  };
+  return {
+    layer: table?.layer ?? 0,
+    rows: experts,
+    columns: table?.columns ?? 0,
+    width: sourceBits === 0 ? null : { bits: sourceBits, groupSize, mode: 'affine' },
+    parts: projections.map(({ weight, scales, biases }) => ({
+      weight: sourceOf(weight),
+      scales: scales && sourceOf(scales),
+      biases: biases && sourceOf(biases),
+    })),
+  };
+}
+
 function packedPart(
   { weight, scales, biases }: TablePart,
   { columns, width }: RowTableSource,
@@ -91,17 +110,20 @@ export function tableManifest(
   };
 }
 
-/** Where whole shards are on disk: writes the table's file and syncs it. */
+/** Where the parts of a table lie: in whole shards, or in another packed table. */
+export type TablePlaces = Pick<PackProjection, 'weight' | 'scales' | 'biases'>[];
+
+/** Writes the table's file and syncs it. `places`: one for each part of the plan, with paths for sources. */
 export async function writeTable(
   entry: LayerPlan,
   rowBytes: number,
   target: string,
   {
-    shardPath,
+    places,
     onProgress,
     signal,
   }: {
-    shardPath: (shard: string) => string;
+    places: TablePlaces;
     onProgress: (done: number, total: number) => void;
     signal?: AbortSignal | undefined;
   },
@@ -109,8 +131,14 @@ export async function writeTable(
   const opened = new Map<string, FileHandle>();
   const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants;
   const out = await open(target, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW).catch(rethrow);
+  const read = async (tensor: StackedTensor, bytes: Buffer, at: number): Promise<void> => {
+    const file = opened.get(tensor.source) ?? (await open(tensor.source, 'r'));
+    opened.set(tensor.source, file);
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, tensor.offset + at);
+    if (bytesRead === bytes.length) return;
+    throw new FlashmoeError('ERR_IO', `${tensor.source}: ends inside an n-gram table`);
+  };
   try {
-    for (const shard of entry.shards) opened.set(shard, await open(shardPath(shard), 'r'));
     for (const [index, part] of entry.projections.entries()) {
       const base = index * entry.experts * rowBytes;
       for (let row = 0; row < entry.experts; row += ROWS_TOGETHER) {
@@ -118,19 +146,15 @@ export async function writeTable(
         const count = Math.min(ROWS_TOGETHER, entry.experts - row);
         const rows = Buffer.alloc(count * rowBytes);
         for (const name of ['weight', 'scales', 'biases'] as const) {
-          const tensor = part[name];
+          const tensor = places[index]?.[name] ?? null;
           if (tensor === null) continue;
-          const bytes = tensor.size / entry.experts;
-          const read = Buffer.alloc(count * bytes);
-          const { bytesRead } = (await opened
-            .get(tensor.source)
-            ?.read(read, 0, read.length, tensor.offset + row * bytes)) ?? { bytesRead: 0 };
-          if (bytesRead !== read.length) {
-            throw new FlashmoeError('ERR_IO', `${shardPath(tensor.source)}: ends inside a tensor`);
-          }
+          const size = tensor.size / entry.experts;
+          const stride = tensor.stride ?? size;
+          const taken = Buffer.alloc((count - 1) * stride + size);
+          await read(tensor, taken, row * stride);
           const within = part.targetOffsets[name] - base;
           for (let i = 0; i < count; i += 1) {
-            read.copy(rows, i * rowBytes + within, i * bytes, (i + 1) * bytes);
+            taken.copy(rows, i * rowBytes + within, i * stride, i * stride + size);
           }
         }
         await out.write(rows, 0, rows.length, base + row * rowBytes);

@@ -5,6 +5,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { requantiseRequest } from '../../src/application/requantise.js';
+import { currentHost } from '../../src/base/host.js';
 import { expertsFolder, homePaths, type ModelPaths } from '../../src/base/paths.js';
 import { HubClient } from '../../src/hub/client.js';
 import { planOfModel } from '../../src/installer/plan-again.js';
@@ -19,7 +21,7 @@ import { ignoreRange } from '../helpers/hub/faults.js';
 import { recordingTask, testSettings } from '../helpers/hub/settings.js';
 import { fixture, testAddon } from '../repack/fixtures.js';
 import { setUp } from './in-process.js';
-import { flip, hashesBelow } from './provisioned.js';
+import { flip, hashesBelow, questionsFor } from './provisioned.js';
 
 const addon = testAddon();
 const TABLE = join(expertsFolder('4bit'), 'rows_01.bin');
@@ -75,6 +77,31 @@ async function sourceRows(): Promise<(index: number) => Buffer> {
     );
   };
 }
+
+test('two bits made of the model that is here have the same table', async () => {
+  const hub = await FaultHub.start(fixture('qwen4_exp'), 'flashmoe/tiny');
+  const { root } = await provisioned('narrowed', hub);
+  await hub.close();
+  const home = join(folder, 'narrowed');
+  const choice = {
+    model: 'tiny',
+    quant: '2bit' as const,
+    size: null,
+    calibration: null,
+    inPlace: false,
+  };
+  const { signal } = new AbortController();
+  const context = { host: currentHost(), version: 'test', home: homePaths(home), signal };
+  const request = await requantiseRequest({ ...context, note: () => undefined }, choice);
+  const { error } = await setUp(home, {
+    quant: '2bit',
+    request: { ...request, questions: questionsFor('2bit') },
+  });
+  expect(error).toBeNull();
+  const narrow = installationPaths(homePaths(home), 'tiny', '2bit').root;
+  const bytes = await readFile(join(narrow, expertsFolder('2bit'), 'rows_01.bin'));
+  expect(bytes).toEqual(await readFile(join(root, TABLE)));
+}, 60_000);
 
 test('a row of the table is its codes, scale and bias, and streamed ranges make what whole shards make', async () => {
   const hub = await FaultHub.start(fixture('qwen4_exp'), 'flashmoe/tiny');
