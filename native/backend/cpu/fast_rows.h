@@ -1,9 +1,15 @@
-// What integer row loops share: which matrices they take, and how x is laid out for them.
+// What integer row loops share: which matrices they take, how x is laid out for them, and what they compute.
 //
-// x is rounded to 8 bits, a scale for each 32 columns, and laid out a chunk of 64 columns at a time in the order in which a
-// chunk's codes come out of their bytes when these are masked and shifted: 4 bits: even columns, then odd ones; 2 bits:
-// columns 0, 4, 8 ... of the chunk, then 1, 5, 9 ... Behind the codes stand, for each chunk, the scales of eight lanes, and then
-// the sums of each group, of the rounded values: w = scale * code + bias is then multiplied with one x, not with two.
+// x is rounded to 8 bits, a scale for each block of 32 columns. A block's codes stand in the order in which a block's weights come
+// out of their bytes when these are masked and shifted: 4 bits: even columns, then odd ones; 2 bits: columns 0, 4, 8 ... of the
+// block, then 1, 5, 9 ... Behind the codes stand the blocks' scales, and then each group's sum of the rounded values.
+//
+//   y = total + rest, of a row with w = scale * code + bias
+//   total: block by block, in order, fma(sum of code products, scale of w * scale of x, total)
+//   rest: group by group, in order, fma(bias, sum of the group's x, rest)
+//
+// Sums of products are whole numbers, so this is the same number on every instruction set, for however many rows and tokens go
+// together.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +18,7 @@
 
 namespace flashmoe::cpu {
 
-constexpr uint32_t kFastChunk = 64, kFastBlock = 32, kFastLanes = 8;
+constexpr uint32_t kFastBlock = 32, kFastChunk = 64;
 
 /// Others stay exact: 8 bits are few, and of use where they are exact.
 inline bool is_fast(const Matrix& matrix) {
@@ -21,22 +27,26 @@ inline bool is_fast(const Matrix& matrix) {
 }
 
 struct FastShape {
-    uint32_t chunks, groups;
+    uint32_t blocks, chunks, groups, group_shift;
     size_t row_bytes, param_bytes;
-    explicit FastShape(const Matrix& matrix)
-        : chunks((matrix.cols + kFastChunk - 1) / kFastChunk), groups(static_cast<uint32_t>(matrix.groups())),
-          row_bytes(matrix.row_bytes()), param_bytes(element_bytes(matrix.type)) {}
-    size_t lanes_at() const { return size_t{chunks} * kFastChunk / sizeof(float); }
-    size_t sums_at() const { return lanes_at() + size_t{chunks} * kFastLanes; }
+    explicit FastShape(const Matrix& matrix);
+    size_t scales_at() const { return size_t{chunks} * kFastChunk / sizeof(float); }
+    size_t sums_at() const { return scales_at() + size_t{chunks} * 2; }
     size_t floats() const { return (sums_at() + groups + 15) / 16 * 16; }
+    uint32_t group_of(uint32_t block) const { return block * kFastBlock >> group_shift; }
 };
 
-/// Block (0 or 1) of its chunk that a lane's codes are of.
-constexpr uint32_t fast_block_of(uint32_t bits, uint32_t lane) { return bits == 4 ? lane / 4 % 2 : lane / 2 % 2; }
-/// Place in a chunk of its column `c`.
+/// Place in a block of its column `c`.
 constexpr uint32_t fast_place_of(uint32_t bits, uint32_t c) {
-    return bits == 4 ? c % 2 * 32 + c / 2 : c % 4 * 16 + c / 4;
+    return bits == 4 ? c % 2 * 16 + c / 2 : c % 4 * 8 + c / 4;
 }
+
+/// `count` scales or biases as floats.
+void widen_parameters(ElementType type, const std::byte* from, uint32_t count, float* to);
+
+/// Codes of a block's 32 values at their places, and their sum. Returns the scale; what is not finite makes it so.
+using RoundBlock = float (*)(const float* x, uint32_t bits, int8_t* codes, int32_t& sum);
+float round_block_scalar(const float* x, uint32_t bits, int8_t* codes, int32_t& sum);
 
 /// `rows` of Kernels for matrices that are is_fast().
 using FastRows = void (*)(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
@@ -44,9 +54,14 @@ using FastRows = void (*)(const Matrix& matrix, uint32_t first, uint32_t last, c
 void fast_rows_scalar(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
                       uint32_t tokens, float* y, size_t y_stride);
 #if defined(__x86_64__)
+float round_block_avx2(const float* x, uint32_t bits, int8_t* codes, int32_t& sum);
 void fast_rows_avx2(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
                     uint32_t tokens, float* y, size_t y_stride);
 void fast_rows_vnni(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
+                    uint32_t tokens, float* y, size_t y_stride);
+#elif defined(__aarch64__)
+float round_block_neon(const float* x, uint32_t bits, int8_t* codes, int32_t& sum);
+void fast_rows_neon(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
                     uint32_t tokens, float* y, size_t y_stride);
 #endif
 
