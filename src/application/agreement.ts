@@ -6,7 +6,7 @@ import type { PlanSummary } from '../jobs/events.js';
 import { commandLine } from './command-line.js';
 import { setupArguments, type SetupCommand } from '../settings/setup-options.js';
 
-const ASK_ABOVE_BYTES = 1_000_000_000;
+export const ASK_ABOVE_BYTES = 1_000_000_000;
 
 /** Throws ERR_CONFIRM_NEEDED with the very command that agrees. Pure. */
 export function requireAgreement(plan: PlanSummary, command: SetupCommand): void {

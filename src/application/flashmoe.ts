@@ -94,7 +94,9 @@ export function createFlashmoe(version: string, options: FlashmoeOptions = {}): 
       const server = await serve({
         ...(address === undefined ? {} : { host: address }),
         ...{ port: port ?? DEFAULT_PORT, apiKey, modelId: installed.id, fast: null, version },
-        load: (signal) => openEngineOf(context, installed, signal, { typed }),
+        // Looked up again: an update may have put another one in its place.
+        load: async (signal) =>
+          openEngineOf(context, await chooseInstalled(context, installed.id), signal, { typed }),
         waiting: () => null,
         now: () => host.now(),
         emit: () => undefined,

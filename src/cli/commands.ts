@@ -30,6 +30,7 @@ import { defineShare } from './definitions/share.js';
 import { defineShow } from './definitions/show.js';
 import { defineStatus } from './definitions/status.js';
 import { defineUninstall } from './definitions/uninstall.js';
+import { defineUpdate } from './definitions/update.js';
 import { defineUse } from './definitions/use.js';
 import { defineVersion } from './definitions/version.js';
 import { defineVerify } from './definitions/verify.js';
@@ -66,6 +67,7 @@ export function defineCommands(program: Command, open: Open, done: Done): void {
   defineDoctor(program, open, done);
   defineVerify(program, open, done);
   defineRequantise(program, open, done);
+  defineUpdate(program, open, done);
   defineMv(program, open, done);
   defineRm(program, open, done);
   defineShare(program, open, done);

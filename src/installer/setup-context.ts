@@ -47,6 +47,8 @@ export interface SetupRequest extends AskedFor {
   patient?: boolean;
   /** Only the plan is wanted: shards of a folder whose hashes nobody knows are not read for it. */
   planOnly?: boolean;
+  /** Folder that the model is made in; absent: where models of the home lie. */
+  into?: string;
   /** What a person types to go on after an interruption. */
   resumeCommand: string;
 }

@@ -6,7 +6,7 @@ import { makeDirectory } from '../base/atomic-file.js';
 import { removeEmptyFolder } from '../base/owned-files.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import { acquireLock } from '../base/file-lock.js';
-import type { ModelPaths } from '../base/paths.js';
+import { modelPathsAt, type ModelPaths } from '../base/paths.js';
 import { readCalibration, requireNarrow } from '../repack/calibration.js';
 import { diskFinding } from '../machine/facts.js';
 import { CONTROL_VERSION } from '../jobs/control/protocol.js';
@@ -18,6 +18,7 @@ import { openHubSource, openOwnSource, type HubSource } from '../transfer/hub-so
 import { Limits, readLimits, writeLimits, type LimitChange } from '../jobs/limits.js';
 import { locatedInstallation } from '../store/location.js';
 import { readManifest } from '../store/manifest.js';
+import { finishTakingPlace } from '../store/update-place.js';
 import type { ProvisioningPlan } from '../transfer/plan.js';
 import { provision } from './provision.js';
 import type { PlannedSetup, RunTask, SetupRequest, SetupContext } from './setup-context.js';
@@ -51,12 +52,16 @@ export async function openSetup(
   if (request.calibration) requireNarrow(quant);
   const calibration = request.calibration ? await readCalibration(request.calibration) : null;
   const userFiles = await readUserFiles(request);
-  const paths = await locatedInstallation(world.home, model, quant);
+  const paths =
+    request.into === undefined
+      ? await locatedInstallation(world.home, model, quant)
+      : modelPathsAt(request.into);
   let source: HubSource | null = null;
   const close = async (): Promise<void> => {
     await source?.close();
   };
   try {
+    if (request.into === undefined) await finishTakingPlace(paths);
     await requireUsable(paths, world.volume);
     await requireOurFormat(paths);
     const limits = new Limits({ ...(await readLimits(paths.limits)), ...request.limits });

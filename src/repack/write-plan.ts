@@ -63,6 +63,8 @@ export interface WritePlan {
 export interface WritePlanBasis {
   layers: ReadonlySet<number>;
   dense: boolean;
+  /** While the dense file is not: shards whose tensors are in its partial file already. Absent: none. */
+  denseShards?: ReadonlySet<string>;
 }
 
 export type WritePlanInput = Pick<PackPlan, 'shards' | 'order' | 'dense' | 'layers' | 'layouts'>;
@@ -78,7 +80,9 @@ export function beginningOf({ at, item }: Pick<ShardPass, 'at' | 'item'>): Write
 /** The write plan through every shard that something still to be made needs, in the plan's order. */
 export function buildWritePlan(plan: WritePlanInput, done: WritePlanBasis): WritePlan {
   const layers = plan.layers.filter(({ layer }) => !done.layers.has(layer));
-  const dense = done.dense ? [] : plan.dense.entries;
+  const dense = done.dense
+    ? []
+    : plan.dense.entries.filter(({ shard }) => done.denseShards?.has(shard) !== true);
   const needed = new Set([...layers.flatMap(({ shards }) => shards), ...dense.map((e) => e.shard)]);
   const order = plan.order.filter((shard) => needed.has(shard));
   const builder = new Builder(plan, order);

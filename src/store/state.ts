@@ -48,6 +48,8 @@ export interface TransferState {
 export interface WritePlanBasis {
   readonly layers: ReadonlySet<number>;
   readonly dense: boolean;
+  /** Shards whose dense tensors were in their partial file before. */
+  readonly denseShards: ReadonlySet<string>;
 }
 
 /** The same, for the reducer alone. */
@@ -114,7 +116,11 @@ export function applyEntry(to: JournalState, entry: JournalEntry): void {
       state.transfer = {
         mode: entry.road,
         writePlan: entry.tape,
-        begun: { layers: new Set(state.layers.keys()), dense: state.denseFile !== null },
+        begun: {
+          layers: new Set(state.layers.keys()),
+          dense: state.denseFile !== null,
+          denseShards: new Set(state.dense),
+        },
         placed: null,
         mismatches: new Map(),
       };

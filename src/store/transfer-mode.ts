@@ -40,6 +40,7 @@ export function rangedWork(plan: PackPlan, state: JournalState): RangedWork {
   const basis = transfer?.begun ?? {
     layers: new Set(state.layers.keys()),
     dense: state.denseFile !== null,
+    denseShards: state.dense,
   };
   const writes = buildWritePlan(plan, basis);
   return { writes, placed: transfer?.placed ?? null, begun: transfer !== null, window };

@@ -42,6 +42,7 @@ describe('help', () => {
       'ps',
       'connect',
       'launch',
+      'update',
       'use',
       'service',
       'service install',

@@ -17,6 +17,7 @@ import { absentPlace, LOCATION_FILE, readLocation, removeLocation } from '../../
 import { requireUnused } from '../../store/presence.js';
 import { planRemoval, remove, type Removal } from '../../store/removal.js';
 import { readStoredPlan } from '../../store/stored-plan.js';
+import { updatePaths } from '../../store/update-place.js';
 import type { Quant } from '../../models/quant.js';
 import { SERVER_LABEL } from '../../service-command.js';
 import { detectServiceManager } from '../../service-manager.js';
@@ -122,12 +123,21 @@ async function whatGoes(
       },
     );
   }
-  const models = await Promise.all(
-    installations.map(async (installation) => {
+  // With a model goes what was made of an update of it.
+  const withUpdates = installations.flatMap((each) => [
+    each,
+    { ...each, paths: updatePaths(each.paths), manifest: null },
+  ]);
+  const found = await Promise.all(
+    withUpdates.map(async (installation) => {
       const { paths, manifest } = installation;
       const plan = await readStoredPlan(paths.plan);
       return { installation, removal: await planRemoval(paths, manifest, plan) };
     }),
+  );
+  const models = found.filter(
+    ({ installation, removal: { files } }) =>
+      files.length > 0 || installations.includes(installation),
   );
   if (model !== null) {
     const prompts = installations.map(({ id }) => join(home.prompts, id));
