@@ -52,10 +52,10 @@ export async function update(
     context.emit('updated', { id, before: manifest.commit, receipt });
     return EXIT.done;
   }
-  const { good, glyph } = context.style;
+  const { style } = context;
   const fetched = formatBytes(receipt.downloadedBytes);
   context.print(
-    `${good(glyph.ok)} ${id} is at ${receipt.commit.slice(0, 12)} now and answers; ${fetched} fetched`,
+    `${style.good(style.glyph.ok)} ${id} is at ${receipt.commit.slice(0, 12)} now and answers; ${fetched} fetched`,
   );
   context.note(
     'a server that has the old one in memory answers with it until it starts again: flashmoe service restart',
