@@ -8,7 +8,7 @@ export {
   type ServeTask,
   type SetupTask,
 } from './application/flashmoe.js';
-export type { Installation } from './application/installations.js';
+export type { Installation } from './application/read-installation.js';
 export type { EngineOptions } from './settings/engine-options.js';
 export type { SetupOptions } from './settings/setup-options.js';
 export { FlashmoeError, exitStatus, type ErrorCode } from './base/errors.js';

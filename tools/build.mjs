@@ -11,11 +11,10 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
 const withTypes = !process.argv.includes('--no-types');
 
-/** Native code, WebAssembly that finds itself by its path, views that are loaded on a terminal only, and what asks for its parts in a way
- * that cannot be bundled (jsonc-parser). */
+/** Native code, WebAssembly that finds itself by its path, and views that are loaded on a terminal only. */
 const EXTERNAL = [
   ...['@huggingface/hub', '@mlc-ai/web-xgrammar', 'ink', 'react', 'react/jsx-runtime'],
-  ...['node-addon-api', 'node-gyp', 'jsonc-parser'],
+  ...['node-addon-api', 'node-gyp'],
 ];
 
 const common = {
@@ -29,6 +28,8 @@ const common = {
   sourcemap: true,
   sourcesContent: false,
   external: EXTERNAL,
+  // Its other build asks for its parts at run time.
+  alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
   metafile: true,
   legalComments: 'none',
   // Less to read at every start; names stay, so that a stack says where it was.

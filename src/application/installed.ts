@@ -3,7 +3,6 @@
 import { join } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
 import { exec } from '../base/exec.js';
-import type { HomePaths } from '../base/paths.js';
 import { expectedBackend } from '../engine/backend.js';
 import type { OpenEngineOptions } from '../engine/open-engine.js';
 import type { Engine, Sampling } from '../engine/types.js';
@@ -15,12 +14,11 @@ import { setupCommandFor } from '../models/catalog.js';
 import { commandLine } from './command-line.js';
 import { stateOf } from './state-of.js';
 import { nativeAddon } from './native.js';
-import { listInstallations, type Installation } from './installations.js';
+import { listInstallations } from './installations.js';
+import { choose, isReady, readyInstallations, type Ready } from './ready-models.js';
 import { DEFAULT_PROMPT_CACHE_GB, type EngineOptions } from '../settings/engine-options.js';
 import { readSettings } from '../settings/file.js';
-import { engineOptionsFor, type Settings } from '../settings/schema.js';
-
-export type Ready = Installation & { manifest: NonNullable<Installation['manifest']> };
+import { engineOptionsFor } from '../settings/schema.js';
 
 /** Reads of single experts that are under way at once; the disk's queue, not the processor, sets it. */
 export const IO_THREADS = 8;
@@ -52,47 +50,6 @@ export async function chooseInstalled(context: AppContext, name: string | null):
   return choose(ready, name, settings);
 }
 
-export async function readyInstallations(home: HomePaths): Promise<Ready[]> {
-  return (await listInstallations(home)).filter(isReady);
-}
-
-export function isReady(installation: Installation): installation is Ready {
-  return installation.manifest !== null;
-}
-
-/** Pure: of a name, the folder's id wins, then the model's at the width of the settings; without one, the settings decide. */
-export function choose(ready: readonly Ready[], name: string | null, settings: Settings): Ready {
-  const wanted = name?.toLowerCase() ?? settings.model ?? null;
-  if (wanted !== null) {
-    const exact = ready.find(({ id }) => id === wanted);
-    const widths = ready.filter(({ manifest }) => manifest.model === wanted);
-    const preferred = widths.find(({ manifest }) => manifest.quant === settings.quant);
-    const [first, second] = name === null ? [preferred, exact] : [exact, preferred];
-    const found = first ?? second ?? widths[0];
-    if (found !== undefined) return found;
-    throw new FlashmoeError(
-      'ERR_MODEL_MISSING',
-      `${wanted} is not provisioned here${known(ready)}`,
-      {
-        hint: setupCommandFor(wanted),
-        subject: wanted,
-      },
-    );
-  }
-  // Whoever answers wrongly is taken by name only.
-  const trusted = ready.filter(({ manifest }) => manifest.check?.verdict !== 'failed');
-  const [only, another] = trusted.length > 0 ? trusted : ready;
-  if (only === undefined) {
-    throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is provisioned here yet', {
-      hint: 'flashmoe setup',
-    });
-  }
-  if (another === undefined) return only;
-  throw new FlashmoeError('ERR_USAGE', `several models are provisioned${known(ready)}`, {
-    hint: `name one, for example \`--model ${only.id}\``,
-  });
-}
-
 /** As chooseInstalled; with a width, the model at exactly that. */
 export async function chooseWidth(
   context: AppContext,
@@ -110,10 +67,6 @@ export async function chooseWidth(
   throw new FlashmoeError('ERR_MODEL_MISSING', `${missing} is not provisioned here at ${quant}`, {
     hint: `${setupCommandFor(missing)} --quant ${quant}`,
   });
-}
-
-function known(ready: readonly Ready[]): string {
-  return ready.length === 0 ? '' : `; here are ${ready.map(({ id }) => id).join(', ')}`;
 }
 
 export interface OpenChoices {

@@ -5,7 +5,8 @@ import { connectToJob, type JobConnection } from '../jobs/control/client.js';
 import type { Receipt } from '../store/receipt.js';
 import type { RunningSetup, StartTask } from './setup-runner.js';
 import type { AppContext } from './context.js';
-import { listInstallations, type Installation } from './installations.js';
+import { listInstallations } from './installations.js';
+import type { Installation } from './read-installation.js';
 
 export interface Job {
   id: string;

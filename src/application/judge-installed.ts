@@ -3,7 +3,8 @@
 import { judgeModel, type Judged } from '../installer/judge.js';
 import type { KnownAnswer } from '../store/receipt.js';
 import type { AppContext } from './context.js';
-import { openEngineOf, type Ready } from './installed.js';
+import { openEngineOf } from './installed.js';
+import type { Ready } from './ready-models.js';
 
 /** What came of it is in its manifest afterwards. */
 export function judgeInstalled(

@@ -6,7 +6,7 @@ import { QUANTS } from '../models/quant.js';
 import { estimate, verdict, type MachineFacts } from '../models/verdict.js';
 import type { ModelChoice, Verdict } from './setup-runner.js';
 import type { AppContext } from './context.js';
-import { readyInstallations, type Ready } from './installed.js';
+import { readyInstallations, type Ready } from './ready-models.js';
 
 export async function modelChoices(context: AppContext): Promise<ModelChoice[]> {
   const ready = await readyInstallations(context.home);

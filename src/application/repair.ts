@@ -11,7 +11,7 @@ import { planOfModel } from '../installer/plan-again.js';
 import { repairFiles, type RepairedFile } from '../store/repair/repair.js';
 import type { VerifiedFile } from '../repack/verify.js';
 import type { AppContext } from './context.js';
-import type { Installation } from './installations.js';
+import type { Installation } from './read-installation.js';
 import { isBundled } from './target.js';
 
 /** A model with the manifest that its files are held against. */

@@ -14,7 +14,7 @@ import { readStoredPlan } from '../store/stored-plan.js';
 import type { PackedModel } from '../transfer/from-model.js';
 import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
-import { readyInstallations } from './installed.js';
+import { readyInstallations } from './ready-models.js';
 
 export interface RequantiseChoice {
   /** A name of `flashmoe status`, or of the catalogue. */

@@ -13,7 +13,7 @@ import { detectServiceManager } from '../service-manager.js';
 import type { ServiceManager } from '../service.js';
 import { serviceOf } from './service.js';
 import type { AppContext } from './context.js';
-import { readyInstallations } from './installed.js';
+import { readyInstallations } from './ready-models.js';
 import { installationId } from '../store/model-files.js';
 import { defaultAfterSetup } from '../settings/default-model.js';
 import type { SetupOptions } from '../settings/setup-options.js';

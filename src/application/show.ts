@@ -6,7 +6,7 @@ import { inspectSettings } from '../settings/file.js';
 import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
 import { listInstallations } from './installations.js';
-import { choose, isReady } from './installed.js';
+import { choose, isReady } from './ready-models.js';
 import { stateOf } from './state-of.js';
 
 export interface ShownModel {

@@ -3,7 +3,7 @@
 import { readRecord } from '../jobs/record/recorder.js';
 import { summarise } from '../jobs/record/summary.js';
 import { modelState, type ModelState } from '../store/model-state.js';
-import type { Installation } from './installations.js';
+import type { Installation } from './read-installation.js';
 
 /** `live`: of the process at work; null when there is none or it doesn't answer. */
 export async function stateOf(

@@ -11,7 +11,8 @@ import type { Receipt } from '../store/receipt.js';
 import { LOCAL_OWNER } from '../transfer/folder-source.js';
 import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
-import { chooseInstalled, type Ready } from './installed.js';
+import { chooseInstalled } from './installed.js';
+import type { Ready } from './ready-models.js';
 import { lookAround, setupWorld } from './setup-request.js';
 import { isBundled } from './target.js';
 

@@ -56,14 +56,6 @@ export function portNumber(text: string): number {
   return port;
 }
 
-export function temperature(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !(value >= 0 && value <= 5)) {
-    throw new InvalidArgumentError('It is not a number from 0 to 5');
-  }
-  return value;
-}
-
 const EXAMPLES = new WeakMap<Command, readonly Example[]>();
 
 /** Those that `examples` was given. */

@@ -16,10 +16,11 @@ export async function runProgram(args: string[], version: string): Promise<numbe
     context = createContext(command.optsWithGlobals<GlobalOptions>(), version);
     return context;
   };
-  defineCommands(program, open, (result) => {
+  const done = (result: number): void => {
     status = result;
-  });
+  };
   try {
+    await defineCommands(program, open, done, args[0]);
     await program.parseAsync(args, { from: 'user' });
     return status;
   } catch (thrown) {

@@ -2,7 +2,7 @@
 // place and its comments. A file that can't be kept so is refused, and left as it is. Pure: text in, text out.
 
 import { isDeepStrictEqual } from 'node:util';
-import jsonc, { type ParseError } from 'jsonc-parser';
+import * as jsonc from 'jsonc-parser';
 import { parse as parseToml, stringify as tomlOf } from 'smol-toml';
 import { parseDocument, stringify as yamlOf, isSeq, type Document } from 'yaml';
 import { FlashmoeError } from '../base/errors.js';
@@ -90,7 +90,7 @@ function mergedThings(base: readonly Thing[], over: readonly Thing[]): Thing[] {
 
 /** Comments and commas behind the last member are kept, as the clients that read them do. */
 function mergedJson(text: string, settings: Settings, refuse: Refuse): string {
-  const errors: ParseError[] = [];
+  const errors: jsonc.ParseError[] = [];
   const parsed = jsonc.parse(text, errors, { allowTrailingComma: true }) as unknown;
   const [error] = errors;
   if (error !== undefined) {

@@ -5,10 +5,6 @@ import { FlashmoeError } from '../base/errors.js';
 
 export const BACKENDS = ['cpu', 'metal'] as const satisfies readonly BackendName[];
 
-export function isBackend(value: unknown): value is BackendName {
-  return BACKENDS.some((name) => name === value);
-}
-
 /** `wanted` null: the machine decides. ERR_BACKEND when Metal is asked for and no device answers. */
 export function chooseBackend(
   addon: Pick<NativeAddon, 'metalDevice'>,

@@ -31,21 +31,9 @@ export function isCommit(text: string): boolean {
 }
 
 /**
- * A file path from a listing that is safe below any folder: relative, no `.` or `..` part, no backslash, no
- * NUL or control character, no percent escape of one of these. Throws ERR_REMOTE_CONTENT.
+ * Whether a file path from a listing is safe below any folder: relative, no `.` or `..` part, no backslash, no
+ * NUL or control character, no percent escape of one of these.
  */
-export function checkRepoPath(path: string): string {
-  const reason = fault(path);
-  if (reason !== null) {
-    throw new FlashmoeError(
-      'ERR_REMOTE_CONTENT',
-      `the listing holds a file name that ${reason}: ${JSON.stringify(path.slice(0, 120))}; nothing was written`,
-      { subject: path },
-    );
-  }
-  return path;
-}
-
 export function isRepoPath(path: string): boolean {
   return fault(path) === null;
 }

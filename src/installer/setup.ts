@@ -31,7 +31,7 @@ import { planFromModel, sideFilesOf } from './steps/planning-from-model.js';
 
 const DEADLINE_LOOK_MS = 1_000;
 
-export type { ModelToOpen, RunTask, SetupRequest, SetupContext } from './setup-context.js';
+export type { RunTask, SetupRequest, SetupContext } from './setup-context.js';
 
 export interface Setup {
   readonly plan: ProvisioningPlan;

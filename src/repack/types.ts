@@ -3,7 +3,7 @@
 
 import type { PackProjection } from '../addon/types.js';
 import type { Quant } from '../models/quant.js';
-import type { DenseManifest, DType, ExpertLayout, ModelSpec, QuantMode } from '../models/spec.js';
+import type { DType, ExpertLayout, ModelSpec, QuantMode } from '../models/spec.js';
 
 /** Reads [start, start + length) of a file wherever it lies, so a header parser can't tell disk from network. */
 export type ReadRange = (start: number, length: number) => Promise<Uint8Array>;
@@ -92,4 +92,3 @@ export interface PackPlan {
   peakBytes: number;
 }
 
-export type { DenseManifest };

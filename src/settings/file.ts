@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../base/atomic-file.js';
 import { FlashmoeError } from '../base/errors.js';
-import { checkSettings, type CheckedSettings, type Settings } from './schema.js';
+import type { CheckedSettings, Settings } from './schema.js';
 
 /** What holds; ERR_HOME for a file that can't be understood, with everything that is wrong. */
 export async function readSettings(path: string): Promise<Settings> {
@@ -15,7 +15,9 @@ export async function readSettings(path: string): Promise<Settings> {
 /** As readSettings, with the faults beside what can be used. Throws only what reading the file throws. */
 export async function inspectSettings(path: string): Promise<CheckedSettings> {
   const text = await readText(path);
-  if (text === null) return checkSettings({});
+  if (text === null) return { settings: {}, unknown: [], problems: [] };
+  // Loaded where there is something to check: a command that finds no settings starts sooner.
+  const { checkSettings } = await import('./schema.js');
   try {
     return checkSettings(JSON.parse(text));
   } catch {
@@ -35,6 +37,7 @@ export async function changeSettings(
     if (value === null) delete target[key];
     else target[key] = value;
   }
+  const { checkSettings } = await import('./schema.js');
   // One of the other keys may be wrong: only what is written now must not be.
   const before = checkSettings(await readObject(path)).problems;
   const wrong = checkSettings(whole).problems.filter((problem) => !before.includes(problem));

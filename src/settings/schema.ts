@@ -37,7 +37,6 @@ export interface Settings extends Said<typeof SETTINGS> {
   models?: Record<string, Said<typeof MODEL_SETTINGS>>;
 }
 
-export type SettingName = keyof typeof SETTINGS;
 export type ModelSettingName = keyof typeof MODEL_SETTINGS;
 
 export interface CheckedSettings {

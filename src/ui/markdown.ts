@@ -1,7 +1,7 @@
 // Markdown of a model as text for a terminal: emphasis, lists, code and tables, no HTML, nothing that a terminal obeys.
 
 import { lexer, type Token, type Tokens } from 'marked';
-import stringWidth from 'string-width';
+import textWidth from 'fast-string-width';
 import { terminalText } from '../base/terminal-text.js';
 import type { Style } from './style.js';
 import { wrapText } from './table.js';
@@ -63,12 +63,12 @@ function listLines({ items, ordered, start }: Tokens.List, width: number, style:
 function tableRows({ header, rows }: Tokens.Table, style: Style): string[] {
   const cells = [header, ...rows].map((row) => row.map((cell) => inline(cell.tokens, style)));
   const widths = header.map((_, column) =>
-    Math.max(...cells.map((row) => stringWidth(row[column] ?? ''))),
+    Math.max(...cells.map((row) => textWidth(row[column] ?? ''))),
   );
   const line = (row: string[]): string =>
     row
       .map(
-        (cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - stringWidth(cell))),
+        (cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - textWidth(cell))),
       )
       .join('  ')
       .trimEnd();

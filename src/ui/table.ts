@@ -1,6 +1,6 @@
 // Columns of text for terminals: widths from the content as a terminal shows it, the widest flexible column gives way.
 
-import stringWidth from 'string-width';
+import textWidth from 'fast-string-width';
 
 export interface Column {
   title: string;
@@ -14,7 +14,7 @@ const GAP = 2;
 /** Lines no longer than `width`, header first. Cells are plain text; style the lines afterwards. */
 export function tableLines(columns: Column[], rows: string[][], width: number): string[] {
   const widths = columns.map((column, index) =>
-    Math.max(stringWidth(column.title), ...rows.map((row) => stringWidth(row[index] ?? ''))),
+    Math.max(textWidth(column.title), ...rows.map((row) => textWidth(row[index] ?? ''))),
   );
   const total = widths.reduce((sum, each) => sum + each, 0) + GAP * (columns.length - 1);
   let excess = total - width;
@@ -40,17 +40,17 @@ export function tableLines(columns: Column[], rows: string[][], width: number): 
 /** Exactly `width` cells of a terminal; cut text ends in `…`. */
 export function fit(text: string, width: number, align: 'left' | 'right' = 'left'): string {
   const cut = shorten(text, width);
-  const space = ' '.repeat(Math.max(0, width - stringWidth(cut)));
+  const space = ' '.repeat(Math.max(0, width - textWidth(cut)));
   return align === 'right' ? space + cut : cut + space;
 }
 
 /** At most `width` cells of a terminal. */
 export function shorten(text: string, width: number): string {
-  if (stringWidth(text) <= width) return text;
+  if (textWidth(text) <= width) return text;
   const room = width <= 1 ? width : width - 1;
   let kept = '';
   for (const { segment } of new Intl.Segmenter().segment(text)) {
-    if (stringWidth(kept + segment) > room) break;
+    if (textWidth(kept + segment) > room) break;
     kept += segment;
   }
   return width <= 1 ? kept : `${kept}…`;
@@ -58,7 +58,7 @@ export function shorten(text: string, width: number): string {
 
 /** Name and value lines, values aligned: for plans and receipts. */
 export function pairLines(pairs: readonly (readonly [string, string])[], indent = 2): string[] {
-  const width = Math.max(...pairs.map(([name]) => stringWidth(name)));
+  const width = Math.max(...pairs.map(([name]) => textWidth(name)));
   return pairs.map(([name, value]) => `${' '.repeat(indent)}${name.padEnd(width)}  ${value}`);
 }
 
@@ -67,7 +67,7 @@ export function wrapText(text: string, width: number): string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of text.split(' ')) {
-    if (line !== '' && stringWidth(line) + 1 + stringWidth(word) > width) {
+    if (line !== '' && textWidth(line) + 1 + textWidth(word) > width) {
       lines.push(line);
       line = word;
     } else {

@@ -13,7 +13,7 @@ function pathsOf(command: Command, path: string[] = []): string[][] {
 }
 
 const program = new Command('flashmoe');
-defineCommands(
+await defineCommands(
   program,
   () => {
     throw new Error('help opens nothing');

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { choose, type Ready } from '../../src/application/installed.js';
+import { choose, type Ready } from '../../src/application/ready-models.js';
 import type { Quant } from '../../src/models/quant.js';
 
 const installed = (id: string, quant: Quant): Ready =>

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import Anthropic from '@anthropic-ai/sdk';
-import jsonc from 'jsonc-parser';
+import * as jsonc from 'jsonc-parser';
 import OpenAI from 'openai';
 import { parse as parseToml } from 'smol-toml';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -258,6 +258,7 @@ describe('a file that is there', () => {
     ['openclaw', '.openclaw/openclaw.json', '{ agents: { defaults: {} } } // JSON5\n'],
     ['opencode', '.config/opencode/opencode.jsonc', '{ "model": "x" '],
     ['pi', '.pi/agent/models.json', '{ "providers": { "flashmoe": { "models": [] } } } trailing'],
+    ['claude-code', '.claude/settings.json', '{ "env": {}, "theme": 1, "env": { "A": "1" } }'],
     ['claude-code', '.claude/settings.json', '[1, 2]'],
     ['codex', '.codex/config.toml', 'model = "unfinished\n'],
     ['codex', '.codex/config.toml', 'model_providers = { flashmoe = { base_url = "x" } }\n'],

@@ -2,7 +2,7 @@
 
 import { createInterface } from 'node:readline';
 import { openChatBackend } from '../../application/chat-backend.js';
-import { readyInstallations } from '../../application/installed.js';
+import { readyInstallations } from '../../application/ready-models.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { terminalText } from '../../base/terminal-text.js';
 import type { ChatBackend } from '../../chat/backend.js';

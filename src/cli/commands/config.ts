@@ -5,7 +5,7 @@ import { changeSettings, inspectSettings } from '../../settings/file.js';
 import { readValue, type Option } from '../../settings/option.js';
 import { MODEL_SETTINGS, SETTINGS } from '../../settings/schema.js';
 import type { CliContext } from '../context.js';
-import { choose, readyInstallations } from '../../application/installed.js';
+import { choose, readyInstallations } from '../../application/ready-models.js';
 
 /** Exit status 1 when something in the file can't be used. */
 export async function listSettings(context: CliContext): Promise<number> {

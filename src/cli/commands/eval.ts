@@ -9,7 +9,8 @@ import { parseRecords, type EvalRecord } from '../../eval/records.js';
 import { evaluate, type EvalReport } from '../../eval/run.js';
 import type { Quant } from '../../models/quant.js';
 import type { CliContext } from '../context.js';
-import { chooseWidth, openEngineOf, type Ready } from '../../application/installed.js';
+import { chooseWidth, openEngineOf } from '../../application/installed.js';
+import type { Ready } from '../../application/ready-models.js';
 
 export interface EvalArgs {
   model: string | null;

@@ -11,7 +11,8 @@ import { openNative, readOrigin } from '../../engine/open-native.js';
 import type { Quant } from '../../models/quant.js';
 import { packDirectory } from '../../repack/pack-directory.js';
 import type { CliContext } from '../context.js';
-import { chooseWidth, IO_THREADS, readyInstallations } from '../../application/installed.js';
+import { chooseWidth, IO_THREADS } from '../../application/installed.js';
+import { readyInstallations } from '../../application/ready-models.js';
 import { nativeAddon } from '../../application/native.js';
 import { readSettings } from '../../settings/file.js';
 

@@ -7,7 +7,8 @@ import { reduceJournal } from '../../store/state.js';
 import { readStoredPlan } from '../../store/stored-plan.js';
 import { qualityText, type ModelQuality } from '../../ui/quality-view.js';
 import type { CliContext } from '../context.js';
-import { chooseInstalled, type Ready } from '../../application/installed.js';
+import { chooseInstalled } from '../../application/installed.js';
+import type { Ready } from '../../application/ready-models.js';
 
 export async function quality(context: CliContext, name: string | null): Promise<number> {
   const found = await qualityOfModel(await chooseInstalled(context, name));

@@ -6,7 +6,8 @@ import { summarise } from '../../jobs/record/summary.js';
 import { reportText, type NightReport } from '../../ui/report-view.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
-import { listInstallations, type Installation } from '../../application/installations.js';
+import { listInstallations } from '../../application/installations.js';
+import type { Installation } from '../../application/read-installation.js';
 import { stateOf } from '../../application/state-of.js';
 import { readSettings } from '../../settings/file.js';
 

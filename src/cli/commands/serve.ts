@@ -17,12 +17,8 @@ import type { CliContext } from '../context.js';
 import { stateOf } from '../../application/state-of.js';
 import { memoryPlanLine } from '../memory-plan-line.js';
 import { decodeRate } from '../decode-rate.js';
-import {
-  chooseInstalled,
-  openEngineOf,
-  readyInstallations,
-  type Ready,
-} from '../../application/installed.js';
+import { chooseInstalled, openEngineOf } from '../../application/installed.js';
+import { readyInstallations, type Ready } from '../../application/ready-models.js';
 import { DEFAULT_KEEP_ALIVE_MINUTES, type ServeOptions } from '../../settings/engine-options.js';
 import { Presence } from '../../store/presence.js';
 import { readSettings } from '../../settings/file.js';

@@ -1,18 +1,15 @@
 // flashmoe status: what is on disk, and which setup is under way.
 
 import { existsSync } from 'node:fs';
-import { probeDevice } from '../../addon/backend-probe.js';
 import type { BackendName } from '../../addon/types.js';
 import { EXIT } from '../../base/errors.js';
 import { volumeOf } from '../../base/volume.js';
 import { expectedBackend } from '../../engine/backend.js';
 import { statusText, type HomeStatus, type ModelStatus } from '../../ui/status-view.js';
 import type { CliContext } from '../context.js';
-import { listInstallations, type Installation } from '../../application/installations.js';
-import { choose, isReady } from '../../application/installed.js';
-import { liveFigures } from '../../jobs/live-figures.js';
-import { addonPaths } from '../../application/native.js';
-import { stateOf } from '../../application/state-of.js';
+import { listInstallations } from '../../application/installations.js';
+import type { Installation } from '../../application/read-installation.js';
+import { choose, isReady } from '../../application/ready-models.js';
 import { commandLine } from '../../application/command-line.js';
 import { inspectSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';
@@ -42,10 +39,12 @@ async function machineBackend(
   context: CliContext,
 ): Promise<{ name: BackendName; problem: string | null }> {
   const { host, signal } = context;
+  const expected = expectedBackend(host);
+  if (expected !== 'metal') return { name: expected, problem: null };
+  const { addonPaths } = await import('../../application/native.js');
   const path = addonPaths(context).find((candidate) => existsSync(candidate));
-  if (expectedBackend(host) !== 'metal' || path === undefined) {
-    return { name: expectedBackend(host), problem: null };
-  }
+  if (path === undefined) return { name: expected, problem: null };
+  const { probeDevice } = await import('../../addon/backend-probe.js');
   const found = await probeDevice({ path, node: host.execPath }, signal);
   if (found.device !== null) return { name: 'metal', problem: null };
   return { name: 'cpu', problem: `the GPU does not answer: ${found.reason}` };
@@ -64,6 +63,8 @@ async function statusOf({ host }: CliContext, installation: Installation): Promi
   const { id, manifest, plan, owner, problem, paths } = installation;
   const common = { id, pid: owner?.pid ?? null, since: owner?.since ?? null };
   const about = manifest ?? plan;
+  const { stateOf } = await import('../../application/state-of.js');
+  const { liveFigures } = await import('../../jobs/live-figures.js');
   const live = owner === null ? null : await liveFigures(paths.lock, () => host.now());
   const { state, why, next } = await stateOf(installation, live);
   const now = { state, why, next: commandLine(next) };

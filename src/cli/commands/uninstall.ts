@@ -25,7 +25,8 @@ import type { ServiceManager } from '../../service.js';
 import { tableLines } from '../../ui/table.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
-import { listInstallations, type Installation } from '../../application/installations.js';
+import { listInstallations } from '../../application/installations.js';
+import type { Installation } from '../../application/read-installation.js';
 
 export interface UninstallArgs {
   /** As it was typed. */

@@ -49,7 +49,7 @@ export function literal(text: string): string {
  * other sets only the first characters are written, which is less than is allowed. Only blanks may come where all but
  * some are allowed; the check of the whole answer holds to those.
  */
-export function charOf(set: CharSet): string[] {
+function charOf(set: CharSet): string[] {
   const ascii = intersection(set, ASCII);
   const beyond = intersection(set, BEYOND);
   const isAll = without(without(BEYOND, beyond), SPACES).length === 0;

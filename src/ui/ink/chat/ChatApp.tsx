@@ -2,7 +2,7 @@
 
 import { Box, Static, Text, useInput, useStdin, useStdout } from 'ink';
 import { useEffect, useReducer, useRef, useState, useSyncExternalStore } from 'react';
-import type { Chat, ChatState, Entry } from '../../../chat/chat.js';
+import type { Chat, Entry } from '../../../chat/chat.js';
 import { edit, EMPTY_EDITOR, sent, type Editor } from '../../../chat/editor.js';
 import { markdownLines } from '../../markdown.js';
 import type { Style } from '../../style.js';
@@ -174,4 +174,3 @@ function useClock(isRunning: boolean): void {
   }, [isRunning]);
 }
 
-export type { ChatState };
