@@ -91,4 +91,3 @@ export interface PackPlan {
   /** Most bytes on disk at any moment when shards are fetched in `order` and released as soon as possible. */
   peakBytes: number;
 }
-

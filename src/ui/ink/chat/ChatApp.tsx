@@ -173,4 +173,3 @@ function useClock(isRunning: boolean): void {
     return () => clearInterval(timer);
   }, [isRunning]);
 }
-
