@@ -46,6 +46,8 @@ struct Batch {
     const RopeTable* ropes;
     /// At least scratch_floats() * tokens floats.
     Span scratch;
+    /// Where keys are shared between layers: room for what one of them chooses, and what it chose.
+    KeySelection shared{};
 };
 
 /// Parts begin on whole cache lines, as wide loads and GPUs want it.

@@ -19,7 +19,8 @@ KeySelection Indexer::select(const Batch& batch, Span x, Span low, const LayerSt
     const Span q = scratch.take(size_t{tokens} * q_.rows);
     const Span k = scratch.take(size_t{tokens} * k_.rows);
     const Span weights = scratch.take(size_t{tokens} * weights_.rows);
-    const KeySelection selection{scratch.take(size_t{tokens} * top_), scratch.take(tokens), top_};
+    const KeySelection selection =
+        batch.shared ? batch.shared : KeySelection{scratch.take(size_t{tokens} * top_), scratch.take(tokens), top_};
     {
         const SideBySide three(batch.backend);
         batch.backend.linear(q_, low, q, tokens);
@@ -57,6 +58,7 @@ Mla::Mla(const MlaSpec& spec, uint32_t hidden, bool exact_cache, DenseWeights& w
         q_a_norm_ = weights.values(spec.q_a_norm, {q_rank_});
         q_ = weights.matrix(spec.q_b, q_rows, q_rank_);
     }
+    shares_keys_ = spec.shares_keys;
     if (spec.indexer) indexer_.emplace(*spec.indexer, hidden, q_rank_, exact_cache, weights, ropes);
     if (!spec.kv_b.empty()) {
         kv_b_ = weights.matrix(spec.kv_b, heads_ * (nope_dim_ + value_dim_), latent_dim_);
@@ -89,6 +91,7 @@ void Mla::append(const Batch& batch, Span x, Span y, const LayerState& state) co
     const Span out = scratch.take(size_t{tokens} * heads_ * value_dim_);
 
     KeySelection selection;
+    if (shares_keys_) selection = batch.shared;
     if (q_rank_ == 0) {
         backend.linear(q_, x, q, tokens);
     } else {

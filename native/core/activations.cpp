@@ -12,6 +12,10 @@ Activations::Activations(Backend& backend, const Model& model, uint32_t tokens) 
     tables_.resize(ropes.size());
     std::vector<std::pair<Span*, size_t>> parts{{&ids, tokens}, {&h, floats * model.streams}, {&m, floats}, {&y, floats}};
     if (model.streams > 1) parts.emplace_back(&inject, size_t{tokens} * model.streams);
+    if (model.shared_keys != 0) {
+        parts.emplace_back(&shared_positions_, size_t{tokens} * model.shared_keys);
+        parts.emplace_back(&shared_counts_, tokens);
+    }
     for (size_t i = 0; i < ropes.size(); ++i) parts.emplace_back(&ropes_[i], size_t{tokens} * ropes[i].dims);
     size_t total = 0;
     for (auto& [span, count] : parts) {
@@ -23,7 +27,7 @@ Activations::Activations(Backend& backend, const Model& model, uint32_t tokens) 
 }
 
 uint64_t Activations::bytes_per_token(const Model& model) {
-    uint64_t floats = 1 + 2 * uint64_t{model.hidden} + model.residual() + model.streams;
+    uint64_t floats = 1 + 2 * uint64_t{model.hidden} + model.residual() + model.streams + model.shared_keys + 1;
     for (const RopeSpec& rope : model.ropes.all()) floats += rope.dims;
     return floats * sizeof(float);
 }
@@ -43,6 +47,12 @@ void Activations::begin(const int32_t* tokens, uint32_t count, uint32_t position
             }
         }
     }
+}
+
+KeySelection Activations::shared_at(uint32_t first) const {
+    if (model_.shared_keys == 0) return {};
+    return {shared_positions_ + size_t{first} * model_.shared_keys * sizeof(uint32_t), shared_counts_ + first * sizeof(uint32_t),
+            model_.shared_keys};
 }
 
 const RopeTable* Activations::ropes_at(uint32_t first) {

@@ -22,6 +22,8 @@ class Activations {
     void begin(const int32_t* tokens, uint32_t count, uint32_t position);
     /// The rope tables at the pass's token `first`.
     const RopeTable* ropes_at(uint32_t first);
+    /// What layers that share their choice of keys write and read for the pass's tokens from `first` on.
+    KeySelection shared_at(uint32_t first) const;
     Span row(Span base, uint32_t index) const { return base + size_t{index} * model_.hidden * sizeof(float); }
     Span residual(uint32_t index) const { return h + size_t{index} * model_.residual() * sizeof(float); }
     Span logits_of_streams(uint32_t index) const { return inject + size_t{index} * model_.streams * sizeof(float); }
@@ -41,6 +43,7 @@ class Activations {
     /// One a rope of the model, [tokens, dims / 2, 2].
     std::vector<Span> ropes_;
     std::vector<RopeTable> tables_;
+    Span shared_positions_, shared_counts_;
 };
 
 } // namespace flashmoe

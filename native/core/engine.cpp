@@ -168,7 +168,8 @@ void Engine::shrink() noexcept {
 }
 
 Batch Engine::batch_at(const Pass& pass, uint32_t first, uint32_t count) {
-    return {*backend_, pass.state.position + first, count, pass.activations.ropes_at(first), scratch_.scratch};
+    return {*backend_, pass.state.position + first, count, pass.activations.ropes_at(first), scratch_.scratch,
+            pass.activations.shared_at(first)};
 }
 
 void Engine::step(const Pass& pass, const int32_t* tokens, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {

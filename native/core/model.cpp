@@ -69,6 +69,14 @@ Model::Model(const ModelSpec& spec, const ModelOptions& options, DenseWeights& w
             scratch_floats = std::max(scratch_floats, std::get<DenseMlp>(made.mlp).scratch_floats());
         }
     }
+    const auto mla_of = [](const LayerSpec& layer) { return std::get_if<MlaSpec>(&layer.mixer); };
+    const auto shares = [&](const LayerSpec& layer) { return mla_of(layer) != nullptr && mla_of(layer)->shares_keys; };
+    if (std::any_of(spec.layers.begin(), spec.layers.end(), shares)) {
+        for (const LayerSpec& layer : spec.layers) {
+            const MlaSpec* mla = mla_of(layer);
+            if (mla != nullptr && mla->indexer) shared_keys = std::max(shared_keys, mla->indexer->top);
+        }
+    }
     features |= weights.features();
     weights.finish();
 }

@@ -41,6 +41,8 @@ struct Model {
     std::optional<HyperConnection> final_connection;
     std::vector<Layer> layers;
     RopeRegistry ropes;
+    /// Keys that a token attends to where layers share the choice; 0: none do.
+    uint32_t shared_keys = 0;
     /// That the backend must have, one bit each.
     uint32_t features = 0;
 

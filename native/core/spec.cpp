@@ -173,6 +173,8 @@ MlaSpec parse_mla(const Field& field) {
         if (mla.q_lora_rank == 0) field.at("indexer").damaged("needs a low-rank query");
         mla.indexer = parse_indexer(field.at("indexer"), mla.rope_dim);
     }
+    mla.shares_keys = flag(field, "sharesKeys");
+    if (mla.shares_keys && mla.indexer) field.at("sharesKeys").damaged("has an indexer of its own");
     if (mla.kv_b.empty()) {
         mla.embed_q = tensors.at("embedQ").string();
         mla.unembed_out = tensors.at("unembedOut").string();
@@ -317,6 +319,13 @@ ModelSpec parse_model_spec(const Field& config) {
     const Field layers = config.at("layers");
     for (const Field& layer : layers.items(kMaxLayers)) spec.layers.push_back(parse_layer(layer, has_streams));
     if (spec.layers.empty()) layers.damaged("no layers");
+    bool chosen = false;
+    for (const LayerSpec& layer : spec.layers) {
+        const auto* mla = std::get_if<MlaSpec>(&layer.mixer);
+        if (mla == nullptr) continue;
+        chosen = chosen || mla->indexer.has_value();
+        if (mla->shares_keys && !chosen) layers.damaged("keys are shared that no layer before has chosen");
+    }
     return spec;
 }
 

@@ -71,6 +71,8 @@ struct MlaSpec {
     /// Empty = not there.
     std::string q, q_a, q_a_norm, q_b, kv_a, kv_a_norm, kv_b, embed_q, unembed_out, o;
     std::optional<IndexerSpec> indexer = std::nullopt;
+    /// Attends to what the last layer before with an indexer chose.
+    bool shares_keys = false;
 };
 
 using MixerSpec = std::variant<GqaSpec, GatedDeltaNetSpec, MlaSpec>;

@@ -64,6 +64,14 @@ export interface Attention {
   oBias?: boolean;
 }
 
+/** Dimensions of an attention head; without the field, the hidden size dealt to the heads. */
+export function headDimOf(config: Config): number {
+  if (config.has('head_dim')) return config.int('head_dim', { max: MAX_HEAD_DIM });
+  const [hidden, heads] = [config.int('hidden_size'), config.int('num_attention_heads')];
+  requireDivisor(config, 'num_attention_heads', heads, hidden);
+  return hidden / heads;
+}
+
 /** Grouped-query attention. */
 export function gqa(
   config: Config,
@@ -74,9 +82,9 @@ export function gqa(
   const { outputGate = false, qkNorm = true, ...others } = attention;
   if (others.qkvBias === undefined) config.only('attention_bias', false);
   const prefix = `${layerPrefix(layer)}.self_attn`;
-  const headDim = config.int('head_dim', { max: MAX_HEAD_DIM });
+  const headDim = headDimOf(config);
   const heads = config.int('num_attention_heads', { max: MAX_HEADS });
-  const kvHeads = config.int('num_key_value_heads', { max: MAX_HEADS });
+  const kvHeads = config.int('num_key_value_heads', { max: MAX_HEADS, fallback: heads });
   requireDivisor(config, 'num_key_value_heads', kvHeads, heads);
   return {
     kind: 'gqa',

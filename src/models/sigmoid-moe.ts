@@ -22,7 +22,7 @@ export function sigmoidMoe(config: Config, layer: number): MoeSpec {
     topK: config.int('num_experts_per_tok', { max: (topGroups * experts) / groups }),
     intermediateSize,
     scoring: 'sigmoid',
-    normTopK: config.bool('norm_topk_prob'),
+    normTopK: config.bool('norm_topk_prob', true),
     groups,
     topGroups,
     routedScale: config.number('routed_scaling_factor'),

@@ -121,6 +121,8 @@ export interface MlaSpec {
   rope: RopeSpec;
   /** Absent: attention to all keys. Needs a low-rank query. */
   indexer?: IndexerSpec;
+  /** Attention to the keys that the last layer before with an indexer chose. Absent: no. */
+  sharesKeys?: boolean;
   tensors: {
     q?: string;
     qA?: string;

@@ -1,7 +1,7 @@
 // Latent attention over the keys that a lightning indexer chooses.
 
 import { type Config, unsupported } from '../config.js';
-import { type Family, layerPrefix, MAX_HEAD_DIM, MAX_HEADS } from '../family.js';
+import { type Family, layerCount, layerPrefix, MAX_HEAD_DIM, MAX_HEADS } from '../family.js';
 import { type RopeParameters, ropeSpec } from '../rope.js';
 import type { IndexerSpec, MlaSpec, RopeSpec } from '../spec.js';
 import { latentModel } from './deepseek_v3.js';
@@ -18,26 +18,34 @@ function sparse(modelType: string, pairing: RopeSpec['pairing']): Family {
   return {
     modelType,
     readSpec(config, has) {
-      refuseShared(config);
       const isInterleaved = config.bool('indexer_rope_interleave', pairing === 'interleaved');
       const pairs = isInterleaved ? 'interleaved' : 'half';
+      const choosing = layersThatChoose(config);
       return latentModel(config, config, has, (mla, layer, rope) => {
-        return { ...mla, indexer: indexer(config, layer, mla, rope, pairs) };
+        return choosing[layer] === true
+          ? { ...mla, indexer: indexer(config, layer, mla, rope, pairs) }
+          : { ...mla, sharesKeys: true };
       });
     },
   };
 }
 
-/** Layers that take over another one's choice of keys have no indexer of their own. */
-function refuseShared(config: Config): void {
-  const types = config.strings('indexer_types');
-  if (types?.some((type) => type !== 'full') === true) {
-    throw unsupported('indexer_types', types, '"full" for every layer');
+/** The others have no indexer and take over what the last of these before them chose. */
+function layersThatChoose(config: Config): boolean[] {
+  const count = layerCount(config);
+  const field = ['indexer_types', 'index_topk_pattern'].find((name) => config.has(name));
+  if (field === undefined) {
+    const every = config.int('index_topk_freq', { fallback: 1 });
+    const offset = config.int('index_skip_topk_offset', { min: 0, fallback: 2 });
+    return Array.from({ length: count }, (_, layer) => Math.max(layer - offset + 1, 0) % every === 0);
   }
-  config.only('index_topk_freq', 1);
-  if (config.has('index_topk_pattern') && types === null) {
-    throw unsupported('index_topk_pattern', config.raw('index_topk_pattern'), 'absent');
-  }
+  const given = config.raw(field);
+  // "FFSS", or "full" and "shared" layer by layer.
+  const types = typeof given === 'string' ? [...given] : (config.strings(field) ?? []);
+  const isKnown = types.every((type) => ['F', 'S', 'full', 'shared'].includes(type));
+  const choosing = types.map((type) => type === 'F' || type === 'full');
+  if (isKnown && types.length === count && choosing[0] === true) return choosing;
+  throw unsupported(config.name(field), given, `"full" or "shared" for ${count} layers, the first "full"`);
 }
 
 function indexer(

@@ -4,9 +4,9 @@ import {
   denseMlp,
   type Family,
   gqa,
+  headDimOf,
   layerCount,
   layerNorms,
-  MAX_HEAD_DIM,
   trunk,
 } from '../family.js';
 import { partialDims, readRope, ropeSpec } from '../rope.js';
@@ -19,7 +19,7 @@ export const glm4_moe: Family = {
     config.only('scoring_func', 'sigmoid');
     config.only('topk_method', 'noaux_tc');
     const parameters = readRope(config, 0.5);
-    const dims = partialDims(parameters, config.int('head_dim', { max: MAX_HEAD_DIM }));
+    const dims = partialDims(parameters, headDimOf(config));
     const rope = ropeSpec(parameters, dims, 'half');
     const attention = {
       qkvBias: config.bool('attention_bias', false),

@@ -4,23 +4,24 @@ import { type Config, unsupported } from '../config.js';
 import {
   type Family,
   gqa,
+  headDimOf,
   layerCount,
   layerNorms,
   layerPrefix,
   MAX_EXPERTS,
-  MAX_HEAD_DIM,
   trunk,
 } from '../family.js';
-import { readRope, ropeSpec } from '../rope.js';
+import { partialDims, readRope, ropeSpec } from '../rope.js';
 import type { GqaSpec, LayerSpec, MoeSpec, RopeSpec } from '../spec.js';
 
 export const gpt_oss: Family = {
   modelType: 'gpt_oss',
   readSpec(config) {
-    const rope = ropeSpec(readRope(config, 1), config.int('head_dim', { max: MAX_HEAD_DIM }), 'half');
+    const parameters = readRope(config, 1);
+    const rope = ropeSpec(parameters, partialDims(parameters, headDimOf(config)), 'half');
     const count = layerCount(config);
-    const types = config.strings('layer_types');
-    if (types?.length !== count) {
+    const types = config.strings('layer_types') ?? alternating(count);
+    if (types.length !== count) {
       throw unsupported('layer_types', types, `a list of ${count} layer types`);
     }
     const layers = types.map(
@@ -34,6 +35,13 @@ export const gpt_oss: Family = {
   },
 };
 
+/** As the authors' code has it where config.json says nothing. */
+function alternating(count: number): string[] {
+  return Array.from({ length: count }, (_, layer) =>
+    layer % 2 === 0 ? 'sliding_attention' : 'full_attention',
+  );
+}
+
 function attention(config: Config, layer: number, rope: RopeSpec, type: string): GqaSpec {
   const isFull = type === 'full_attention';
   if (!isFull && type !== 'sliding_attention') {
@@ -43,7 +51,7 @@ function attention(config: Config, layer: number, rope: RopeSpec, type: string):
   const plain = gqa(config, layer, rope, { qkNorm: false, qkvBias: isBiased, oBias: isBiased });
   return {
     ...plain,
-    ...(!isFull && { window: config.int('sliding_window') }),
+    ...(!isFull && { window: config.int('sliding_window', { fallback: 128 }) }),
     tensors: { ...plain.tensors, sinks: `${layerPrefix(layer)}.self_attn.sinks` },
   };
 }

@@ -4,14 +4,14 @@ import { type Config, unsupported } from '../config.js';
 import {
   type Family,
   gqa,
+  headDimOf,
   layerCount,
   layerNorms,
   layerPrefix,
   MAX_EXPERTS,
-  MAX_HEAD_DIM,
   trunk,
 } from '../family.js';
-import { readRope, ropeSpec } from '../rope.js';
+import { partialDims, readRope, type RopeParameters, ropeSpec } from '../rope.js';
 import type { LayerSpec, MoeSpec } from '../spec.js';
 
 export const minimax_m2: Family = {
@@ -23,7 +23,8 @@ export const minimax_m2: Family = {
     if (config.ints('attn_type_list').some((type) => type !== 1)) {
       throw unsupported('attn_type_list', config.raw('attn_type_list'), 'a list of 1');
     }
-    const rope = ropeSpec(readRope(config, 1), rotaryDims(config), 'half');
+    const parameters = readRope(config, 1);
+    const rope = ropeSpec(parameters, rotaryDims(config, parameters), 'half');
     const qkNorm = config.bool('use_qk_norm', true);
     const layers = Array.from(
       { length: layerCount(config) },
@@ -40,9 +41,11 @@ export const minimax_m2: Family = {
 /** The same under the name that conversions also give it. */
 export const minimax: Family = { ...minimax_m2, modelType: 'minimax' };
 
-function rotaryDims(config: Config): number {
-  const headDim = config.int('head_dim', { max: MAX_HEAD_DIM });
-  const dims = config.int('rotary_dim', { max: headDim, fallback: headDim });
+/** Older files say dimensions, newer ones their share. */
+function rotaryDims(config: Config, parameters: RopeParameters): number {
+  const headDim = headDimOf(config);
+  if (!config.has('rotary_dim')) return partialDims(parameters, headDim);
+  const dims = config.int('rotary_dim', { max: headDim });
   if (dims % 2 !== 0) throw unsupported('rotary_dim', dims, 'an even number');
   return dims;
 }

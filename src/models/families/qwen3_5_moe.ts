@@ -5,6 +5,7 @@ import {
   type Family,
   gatedMlpTensors,
   gqa,
+  headDimOf,
   layerCount,
   layerNorms,
   layerPrefix,
@@ -20,6 +21,9 @@ import type { GatedDeltaNetSpec, LayerSpec, ModelSpec, MoeSpec } from '../spec.j
 // On the sum of squares, as the authors' implementation has it. MLX adds it to the mean, which shows only
 // where a key is almost zero.
 const QK_NORM_EPS = 1e-6;
+
+/** Where config.json says neither which layers attend nor how often. */
+const FULL_INTERVAL = 4;
 
 export const qwen3_5_moe: Family = {
   modelType: 'qwen3_5_moe',
@@ -43,7 +47,7 @@ export function gatedHybrid(
     }
     const full = fullAttentionLayers(config);
     const parameters = readRope(config, 0.25);
-    const dims = partialDims(parameters, config.int('head_dim', { max: MAX_HEAD_DIM }));
+    const dims = partialDims(parameters, headDimOf(config));
     const rope = ropeSpec(parameters, dims, 'half');
     const outputGate = config.bool('attn_output_gate', true);
     const layers = full.map(
@@ -60,7 +64,7 @@ function fullAttentionLayers(config: Config): boolean[] {
   const count = layerCount(config);
   const types = config.strings('layer_types');
   if (types === null) {
-    const interval = config.int('full_attention_interval');
+    const interval = config.int('full_attention_interval', { fallback: FULL_INTERVAL });
     return Array.from({ length: count }, (_, layer) => (layer + 1) % interval === 0);
   }
   if (types.length !== count) {
