@@ -153,6 +153,9 @@ const PACKAGE_HOMES: Record<string, string[]> = {
   plist: ['src/launchd/'],
   'smol-toml': ['src/connect/'],
   yaml: ['src/connect/'],
+  'jsonc-parser': ['src/connect/'],
+  // Its validators are made and run in the thread of a grammar only.
+  'ajv/dist/2020.js': ['src/engine/grammar/check.ts'],
   marked: ['src/ui/'],
 };
 

@@ -10,9 +10,9 @@ import type { Prompt } from './chat-template.js';
 import type { ElasticMemory } from './elastic-memory.js';
 import type { GenerationSettings } from './generation-settings.js';
 import { END_THINK, outputFormat, type OutputFormat } from './output-parser.js';
-import { AnswerCheck } from './grammar/check.js';
 import { allBut, Constraint } from './grammar/constraint.js';
 import { GrammarHost, type GrammarRun } from './grammar/host.js';
+import { Hearing } from './grammar/said.js';
 import { isHeld } from './grammar/tags.js';
 import { tokenLogprob } from './logprobs.js';
 import type { PromptBounds } from './prompt-worker/protocol.js';
@@ -111,13 +111,6 @@ export class LocalEngine implements Engine {
     const [first] = requests;
     const grammar =
       first === undefined ? null : await this.#startGrammar(first, prompts[0], signal);
-    try {
-      // Refuses what is no schema. Behind the grammar, whose thread has refused by now what takes too long.
-      if (first !== undefined) AnswerCheck.of(first);
-    } catch (error) {
-      grammar?.release();
-      throw error;
-    }
     return {
       prompts,
       answer: (index, its) => {
@@ -157,7 +150,7 @@ export class LocalEngine implements Engine {
     const answer = this.#newAnswer(request, text);
     grammar?.begin();
     const constraint = grammar === null ? null : new Constraint(grammar, this.#whileThinking());
-    const check = AnswerCheck.of(request);
+    const heard = grammar === null ? null : new Hearing();
     const timings = noTime();
     let cachedTokens = 0;
     const asked: Asked = {
@@ -173,15 +166,15 @@ export class LocalEngine implements Engine {
       else {
         const said = answer.push(event.id, event.logprob);
         yield { type: 'decode', done: answer.completionTokens };
-        for (const each of said) check?.push(each);
+        for (const each of said) heard?.push(each);
         yield* said;
         if (answer.ended) break;
       }
     }
     const { events, reason, logprobs } = answer.end();
-    for (const each of events) check?.push(each);
+    for (const each of events) heard?.push(each);
     yield* events;
-    if (reason !== 'length') check?.end();
+    if (reason !== 'length' && heard !== null) await grammar?.check(heard);
     const { completionTokens, reasoningTokens, stopSequence } = answer;
     const usage = { promptTokens: ids.length, cachedTokens, completionTokens, reasoningTokens };
     if (constraint !== null) timings.grammar = constraint.timings;

@@ -4,6 +4,7 @@
 
 import { FlashmoeError } from '../../base/errors.js';
 import type { Vocabulary } from '../tokenizer-types.js';
+import type { Said } from './said.js';
 import type { Held } from './tags.js';
 import { GrammarThread, type Reply } from './thread.js';
 import { shareVocabulary, type SharedVocabulary } from './vocabulary.js';
@@ -159,6 +160,12 @@ export class GrammarRun {
   /** Goes on with `id`; the next mask is computed meanwhile. */
   accept(id: number): void {
     this.#ask({ type: 'accept', id });
+  }
+
+  /** ERR_ANSWER for an answer that is complete and isn't what was asked for. */
+  async check({ content, calls }: Said): Promise<void> {
+    const { fault = null } = await this.thread.ask({ type: 'check', said: { content, calls } });
+    if (fault !== null) throw new FlashmoeError('ERR_ANSWER', fault);
   }
 
   /** Lets go of the thread; calling it again does nothing. */

@@ -7,8 +7,11 @@ import type { SharedVocabulary } from './vocabulary.js';
 
 export interface Reply {
   serial: number;
+  /** Of no length where none was asked for. */
   mask: Int32Array;
   seconds: number;
+  /** Of a finished answer, where that was asked. */
+  fault?: string | null;
 }
 
 type Message =
@@ -18,7 +21,7 @@ type Message =
   | { serial: number; refusal: { message: string; subject: string | undefined } }
   | { ready: true };
 
-/** Milliseconds for compiling a grammar or making a mask: far more than any that can be used needs. */
+/** Milliseconds for compiling a grammar, making a mask or checking an answer: far more than any that can be used needs. */
 export const GRAMMAR_PATIENCE = 5_000;
 /** Milliseconds until the library is loaded and has its vocabulary; machines are slow while a model loads. */
 const START_PATIENCE = 60_000;

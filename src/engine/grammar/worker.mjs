@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { callForm } from '../calls/form.js';
 import { stepBack } from '../step-back.mjs';
+import { answerValidator } from './check.js';
 import { answerTag } from './tags.js';
 
 stepBack();
@@ -45,12 +46,20 @@ const tokens = await library.TokenizerInfo.createTokenizerInfo(
 const compiler = await library.GrammarCompiler.createGrammarCompiler(tokens);
 let compiled = null;
 let matcher = null;
+let validator = null;
+
+const NO_MASK = new Int32Array(0);
 
 async function answer(message) {
   const started = performance.now();
   if (message.type === 'start') {
     const tag = message.tag ?? answerTag(message.held, form, message.afterThinking);
     compiled = await compiler.compileStructuralTag(JSON.stringify(tag));
+    validator = message.held === undefined ? null : answerValidator(message.held);
+  }
+  if (message.type === 'check') {
+    const fault = validator?.(message.said) ?? null;
+    return { fault, mask: NO_MASK, seconds: (performance.now() - started) / 1000 };
   }
   if (message.type === 'start' || message.type === 'again') {
     matcher?.dispose();
@@ -66,7 +75,10 @@ async function answer(message) {
 parentPort.postMessage({ ready: true });
 parentPort.on('message', (message) => {
   answer(message).then(
-    (reply) => parentPort.postMessage({ ...reply, serial: message.serial }, [reply.mask.buffer]),
+    (reply) => {
+      const given = reply.mask === NO_MASK ? [] : [reply.mask.buffer];
+      parentPort.postMessage({ ...reply, serial: message.serial }, given);
+    },
     (error) => {
       const { serial } = message;
       if (error.code !== 'ERR_GRAMMAR')
