@@ -15,9 +15,26 @@ export interface ModelChoice {
   /** Bytes; null when not known before asking the hub. */
   downloadBytes: number | null;
   finalBytes: { quant: Quant; bytes: number | null }[];
+  goodFor: string;
+  license: string;
+  /** Tokens. */
+  contextLength: number;
+  /** Weights that stay in memory, a working context and the engine's buffers, at 4 bits. */
+  memoryBytes: number;
+  /** Of decoding on this machine; null when nothing is known that says something about it. */
+  speed: ExpectedSpeed | null;
+  /** Comes with flashmoe, for trying it out. */
+  isBundled: boolean;
   verdict: Verdict;
   /** Quantisations that are provisioned and verified here. */
   installed: Quant[];
+}
+
+/** Tokens a second, and where the figure comes from. */
+export interface ExpectedSpeed {
+  low: number;
+  high: number;
+  source: string;
 }
 
 export interface Verdict {

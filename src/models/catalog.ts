@@ -8,6 +8,10 @@ export interface CatalogEntry {
   id: string;
   title: string;
   repo: string;
+  /** In a line, as its makers' model card describes it. */
+  goodFor: string;
+  /** Of the weights, as the model card of its makers names it. */
+  license: string;
   modelType: string;
   /** Layers with routed experts. */
   routedLayers: number;
@@ -38,6 +42,8 @@ export const CATALOG: CatalogEntry[] = [
     id: 'qwen3.5-397b',
     title: 'Qwen3.5 397B-A17B',
     repo: 'mlx-community/Qwen3.5-397B-A17B-4bit',
+    goodFor: 'the strongest here that a Mac with 24 GB runs: chat, code, agents, 201 languages',
+    license: 'Apache-2.0',
     modelType: 'qwen3_5_moe',
     routedLayers: 60,
     experts: 512,
@@ -58,6 +64,8 @@ export const CATALOG: CatalogEntry[] = [
     id: 'qwen3.5-35b',
     title: 'Qwen3.5 35B-A3B',
     repo: 'mlx-community/Qwen3.5-35B-A3B-4bit',
+    goodFor: 'quick answers, code and tool calls on 16 GB, 201 languages',
+    license: 'Apache-2.0',
     modelType: 'qwen3_5_moe',
     routedLayers: 40,
     experts: 256,
@@ -77,6 +85,8 @@ export const CATALOG: CatalogEntry[] = [
     id: 'qwen3-235b',
     title: 'Qwen3 235B-A22B Instruct 2507',
     repo: 'mlx-community/Qwen3-235B-A22B-Instruct-2507-4bit',
+    goodFor: 'chat, code and long texts, answers without thinking first',
+    license: 'Apache-2.0',
     modelType: 'qwen3_moe',
     routedLayers: 94,
     experts: 128,
@@ -96,6 +106,8 @@ export const CATALOG: CatalogEntry[] = [
     id: 'deepseek-v3-0324',
     title: 'DeepSeek V3 0324',
     repo: 'mlx-community/DeepSeek-V3-0324-4bit',
+    goodFor: 'chat, code and mathematics, answers without thinking first',
+    license: 'MIT',
     modelType: 'deepseek_v3',
     routedLayers: 58,
     experts: 256,
@@ -116,6 +128,8 @@ export const CATALOG: CatalogEntry[] = [
     id: 'kimi-k2',
     title: 'Kimi K2 Instruct',
     repo: 'mlx-community/Kimi-K2-Instruct-4bit',
+    goodFor: 'agents, tool calls and code, answers without thinking first',
+    license: 'modified MIT',
     modelType: 'kimi_k2',
     routedLayers: 60,
     experts: 384,
@@ -136,6 +150,8 @@ export const CATALOG: CatalogEntry[] = [
     title: 'Tiny demonstration model',
     // Served by the bundled hub, through the same code as the others.
     repo: 'flashmoe/tiny',
+    goodFor: 'seeing that all of it works, in seconds, it knows next to nothing',
+    license: 'MIT',
     modelType: 'qwen3_5_moe',
     routedLayers: 8,
     experts: 32,

@@ -22,6 +22,8 @@ export interface InstalledModel {
   bytes: number;
   /** Milliseconds since the epoch. */
   since: number;
+  /** For people, in a line. */
+  about?: string;
 }
 
 export interface ModelHostOptions {

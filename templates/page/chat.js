@@ -234,6 +234,13 @@ function waiting(ms) {
   return `Waiting for the model${seconds}`;
 }
 
+/** What the chosen model is good for and what it takes, in a line. */
+function showAbout() {
+  const about = status?.models?.find(({ id }) => id === at('model-choice').value)?.about ?? '';
+  say('about', about);
+  at('about').hidden = about === '';
+}
+
 function send() {
   const area = at('message');
   if (area.value.trim() === '' || running !== null) return;
@@ -276,6 +283,7 @@ export function startChat() {
   onStatus((latest) => {
     const isNew = latest !== null && latest.model?.id !== status?.model?.id;
     status = latest;
+    showAbout();
     if (isNew) void listModels().catch(() => undefined);
   });
   show();

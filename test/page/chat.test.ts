@@ -121,6 +121,16 @@ describe.skipIf(!hasBrowser)('the chat of the page', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('says in a line what the chosen model is good for', { timeout: 180_000 }, async () => {
+    const about = 'chat and code; context 1,000 tokens';
+    const model = { id: 'org/test-model', quant: '4bit', bytes: 1, since: 0, about };
+    const server = await start(new MemoryEngine(answers), {
+      installed: () => Promise.resolve([model]),
+    });
+    const { page } = await openPage(server);
+    await shows(page, 'about', /^chat and code; context 1,000 tokens$/);
+  });
+
   it('says how far the prompt is read', { timeout: 180_000 }, async () => {
     const gate = new Gate();
     const server = await start(

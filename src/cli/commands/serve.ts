@@ -18,6 +18,7 @@ import { stateOf } from '../../application/state-of.js';
 import { memoryPlanLine } from '../memory-plan-line.js';
 import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf } from '../../application/installed.js';
+import { aboutInstalled } from '../../application/model-choices.js';
 import { readyInstallations, type Ready } from '../../application/ready-models.js';
 import { DEFAULT_KEEP_ALIVE_MINUTES, type ServeOptions } from '../../settings/engine-options.js';
 import { Presence } from '../../store/presence.js';
@@ -110,11 +111,12 @@ async function serveUntilTold(
 async function installedModels({ home }: CliContext): Promise<InstalledModel[]> {
   const ready = await readyInstallations(home);
   return await Promise.all(
-    ready.map(async ({ id, paths, manifest }) => ({
-      id,
-      quant: manifest.quant,
-      bytes: manifest.finalBytes,
-      since: (await stat(paths.manifest)).mtimeMs,
+    ready.map(async (each) => ({
+      id: each.id,
+      quant: each.manifest.quant,
+      bytes: each.manifest.finalBytes,
+      since: (await stat(each.paths.manifest)).mtimeMs,
+      about: aboutInstalled(each),
     })),
   );
 }

@@ -3,7 +3,7 @@
 import { BUCKET_MS, type Activity } from '../activity.js';
 import type { ServerContext } from '../context.js';
 
-export function status(context: ServerContext): Response {
+export async function status(context: ServerContext): Promise<Response> {
   const { host, queue, metrics, activity, now, startedAt, version } = context;
   const { state } = host;
   const model = state.status === 'ready' ? state.engine.model : null;
@@ -16,6 +16,7 @@ export function status(context: ServerContext): Response {
       reason: host.unavailable()?.message ?? null,
       unloads_at: host.unloadsAt,
       model: model ?? (host.id === null ? null : { id: host.id }),
+      models: (await host.installed()).map(({ id, about = '' }) => ({ id, about })),
       running: runningOf(activity),
       queue: { running: queue.running, waiting: queue.waiting, limit: queue.limit },
       totals: metrics.totals(),
