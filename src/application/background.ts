@@ -11,7 +11,7 @@ import type { AppContext } from './context.js';
 export async function startInBackground(
   context: AppContext,
   words: string[],
-): Promise<{ pid: number; log: string }> {
+): Promise<{ pid: number; log: string; hasEnded: () => boolean }> {
   const { home, host } = context;
   await mkdir(home.logs, { recursive: true });
   const log = join(home.logs, 'setup.ndjson');
@@ -26,7 +26,8 @@ export async function startInBackground(
     });
     await once(child, 'spawn');
     child.unref();
-    return { pid: child.pid ?? 0, log };
+    const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
+    return { pid: child.pid ?? 0, log, hasEnded };
   } finally {
     await file.close();
   }

@@ -43,8 +43,23 @@ export interface Verdict {
   text: string;
 }
 
+/** What the catalogue does not have: a repository by its name, or bytes that are here or on another machine. */
+export type SourceKind = 'repo' | 'from';
+
+export interface NamedSource {
+  model: string;
+  repo: string;
+  revision: string | null;
+  /** As --from takes it; null for a repository. */
+  from: string | null;
+  /** Of what another machine shares; null where it can be chosen. */
+  quant: Quant | null;
+}
+
 export interface SetupChoice {
   model: string;
+  /** Where `model` came from by another way than the catalogue. */
+  source?: NamedSource | null;
   quant: Quant;
   /** Start the server at login when done. */
   service: boolean;
@@ -71,6 +86,8 @@ export interface RunningSetup {
 export interface SetupRunner {
   machine(signal: AbortSignal): Promise<Finding[]>;
   models(signal: AbortSignal): Promise<ModelChoice[]>;
+  /** What was typed, looked up. Throws ERR_USAGE for what is neither. */
+  source(kind: SourceKind, text: string, signal: AbortSignal): Promise<NamedSource>;
   /** Changes nothing. */
   plan(choice: SetupChoice, signal: AbortSignal): Promise<PlanSummary>;
   /** Where the same setup is running already, in another process, that run is shown. */

@@ -1,6 +1,8 @@
 // The wizard's interface to the installer: what the views ask for, done with the real parts.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { FlashmoeError } from '../base/errors.js';
+import { monotonic } from '../base/host.js';
 import { keepAwake } from '../machine/awake.js';
 import { connectToJob } from '../jobs/control/client.js';
 import { Controls } from '../jobs/controls.js';
@@ -12,14 +14,16 @@ import { checkMachine } from '../installer/steps/machine.js';
 
 import type {
   ModelChoice,
+  NamedSource,
   RunningSetup,
+  SourceKind,
   SetupChoice,
   Finding,
   SetupRunner,
   StartTask,
 } from './setup-runner.js';
 import { startInBackground } from './background.js';
-import { shareOf } from './source.js';
+import { shareOf, withSource } from './source.js';
 import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
 import { attachedRun, follow } from './job.js';
@@ -62,7 +66,10 @@ export function createRunner(
 
   // Only what differs from the defaults: people read these words.
   const wordsOf = (choice: SetupChoice): SetupCommand => {
-    const named = { ...words, model: words.repo === null ? choice.model : words.model };
+    const named =
+      choice.source == null
+        ? { ...words, model: words.repo === null ? choice.model : words.model }
+        : { ...words, ...sourceWords(choice.source) };
     const declined = !choice.service && around.manager !== null && !requireTarget(named).bundled;
     return {
       ...named,
@@ -87,8 +94,8 @@ export function createRunner(
     let settled: Promise<string | null> | null = null;
     const settle = () => (settled ??= settleDefault(context, target, choice.quant));
     const setup = await openSetup(
-      setupRequest(target, choice.quant, words, {
-        share: shareOf(words.from, context.host.env),
+      setupRequest(target, choice.quant, wordsOf(choice), {
+        share: shareOf(wordsOf(choice).from, context.host.env),
         resumeCommand,
       }),
       setupWorld(context, around, () => wantsService, settle),
@@ -106,7 +113,10 @@ export function createRunner(
     const emit: Emit = (event) => {
       if (event.type !== 'failed' || event.code !== 'ERR_LOCKED') show(event);
     };
-    const same = opened?.choice.model === choice.model && opened.choice.quant === choice.quant;
+    const same =
+      opened?.choice.model === choice.model &&
+      opened.choice.quant === choice.quant &&
+      opened.choice.source === choice.source;
     const { setup, settle, events } = same && opened ? opened : await open(choice, signal);
     wantsService = choice.service;
     for (const event of events) emit(event);
@@ -146,6 +156,7 @@ export function createRunner(
       return events.flatMap((event) => (event.type === 'finding' ? [event] : []));
     },
     models: (): Promise<ModelChoice[]> => modelChoices(context),
+    source: (kind, text) => namedSource(context, words, kind, text),
     plan: async (choice, signal) => (await open(choice, signal)).setup.plan.summary,
     start(choice, task): RunningSetup {
       const controls = new Controls();
@@ -168,9 +179,43 @@ export function createRunner(
         resume: () => (other ?? controls).resume(),
       };
     },
-    background: (choice) =>
-      startInBackground(context, setupArguments({ ...wordsOf(choice), yes: true, json: true })),
+    background: async (choice) => {
+      const words = setupArguments({ ...wordsOf(choice), yes: true, json: true });
+      const { pid, log, hasEnded } = await startInBackground(context, words);
+      const { model } = targetFor(choice);
+      const { lock } = await locatedInstallation(context.home, model, choice.quant);
+      await untilAttachable(lock, hasEnded);
+      return { pid, log };
+    },
   };
+}
+
+const ATTACHABLE_MS = 15_000;
+
+/** `flashmoe attach` works at once: until the process can be connected to, is gone, or takes too long. */
+async function untilAttachable(lock: string, hasEnded: () => boolean): Promise<void> {
+  for (const end = monotonic() + ATTACHABLE_MS; monotonic() < end; await delay(100)) {
+    const connection = await connectToJob(lock);
+    connection?.close();
+    if (connection !== null || hasEnded()) return;
+  }
+}
+
+function sourceWords({ repo, revision, from }: NamedSource): Partial<SetupCommand> {
+  return { model: null, repo, revision, from };
+}
+
+async function namedSource(
+  context: AppContext,
+  words: SetupCommand,
+  kind: SourceKind,
+  text: string,
+): Promise<NamedSource> {
+  const typed = { ...words, model: null, repo: null, revision: null, from: null };
+  const found = await withSource(context, { ...typed, [kind]: text.trim() });
+  const { model, repo } = requireTarget(found);
+  const { revision, from, quant } = found;
+  return { model, repo, revision, from, quant: quant === words.quant ? null : quant };
 }
 
 /** Shorter ones are over before a machine falls asleep. */

@@ -36,6 +36,15 @@ export interface RetryView {
   nextAt: number;
 }
 
+/** A try that failed. */
+export interface FailedTry {
+  /** Milliseconds since the epoch. */
+  at: number;
+  item: string;
+  attempt: number;
+  reason: string;
+}
+
 export interface WaitView {
   code: EventOf<'waiting'>['code'];
   reason: string;
@@ -66,12 +75,18 @@ export interface RunView {
   /** null until something was said of them. */
   limits: { bytesPerSecond: number | null; hours: string | null } | null;
   retry: RetryView | null;
+  /** The latest tries that failed, oldest first, and how many there were. */
+  failedTries: readonly FailedTry[];
+  failedTryCount: number;
   waiting: WaitView | null;
   answers: readonly KnownAnswer[];
   log: readonly LogLine[];
   receipt: Receipt | null;
   failure: Failure | null;
 }
+
+/** Of failed tries that are kept. */
+const MOST_TRIES = 50;
 
 export const STEP_ORDER: readonly StepId[] = [
   'machine',
@@ -99,6 +114,8 @@ export const EMPTY_RUN: RunView = {
   disk: null,
   limits: null,
   retry: null,
+  failedTries: [],
+  failedTryCount: 0,
   waiting: null,
   answers: [],
   log: [],
@@ -146,7 +163,12 @@ function apply(view: RunView, event: InstallEvent, at: number): RunView {
     }
     case 'retry': {
       const { item, attempt, reason } = event;
-      return { ...view, retry: { item, attempt, reason, nextAt: at + event.delayMs } };
+      return {
+        ...view,
+        retry: { item, attempt, reason, nextAt: at + event.delayMs },
+        failedTries: [...view.failedTries.slice(1 - MOST_TRIES), { at, item, attempt, reason }],
+        failedTryCount: view.failedTryCount + 1,
+      };
     }
     case 'waiting': {
       const { code, reason, until } = event;

@@ -3,12 +3,25 @@
 import { QUANTS, type Quant } from '../models/quant.js';
 import type { PlanSummary } from '../jobs/events.js';
 import { EMPTY_RUN, type Finding, type RunView } from '../jobs/run-view.js';
-import type { ModelChoice } from '../application/setup-runner.js';
+import type { ModelChoice, NamedSource, SourceKind } from '../application/setup-runner.js';
 
-export type Screen = 'machine' | 'model' | 'quant' | 'plan' | 'run';
+export type Screen = 'machine' | 'model' | 'source' | 'quant' | 'plan' | 'run';
 
+/** A key by what it means, or what was typed or pasted where a text is asked for. */
 export type WizardKey =
-  'up' | 'down' | 'enter' | 'escape' | 'space' | 'p' | 'b' | 'q' | 'interrupt';
+  | 'up'
+  | 'down'
+  | 'enter'
+  | 'escape'
+  | 'space'
+  | 'backspace'
+  | 'p'
+  | 'b'
+  | 'q'
+  | 'r'
+  | 'help'
+  | 'interrupt'
+  | { text: string };
 
 export interface WizardState {
   screen: Screen;
@@ -20,7 +33,17 @@ export interface WizardState {
   problem: { message: string; hint: string | null } | null;
   findings: readonly Finding[];
   models: readonly ModelChoice[];
+  /** Behind the models: SOURCES. */
   modelIndex: number;
+  /** What is typed where a source is asked for, and what it turned out to be. */
+  typed: string;
+  source: NamedSource | null;
+  /** Why the row that enter was pressed on leads nowhere. */
+  refusal: string | null;
+  /** The keys are shown in place of the screen. */
+  showsKeys: boolean;
+  /** The tries that failed are shown in place of the shards. */
+  showsRetries: boolean;
   quantIndex: number;
   /** null: there is no service manager, or it was declined on the command line. */
   service: boolean | null;
@@ -41,6 +64,11 @@ export const FIRST_STATE: WizardState = {
   findings: [],
   models: [],
   modelIndex: 0,
+  typed: '',
+  source: null,
+  refusal: null,
+  showsKeys: false,
+  showsRetries: false,
   quantIndex: 0,
   service: null,
   plan: null,
@@ -49,6 +77,27 @@ export const FIRST_STATE: WizardState = {
   attached: null,
   leaving: null,
 };
+
+/** Rows behind the catalogue: what else can be set up. */
+export const SOURCES: readonly { kind: SourceKind; row: string; ask: string; example: string }[] = [
+  {
+    kind: 'repo',
+    row: 'another repository of the hub (--repo)',
+    ask: 'Name of the repository',
+    example: 'mlx-community/Qwen3.5-35B-A3B-4bit',
+  },
+  {
+    kind: 'from',
+    row: 'a folder, or another machine that shares (--from)',
+    ask: 'Folder of the checkpoint, or address of `flashmoe share`',
+    example: '~/models/x-4bit or http://other-mac:11436',
+  },
+];
+
+/** null while a model of the catalogue is pointed at. */
+export function chosenSource({ modelIndex, models }: WizardState): (typeof SOURCES)[number] | null {
+  return SOURCES[modelIndex - models.length] ?? null;
+}
 
 export function chosenModel(state: WizardState): ModelChoice | null {
   return state.models[state.modelIndex] ?? null;
@@ -68,6 +117,7 @@ export function missingBytes(plan: PlanSummary): number {
 export function blocked(state: WizardState): boolean {
   if (state.screen === 'machine') return state.findings.some((each) => each.severity === 'fail');
   if (state.screen === 'model') return chosenModel(state)?.verdict.level === 'no';
+  if (state.screen === 'source') return state.typed.trim() === '';
   if (state.screen === 'plan') return state.plan === null || missingBytes(state.plan) > 0;
   return false;
 }

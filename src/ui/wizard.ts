@@ -37,10 +37,14 @@ export function createWizard(options: WizardOptions): Wizard {
     quantIndex: Math.max(0, QUANTS.indexOf(options.quant ?? '4bit')),
   };
   return onStore(first, options, async (store) => {
-    const agreed = await askQuestions(store, options);
-    if (!agreed) return { kind: 'quit', begun: false, choice: null };
+    const answer = await askQuestions(store, options);
+    if (answer === 'quit') return { kind: 'quit', begun: false, choice: null };
     const choice = currentChoice(store, options);
     const { runner } = options;
+    if (answer === 'background') {
+      store.set({ busy: 'handing over to the background' });
+      return { kind: 'background', ...(await runner.background(choice)) };
+    }
     return await watch(store, options, {
       choice,
       start: (task) => runner.start(choice, task),
@@ -71,7 +75,11 @@ function onStore(
   return {
     state: store.published,
     subscribe: store.subscribe,
-    key: store.key,
+    key: (key) => {
+      const { showsKeys } = store.get();
+      if (key === 'help' || showsKeys) store.set({ showsKeys: !showsKeys });
+      if (key === 'interrupt' || (key !== 'help' && !showsKeys)) store.key(key);
+    },
     run: async () => {
       try {
         return await course(store);
@@ -115,6 +123,7 @@ async function watch(
   store.onKey((key) => {
     if (key === 'interrupt') interrupt();
     if (key === 'q') quit();
+    if (key === 'r') store.set({ showsRetries: !store.get().showsRetries });
     if (key === 'b') halt(store.get().attached === null ? 'background' : 'quit');
     if (key === 'p' && store.get().leaving === null) {
       const paused = !store.get().paused;

@@ -24,6 +24,15 @@ export function recordedRunner(name: string, stepMs: number): RecordedRunner {
     machine: () =>
       Promise.resolve(events.flatMap((event) => (event.type === 'finding' ? event : []))),
     models: () => Promise.resolve(someModels),
+    source: (kind, text) => {
+      calls.push(`source ${kind} ${text}`);
+      if (!text.includes('/')) {
+        return Promise.reject(new FlashmoeError('ERR_USAGE', `${text} is no repository name`));
+      }
+      const model = text.replace('/', '--');
+      const from = kind === 'from' ? text : null;
+      return Promise.resolve({ model, repo: text, revision: null, from, quant: null });
+    },
     plan: (choice) => {
       say('plan', choice);
       return Promise.resolve({ ...plan, model: choice.model, quant: choice.quant });

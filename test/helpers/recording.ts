@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../../src/base/package-root.js';
 import type { InstallEvent } from '../../src/jobs/events.js';
 
 export interface Recorded {
@@ -8,8 +10,9 @@ export interface Recorded {
 
 /** A recording of test/fixtures/events as events with the times they happened at. */
 export function readRecording(name: string): Recorded[] {
-  const url = new URL(`../fixtures/events/${name}.ndjson`, import.meta.url);
-  return readFileSync(url, 'utf8')
+  // A program of a test is a bundle elsewhere.
+  const path = join(packageRoot, 'test', 'fixtures', 'events', `${name}.ndjson`);
+  return readFileSync(path, 'utf8')
     .trimEnd()
     .split('\n')
     .map((line) => {

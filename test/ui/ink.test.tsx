@@ -10,6 +10,7 @@ import { readRecording } from '../helpers/recording.js';
 
 const style = plainStyle({ color: false, unicode: true });
 const SIZES = [
+  { columns: 60, rows: 15 },
   { columns: 60, rows: 20 },
   { columns: 80, rows: 24 },
   { columns: 120, rows: 40 },
@@ -66,6 +67,34 @@ describe.each(SIZES)('the wizard at $columns columns and $rows rows', (size) => 
     }
   });
 
+  test('the chosen model is told of in words: what for, what it takes, how fast and who says so', () => {
+    const state: WizardState = {
+      ...FIRST_STATE,
+      screen: 'model',
+      models: someModels,
+      modelIndex: 1,
+    };
+    const text = screen(state, size).join(' ').replace(/\s+/g, ' ');
+    expect(text).toContain('chat and code; context 262,144 tokens; licence Apache-2.0');
+    if (size.rows >= 20) expect(text).toContain('3.1 to 5.9 tokens/s, computed from');
+  });
+
+  test('a repository or a folder is asked for behind the models, and typed', () => {
+    const at = { ...FIRST_STATE, models: someModels, modelIndex: someModels.length };
+    expect(screen({ ...at, screen: 'model' }, size).join('\n')).toMatch(/› another repository/);
+    const typed = `mlx-community/${'long-'.repeat(30)}end`;
+    const problem = { message: 'there is no such repository', hint: null };
+    const text = screen({ ...at, screen: 'source', typed, problem }, size).join('\n');
+    expect(text).toMatch(/Name of the repository[^]*› .*long-end[^]*there is no such/);
+  });
+
+  test('the keys are told in place of the screen', () => {
+    const state: WizardState = { ...FIRST_STATE, screen: 'plan', plan, showsKeys: true };
+    const text = screen(state, size).join('\n');
+    expect(text).toMatch(/enter +agree and begin\n +b +agree, in the background/);
+    expect(text).toMatch(/any key back$/);
+  });
+
   test('the quantisation screen says what 2-bit costs', () => {
     const text = screen({ ...FIRST_STATE, screen: 'quant', models: someModels }, size).join(' ');
     expect(text).toContain('perplexity');
@@ -77,7 +106,7 @@ describe.each(SIZES)('the wizard at $columns columns and $rows rows', (size) => 
     const text = screen(state, size).join('\n');
     expect(text).toContain('19,510,000,000 bytes');
     expect(text).toContain('17,233,125,376 bytes');
-    expect(text).toContain('11,844,763,648 bytes');
+    if (size.rows > 15) expect(text).toContain('11,844,763,648 bytes');
     expect(text).toContain('7 min to 21 min');
     expect(text).toContain('enter agree and begin');
   });

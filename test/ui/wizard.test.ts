@@ -168,4 +168,45 @@ describe('the wizard', () => {
     expect(notified).toBeLessThanOrEqual(seconds * 5 + 10);
     expect(notified).toBeGreaterThan(0);
   });
+
+  test('takes a repository that is typed, and says what is wrong with one', async () => {
+    const { wizard, runner, when } = drive();
+    const outcome = wizard.run();
+    await when(on('machine'), 'enter');
+    await when(on('model'), ...Array<WizardKey>(9).fill('down'), 'up', 'enter');
+    await when(on('source'), { text: 'nonsense' }, 'enter');
+    await when((state) => state.problem !== null, ...Array<WizardKey>(8).fill('backspace'));
+    await when((state) => state.typed === '', { text: 'acme/q' }, 'enter');
+    await when(on('quant'), 'enter');
+    await when(on('plan'), 'b');
+    expect(await outcome).toMatchObject({ kind: 'background', pid: 4242 });
+    expect(runner.calls).toEqual([
+      'source repo nonsense',
+      'source repo acme/q',
+      'plan acme--q 4bit service',
+      'background acme--q 4bit service',
+    ]);
+  });
+
+  test('says why a model that cannot run here is not taken', async () => {
+    const { wizard, when, stop } = drive();
+    const outcome = wizard.run();
+    await when(on('machine'), 'enter');
+    await when(on('model'), ...Array<WizardKey>(4).fill('down'), 'enter');
+    await when((state) => state.refusal !== null);
+    expect(wizard.state().refusal).toBe(
+      'kimi-k2-instruct does not run here: 77.6 GB of free space missing',
+    );
+    stop.abort();
+    await outcome;
+  });
+
+  test('shows its keys until any key is pressed, and does nothing else with that one', async () => {
+    const { wizard, when } = drive();
+    const outcome = wizard.run();
+    await when(on('machine'), 'help');
+    await when((state) => state.showsKeys, 'q');
+    await when((state) => !state.showsKeys, 'q');
+    expect(await outcome).toMatchObject({ kind: 'quit' });
+  });
 });

@@ -2,6 +2,7 @@
 
 import { useInput, useStdin, useStdout, type Key } from 'ink';
 import { useEffect, useState, useSyncExternalStore } from 'react';
+import { terminalText } from '../../base/terminal-text.js';
 import type { Style } from '../style.js';
 import type { WizardKey, WizardState } from '../wizard-state.js';
 import type { Wizard } from '../wizard.js';
@@ -11,10 +12,12 @@ import { ModelScreen } from './ModelScreen.js';
 import { PlanScreen } from './PlanScreen.js';
 import { QuantScreen } from './QuantScreen.js';
 import { RunScreen } from './RunScreen.js';
+import { SourceScreen } from './SourceScreen.js';
 
 const SCREENS = {
   machine: MachineScreen,
   model: ModelScreen,
+  source: SourceScreen,
   quant: QuantScreen,
   plan: PlanScreen,
   run: RunScreen,
@@ -48,7 +51,8 @@ export function App({ wizard, style }: { wizard: Wizard; style: Style }) {
 /** Apart, because useInput throws where the terminal can't hand over single keys. */
 function Keys({ wizard }: { wizard: Wizard }) {
   useInput((input, key) => {
-    const name = keyName(input, key);
+    const isText = wizard.state().screen === 'source';
+    const name = isText ? typedKey(input, key) : keyName(input, key);
     if (name !== null) wizard.key(name);
   });
   return null;
@@ -63,7 +67,18 @@ function keyName(input: string, key: Key): WizardKey | null {
   if (input === ' ') return 'space';
   if (input === 'k') return 'up';
   if (input === 'j') return 'down';
-  return input === 'p' || input === 'b' || input === 'q' ? input : null;
+  if (input === '?') return 'help';
+  return input === 'p' || input === 'b' || input === 'q' || input === 'r' ? input : null;
+}
+
+/** Where a text is asked for. */
+function typedKey(input: string, key: Key): WizardKey | null {
+  if (key.ctrl) return input === 'c' ? 'interrupt' : null;
+  if (key.return) return 'enter';
+  if (key.escape) return 'escape';
+  if (key.backspace || key.delete) return 'backspace';
+  const text = terminalText(input).replaceAll('\n', '');
+  return text === '' ? null : { text };
 }
 
 function useSize(): Size {

@@ -3,7 +3,7 @@ import type { Finding } from '../../jobs/run-view.js';
 import type { Style } from '../style.js';
 import type { WizardState } from '../wizard-state.js';
 import { blocked } from '../wizard-state.js';
-import { Frame, type Size } from './Frame.js';
+import { Frame, isLow, type Size } from './Frame.js';
 import { Problem } from './Problem.js';
 
 export interface ScreenProps {
@@ -21,6 +21,7 @@ export function MachineScreen({ state, size, style }: ScreenProps) {
       size={size}
       title="flashmoe setup"
       aside="this machine"
+      showsKeys={state.showsKeys}
       keys={
         stuck || state.busy !== null
           ? [['q', 'quit']]
@@ -31,13 +32,26 @@ export function MachineScreen({ state, size, style }: ScreenProps) {
       }
     >
       {state.busy === null ? null : <Text dimColor>{state.busy}</Text>}
-      {state.problem === null ? null : <Problem problem={state.problem} />}
-      {state.findings.slice(0, Math.max(1, size.rows - 8)).map((finding) => (
+      {state.problem === null ? null : <Problem problem={state.problem} size={size} />}
+      {fitting(state.findings, size.rows - (isLow(size) ? 4 : 7)).map((finding) => (
         <FindingLines key={finding.id} finding={finding} style={style} />
       ))}
       {stuck ? <Text color="red">this has to be put right first</Text> : null}
     </Frame>
   );
+}
+
+/** What fails and what is warned of comes first where there is no room for all. */
+function fitting(findings: readonly Finding[], room: number): readonly Finding[] {
+  const linesOf = ({ hint }: Finding): number => (hint === undefined ? 1 : 2);
+  const all = findings.reduce((sum, each) => sum + linesOf(each), 0);
+  if (all <= room) return findings;
+  const order = ['fail', 'warn', 'info', 'ok'];
+  const urgent = [...findings].sort(
+    (a, b) => order.indexOf(a.severity) - order.indexOf(b.severity),
+  );
+  let left = room;
+  return urgent.filter((each) => (left -= linesOf(each)) >= 0);
 }
 
 function FindingLines({ finding, style }: { finding: Finding; style: Style }) {

@@ -3,28 +3,38 @@ import { formatBytes } from '../../base/format.js';
 import { planPairs } from '../plan-view.js';
 import { pairLines } from '../table.js';
 import { missingBytes } from '../wizard-state.js';
-import { Frame } from './Frame.js';
+import { Frame, isLow, isNarrow } from './Frame.js';
 import type { ScreenProps } from './MachineScreen.js';
 import { Problem } from './Problem.js';
 
+/** Rows that a low window has no room for. */
+const LESSER = new Set(['directory', 'disk at the end', 'already here']);
+
 export function PlanScreen({ state, size }: ScreenProps) {
   const { plan } = state;
+  const narrow = isNarrow(size);
+  const low = isLow(size);
   const missing = plan === null ? 0 : missingBytes(plan);
   const agree: [string, string][] =
     plan !== null && missing === 0 ? [['enter', 'agree and begin']] : [];
-  const service: [string, string][] = state.service === null ? [] : [['space', 'service yes/no']];
+  const service: [string, string][] =
+    state.service === null ? [] : [['space', narrow ? 'service' : 'service yes/no']];
+  // Where there is no room for it, `?` tells of it.
+  const background: [string, string][] =
+    agree.length === 0 || (narrow && !state.showsKeys) ? [] : [['b', 'agree, in the background']];
   return (
     <Frame
       size={size}
       title="flashmoe setup"
       aside="the plan"
-      keys={[...agree, ...service, ['esc', 'back'], ['q', 'quit']]}
+      showsKeys={state.showsKeys}
+      keys={[...agree, ...background, ...service, ['esc', 'back'], ['q', 'quit']]}
     >
       {state.busy === null ? null : <Text dimColor>{state.busy}</Text>}
-      {state.problem === null ? null : <Problem problem={state.problem} />}
+      {state.problem === null ? null : <Problem problem={state.problem} size={size} />}
       {plan === null
         ? null
-        : pairLines(planPairs(plan)).map((line) => (
+        : pairLines(planPairs(plan).filter(([name]) => !low || !LESSER.has(name))).map((line) => (
             <Text key={line} wrap="truncate">
               {line}
             </Text>
@@ -41,7 +51,7 @@ export function PlanScreen({ state, size }: ScreenProps) {
           {formatBytes(missing)} of free space missing for this plan
         </Text>
       )}
-      {plan === null || missing > 0 ? null : (
+      {plan === null || missing > 0 || low ? null : (
         <>
           <Text> </Text>
           <Text dimColor wrap="truncate">

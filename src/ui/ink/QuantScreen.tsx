@@ -3,7 +3,7 @@ import { formatBytes } from '../../base/format.js';
 import { QUANTS } from '../../models/quant.js';
 import { wrapText } from '../table.js';
 import { chosenModel } from '../wizard-state.js';
-import { Frame } from './Frame.js';
+import { Frame, isLow } from './Frame.js';
 import type { ScreenProps } from './MachineScreen.js';
 
 const WORDS = {
@@ -25,6 +25,7 @@ export function QuantScreen({ state, size, style }: ScreenProps) {
       size={size}
       title="flashmoe setup"
       aside="bits of the experts"
+      showsKeys={state.showsKeys}
       keys={[
         ['up/down', 'choose'],
         ['enter', 'continue'],
@@ -44,7 +45,7 @@ export function QuantScreen({ state, size, style }: ScreenProps) {
           </Text>
         );
       })}
-      <Text> </Text>
+      {isLow(size) ? null : <Text> </Text>}
       {wrapText(COST, Math.min(size.columns - 3, 96)).map((line) => (
         <Text key={line}>{line}</Text>
       ))}

@@ -5,9 +5,10 @@ import { fetchFigures, retryText } from '../../jobs/progress.js';
 import type { LogLine, RunView } from '../../jobs/run-view.js';
 import type { Style } from '../style.js';
 import type { WizardState } from '../wizard-state.js';
-import { Frame } from './Frame.js';
+import { Frame, isNarrow, type Size } from './Frame.js';
 import { LayerMap } from './LayerMap.js';
 import type { ScreenProps } from './MachineScreen.js';
+import { RetryList } from './RetryList.js';
 import { ShardList } from './ShardList.js';
 import { StepRow } from './StepRow.js';
 
@@ -20,6 +21,9 @@ export function RunScreen({ state, size, style }: ScreenProps) {
   const elapsed = run.startedAt === null ? 0 : (now - run.startedAt) / 1000;
   const name = plan === null ? '' : ` ${plan.model} ${plan.quant.replace('bit', '-bit')}`;
   const spare = Math.max(0, size.rows - FIXED_ROWS);
+  const low = size.rows <= FIXED_ROWS;
+  const blank = low ? null : <Text> </Text>;
+  const steps = low ? currentSteps(run.steps) : run.steps;
   return (
     <>
       <Static items={[...run.log]}>
@@ -29,14 +33,21 @@ export function RunScreen({ state, size, style }: ScreenProps) {
         size={size}
         title={`flashmoe setup${name}`}
         aside={formatDuration(elapsed)}
-        keys={keysOf(state)}
+        showsKeys={state.showsKeys}
+        keys={keysOf(state, size)}
       >
-        {run.steps.map((step) => (
+        {steps.map((step) => (
           <StepRow key={step.step} step={step} run={run} now={now} size={size} style={style} />
         ))}
-        <Text> </Text>
-        <ShardList run={run} size={size} style={style} room={Math.min(spare, 8)} />
-        {spare > 10 ? <LayerMap run={run} size={size} style={style} /> : null}
+        {blank}
+        {state.showsRetries ? (
+          <RetryList run={run} size={size} room={Math.max(4, Math.min(spare, 12))} />
+        ) : (
+          <ShardList run={run} size={size} style={style} room={Math.min(low ? 2 : spare, 8)} />
+        )}
+        {spare > 10 && !state.showsRetries ? (
+          <LayerMap run={run} size={size} style={style} />
+        ) : null}
         <DiskLine run={run} />
         <Text wrap="truncate">{statusText(state, run, now)}</Text>
       </Frame>
@@ -44,19 +55,28 @@ export function RunScreen({ state, size, style }: ScreenProps) {
   );
 }
 
-function keysOf({ run, leaving, paused, attached }: WizardState): [string, string][] {
+/** Of what is going on, and what comes next. */
+function currentSteps(steps: RunView['steps']): RunView['steps'] {
+  const first = steps.findIndex(({ status }) => status !== 'done' && status !== 'skipped');
+  return first < 0 ? steps.slice(-1) : steps.slice(first, first + 3);
+}
+
+function keysOf(
+  { run, leaving, paused, attached, showsRetries }: WizardState,
+  size: Size,
+): [string, string][] {
   if (run.receipt !== null || run.failure !== null) return [];
   if (leaving !== null) return [['ctrl-c', 'stop at once']];
+  const what = showsRetries ? 'shards' : `retries (${run.failedTryCount})`;
+  const retries: [string, string][] = run.failedTryCount === 0 ? [] : [['r', what]];
   if (attached !== null) {
-    return [
-      ['p', paused ? 'go on' : 'pause'],
-      ['q', 'leave, the setup goes on'],
-    ];
+    return [['p', paused ? 'go on' : 'pause'], ['q', 'leave, the setup goes on'], ...retries];
   }
   return [
     ['p', paused ? 'go on' : 'pause'],
-    ['b', 'go on in the background'],
+    ['b', isNarrow(size) ? 'background' : 'go on in the background'],
     ['q', 'quit safely'],
+    ...retries,
   ];
 }
 
