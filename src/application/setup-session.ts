@@ -67,7 +67,7 @@ export function createRunner(
   // Only what differs from the defaults: people read these words.
   const wordsOf = (choice: SetupChoice): SetupCommand => {
     const named =
-      choice.source == null
+      choice.source === undefined || choice.source === null
         ? { ...words, model: words.repo === null ? choice.model : words.model }
         : { ...words, ...sourceWords(choice.source) };
     const declined = !choice.service && around.manager !== null && !requireTarget(named).bundled;

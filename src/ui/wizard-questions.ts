@@ -74,7 +74,7 @@ export async function askQuestions(
 function isSkipped(screen: Question, state: WizardState): boolean {
   const hasSource = chosenSource(state) !== null;
   if (screen === 'source') return !hasSource;
-  return screen === 'quant' && hasSource && state.source?.quant != null;
+  return screen === 'quant' && hasSource && (state.source?.quant ?? null) !== null;
 }
 
 function screens(store: WizardStore, options: WizardOptions): Record<Question, QuestionScreen> {
