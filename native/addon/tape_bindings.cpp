@@ -24,6 +24,48 @@ quant::ParamType param_type(const Napi::Object& object) {
     fail_plan("dtype must be BF16, F16 or F32");
 }
 
+quant::Encoding encoding(const Napi::Object& object) {
+    const std::string name = text_field(object, "encoding");
+    if (name == "BF16") return quant::Encoding::bf16;
+    if (name == "F16") return quant::Encoding::f16;
+    if (name == "F32") return quant::Encoding::f32;
+    if (name == "F8_E4M3") return quant::Encoding::e4m3;
+    if (name == "int4") return quant::Encoding::int4;
+    if (name == "mxfp4") return quant::Encoding::e2m1;
+    fail_plan("encoding must be BF16, F16, F32, F8_E4M3, int4 or mxfp4");
+}
+
+Conversion conversion_of(const Napi::Object& object) {
+    Conversion conversion;
+    conversion.encoding = encoding(object);
+    conversion.columns = count_field(object, "columns");
+    conversion.rule = field(object, "likeMlx").ToBoolean() ? quant::Rule::mlx : quant::Rule::fit;
+    // MLX turns all values into the model's type first, which is half precision where they are stored so.
+    conversion.via_bf16 = conversion.rule == quant::Rule::mlx && conversion.encoding != quant::Encoding::f16;
+    const Napi::Value own = field(object, "scales");
+    if (own.IsObject()) {
+        const auto scales = own.As<Napi::Object>();
+        conversion.group_size = small_field(scales, "groupSize");
+        conversion.scales_stride = count_field(scales, "stride");
+        if (conversion.encoding == quant::Encoding::int4) conversion.scale_type = param_type(scales);
+    }
+    conversion.exact = field(object, "exact").ToBoolean();
+    const Napi::Value plain = field(object, "plain");
+    if (plain.IsObject()) {
+        const auto target = plain.As<Napi::Object>();
+        conversion.plain = param_type(target);
+        conversion.addend = static_cast<float>(small_field(target, "addend"));
+    }
+    const Napi::Array ways = array_field(object, "ways");
+    for (std::uint32_t i = 0; i < ways.Length(); ++i) {
+        const Napi::Object way = object_of(ways.Get(i), "way");
+        const Napi::Object offsets = object_of(field(way, "offsets"), "offsets");
+        conversion.ways.push_back({small_field(way, "bits"), small_field(way, "groupSize"), count_field(offsets, "weight"),
+                                   count_field(offsets, "scales"), count_field(offsets, "biases")});
+    }
+    return conversion;
+}
+
 Place place_of(const Napi::Object& object) {
     const std::string kind = text_field(object, "kind");
     Place place;
@@ -37,12 +79,21 @@ Place place_of(const Napi::Object& object) {
     place.from = count_field(object, "from");
     place.slice = count_field(object, "slice");
     place.stride = count_field(object, "stride");
+    if (field(object, "unit").IsNumber()) place.unit = count_field(object, "unit");
     if (kind == "spread") {
         place.kind = Place::Kind::spread;
         place.offset = count_field(object, "offset");
+        if (place.unit != 0) place.second = count_field(object, "second");
         return place;
     }
-    if (kind != "requantise") fail_plan("kind must be drop, copy, spread or requantise");
+    if (kind == "convert") {
+        place.kind = Place::Kind::convert;
+        place.conversion = conversion_of(object);
+        const Napi::Value scales = field(object, "scales");
+        if (scales.IsObject()) place.scales = count_field(scales.As<Napi::Object>(), "file");
+        return place;
+    }
+    if (kind != "requantise") fail_plan("kind must be drop, copy, spread, requantise or convert");
     place.kind = Place::Kind::requantise;
     place.bits = small_field(object, "bits");
     place.group_size = small_field(object, "groupSize");

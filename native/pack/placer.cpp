@@ -85,14 +85,21 @@ quant::ErrorSums Placer::place(const Place& place, const Piece& piece) {
         files_.write(place.file, bytes, size, place.offset + piece.from);
         return sums;
     }
-    if (place.kind == Place::Kind::spread && place.stride <= kClose && size > place.slice) {
+    if (place.kind == Place::Kind::spread && place.unit == 0 && place.stride <= kClose && size > place.slice) {
         weave(place, bytes, size, place.from + piece.from);
         return sums;
     }
     for (std::uint64_t at = place.from + piece.from; size > 0;) {
         const std::uint64_t within = at % place.slice;
         const std::uint64_t part = std::min(size, place.slice - within);
-        if (place.kind == Place::Kind::spread) {
+        if (place.kind == Place::Kind::convert) {
+            for (const Run& run : runs_of(place, bytes, part, at)) sums.add(convert(place, run));
+        } else if (place.unit != 0) {
+            for (const Run& run : runs_of(place, bytes, part, at)) {
+                const std::uint64_t to = run.way == 0 ? place.offset : place.second;
+                files_.write(place.file, run.bytes.data(), run.bytes.size(), to + run.expert * place.stride + run.at);
+            }
+        } else if (place.kind == Place::Kind::spread) {
             files_.write(place.file, bytes, part, place.offset + at / place.slice * place.stride + within);
         } else {
             sums.add(requantise(place, bytes, part, at));

@@ -54,6 +54,18 @@ class Placer {
   private:
     /// Slices that lie closer than a page: brought together in memory, what is between them stays.
     void weave(const Place& place, const std::uint8_t* bytes, std::uint64_t size, std::uint64_t at);
+    /// Of one expert: bytes of one way, `at` counted from the way's first.
+    struct Run {
+        std::uint64_t expert = 0;
+        std::size_t way = 0;
+        std::uint64_t at = 0;
+        std::vector<std::uint8_t> bytes;
+    };
+    static std::vector<Run> runs_of(const Place& place, const std::uint8_t* bytes, std::uint64_t size, std::uint64_t at);
+    quant::ErrorSums convert(const Place& place, const Run& run);
+    void decode(const Place& place, const Run& run, std::vector<float>& values);
+    void read_scales(const Place& place, const Run& run, std::uint64_t from, std::vector<std::uint8_t>& to);
+    void keep(const Place& place, const Run& run);
     quant::ErrorSums requantise(const Place& place, const std::uint8_t* codes, std::uint64_t size, std::uint64_t at);
 
     TapeFiles& files_;

@@ -228,7 +228,8 @@ void TapeWriter::take_bytes(const TapeItem& item) {
     {
         Lock lock(mutex_);
         // Its parameters must be in their files before the first codes are.
-        if (item.place.kind == Place::Kind::requantise && done == 0) wait(lock, [&] { return steps_.empty(); });
+        const bool reads = item.place.kind == Place::Kind::requantise || item.place.kind == Place::Kind::convert;
+        if (reads && done == 0) wait(lock, [&] { return steps_.empty(); });
         needed_ = Interval{cursor_.at, cursor_.at + size};
         changed_.notify_all();
         wait(lock, [&] { return has(needed_->start, needed_->end); });

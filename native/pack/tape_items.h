@@ -3,6 +3,8 @@
 
 #include "pack/importance.h"
 #include "pack/sha256.h"
+#include "quant/encoded.h"
+#include "quant/quantise.h"
 #include "quant/requantise.h"
 
 #include <array>
@@ -21,8 +23,36 @@ struct TapeFile {
     std::uint64_t size = 0;
 };
 
+/// Where a converted tensor's values go in an expert: affine codes, or plain values at `weight` where `bits` is 0.
+struct Way {
+    unsigned bits = 0;
+    unsigned group_size = 0;
+    std::uint64_t weight = 0;
+    std::uint64_t scales = 0;
+    std::uint64_t biases = 0;
+};
+
+/// Values that are stored in another form than they come in.
+struct Conversion {
+    quant::Encoding encoding = quant::Encoding::bf16;
+    std::uint64_t columns = 0;
+    /// Of the source's own scales: how many values share one (int4), their type, and their bytes for one expert.
+    unsigned group_size = 0;
+    quant::ParamType scale_type = quant::ParamType::bf16;
+    std::uint64_t scales_stride = 0;
+    quant::Rule rule = quant::Rule::fit;
+    /// Rounded to BF16 before anything else is done.
+    bool via_bf16 = false;
+    /// Codes and scales stay as they are; only biases are made. int4.
+    bool exact = false;
+    /// Added to plain values, which are stored in this type.
+    float addend = 0;
+    quant::ParamType plain = quant::ParamType::f32;
+    std::vector<Way> ways;
+};
+
 struct Place {
-    enum class Kind { drop, copy, spread, requantise };
+    enum class Kind { drop, copy, spread, requantise, convert };
     Kind kind = Kind::drop;
     std::size_t file = 0;
     /// copy, spread: of the item's (the tensor's) first byte in the file.
@@ -32,6 +62,11 @@ struct Place {
     /// Bytes of the tensor that belong to one expert, and from one expert to the next in the file.
     std::uint64_t slice = 0;
     std::uint64_t stride = 0;
+    /// spread, convert: where it is not 0, runs of so many bytes go to the one and the other way in turn: rows of two
+    /// matrices that are stored row by row, or the two halves of a slice.
+    std::uint64_t unit = 0;
+    /// spread with a unit: where the second way begins in an expert; `offset` is the first's.
+    std::uint64_t second = 0;
     /// requantise: width and group of the codes, where the parameters are, where the three results go in an expert.
     unsigned bits = 0;
     unsigned group_size = 0;
@@ -41,6 +76,8 @@ struct Place {
     std::array<std::uint64_t, 3> offsets{};
     /// Of the job's file of mean squares.
     ImportancePlace importance{};
+    /// convert; the source's scales lie in `scales`.
+    Conversion conversion{};
 };
 
 struct TapeItem {
@@ -91,6 +128,11 @@ struct Interval {
 /// Position at which each item begins, and behind them the length of the tape. Throws ERR_PLAN for any field that can't
 /// be right: an index, a width, a place out of its file.
 std::vector<std::uint64_t> checked_starts(const TapeJob& job);
+
+/// Values that a conversion takes together at least: pieces, slices and units hold whole ones.
+std::uint64_t grain_of(const Place& place);
+/// Bytes of the source's own scales for so many values of one way of an expert; 0 where it has none.
+std::uint64_t scale_bytes(const Place& place, std::uint64_t values);
 
 /// Bytes of codes of one group.
 inline std::uint64_t group_bytes(const Place& place) { return std::uint64_t{place.group_size} * place.bits / 8; }

@@ -92,12 +92,49 @@ export interface PackLayerResult {
   error: ErrorSums[];
 }
 
+/** How an original checkpoint's values are stored: F8_E4M3 in blocks of 128 x 128, int4 and mxfp4 in groups of a row. */
+export type Encoding = 'BF16' | 'F16' | 'F32' | 'F8_E4M3' | 'int4' | 'mxfp4';
+
+/** Where one matrix goes in each slice: affine codes with BF16 parameters, or plain values at `weight` when `bits` is 0. */
+export interface ConvertWay {
+  bits: number;
+  groupSize: number;
+  offsets: { weight: number; scales: number; biases: number };
+}
+
+/** Values that are stored in another form than they come in. `from`, `slice`, `stride` and `unit` as in a spread. */
+export interface ConvertPlace {
+  kind: 'convert';
+  file: number;
+  from: number;
+  slice: number;
+  stride: number;
+  unit?: number;
+  encoding: Encoding;
+  /** Values of a row. */
+  columns: number;
+  /** The source's own, from the first slice on in a file: `stride` bytes for each slice, `groupSize` values to one. */
+  scales: { file: number; stride: number; groupSize: number; dtype: 'BF16' | 'F16' | 'F32' } | null;
+  /** As MLX's Metal kernel chooses codes; else with the least squared error that is found. */
+  likeMlx: boolean;
+  /** int4: codes and scales stay, biases are made. */
+  exact: boolean;
+  /** What plain values become; `addend` is added first. */
+  plain: { dtype: 'BF16' | 'F16' | 'F32'; addend: number } | null;
+  /** Two with a unit. */
+  ways: ConvertWay[];
+}
+
 /** What becomes of an item's bytes. `file` is an index into WriteJob.files; all else is bytes unless said otherwise. */
 export type WritePlace =
   /** Hashed only. */
   | { kind: 'drop' }
   | { kind: 'copy'; file: number; offset: number }
-  /** A stacked tensor: byte b of it goes to offset + floor(b / slice) * stride + b % slice. The item begins at byte `from`. */
+  /**
+   * A stacked tensor: byte b of it goes to offset + floor(b / slice) * stride + b % slice. The item begins at byte `from`.
+   * With a `unit` each slice holds two matrices, so many bytes of the one and of the other in turn; the second one's go to
+   * `second`.
+   */
   | {
       kind: 'spread';
       file: number;
@@ -105,7 +142,10 @@ export type WritePlace =
       slice: number;
       offset: number;
       stride: number;
+      unit?: number;
+      second?: number;
     }
+  | ConvertPlace
   /** Codes of `bits` that become 2 bits; their parameters lie in two other files, from the tensor's first byte on. */
   | {
       kind: 'requantise';
@@ -437,7 +477,7 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
-  readonly contract: 7;
+  readonly contract: 8;
   selfTest(): SelfTest;
   /** The GPU that the backend metal would use, or why there is none. */
   metalDevice(): { device: MetalDevice | null; reason: string };

@@ -99,6 +99,7 @@ export async function openSetup(
         ...volume,
       },
       keepSource: request.keepSource === true,
+      likeMlx: request.likeMlx === true,
     };
     const plan = await planPatiently(asking, request.patient ?? false);
     const parts = { request, world, paths, client, limits, plan, offer: null };

@@ -2,6 +2,7 @@
 // files; what they share (names of the trunk, of attention and of gated MLPs) is here.
 
 import { type Config, unsupported } from './config.js';
+import type { OriginalFacts } from './original-layout.js';
 import type { DenseMlpSpec, GqaSpec, LayerSpec, ModelSpec, RopeSpec } from './spec.js';
 
 export interface Family {
@@ -12,6 +13,8 @@ export interface Family {
    * Throws ERR_UNSUPPORTED_MODEL naming the field.
    */
   readSpec(config: Config, has: (name: string) => boolean): ModelSpec;
+  /** Absent: nothing that the shapes don't say. */
+  original?: OriginalFacts;
 }
 
 /** Layers of any real model; keeps a hostile config from making us allocate. */

@@ -1,5 +1,5 @@
-// Recognises checkpoints that are not MLX conversions. Several need arithmetic on load (norms plus one,
-// swapped convolution axes, stacked experts); reading them as MLX would give a model that talks nonsense.
+// Tells checkpoints as their authors publish them from MLX conversions. Several need arithmetic (norms plus one, swapped
+// convolution axes, stacked experts); reading the one as the other would give a model that talks nonsense.
 
 import { FlashmoeError } from '../base/errors.js';
 
@@ -14,7 +14,12 @@ interface Marker {
   meaning: string;
 }
 
-const MARKERS: Marker[] = [
+const FOREIGN: Marker[] = [
+  { test: (t) => /\.(qweight|qzeros)$/.test(t.name), meaning: 'AWQ or GPTQ weights' },
+  { test: (t) => t.dtype === 'F8_E5M2', meaning: 'FP8 weights of another kind' },
+];
+
+const ORIGINAL: Marker[] = [
   {
     test: (t) => t.name.endsWith('_scale_inv') || t.dtype.startsWith('F8_'),
     meaning: 'fp8 weights with block scales',
@@ -23,7 +28,6 @@ const MARKERS: Marker[] = [
     test: (t) => /\.weight_(packed|scale|shape)$/.test(t.name),
     meaning: 'compressed-tensors int4 weights',
   },
-  { test: (t) => /\.(qweight|qzeros)$/.test(t.name), meaning: 'AWQ or GPTQ weights' },
   {
     test: (t) => t.name.startsWith('model.language_model.'),
     meaning: 'original upstream tensor names',
@@ -36,28 +40,34 @@ const MARKERS: Marker[] = [
   },
 ];
 
-/** Throws ERR_UNSUPPORTED_MODEL naming the first tensor that gives the layout away. */
-export function refuseRawLayout(tensors: Iterable<NamedTensor>): void {
-  let isConverted = false;
-  for (const tensor of tensors) {
-    // Nobody else stacks experts under this name, so that a conversion without any quantisation is known by it.
-    if (tensor.name.endsWith('.scales') || tensor.name.includes('.switch_mlp.')) isConverted = true;
-    // The prediction head is left out anyway and may stand there in its original form.
-    if (tensor.name.includes('mtp.')) continue;
-    const marker = MARKERS.find(({ test }) => test(tensor));
-    if (marker) {
-      throw refusal(`${JSON.stringify(tensor.name)} (${tensor.dtype} [${tensor.shape.join(', ')}])`, marker.meaning);
-    }
+/**
+ * Whether these are an original checkpoint's tensors and no MLX conversion's. Throws ERR_UNSUPPORTED_MODEL naming the first
+ * tensor that belongs to neither.
+ */
+export function isOriginalLayout(tensors: Iterable<NamedTensor>): boolean {
+  const all = [...tensors].filter(({ name }) => !name.includes('mtp.'));
+  for (const tensor of all) {
+    const marker = FOREIGN.find(({ test }) => test(tensor));
+    if (marker) throw refusal(tensor, marker.meaning);
   }
-  if (!isConverted) {
-    throw refusal('no tensor named *.scales or *.switch_mlp.*', 'an unquantised checkpoint');
+  // Nobody else stacks experts under this name, so that a conversion without any quantisation is known by it.
+  const isConverted = all.some(
+    ({ name }) => name.endsWith('.scales') || name.includes('.switch_mlp.'),
+  );
+  if (!isConverted) return true;
+  // A mixture of both: no rule says what its norms are.
+  for (const tensor of all) {
+    const marker = ORIGINAL.find(({ test }) => test(tensor));
+    if (marker) throw refusal(tensor, `${marker.meaning} in an MLX conversion`);
   }
+  return false;
 }
 
-function refusal(found: string, meaning: string): FlashmoeError {
+function refusal({ name, dtype, shape }: NamedTensor, meaning: string): FlashmoeError {
+  const found = `${JSON.stringify(name)} (${dtype} [${shape.join(', ')}])`;
   return new FlashmoeError(
     'ERR_UNSUPPORTED_MODEL',
-    `the repository is not an MLX affine conversion: ${found} means ${meaning}; supported: MLX conversions with 2, 4 or 8 bits or unquantised`,
-    { subject: found, hint: 'choose an MLX conversion of the model, for example from mlx-community' },
+    `${found} means ${meaning}, which is not supported; supported are MLX conversions, and originals in BF16, F16, F32, FP8 with blocks of 128, compressed-tensors int4 or MXFP4`,
+    { subject: name, hint: 'choose an MLX conversion of the model, for example from mlx-community' },
   );
 }

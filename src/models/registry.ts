@@ -13,6 +13,7 @@ import { qwen3_moe } from './families/qwen3_moe.js';
 import { qwen3_next } from './families/qwen3_next.js';
 import { qwen4_exp, qwen4_exp_text } from './families/qwen4_exp.js';
 import type { Family } from './family.js';
+import type { OriginalFacts } from './original-layout.js';
 import type { ModelSpec } from './spec.js';
 
 const FAMILIES: Family[] = [
@@ -29,10 +30,19 @@ export const SUPPORTED_MODEL_TYPES: string[] = FAMILIES.map(({ modelType }) => m
  */
 export function readModelSpec(json: unknown, names: ReadonlySet<string>): ModelSpec {
   const config = Config.of(json);
+  return familyOf(config).readSpec(config, (name) => names.has(name));
+}
+
+/** What is particular about the family's original checkpoints. Throws as readModelSpec does. */
+export function originalFacts(json: unknown): OriginalFacts {
+  return familyOf(Config.of(json)).original ?? {};
+}
+
+function familyOf(config: Config): Family {
   const type = config.raw('model_type');
   const family = FAMILIES.find(({ modelType }) => modelType === type);
   if (family === undefined) {
     throw unsupported('model_type', type, SUPPORTED_MODEL_TYPES.join(', '));
   }
-  return family.readSpec(config, (name) => names.has(name));
+  return family;
 }

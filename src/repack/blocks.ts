@@ -1,5 +1,6 @@
 // Blocks of finished files: what they hash to, and which bytes of which shards they were made of. Pure.
 
+import { FlashmoeError } from '../base/errors.js';
 import type { PackProjection, StackedTensor } from '../addon/types.js';
 import type { LayerPlan, PackPlan } from './types.js';
 
@@ -57,6 +58,7 @@ export function densePieces(
   start: number,
   end: number,
 ): BlockPiece[] {
+  if (plan.dense.conversions !== undefined) throw notByBlocks(plan.dense.file);
   return plan.dense.entries.flatMap(({ shard, sourceOffset, targetOffset, size }): BlockPiece[] => {
     const [from, to] = [Math.max(start, targetOffset), Math.min(end, targetOffset + size)];
     if (from >= to) return [];
@@ -77,6 +79,7 @@ export function layerPieces(
   start: number,
   end: number,
 ): BlockPiece[] {
+  if (layer.conversions !== undefined) throw notByBlocks(layer.file);
   const stride = plan.layouts[layer.layout]?.expert_stride ?? 0;
   if (layer.table !== undefined) return tablePieces(layer, stride, start, end);
   const pieces: BlockPiece[] = [];
@@ -149,6 +152,14 @@ function tablePieces(layer: LayerPlan, stride: number, start: number, end: numbe
     }
   }
   return pieces;
+}
+
+function notByBlocks(file: string): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_MODEL_DAMAGED',
+    `${file} was quantised from an original checkpoint and can only be made anew as a whole`,
+    { hint: 'run `flashmoe setup` again, it makes what is damaged anew', subject: file },
+  );
 }
 
 export function sourcesOf(pieces: readonly BlockPiece[]): SourceRange[] {

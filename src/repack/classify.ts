@@ -315,7 +315,7 @@ function wrongShape(name: string, tensor: SourceTensor, needed: string): Flashmo
 /** Enough to see what kind of checkpoint it is. */
 const MOST_NAMES = 8;
 
-function refuseLeftovers(unknown: string[], missing: string[]): void {
+export function refuseLeftovers(unknown: string[], missing: string[]): void {
   if (unknown.length === 0 && missing.length === 0) return;
   const list = (title: string, names: string[]) => {
     if (names.length === 0) return '';

@@ -10,11 +10,11 @@ import { DTYPE_BYTES } from './safetensors.js';
 import type { DenseEntry } from './types.js';
 
 /** Memory page of Apple silicon: an expert begins on one, so that a read lands in whole pages. */
-const PAGE = 16_384;
+export const PAGE = 16_384;
 /** A cache line, and what a GPU buffer offset must be a multiple of at most. */
-const DENSE_ALIGNMENT = 64;
+export const DENSE_ALIGNMENT = 64;
 
-const roundUp = (value: number, to: number) => Math.ceil(value / to) * to;
+export const roundUp = (value: number, to: number) => Math.ceil(value / to) * to;
 
 /** Bits of a projection in the packed file: two, unless it is kept, or of a width that isn't narrowed. */
 export function targetBits(projection: RoutedProjection, kept: ReadonlySet<Projection>): number {

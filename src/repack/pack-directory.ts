@@ -1,4 +1,4 @@
-// A local folder in MLX layout packed in one go: for `logits` on a plain folder, and for tests.
+// A local checkpoint packed in one go: for `logits` on a plain folder, and for tests.
 
 import { copyFile, mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import { extractDense, finishDense, packLayer, type PackTarget, writeLayout } fr
 import { buildPlan } from './plan.js';
 import { fileRange } from './shard-source.js';
 import type { PackPlan } from './types.js';
+import { writeDirectory } from './write-directory.js';
 
 /** Config and index files are a few hundred kilobytes. */
 const MAX_JSON_BYTES = 64 << 20;
@@ -23,6 +24,7 @@ export interface PackDirectoryOptions {
   /** As of a plan's input. */
   size?: number;
   calibration?: string;
+  likeMlx?: boolean;
   threads: number;
   signal?: AbortSignal;
 }
@@ -55,10 +57,18 @@ export async function packDirectory(
   if (options.calibration !== undefined) {
     await copyFile(options.calibration, join(target, CALIBRATION_FILE));
   }
-  for (const shard of plan.order) await extractDense(plan, shard, to);
   const hashes = new Map<number, string>();
-  for (const { layer } of plan.layers) {
-    hashes.set(layer, (await packLayer(plan, layer, to)).sha256);
+  if (plan.dense.conversions === undefined) {
+    for (const shard of plan.order) await extractDense(plan, shard, to);
+    for (const { layer } of plan.layers) {
+      hashes.set(layer, (await packLayer(plan, layer, to)).sha256);
+    }
+  } else {
+    await writeDirectory(plan, to);
+    for (const { layer, file } of plan.layers) {
+      const job = addon.hashFile(join(expertsDir, file), () => undefined);
+      hashes.set(layer, (await runJob(job, signal)).sha256);
+    }
   }
   await finishDense(plan, to);
   await writeLayout(plan, hashes, to);
@@ -97,7 +107,18 @@ export async function planDirectory(
   const read =
     options.calibration === undefined ? null : await readCalibration(options.calibration);
   const calibration = read && { ...read, repo };
-  return buildPlan({ config, inventory, warnings, repo, commit, quant, size, calibration });
+  const { likeMlx = false } = options;
+  return buildPlan({
+    config,
+    inventory,
+    warnings,
+    repo,
+    commit,
+    quant,
+    size,
+    calibration,
+    likeMlx,
+  });
 }
 
 async function readJson(folder: string, name: string): Promise<unknown> {

@@ -77,6 +77,9 @@ export async function packLayer(
   if (entry === undefined || layout === undefined) {
     throw new FlashmoeError('ERR_PLAN', `layer ${layer} is not in the plan`);
   }
+  if (entry.conversions !== undefined) {
+    throw new FlashmoeError('ERR_PLAN', `layer ${layer} is of an original and made by ranges only`);
+  }
   await makeFolder(target.expertsDir);
   const path = join(target.expertsDir, entry.file);
   const partial = path + PARTIAL_SUFFIX;
@@ -213,7 +216,8 @@ async function zeroGaps(plan: PackPlan, path: string): Promise<void> {
   }
 }
 
-async function publish(partial: string, path: string): Promise<void> {
+/** Its final name, durably. */
+export async function publish(partial: string, path: string): Promise<void> {
   try {
     await rename(partial, path);
     await syncDirectory(dirname(path));

@@ -5,21 +5,22 @@ import { createHash } from 'node:crypto';
 import { FlashmoeError } from '../base/errors.js';
 import { layerFileName } from '../base/paths.js';
 import { Config } from '../models/config.js';
-import { manifestName } from '../models/names.js';
+import { manifestName, type Projection, PROJECTIONS } from '../models/names.js';
 import { readQuantization, refuseWithoutScales } from '../models/quantization.js';
-import { refuseRawLayout } from '../models/raw-layout.js';
-import type { Projection } from '../models/names.js';
+import { isOriginalLayout } from '../models/raw-layout.js';
 import type { Quant } from '../models/quant.js';
-import { readModelSpec } from '../models/registry.js';
+import { type OriginalFacts, originalName } from '../models/original-layout.js';
+import { originalFacts, readModelSpec } from '../models/registry.js';
 import type { ExpertLayout } from '../models/spec.js';
 import { type CalibrationRows, fitting, importanceOf } from './calibration.js';
 import { classify, type Packable, type RoutedLayer } from './classify.js';
 import { denseLayout, expertLayout, isNarrowed, packProjection } from './layout.js';
 import { manifestBytes, type PlanBody } from './manifests.js';
+import { classifyOriginal, originalDense, originalLayer, requireReadable } from './original.js';
 import { planTable } from './row-table.js';
 import { chooseOrder, peakOf } from './schedule.js';
 import type { Inventory, LayerPlan, PackPlan } from './types.js';
-import { chooseWidths, type KeptWidths } from './widths.js';
+import { type Choosable, chooseWidths, type KeptWidths } from './widths.js';
 
 export interface WidthChoice {
   quant: Quant;
@@ -36,6 +37,8 @@ export interface PlanInput extends WidthChoice {
   repo: string;
   /** 40 hex digits, or what identifies a local folder's content. */
   commit: string;
+  /** Codes of an original's weights as MLX's Metal kernel would choose them. */
+  likeMlx?: boolean;
   /** Of the inventory; shown with the plan's own. */
   warnings?: readonly string[];
 }
@@ -43,14 +46,12 @@ export interface PlanInput extends WidthChoice {
 /** Throws ERR_UNSUPPORTED_MODEL or ERR_PLAN, naming the field, module or tensor. */
 export function buildPlan(input: PlanInput): PackPlan {
   const { config, inventory } = input;
+  if (isOriginalLayout(inventory.tensors.values())) return finishPlan(originalPlan(input), input);
   const block = readQuantization(Config.of(config));
   const names = new Set([...inventory.tensors.keys()].map(manifestName));
   const spec = readModelSpec(config, names);
-  refuseRawLayout(inventory.tensors.values());
   refuseWithoutScales(block, names);
   const { dense, routed, tables, skipped, warnings } = classify(inventory, spec, block);
-
-  if (routed.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
   const { repo, commit } = input;
   const given = { repo, commit, spec, skipped, warnings: [...(input.warnings ?? []), ...warnings] };
   const laid = { file: 'model_weights.bin', ...denseLayout(dense) };
@@ -67,8 +68,9 @@ export type WidthlessPlan = Pick<
 export function planWidths(
   of: WidthlessPlan,
   { routed, tables }: Packable,
-  { quant, size = null, calibration = null }: WidthChoice,
+  choice: WidthChoice,
 ): PackPlan {
+  const { quant, calibration = null } = choice;
   const fixed = {
     schema: 1 as const,
     quant,
@@ -83,25 +85,77 @@ export function planWidths(
     skipped: of.skipped,
     warnings: [...of.warnings, ...widthWarnings(routed, quant)],
   };
-  const withWidths = (kept: KeptWidths) => ({
+  const plan = (kept: KeptWidths) => ({
     ...fixed,
     ...planLayers({ routed, tables }, kept, calibration),
   });
-  const kept = chooseWidths(routed, quant, {
-    size,
-    bytesOf: (choice) => bytesOf(withWidths(choice)),
-  });
-  const body = withWidths(kept);
+  return finishPlan({ routed, plan }, choice);
+}
+
+/** Widths are chosen, then everything that follows from them. */
+function finishPlan({ plan, routed }: Draft, { quant, size = null }: WidthChoice): PackPlan {
+  if (routed.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
+  const kept = chooseWidths(routed, quant, { size, bytesOf: (choice) => bytesOf(plan(choice)) });
+  const body = plan(kept);
   const order = chooseOrder(body);
   const finalBytes = bytesOf(body);
-  const plan = {
+  const whole = {
     ...body,
     order,
     finalBytes,
     peakBytes: Math.max(peakOf({ ...body, order }), finalBytes),
   };
-  return { ...plan, fingerprint: fingerprint(plan) };
+  return { ...whole, fingerprint: fingerprint(whole) };
 }
+
+/** What a choice of widths comes to, and what there is to choose among. */
+interface Draft {
+  plan: (kept: KeptWidths) => Omit<PackPlan, 'order' | 'finalBytes' | 'peakBytes' | 'fingerprint'>;
+  routed: Choosable;
+}
+
+/** A checkpoint as its authors publish it: quantised here. */
+function originalPlan(input: PlanInput): Draft {
+  const { config, inventory, repo, commit, quant, likeMlx = false } = input;
+  requireReadable(config);
+  if (input.calibration) fitting(input.calibration, input);
+  const names = new Set([...inventory.tensors.keys()].map(originalName));
+  const spec = readModelSpec(config, names);
+  const found = classifyOriginal(inventory, spec, factsFor(config, likeMlx), likeMlx);
+  const fixed = {
+    ...{ schema: 1 as const, quant, repo, commit, spec, shards: inventory.shards },
+    dense: originalDense(found.dense, likeMlx),
+    skipped: found.skipped,
+    warnings: [...(input.warnings ?? [])],
+  };
+  const routed = found.layers.map(({ layer }) => ({
+    layer,
+    projections: PROJECTIONS.map((name) => ({ name })),
+  }));
+  const plan = (kept: KeptWidths) => {
+    const layouts: ExpertLayout[] = [];
+    const layers = found.layers.map((layer) => {
+      const wide = kept.get(layer.layer);
+      return originalLayer(
+        layer,
+        (name) => (wide?.has(name) ? 4 : NARROW[quant]),
+        likeMlx,
+        layouts,
+      );
+    });
+    return { ...fixed, layouts, layers };
+  };
+  return { routed, plan };
+}
+
+/** MLX's converter has 4 bits for everything that it knows no other width of. */
+function factsFor(config: unknown, likeMlx: boolean): OriginalFacts {
+  const { denseBits, ...facts } = originalFacts(config);
+  return likeMlx || denseBits === undefined ? facts : { ...facts, denseBits };
+}
+
+/** Bits of a projection that isn't kept. */
+const NARROW: Readonly<Record<Quant, number>> = { '4bit': 4, '2bit': 2, mixed: 2 };
 
 /** Everything that is written. */
 function bytesOf(body: PlanBody): number {

@@ -11,6 +11,8 @@ import type { LayerPlan, PackPlan } from './types.js';
 
 /** Word for word what `buildPlan` makes of the checkpoint. Throws ERR_USAGE where the packed codes are not the checkpoint's. */
 export function replan(packed: PackPlan, choice: WidthChoice): PackPlan {
+  const original = packed.layers.find(({ conversions }) => conversions !== undefined);
+  if (original !== undefined) throw notAsPublished(original.layer);
   const isTable = ({ table }: LayerPlan): boolean => table !== undefined;
   const routed = packed.layers
     .filter((layer) => !isTable(layer))

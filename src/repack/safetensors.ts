@@ -15,7 +15,7 @@ const MAX_NAME_BYTES = 512;
 /** header object → tensor object → shape array. */
 const MAX_DEPTH = 3;
 
-/** Bytes an element; kinds of raw checkpoints are recognised here so that they can be refused by name later. */
+/** Bytes an element; kinds that no model is made of are known here, too, so that they can be refused by name later. */
 export const DTYPE_BYTES: Readonly<Record<string, number>> = {
   U32: 4,
   BF16: 2,

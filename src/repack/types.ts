@@ -1,7 +1,7 @@
 // safetensors in, packed model out. A plan is pure data over headers: when it exists, nothing is
 // left to decide. Contract for the folder; the writer executes it through the native addon.
 
-import type { PackProjection } from '../addon/types.js';
+import type { ConvertPlace, ConvertWay, Encoding, PackProjection } from '../addon/types.js';
 import type { Quant } from '../models/quant.js';
 import type { DType, ExpertLayout, ModelSpec, QuantMode } from '../models/spec.js';
 
@@ -40,6 +40,36 @@ export interface Inventory {
   tensors: Map<string, SourceTensor>;
 }
 
+/** Bytes of one source tensor; `at` is where they begin in the whole that all pieces make. */
+export interface SourcePiece {
+  shard: string;
+  offset: number;
+  size: number;
+  at: number;
+}
+
+/** Matrices that are stored in another form, or in another order, than an original checkpoint has them. */
+export interface Conversion {
+  pieces: SourcePiece[];
+  /** Bytes of the matrices of one expert; of all in the dense file. */
+  slice: number;
+  /** Two matrices take turns in a slice, so many bytes each time. */
+  unit?: number;
+  /** null: bytes stay as they are, and only `offsets.weight` of the ways counts. */
+  encoding: Encoding | null;
+  columns: number;
+  scales: {
+    pieces: SourcePiece[];
+    slice: number;
+    groupSize: number;
+    dtype: 'BF16' | 'F16' | 'F32';
+  } | null;
+  likeMlx: boolean;
+  exact: boolean;
+  plain: ConvertPlace['plain'];
+  ways: ConvertWay[];
+}
+
 export interface DenseEntry {
   /** Manifest name, `language_model.` dropped. */
   name: string;
@@ -52,6 +82,8 @@ export interface DenseEntry {
   bits?: number;
   group_size?: number;
   mode?: QuantMode;
+  /** By one of the conversions: `sourceOffset` is of the tensor that it is made of. */
+  made?: true;
 }
 
 export interface LayerPlan {
@@ -66,6 +98,8 @@ export interface LayerPlan {
   projections: PackProjection[];
   /** Not experts but a table of n-gram rows: `projections` are its parts, `experts` the rows of each. */
   table?: { layer: number; columns: number };
+  /** Of an original checkpoint; then there are no projections. */
+  conversions?: Conversion[];
 }
 
 /** Everything a provisioning will write, in order. JSON-serialisable; `fingerprint` is the sha256 of its canonical form. */
@@ -77,7 +111,7 @@ export interface PackPlan {
   commit: string;
   spec: ModelSpec;
   shards: ShardInfo[];
-  dense: { file: string; size: number; entries: DenseEntry[] };
+  dense: { file: string; size: number; entries: DenseEntry[]; conversions?: Conversion[] };
   layouts: ExpertLayout[];
   layers: LayerPlan[];
   /** What requantising weighs errors by; absent: all alike. */

@@ -4,7 +4,9 @@ import { FlashmoeError } from '../base/errors.js';
 import { formatBytes } from '../base/format.js';
 import type { Projection } from '../models/names.js';
 import type { Quant } from '../models/quant.js';
-import type { RoutedLayer } from './classify.js';
+
+/** Layers whose projections have a choice. */
+export type Choosable = readonly { layer: number; projections: readonly { name: Projection }[] }[];
 
 /** Layer → projections that stay as they are. */
 export type KeptWidths = ReadonlyMap<number, ReadonlySet<Projection>>;
@@ -24,11 +26,11 @@ export interface Budget {
 
 /** Throws ERR_USAGE when not even two bits everywhere are within the budget. */
 export function chooseWidths(
-  routed: readonly RoutedLayer[],
+  routed: Choosable,
   quant: Quant,
   { size, bytesOf }: Budget,
 ): KeptWidths {
-  const all = (names: (layer: RoutedLayer) => readonly Projection[]): KeptWidths =>
+  const all = (names: (layer: Choosable[number]) => readonly Projection[]): KeptWidths =>
     new Map(routed.map((layer) => [layer.layer, new Set(names(layer))]));
   const everything = all(({ projections }) => projections.map(({ name }) => name));
   const nothing = all(() => []);
@@ -53,7 +55,7 @@ interface Unit {
 }
 
 /** One projection after the other, each from the first layer to the last. */
-function ranked(routed: readonly RoutedLayer[]): Unit[] {
+function ranked(routed: Choosable): Unit[] {
   return SENSITIVITY.flatMap((projection) =>
     routed.map(({ layer }): Unit => ({ layer, projection })),
   );

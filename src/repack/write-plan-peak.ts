@@ -1,6 +1,7 @@
 // How much a write plan has on disk at any moment: the promise of a plan, computed from the items that keep it. Pure.
 
-import type { WriteItem } from '../addon/types.js';
+import type { ConvertPlace, ConvertWay, WriteItem } from '../addon/types.js';
+import { ENCODED_BITS } from './encoded-tensor.js';
 import type { WritePlan } from './write-plan.js';
 
 /** What file systems allocate at once. */
@@ -48,7 +49,16 @@ function written(item: WriteItem): [number, number][] {
       return [[place.file, pages(place.offset, size)]];
     case 'spread': {
       const slices = size / place.slice;
-      return [[place.file, slices * slicePages(place.offset, place.slice, place.stride)]];
+      const ways =
+        place.unit === undefined
+          ? slicePages(place.offset, place.slice, place.stride)
+          : slicePages(place.offset, place.slice / 2, place.stride) +
+            slicePages(place.second ?? 0, place.slice / 2, place.stride);
+      return [[place.file, slices * ways]];
+    }
+    case 'convert': {
+      const bytes = place.ways.reduce((sum, way) => sum + wayPages(place, way), 0);
+      return [[place.file, (size / place.slice) * bytes]];
     }
     case 'requantise': {
       const { slice, bits, groupSize, stride, offsets } = place;
@@ -60,6 +70,22 @@ function written(item: WriteItem): [number, number][] {
       return [[place.file, (size / slice) * bytes]];
     }
   }
+}
+
+/** Of one slice of one way. */
+function wayPages(place: ConvertPlace, { bits, groupSize, offsets }: ConvertWay): number {
+  const { slice, stride, plain } = place;
+  const values = (slice * 8) / ENCODED_BITS[place.encoding] / place.ways.length;
+  if (bits === 0)
+    return slicePages(offsets.weight, values * (plain?.dtype === 'F32' ? 4 : 2), stride);
+  // Parameters that stay as they came may be of four bytes.
+  const parameter = place.exact && place.scales?.dtype === 'F32' ? 4 : 2;
+  const parameters = (values / groupSize) * parameter;
+  return (
+    slicePages(offsets.weight, (values * bits) / 8, stride) +
+    slicePages(offsets.scales, parameters, stride) +
+    slicePages(offsets.biases, parameters, stride)
+  );
 }
 
 /** All slices lie alike in their pages when the stride is one of pages, as layouts make it. */

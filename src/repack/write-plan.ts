@@ -10,7 +10,7 @@ import type {
   WritePosition,
 } from '../addon/types.js';
 import { type Part, PARTS } from '../models/names.js';
-import type { LayerPlan, PackPlan } from './types.js';
+import type { Conversion, LayerPlan, PackPlan, SourcePiece } from './types.js';
 
 export type WritePlanFile =
   | { kind: 'dense'; size: number }
@@ -86,7 +86,8 @@ export function buildWritePlan(plan: WritePlanInput, done: WritePlanBasis): Writ
   const needed = new Set([...layers.flatMap(({ shards }) => shards), ...dense.map((e) => e.shard)]);
   const order = plan.order.filter((shard) => needed.has(shard));
   const builder = new Builder(plan, order);
-  for (const entry of dense) builder.dense(entry);
+  for (const entry of dense) if (entry.made === undefined) builder.dense(entry);
+  if (!done.dense) builder.denseConversions(plan.dense.conversions ?? []);
   for (const layer of layers) builder.layer(layer);
   return builder.build();
 }
@@ -129,9 +130,20 @@ class Builder {
     });
   }
 
+  denseConversions(conversions: readonly Conversion[]): void {
+    const { size } = this.#plan.dense;
+    conversions.forEach((conversion, index) => {
+      this.#denseFile ??= this.#file({ kind: 'dense', size });
+      this.#converted(conversion, this.#denseFile, size, `params-dense-${index}-scales`);
+    });
+  }
+
   layer(layer: LayerPlan): void {
     const file = this.#file({ kind: 'layer', layer: layer.layer, size: layer.size });
     const stride = this.#plan.layouts[layer.layout]?.expert_stride ?? 0;
+    layer.conversions?.forEach((conversion, index) => {
+      this.#converted(conversion, file, stride, `params-${layer.layer}-${index}-scales`);
+    });
     layer.projections.forEach((projection, index) => {
       if (projection.sourceBits !== projection.targetBits) {
         this.#requantised(layer, index, projection, file, stride);
@@ -226,6 +238,47 @@ class Builder {
     });
   }
 
+  /** Matrices in another form: each piece when the pass comes by, its own scales first. */
+  #converted(conversion: Conversion, file: number, stride: number, name: string): void {
+    const { pieces, slice, unit, encoding, columns, scales, ways } = conversion;
+    const turns = unit === undefined ? {} : { unit };
+    let place: (from: number) => WritePlace;
+    let scratch: number | null = null;
+    if (encoding === null) {
+      const [first, second] = ways.map(({ offsets }) => offsets.weight);
+      const offsets = { offset: first ?? 0, ...(second === undefined ? {} : { second }) };
+      place = (from) => ({ kind: 'spread', file, from, slice, stride, ...offsets, ...turns });
+    } else {
+      const { likeMlx, exact, plain } = conversion;
+      if (scales !== null) {
+        const size = scales.pieces.reduce((sum, piece) => sum + piece.size, 0);
+        scratch = this.#file({ kind: 'scratch', name, size });
+      }
+      const own =
+        scales === null || scratch === null
+          ? null
+          : {
+              ...{ file: scratch, stride: scales.slice },
+              ...{ groupSize: scales.groupSize, dtype: scales.dtype },
+            };
+      const fixed = { encoding, columns, scales: own, likeMlx, exact, plain, ways, ...turns };
+      place = (from) => ({ kind: 'convert', file, from, slice, stride, ...fixed });
+    }
+    pieces.forEach((piece, index) => {
+      const ahead: (() => void)[] = [];
+      const needed = scales?.pieces[index];
+      if (scratch !== null && needed !== undefined) {
+        this.#scratched(scratch, piece, needed, ahead);
+      }
+      const { shard, offset, size, at } = piece;
+      this.#segment(shard, offset, size, () => {
+        for (const fetch of ahead) fetch();
+        this.#bytes(shard, offset, size, true, place(at));
+        if (scratch !== null) this.#used(scratch);
+      });
+    });
+  }
+
   /** Gives parameters a scratch file: filled when the pass comes by, or ahead of it and then recalled. */
   #parameters(
     codes: StackedTensor,
@@ -235,26 +288,42 @@ class Builder {
   ): number {
     const { source, offset, size } = tensor;
     const file = this.#file({ kind: 'scratch', name, size });
-    const place: WritePlace = { kind: 'copy', file, offset: 0 };
-    const [own, codesPass] = [this.#pass(source), this.#pass(codes.source)];
+    const own = { shard: codes.source, offset: codes.offset };
+    this.#scratched(file, own, { shard: source, offset, size, at: 0 }, ahead);
+    return file;
+  }
+
+  #scratched(
+    file: number,
+    codes: Pick<SourcePiece, 'shard' | 'offset'>,
+    { shard, offset, size, at }: SourcePiece,
+    ahead: (() => void)[],
+  ): void {
+    const place: WritePlace = { kind: 'copy', file, offset: at };
+    const [own, codesPass] = [this.#pass(shard), this.#pass(codes.shard)];
     const isBehind = own > codesPass || (own === codesPass && offset > codes.offset);
     const fetched = isBehind ? codesPass : own;
-    this.#uses.set(file, { fetched, lastUse: Math.max(own, codesPass), item: 0 });
+    const lastUse = Math.max(own, codesPass);
+    const before = this.#uses.get(file);
+    this.#uses.set(file, {
+      fetched: Math.min(fetched, before?.fetched ?? fetched),
+      lastUse: Math.max(lastUse, before?.lastUse ?? lastUse),
+      item: 0,
+    });
     if (!isBehind) {
-      this.#segment(source, offset, size, () => {
-        this.#bytes(source, offset, size, true, place);
+      this.#segment(shard, offset, size, () => {
+        this.#bytes(shard, offset, size, true, place);
       });
-      return file;
+      return;
     }
     ahead.push(() => {
-      this.#bytes(source, offset, size, false, place);
+      this.#bytes(shard, offset, size, false, place);
     });
     this.#rewind[own] = Math.min(this.#rewind[own] ?? own, codesPass);
-    this.#segment(source, offset, size, () => {
-      this.#items.push({ type: 'recall', file, offset: 0, size });
+    this.#segment(shard, offset, size, () => {
+      this.#items.push({ type: 'recall', file, offset: at, size });
       this.#used(file);
     });
-    return file;
   }
 
   #used(file: number): void {

@@ -17,6 +17,7 @@ export const checkpointOptions = {
     '2bit, mixed: weigh errors by `flashmoe calibrate`',
     path,
   ),
+  likeMlx: toggle('--like-mlx', 'an original: codes as MLX on a Mac would choose them'),
   chatTemplate: option('--chat-template <file>', 'a Jinja template in place of its own', path),
 };
 

@@ -18,30 +18,34 @@ const TIME = '2000-01-01T00:00:00.000Z';
 const FOLDER = 'packed_experts_2bit/';
 
 /** As many as a slow line makes: one for every 8 MiB, and one a shard. With errors of a projection under way. */
-function placedLines({ shards, quant }: PackPlan): JournalEntry[] {
+function placedLines({ shards, quant, dense }: PackPlan): JournalEntry[] {
   const bytes = shards.reduce((sum, { size }) => sum + size, 0);
+  const isOriginal = dense.conversions !== undefined;
   const count = Math.ceil(bytes / LINE_LEAST_BYTES) + shards.length + 1;
   const placed: JournalEntry = {
     ...{ step: 'placed', at: bytes, item: 1e6, hash: '0'.repeat(208) },
-    ...(quant === '4bit' ? {} : { errors: [LONGEST_ERRORS] }),
+    ...(quant === '4bit' && !isOriginal ? {} : { errors: [LONGEST_ERRORS] }),
   };
   return Array<JournalEntry>(count).fill(placed);
 }
 
 /** With as many digits as there can be. */
 const LONGEST_ERRORS: Requantised = {
-  ...{ layer: 999, projection: 'gate_proj', values: 1e15 },
+  ...{ layer: 999, projection: 'gate_up_proj', from: 1e15, values: 1e15 },
   ...{ squaredError: 12345.678901234567, rangeError: 12345.678901234567 },
   ...{ sum: -0.000012345678901234567, sumOfSquares: 12345.678901234567 },
 };
 
 /** One of each projection that is requantised. */
 function allErrors({ layers }: PackPlan): Requantised[] {
-  return layers.flatMap(({ projections }) =>
-    projections
-      .filter(({ sourceBits, targetBits }) => sourceBits !== targetBits)
-      .map(() => LONGEST_ERRORS),
-  );
+  return layers
+    .flatMap(({ projections, conversions = [] }) => [
+      ...projections.filter(({ sourceBits, targetBits }) => sourceBits !== targetBits),
+      ...conversions
+        .filter(({ encoding, exact }) => encoding !== null && !exact)
+        .flatMap(({ pieces }) => pieces),
+    ])
+    .map(() => LONGEST_ERRORS);
 }
 
 export function journalLines(stored: StoredPlan): string {

@@ -106,7 +106,7 @@ export function finalFiles(paths: ModelPaths, stored: StoredFiles): string[] {
 
 /** What lies in download/ beside shards and side files, while a setup or a repair is under way. */
 export const SCRATCH_NAME =
-  /^(spool|spool\.mark|CACHEDIR\.TAG|params-\d+-\d+-(scales|biases)|repair\.(source|target))$/;
+  /^(spool|spool\.mark|CACHEDIR\.TAG|params-(dense|\d+)-\d+-(scales|biases)|repair\.(source|target))$/;
 
 /** Length of blocks.json, exact because a hash always has 64 digits. */
 export function blocksBytes(pack: PackPlan): number {

@@ -4,15 +4,22 @@ import * as z from 'zod';
 import type { ErrorSums, WritePosition } from '../addon/types.js';
 import { PROJECTIONS, type Projection } from '../models/names.js';
 import type { WritePlan } from '../repack/write-plan.js';
-import type { PackPlan } from '../repack/types.js';
+import { ENCODED_BITS } from '../repack/encoded-tensor.js';
+import type { Conversion, PackPlan } from '../repack/types.js';
 
 const sum = z.number().nonnegative();
 const count = z.number().int().nonnegative();
 
+/** What is quantised at a time: a projection, or gate and up where an original stores them as one. */
+const QUANTISED = [...PROJECTIONS, 'gate_up_proj'] as const;
+export type Quantised = (typeof QUANTISED)[number];
+
 /** Of one projection of one layer, or of its first values; see ErrorSums. */
 export const requantised = z.object({
   layer: count,
-  projection: z.enum(PROJECTIONS),
+  projection: z.enum(QUANTISED),
+  /** Of an original that has a tensor for each expert: where its values begin, in bytes of all. */
+  from: count.optional(),
   squaredError: sum,
   rangeError: sum,
   sum: z.number(),
@@ -32,7 +39,7 @@ export interface WeightErrors {
 
 export interface ProjectionQuality {
   layer: number;
-  projection: Projection;
+  projection: Quantised;
   /** Null where nothing is known. */
   errors: WeightErrors | null;
   /** Part of the values that this is about, 0 to 1: less where a setup was interrupted in the middle of them. */
@@ -55,8 +62,8 @@ export function requantisedFrom(
   return errors.flatMap(({ item, ...sums }) => {
     const of = item < from ? null : requantisedBy({ writes, plan }, item);
     if (of === null) return [];
-    const { layer, projection } = of;
-    return [{ layer, projection, ...sums }];
+    const { layer, projection, from: begin } = of;
+    return [{ layer, projection, ...(begin > 0 && { from: begin }), ...sums }];
   });
 }
 
@@ -70,8 +77,8 @@ export function sumsUnderWay(
   const place = requantisedBy(of, item);
   if (place === null) return null;
   const values = ((at - start) * 8) / place.bits;
-  for (const { layer, projection, ...sums } of known) {
-    const isIt = layer === place.layer && projection === place.projection;
+  for (const { layer, projection, from = 0, ...sums } of known) {
+    const isIt = layer === place.layer && projection === place.projection && from === place.from;
     if (isIt && sums.values === values) return sums;
   }
   return null;
@@ -94,17 +101,37 @@ export function requantisedLayer(
 
 /** Of every projection that the plan requantises, in its order. */
 export function qualityOf(plan: Plan, sums: readonly Requantised[]): ProjectionQuality[] {
-  return plan.layers.flatMap(({ layer, experts, projections }) =>
-    projections.flatMap(({ sourceBits, targetBits, targetOffsets, rows, columns }) => {
+  const figure = (layer: number, projection: Quantised, all: number): ProjectionQuality => {
+    const own = sums.filter((each) => each.layer === layer && each.projection === projection);
+    const values = own.reduce((sum, each) => sum + each.values, 0);
+    return { layer, projection, errors: overall(own), measured: values / all };
+  };
+  return plan.layers.flatMap(({ layer, experts, projections, conversions = [] }) => [
+    ...conversions.flatMap((conversion) => {
+      const projection = quantisedBy(plan, layer, conversion);
+      const { pieces, encoding } = conversion;
+      if (projection === null || encoding === null) return [];
+      const bytes = pieces.reduce((sum, { size }) => sum + size, 0);
+      return [figure(layer, projection, (bytes * 8) / ENCODED_BITS[encoding])];
+    }),
+    ...projections.flatMap(({ sourceBits, targetBits, targetOffsets, rows, columns }) => {
       const projection = projectionAt(plan, layer, targetOffsets.weight);
       if (sourceBits === targetBits || projection === undefined) return [];
-      const own = sums.filter((each) => each.layer === layer && each.projection === projection);
-      const values = own.reduce((sum, each) => sum + each.values, 0);
-      return [
-        { layer, projection, errors: overall(own), measured: values / (experts * rows * columns) },
-      ];
+      return [figure(layer, projection, experts * rows * columns)];
     }),
-  );
+  ]);
+}
+
+/** What a conversion of a layer makes codes of; null where bytes or codes stay as they are. */
+function quantisedBy(
+  plan: Plan,
+  layer: number,
+  { encoding, exact, ways }: Pick<Conversion, 'encoding' | 'exact' | 'ways'>,
+): Quantised | null {
+  const [first, second] = ways;
+  if (encoding === null || exact || first === undefined || first.bits === 0) return null;
+  if (second !== undefined) return 'gate_up_proj';
+  return projectionAt(plan, layer, first.offsets.weight) ?? null;
 }
 
 /** Over all of them together; null where there are none. */
@@ -123,14 +150,23 @@ export function overall(sums: readonly Requantised[]): WeightErrors | null {
 function requantisedBy(
   { writes, plan }: WritesOf,
   item: number,
-): { layer: number; projection: Projection; bits: number } | null {
+): { layer: number; projection: Quantised; bits: number; from: number } | null {
   const entry = writes.items[item];
-  if (entry?.type !== 'bytes' || entry.place.kind !== 'requantise') return null;
+  if (entry?.type !== 'bytes') return null;
+  if (entry.place.kind === 'convert') {
+    const file = writes.files[entry.place.file];
+    if (file?.kind !== 'layer') return null;
+    const projection = quantisedBy(plan, file.layer, entry.place);
+    const bits = ENCODED_BITS[entry.place.encoding];
+    const { from } = entry.place;
+    return projection === null ? null : { layer: file.layer, projection, bits, from };
+  }
+  if (entry.place.kind !== 'requantise') return null;
   const { file: index, offsets, bits } = entry.place;
   const file = writes.files[index];
   if (file?.kind !== 'layer') return null;
   const projection = projectionAt(plan, file.layer, offsets.weight);
-  return projection === undefined ? null : { layer: file.layer, projection, bits };
+  return projection === undefined ? null : { layer: file.layer, projection, bits, from: 0 };
 }
 
 /** Whose weights begin at `offset` of each expert. */

@@ -147,10 +147,10 @@ export function applyEntry(to: JournalState, entry: JournalEntry): void {
   }
 }
 
-/** The same bytes always leave the same, so of one projection the account of the most values holds. */
+/** The same bytes always leave the same, so of one projection (or one expert's part of it) the account of the most values holds. */
 function noteErrors({ errors }: Pick<Writable, 'errors'>, more: readonly Requantised[]): void {
   for (const each of more) {
-    const key = `${each.layer}.${each.projection}`;
+    const key = `${each.layer}.${each.projection}.${each.from ?? 0}`;
     if ((errors.get(key)?.values ?? -1) <= each.values) errors.set(key, each);
   }
 }

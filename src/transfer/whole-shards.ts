@@ -19,12 +19,23 @@ import { fetchWhole } from './whole-file.js';
 
 /** Returns the bytes that this run added to what was there. On abort everything journalled is durable and nothing else counts. */
 export async function transfer(task: TransferTask): Promise<{ downloadedBytes: number }> {
+  if (task.plan.stored.pack.dense.conversions !== undefined) throw wholeOriginal();
   const run = new Transfer(task);
   try {
     return await run.all();
   } finally {
     await run.stop();
   }
+}
+
+function wholeOriginal(): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_REMOTE_CONTENT',
+    'the server sends whole files only, and an original checkpoint is quantised range by range; nothing more was fetched',
+    {
+      hint: 'use another network, or download the repository and run `flashmoe setup --from FOLDER`',
+    },
+  );
 }
 
 class Transfer {

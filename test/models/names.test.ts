@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { manifestName, parseExpertName, skipReason } from '../../src/models/names.js';
-import { refuseRawLayout } from '../../src/models/raw-layout.js';
+import { isOriginalLayout } from '../../src/models/raw-layout.js';
 import { isSideFile } from '../../src/models/repository-files.js';
 
 test.each<[string, string | null]>([
@@ -49,15 +49,17 @@ test.each<[string, string, number[], string]>([
   ['model.layers.0.q_proj.weight_scale_inv', 'F32', [1], 'fp8'],
   ['model.layers.0.q_proj.weight', 'F8_E4M3', [8, 8], 'fp8'],
   ['model.layers.0.q_proj.weight_packed', 'I32', [8, 1], 'compressed-tensors'],
-])('%s gives a raw checkpoint away', (name, dtype, shape, meaning) => {
-  expect(() => refuseRawLayout([scales, { name, dtype, shape }])).toThrow(meaning);
-  expect(() => refuseRawLayout([scales, { name, dtype, shape }])).toThrow(name);
+])('%s is of an original, and refused by name beside scales', (name, dtype, shape, meaning) => {
+  expect(isOriginalLayout([{ name, dtype, shape }])).toBe(true);
+  expect(() => isOriginalLayout([scales, { name, dtype, shape }])).toThrow(meaning);
+  expect(() => isOriginalLayout([scales, { name, dtype, shape }])).toThrow(name);
 });
 
-test('a converted convolution is accepted, a checkpoint without scales is not', () => {
+test('a converted convolution beside scales is a conversion, AWQ and GPTQ are neither', () => {
   const conv = { name: 'x.conv1d.weight', dtype: 'BF16', shape: [256, 4, 1] };
-  expect(() => refuseRawLayout([conv, scales])).not.toThrow();
-  expect(() => refuseRawLayout([conv])).toThrow('unquantised');
+  expect(isOriginalLayout([conv, scales])).toBe(false);
+  const awq = { name: 'x.qweight', dtype: 'I32', shape: [8, 8] };
+  expect(() => isOriginalLayout([awq])).toThrow('AWQ');
 });
 
 test('scripts and weights of a repository are no side files', () => {

@@ -27,6 +27,7 @@ const TYPED: Record<keyof Typed, string[]> = {
   size: ['--size', '1.5TB'],
   calibration: ['--calibration', 'cal.safetensors'],
   chatTemplate: ['--chat-template', 'mine.jinja'],
+  likeMlx: ['--like-mlx'],
   keepSource: ['--keep-source'],
   service: ['--no-service'],
   limit: ['--limit', '20MB/s'],

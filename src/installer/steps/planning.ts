@@ -59,6 +59,7 @@ export interface PlanningTask {
   /** What --calibration names; null: nothing was said of it. */
   calibration?: CalibrationRows | null;
   /** Of a setup request. */
+  likeMlx?: boolean;
   keepSource?: boolean;
   /** That the request names now, checked. */
   userFiles?: readonly UserFile[];
@@ -188,6 +189,7 @@ async function choosePlan(task: PlanningTask, journal: JournalContent | null): P
     const { calibration = null } = task;
     const begun = stored.pack.calibration?.sha256;
     if (calibration !== null && calibration.sha256 !== begun) throw otherCalibration(paths.root);
+    if (task.likeMlx === true && !isLikeMlx(stored.pack)) throw otherRule(paths.root);
     if (task.size === null || task.size === stored.size) return stored;
     throw otherSize(paths.root, stored.size ?? null, task.size);
   }
@@ -195,6 +197,19 @@ async function choosePlan(task: PlanningTask, journal: JournalContent | null): P
   const changed = differentRun(header, { ...header, plan: again.pack.fingerprint }, paths.root);
   if (changed !== null) throw changed;
   return again;
+}
+
+function isLikeMlx({ dense, layers }: PackPlan): boolean {
+  const all = [dense, ...layers].flatMap(({ conversions = [] }) => conversions);
+  return all.some(({ likeMlx }) => likeMlx);
+}
+
+function otherRule(folder: string): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_JOURNAL',
+    `${folder} began without --like-mlx; nothing was changed`,
+    { hint: `go on without it, or delete ${folder} and start again`, subject: '--like-mlx' },
+  );
 }
 
 function otherSize(folder: string, then: number | null, now: number): FlashmoeError {
@@ -236,7 +251,7 @@ async function commitNow(task: PlanningTask): Promise<string | null> {
 export async function planAt(
   task: Pick<
     PlanningTask,
-    'model' | 'quant' | 'size' | 'calibration' | 'client' | 'emit' | 'signal'
+    'model' | 'quant' | 'size' | 'calibration' | 'likeMlx' | 'client' | 'emit' | 'signal'
   >,
   listing: RepoListing,
 ): Promise<StoredPlan> {
@@ -261,7 +276,8 @@ export async function planAt(
   const { calibration = null } = task;
   const besides = sideFiles.reduce((sum, file) => sum + file.size, calibration?.size ?? 0);
   const size = task.size === null ? null : task.size - besides;
-  const input = { config, inventory, repo, commit, quant, size, calibration, warnings };
+  const { likeMlx = false } = task;
+  const input = { config, inventory, repo, commit, quant, size, calibration, likeMlx, warnings };
   const pack: PackPlan = buildPlan(input);
   if (calibration !== null && calibration.commit !== commit) {
     const [then, now] = [calibration.commit.slice(0, 12), commit.slice(0, 12)];

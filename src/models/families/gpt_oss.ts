@@ -16,6 +16,7 @@ import type { GqaSpec, LayerSpec, MoeSpec, RopeSpec } from '../spec.js';
 
 export const gpt_oss: Family = {
   modelType: 'gpt_oss',
+  original: { gateBits: 8, denseBits: 8 },
   readSpec(config) {
     const parameters = readRope(config, 1);
     const rope = ropeSpec(parameters, partialDims(parameters, headDimOf(config)), 'half');

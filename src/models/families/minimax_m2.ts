@@ -16,6 +16,7 @@ import type { LayerSpec, MoeSpec } from '../spec.js';
 
 export const minimax_m2: Family = {
   modelType: 'minimax_m2',
+  original: { gateBits: 8 },
   readSpec(config) {
     config.only('scoring_func', 'sigmoid');
     config.only('qk_norm_type', 'per_layer');

@@ -27,6 +27,7 @@ const FULL_INTERVAL = 4;
 
 export const qwen3_5_moe: Family = {
   modelType: 'qwen3_5_moe',
+  original: { normsLessOne: true, gateBits: 8 },
   readSpec: (root) => gatedHybrid(root.object('text_config') ?? root, root, deltaNet),
 };
 

@@ -7,6 +7,7 @@ import type { LayerSpec, MoeSpec } from '../spec.js';
 
 export const qwen3_moe: Family = {
   modelType: 'qwen3_moe',
+  original: { gateBits: 8 },
   readSpec(config) {
     config.only('use_sliding_window', false);
     const parameters = readRope(config, 1);

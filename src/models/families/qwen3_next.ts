@@ -7,6 +7,7 @@ import { deltaNet, gatedHybrid } from './qwen3_5_moe.js';
 
 export const qwen3_next: Family = {
   modelType: 'qwen3_next',
+  original: { normsLessOne: true, gateBits: 8 },
   readSpec: (config) => gatedHybrid(config, config, fusedDeltaNet),
 };
 

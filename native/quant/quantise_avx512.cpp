@@ -1,0 +1,34 @@
+#include "quant/groups.h"
+#include "quant/quantise.h"
+
+#if defined(__x86_64__)
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt"))), apply_to = function)
+#else
+#pragma GCC optimize("fp-contract=off")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,popcnt")
+#endif
+
+namespace flashmoe::quant {
+
+namespace {
+
+#define FM_LANES 16
+
+#include "quant/quantise_body.h"
+
+} // namespace
+
+ErrorSums quantise_avx512(const Values& source, const AffineTarget& target, Rule rule) {
+    return quantise_any(source, target, rule);
+}
+
+} // namespace flashmoe::quant
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#endif

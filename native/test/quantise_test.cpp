@@ -1,0 +1,116 @@
+#include "quant/quantise.h"
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "core/half.h"
+#include "test/harness.h"
+
+using namespace flashmoe;
+using namespace flashmoe::quant;
+
+namespace {
+
+struct Result {
+    std::vector<uint8_t> codes, scales, biases;
+    ErrorSums sums;
+    bool operator==(const Result& other) const {
+        return codes == other.codes && scales == other.scales && biases == other.biases &&
+               sums.squared_error == other.sums.squared_error && sums.range_error == other.sums.range_error &&
+               sums.sum == other.sums.sum && sums.sum_of_squares == other.sums.sum_of_squares;
+    }
+};
+
+Result quantised(const std::vector<float>& values, unsigned group, unsigned bits, Rule rule, Isa isa = best_isa()) {
+    const size_t groups = values.size() / group;
+    Result result{std::vector<uint8_t>(values.size() * bits / 8), std::vector<uint8_t>(groups * 2),
+                  std::vector<uint8_t>(groups * 2), {}};
+    result.sums = quantise({values.data(), group, groups},
+                           {result.codes.data(), result.scales.data(), result.biases.data(), bits}, rule, isa);
+    return result;
+}
+
+std::vector<float> normal(size_t count, unsigned seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> draw(0.01f, 0.3f);
+    std::vector<float> values(count);
+    for (auto& value : values) value = draw(random);
+    return values;
+}
+
+float half_at(const std::vector<uint8_t>& from, size_t index) {
+    return bf16_to_float(static_cast<uint16_t>(from[2 * index] | from[2 * index + 1] << 8));
+}
+
+/// Decoded as docs/format.md says, code by code.
+double error_of(const std::vector<float>& values, const Result& result, unsigned group, unsigned bits) {
+    double error = 0;
+    for (size_t i = 0; i < values.size(); ++i) {
+        unsigned code = 0;
+        for (unsigned b = 0; b < bits; ++b) {
+            const size_t bit = i * bits + b;
+            code |= (result.codes[bit / 8] >> (bit % 8) & 1u) << b;
+        }
+        const double off = values[i] - (double{half_at(result.scales, i / group)} * code + half_at(result.biases, i / group));
+        error += off * off;
+    }
+    return error;
+}
+
+} // namespace
+
+TEST("every instruction set quantises values to the same bytes") {
+    for (const unsigned group : {16u, 32u, 64u, 128u}) {
+        const auto values = normal(64 * group, group);
+        for (const unsigned bits : {2u, 3u, 4u, 5u, 6u, 8u}) {
+            for (const Rule rule : {Rule::mlx, Rule::fit}) {
+                const auto expected = quantised(values, group, bits, rule, Isa::scalar);
+                for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::neon}) {
+                    if (has_isa(isa)) EXPECT(quantised(values, group, bits, rule, isa) == expected);
+                }
+            }
+        }
+    }
+}
+
+TEST("the error that quantising tells is that of the stored bytes, and a fit never leaves more than MLX's rule") {
+    for (const unsigned bits : {2u, 3u, 4u, 5u, 6u, 8u}) {
+        for (unsigned seed = 0; seed < 200; ++seed) {
+            const auto values = normal(64, seed);
+            const auto mlx = quantised(values, 64, bits, Rule::mlx);
+            const auto fit = quantised(values, 64, bits, Rule::fit);
+            EXPECT(std::fabs(mlx.sums.squared_error - error_of(values, mlx, 64, bits)) < 1e-5 * (1 + mlx.sums.squared_error));
+            EXPECT(std::fabs(fit.sums.squared_error - error_of(values, fit, 64, bits)) < 1e-5 * (1 + fit.sums.squared_error));
+            EXPECT(fit.sums.squared_error <= mlx.sums.squared_error);
+            EXPECT_EQ(fit.sums.range_error, mlx.sums.squared_error);
+        }
+    }
+}
+
+TEST("halves are rounded away from zero, and a maximum below 0 counts as 0, as in MLX's Metal kernel") {
+    // Range -15 to 0 at 4 bits: the scale is 1 and the bias -15, so that -3.5 is the half code 11.5.
+    std::vector<float> values(64, -15);
+    values[0] = 0;
+    values[1] = -3.5f;
+    const auto halves = quantised(values, 64, 4, Rule::mlx);
+    EXPECT_EQ(half_at(halves.scales, 0), 1.0f);
+    EXPECT_EQ(half_at(halves.biases, 0), -15.0f);
+    EXPECT_EQ(int{halves.codes[0]}, 15 | 12 << 4);
+    std::vector<float> negative(64, -15);
+    negative[0] = -7;
+    EXPECT_EQ(half_at(quantised(negative, 64, 4, Rule::mlx).scales, 0), 1.0f);
+}
+
+TEST("constant groups keep their value, and groups with no usable numbers are counted") {
+    for (const float constant : {0.0f, 0.5f, -2.0f}) {
+        const std::vector<float> values(64, constant);
+        const auto result = quantised(values, 64, 4, Rule::fit);
+        EXPECT(error_of(values, result, 64, 4) == 0);
+    }
+    auto values = normal(256, 1);
+    values[70] = std::numeric_limits<float>::quiet_NaN();
+    values[200] = std::numeric_limits<float>::infinity();
+    EXPECT_EQ(quantised(values, 64, 4, Rule::fit).sums.broken_groups, uint64_t{2});
+}

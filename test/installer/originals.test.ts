@@ -1,0 +1,111 @@
+// Whole setups of original checkpoints from a hub over HTTP: quantised as their ranges arrive, with the peak that was
+// promised, whatever kills them.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { homePaths } from '../../src/base/paths.js';
+import type { Quant } from '../../src/models/quant.js';
+import type { TokensQuestion } from '../../src/models/smoke.js';
+import { readJournal } from '../../src/store/journal.js';
+import { installationPaths } from '../../src/store/model-files.js';
+import { qualityOf, type ProjectionQuality } from '../../src/store/requantisation.js';
+import { reduceJournal } from '../../src/store/state.js';
+import { readStoredPlan } from '../../src/store/stored-plan.js';
+import { fixture } from '../repack/fixtures.js';
+import { KilledSetup } from './cut-short.js';
+import { only, setUp, type RunOptions, type RunResult } from './in-process.js';
+import { hashesBelow } from './provisioned.js';
+
+const PROMPT: TokensQuestion = {
+  ...{ kind: 'tokens', name: 'a prompt', prompt: [3, 14, 15, 92, 65], expected: [], margins: [] },
+};
+let home: string;
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'fm-originals-'));
+});
+afterAll(() => rm(home, { recursive: true }));
+
+/** Served on loopback by the hub's own routes, fetched as any repository is. */
+function setUpOriginal(
+  name: string,
+  quant: Quant,
+  options: RunOptions & { at?: string } = {},
+): Promise<RunResult> {
+  const { at = join(home, `${name}-${quant}`), request, ...others } = options;
+  const asked = { bundled: fixture(name), questions: [PROMPT], ...request };
+  return setUp(at, { quant, ...others, request: asked });
+}
+
+async function qualityBelow(at: string, quant: Quant): Promise<ProjectionQuality[]> {
+  const paths = installationPaths(homePaths(at), 'tiny', quant);
+  const journal = await readJournal(paths.journal);
+  const stored = await readStoredPlan(paths.plan);
+  if (journal === null || stored === null) throw new Error(`${at} has no journal or no plan`);
+  return qualityOf(stored.pack, [...reduceJournal(journal.entries).errors.values()]);
+}
+
+describe('an original checkpoint', { timeout: 120_000 }, () => {
+  it.each<[string, Quant, number]>([
+    ['qwen3_moe-bf16', '4bit', 9],
+    ['qwen3_5_moe-bf16', '2bit', 8],
+    ['deepseek_v3-fp8', 'mixed', 9],
+    // Exact: no error is left to tell.
+    ['kimi_k2-int4', '4bit', 0],
+    ['kimi_k2-int4', '2bit', 9],
+    ['gpt_oss-mxfp4', '4bit', 0],
+    ['gpt_oss-mxfp4', 'mixed', 4],
+  ])('%s becomes %s, answers, and keeps to its peak', async (name, quant, quantised) => {
+    const { error, receipt, events } = await setUpOriginal(name, quant);
+    expect(error).toBeNull();
+    const [planned] = only(events, 'plan');
+    expect(receipt?.peakBytes).toBeLessThanOrEqual(planned?.plan.peakBytes ?? 0);
+    const quality = await qualityBelow(join(home, `${name}-${quant}`), quant);
+    expect(quality).toHaveLength(quantised);
+    for (const { errors, measured } of quality) {
+      expect(measured).toBe(1);
+      expect(errors?.relativeRmse).toBeLessThan(0.42);
+      expect(errors?.relativeRmse).toBeLessThanOrEqual(errors?.rangeRelativeRmse ?? 0);
+    }
+    if (quantised > 0) expect(receipt?.weightErrors?.relativeRmse).toBeGreaterThan(0);
+  });
+
+  it('that is killed again and again makes the files of a setup that was left alone', async () => {
+    const repo = fixture('deepseek_v3-fp8');
+    const alone = await KilledSetup.of(repo, join(home, 'alone'), '4bit');
+    const killed = await KilledSetup.of(repo, join(home, 'killed'), '4bit');
+    try {
+      const whole = await alone.run(null);
+      expect(whole.finished, whole.stderr).toBe(true);
+      let deaths = 0;
+      for (; deaths < 6; deaths += 1) {
+        const run = await killed.run(alone.sent / 8, 3 * deaths);
+        if (run.finished) break;
+      }
+      const last = await killed.run(null);
+      expect(last.finished, last.stderr).toBe(true);
+      expect(deaths).toBeGreaterThan(3);
+      console.log(`${deaths} kills, ${killed.sent - alone.sent} bytes wasted of ${alone.sent}`);
+      expect(await hashesBelow(killed.paths.root)).toEqual(await hashesBelow(alone.paths.root));
+    } finally {
+      await alone.hub.close();
+      await killed.hub.close();
+    }
+  });
+
+  it('begun without --like-mlx does not go on with it', async () => {
+    const at = join(home, 'rule');
+    const begun = await setUpOriginal('qwen3_moe-bf16', '4bit', {
+      at,
+      onEvent: (event, { abort }) => {
+        if (event.type === 'shard' && event.status === 'started') abort.abort();
+      },
+    });
+    expect(begun.error?.code).toBe('ERR_INTERRUPTED');
+    const other = await setUpOriginal('qwen3_moe-bf16', '4bit', { at, request: { likeMlx: true } });
+    expect(other.error).toMatchObject({ code: 'ERR_JOURNAL', subject: '--like-mlx' });
+    expect((await setUpOriginal('qwen3_moe-bf16', '4bit', { at })).error).toBeNull();
+  });
+});
