@@ -1,12 +1,15 @@
 // The machine and this installation as the doctor's checks see them.
 
+import { asFlashmoeError } from '../base/errors.js';
+import { HubClient } from '../hub/client.js';
+import { CATALOG } from '../models/catalog.js';
 import { basename, join } from 'node:path';
 import { probeBackend, probeDevice } from '../addon/backend-probe.js';
 import { packageRoot } from '../base/package-root.js';
 import { probeAddon } from '../addon/probe.js';
 import { measureReadRates } from '../addon/read-rate.js';
 import { exec } from '../base/exec.js';
-import type { DoctorContext, ModelsOnDisk } from '../doctor/context.js';
+import type { DoctorContext, ModelsOnDisk, HubAnswer } from '../doctor/context.js';
 import { hubSettings } from '../hub/settings.js';
 import { tokenVerdict } from '../hub/whoami.js';
 import type { KnownAnswer } from '../store/receipt.js';
@@ -59,9 +62,40 @@ export async function doctorContext(context: AppContext): Promise<DoctorContext>
       });
       return tokenVerdict(hub, signal);
     },
+    hubAnswer: (signal) => hubAnswer(context, signal),
     serviceManager: (signal) => detectServiceManager(host, signal),
     service: serviceOf(context),
   };
+}
+
+/** That a repository is unknown or locked is an answer, too. */
+async function hubAnswer(
+  { host, version }: AppContext,
+  signal: AbortSignal,
+): Promise<HubAnswer | null> {
+  const { env, homeDirectory } = host;
+  const userAgent = `flashmoe/${version}`;
+  const { settings } = await hubSettings({ env, homeDirectory, userAgent });
+  if (settings.offline) return null;
+  const client = new HubClient(settings, {
+    metadataRetry: { attempts: 1, baseMs: 100, capMs: 100 },
+  });
+  const began = host.monotonic();
+  const answered = (problem: string | null, hint: string | null): HubAnswer => {
+    const milliseconds = host.monotonic() - began;
+    return { endpoint: settings.endpoint, milliseconds, problem, hint };
+  };
+  try {
+    const [asked] = CATALOG;
+    await client.resolveCommit(asked?.repo ?? '', 'main', { signal, emit: () => undefined });
+    return answered(null, null);
+  } catch (thrown) {
+    const { code, message, hint = null } = asFlashmoeError(thrown);
+    const isAnswer = ['ERR_NOT_FOUND', 'ERR_REVISION', 'ERR_AUTH'].includes(code);
+    return isAnswer ? answered(null, null) : answered(message, hint);
+  } finally {
+    client.close();
+  }
 }
 
 async function modelsOnDisk({ home }: AppContext): Promise<ModelsOnDisk> {

@@ -15,6 +15,7 @@ import { commandLine } from './command-line.js';
 import { stateOf } from './state-of.js';
 import { nativeAddon } from './native.js';
 import { listInstallations } from './installations.js';
+import type { Installation } from './read-installation.js';
 import { choose, isReady, readyInstallations, type Ready } from './ready-models.js';
 import { DEFAULT_PROMPT_CACHE_GB, type EngineOptions } from '../settings/engine-options.js';
 import { readSettings } from '../settings/file.js';
@@ -40,12 +41,11 @@ export async function chooseInstalled(context: AppContext, name: string | null):
   });
   const ready = all.filter(isReady);
   if (begun !== undefined && !ready.some(({ manifest }) => manifest.model === wanted)) {
-    const { state, why, next } = await stateOf(begun, null);
-    const reason = why === null ? '' : `, ${why}`;
-    throw new FlashmoeError('ERR_MODEL_MISSING', `${begun.id} is ${state}${reason}`, {
-      hint: commandLine(next),
-      subject: begun.id,
-    });
+    throw await isUnfinished(begun);
+  }
+  const [unfinished] = all.filter(({ manifest, plan }) => manifest === null && plan !== null);
+  if (wanted === null && ready.length === 0 && unfinished !== undefined) {
+    throw await isUnfinished(unfinished);
   }
   return choose(ready, name, settings);
 }
@@ -78,6 +78,16 @@ export interface OpenChoices {
   promptCache?: { gigabytes: number | null };
   /** Answers at once, as far as memory has room for them. Absent: one. */
   sessions?: number;
+}
+
+/** What is missing of it, and the command that makes it. */
+async function isUnfinished(begun: Installation): Promise<FlashmoeError> {
+  const { state, why, next } = await stateOf(begun, null);
+  const reason = why === null ? '' : `, ${why}`;
+  return new FlashmoeError('ERR_MODEL_MISSING', `${begun.id} is ${state}${reason}`, {
+    hint: commandLine(next),
+    subject: begun.id,
+  });
 }
 
 /** Throws what the engine has against the files or the backend. The caller closes it. */

@@ -3,6 +3,7 @@ import { answers } from './checks/answers.js';
 import { disk } from './checks/disk.js';
 import { engine } from './checks/engine.js';
 import { gpu } from './checks/gpu.js';
+import { network } from './checks/network.js';
 import { endpoint, token } from './checks/hub.js';
 import { chip, memory, node } from './checks/machine.js';
 import { models } from './checks/models.js';
@@ -47,6 +48,7 @@ export const CHECKS: readonly Check[] = [
   token,
   tokenValid,
   endpoint,
+  network,
   proxy,
 ];
 

@@ -35,6 +35,14 @@ export interface ModelsOnDisk {
   unreadable: { id: string; reason: string }[];
 }
 
+export interface HubAnswer {
+  endpoint: string;
+  milliseconds: number;
+  /** null: it answered. */
+  problem: string | null;
+  hint: string | null;
+}
+
 export interface DoctorContext {
   host: Host;
   version: string;
@@ -58,6 +66,8 @@ export interface DoctorContext {
   askKnown(id: string, signal: AbortSignal): Promise<KnownAnswer[]>;
   /** Whether the hub takes the token: null without one. Sends it to the hub's own origin only. */
   tokenVerdict(signal: AbortSignal): Promise<TokenVerdict | null>;
+  /** One request to the hub, as a setup sends first; null where the settings forbid the network. */
+  hubAnswer(signal: AbortSignal): Promise<HubAnswer | null>;
   /** Has one test every operation of a backend, in a child process. */
   probeBackend(path: string, backend: BackendName, signal: AbortSignal): Promise<BackendTest>;
   /** The GPU that it would compute on, or why there is none; in a child process. */

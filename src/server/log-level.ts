@@ -13,6 +13,8 @@ export function levelOf(event: ServerEvent): LogLevel {
     case 'model':
       return event.status === 'failed' ? 'error' : 'info';
     case 'request':
+      // The page asks once a second, with its key or before it has one.
+      if (event.path === '/status' && event.status < 500) return 'debug';
       if (event.status >= 500) return 'error';
       if (event.status >= 400) return 'warn';
       return event.method === 'POST' ? 'info' : 'debug';

@@ -1,6 +1,7 @@
 // The morning's report as lines of at most 80 columns.
 
 import { formatBytesBoth, formatBytes, formatDuration, formatRate } from '../base/format.js';
+import { shorten } from './table.js';
 import type { ModelStateName } from '../store/model-state.js';
 import { clockOf, sleptText } from '../base/clock.js';
 
@@ -60,9 +61,23 @@ function headLines(report: NightReport): string[] {
   ];
 }
 
+/** Of a run, by the code that it ended with; any other one failed. */
+const OUTCOMES: Readonly<Record<string, string>> = {
+  ERR_INTERRUPTED: 'was stopped',
+  ERR_DEADLINE: 'ended at its deadline',
+  ERR_NETWORK: 'lost the network',
+  ERR_OFFLINE: 'had no network',
+  ERR_DISK_FULL: 'ran out of disk space',
+  ERR_IO: 'could not write to the disk',
+  ERR_AUTH: 'was refused by the hub',
+  ERR_HASH: 'got bytes that were not the hub’s',
+  ERR_KNOWN_ANSWER: 'gave wrong answers',
+  ERR_LOCKED: 'found another one at work',
+};
+
 function outcomeText(outcome: string | null): string {
   if (outcome === null) return '';
-  return outcome === 'finished' ? ', finished' : `, the last ended with ${outcome}`;
+  return outcome === 'finished' ? ', finished' : `, the last ${OUTCOMES[outcome] ?? 'failed'}`;
 }
 
 function timelineLines(timeline: NightReport['timeline']): string[] {
@@ -89,7 +104,7 @@ function waitLines(waits: NightReport['waits']): string[] {
     ...longest
       .sort((a, b) => a.from.localeCompare(b.from))
       .map(({ from, seconds, reason }) =>
-        `${clockOf(from)} ${formatDuration(seconds).padStart(11)}  ${reason}`.slice(0, 79),
+        shorten(`${clockOf(from)} ${formatDuration(seconds).padStart(11)}  ${reason}`, 79),
       ),
   ];
 }

@@ -1,11 +1,12 @@
 // What is on disk and what is going on, as lines.
 
+import stringWidth from 'fast-string-width';
 import { formatBytes, formatBytesBoth, formatDurationRange, formatRate } from '../base/format.js';
 import { percent } from './bar.js';
 import { clockOf } from '../base/clock.js';
 import type { ModelStateName } from '../store/model-state.js';
 import type { Style } from './style.js';
-import { tableLines } from './table.js';
+import { tableLines, wrapText } from './table.js';
 
 /** One folder of the models, as `flashmoe status` tells it. */
 export interface ModelStatus {
@@ -45,26 +46,14 @@ export interface HomeStatus {
   backend: { name: string; problem: string | null; by: 'settings' | 'machine' };
 }
 
-export function statusText(status: HomeStatus, style: Style, width: number): string {
+/** @param width of the window; null: nobody looks at it, and lines are as long as they are */
+export function statusText(status: HomeStatus, style: Style, width: number | null): string {
   const { name, by, problem } = status.backend;
   const chosen = by === 'settings' ? ' (settings.json)' : problem === null ? '' : ` (${problem})`;
   const head = `${status.home}, ${formatBytesBoth(status.freeBytes)} free, backend ${name}${chosen}`;
   if (status.models.length === 0) return `${head}\n\nno model yet; begin with: flashmoe setup`;
-  const [header = '', ...rows] = tableLines(
-    [
-      { title: 'MODEL', flexible: true },
-      { title: 'STATE' },
-      { title: 'SIZE', align: 'right' },
-      { title: 'DETAIL', flexible: true },
-    ],
-    status.models.map((model) => [
-      model.id === status.defaultModel ? `${model.id} *` : model.id,
-      model.state,
-      model.bytes === null ? '' : formatBytes(model.bytes),
-      detailOf(model),
-    ]),
-    width,
-  );
+  const table = statusRows(status, width ?? Infinity);
+  const [header = '', ...rows] = table;
   const foot =
     status.defaultModel === null ? [] : ['', style.dim('* answers when no model is named')];
   const own = status.models.flatMap(({ id, userFiles }) =>
@@ -74,6 +63,35 @@ export function statusText(status: HomeStatus, style: Style, width: number): str
   );
   const told = own.length === 0 ? [] : ['', ...own];
   return [head, '', style.dim(header), ...rows, ...told, ...foot].join('\n');
+}
+
+/** What would not fit its column stands below its row, whole. */
+function statusRows({ models, defaultModel }: HomeStatus, width: number): string[] {
+  const columns = [
+    { title: 'MODEL' },
+    { title: 'STATE' },
+    { title: 'SIZE', align: 'right' as const },
+    { title: 'DETAIL' },
+  ];
+  const cells = models.map((model) => [
+    model.id === defaultModel ? `${model.id} *` : model.id,
+    model.state,
+    sizeOf(model),
+    detailOf(model),
+  ]);
+  const whole = tableLines(columns, cells, Infinity);
+  if (Math.max(...whole.map((line) => stringWidth(line))) <= width) return whole;
+  const narrow = columns.map((column, index) => ({ ...column, flexible: index === 0 }));
+  const [header = '', ...rows] = tableLines(narrow.slice(0, -1), cells, width);
+  const below = cells.map(([, , , detail = '']) =>
+    detail === '' ? [] : wrapText(detail, width - 2).map((line) => `  ${line}`),
+  );
+  return [header, ...rows.flatMap((row, index) => [row, ...(below[index] ?? [])])];
+}
+
+function sizeOf({ bytes, doneBytes }: ModelStatus): string {
+  const size = bytes ?? doneBytes;
+  return size === null ? '' : formatBytes(size);
 }
 
 function detailOf(model: ModelStatus): string {

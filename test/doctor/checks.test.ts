@@ -323,8 +323,22 @@ test('a token on the way to a plain http endpoint is a warning', async () => {
 test('a variable that makes no sense is a failure that names it', async () => {
   const world = worldWithEnv({ HF_ENDPOINT: 'ftp://hub.example' });
   const found = await findings('hub', world);
-  expect(found.map(({ severity }) => severity)).toEqual(['fail', 'fail', 'fail', 'fail']);
+  expect(found.filter(({ severity }) => severity === 'fail')).toHaveLength(4);
   expect(found[0]?.title).toContain('HF_ENDPOINT');
+});
+
+test('a hub that does not answer is a warning that says why, and one that does is timed', async () => {
+  const answer = { endpoint: 'https://hub.example', milliseconds: 31.4 };
+  const worldOf = (problem: string | null): DoctorContext => ({
+    ...testWorld(),
+    hubAnswer: () => Promise.resolve({ ...answer, problem, hint: null }),
+  });
+  expect(await findings('hub.answers', worldOf(null))).toMatchObject([
+    { severity: 'ok', title: 'hub.example answers, in 31 ms' },
+  ]);
+  expect(await findings('hub.answers', worldOf('the host name was not found'))).toMatchObject([
+    { severity: 'warn', title: 'hub.example does not answer: the host name was not found' },
+  ]);
 });
 
 test('offline is said', async () => {

@@ -35,6 +35,13 @@ export function testWorld(change: Partial<DoctorContext> = {}): DoctorContext {
     probeDevice: () => Promise.resolve({ device: null, reason: 'was not expected to be asked' }),
     measureReads: () => Promise.reject(new Error('was not expected to measure')),
     askKnown: () => Promise.reject(new Error('was not expected to ask')),
+    hubAnswer: () =>
+      Promise.resolve({
+        endpoint: 'https://hub.example',
+        milliseconds: 20,
+        problem: null,
+        hint: null,
+      }),
     tokenVerdict: () => Promise.reject(new Error('was not expected to send a token')),
     serviceManager: () => Promise.resolve(null),
     service: serverService({ node: process.execPath, entry: process.execPath, home }),

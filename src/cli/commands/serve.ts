@@ -21,6 +21,7 @@ import { chooseInstalled, openEngineOf } from '../../application/installed.js';
 import { aboutInstalled } from '../../application/model-choices.js';
 import { readyInstallations, type Ready } from '../../application/ready-models.js';
 import { DEFAULT_KEEP_ALIVE_MINUTES, type ServeOptions } from '../../settings/engine-options.js';
+import { findServer } from '../../chat/server-backend.js';
 import { Presence } from '../../store/presence.js';
 import { readSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';
@@ -55,9 +56,10 @@ async function serveUntilTold(
   const modelId = installed?.id ?? settings.model ?? null;
   const awake = new AwakeWhileBusy(() => keepAwakeOnMac(context.host));
   const presence = new Presence();
+  const port = args.port ?? settings.port ?? DEFAULT_PORT;
   const server = await startServer({
     ...(args.host === null ? {} : { host: args.host }),
-    port: args.port ?? settings.port ?? DEFAULT_PORT,
+    port,
     // Not an option: arguments are readable by everybody on the machine.
     apiKey: context.host.env['FLASHMOE_API_KEY'] || null,
     modelId,
@@ -96,6 +98,8 @@ async function serveUntilTold(
     emit: (event) => {
       if (isTold(event, args.logLevel ?? 'info')) tell(context, service, event);
     },
+  }).catch(async (error: unknown) => {
+    throw await orAlreadyServing(error, port, context.host.env['FLASHMOE_API_KEY'] || null);
   });
   try {
     if (!context.signal.aborted) await once(context.signal, 'abort');
@@ -106,6 +110,26 @@ async function serveUntilTold(
     awake.close();
     await service?.stopped();
   }
+}
+
+/** A port that a server of ours has is no riddle. */
+async function orAlreadyServing(
+  thrown: unknown,
+  port: number,
+  apiKey: string | null,
+): Promise<unknown> {
+  if (!(thrown instanceof FlashmoeError) || thrown.code !== 'ERR_PORT_IN_USE') return thrown;
+  const server = await findServer({ port, apiKey }, null);
+  if (server === null) return thrown;
+  return new FlashmoeError(
+    'ERR_PORT_IN_USE',
+    `already serving ${server.model} at http://127.0.0.1:${port}/; nothing was changed`,
+    {
+      hint: '`flashmoe chat` talks to it, `flashmoe ps` says what it does; for a second server name another --port',
+      subject: String(port),
+      cause: thrown,
+    },
+  );
 }
 
 async function installedModels({ home }: CliContext): Promise<InstalledModel[]> {
@@ -182,7 +206,7 @@ function lineOf(event: ServerEvent): string {
       ].join(', ');
     }
     case 'error':
-      return `${event.code}: ${event.message}`;
+      return event.message;
     case 'unknown-field':
       return `requests carry the unknown field ${event.field}, ignored`;
   }

@@ -30,7 +30,10 @@ export async function status(context: CliContext): Promise<number> {
         : { name: settings.backend, problem: null, by: 'settings' },
   };
   if (context.json) context.emit('status', found);
-  else context.print(statusText(found, context.style, Math.min(context.stdout.columns || 80, 120)));
+  else {
+    const width = context.stdout.isTTY ? Math.min(context.stdout.columns || 80, 120) : null;
+    context.print(statusText(found, context.style, width));
+  }
   return EXIT.done;
 }
 
