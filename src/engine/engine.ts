@@ -9,7 +9,7 @@ import { Answer } from './answer.js';
 import type { Prompt } from './chat-template.js';
 import type { ElasticMemory } from './elastic-memory.js';
 import type { GenerationSettings } from './generation-settings.js';
-import { END_THINK, outputFormat, type OutputFormat } from './output-parser.js';
+import { outputFormat, type OutputFormat } from './output-parser.js';
 import { allBut, Constraint } from './grammar/constraint.js';
 import { GrammarHost, type GrammarRun } from './grammar/host.js';
 import { Hearing } from './grammar/said.js';
@@ -419,7 +419,7 @@ export class LocalEngine implements Engine {
   #whileThinking(): Int32Array {
     const { calls } = this.#format;
     const { tokenizer, settings } = this.parts;
-    const openings = new Set([calls?.open, calls?.section?.open]);
+    const openings = new Set([calls?.open, calls?.section?.open, ...this.#format.notInThoughts]);
     const early = tokenizer.controlTokens.filter(({ content }) => openings.has(content));
     const never = [...settings.stopIds, ...early.map(({ id }) => id)];
     return allBut(never, tokenizer.tokenLimit);
@@ -430,8 +430,11 @@ export class LocalEngine implements Engine {
     const budget = 'prompt' in request ? Infinity : (request.thinkingBudget ?? Infinity);
     if (budget === Infinity) return () => null;
     const { tokenizer, prompts } = this.parts;
-    const mark = tokenizer.controlTokens.find(({ content }) => content === END_THINK);
-    const ids = mark === undefined ? await prompts.encodeText(END_THINK) : [mark.id];
+    const mark = tokenizer.controlTokens.find(
+      ({ content }) => content === this.#format.endOfThought,
+    );
+    const ids =
+      mark === undefined ? await prompts.encodeText(this.#format.endOfThought) : [mark.id];
     let said = 0;
     return () => {
       if (!answer.inReasoning || answer.reasoningTokens < budget) return null;
@@ -470,7 +473,10 @@ interface ChosenToken {
 }
 
 /** Plain text is passed on as it comes. */
-const PLAIN: OutputFormat = { reasoning: false, calls: null, markers: [] };
+const PLAIN: OutputFormat = {
+  ...{ reasoning: false, calls: null, markers: [] },
+  ...{ endOfThought: '', notInThoughts: [] },
+};
 
 function noTime(): Timings {
   return { prefillSeconds: 0, decodeSeconds: 0, expertBytesRead: 0 };

@@ -7,9 +7,11 @@ import { isObject } from './model-files.js';
 import { overlap } from './stop-sequences.js';
 import type { ToolDefinition } from './types.js';
 
+/** Of a message behind which the answer goes on. */
+export const END_MESSAGE = '<|end|>';
 export const HARMONY_MARKERS = [
   ...['<|start|>', '<|channel|>', '<|constrain|>', '<|message|>'],
-  ...['<|end|>', '<|return|>', '<|call|>'],
+  ...[END_MESSAGE, '<|return|>', '<|call|>'],
 ];
 const MESSAGE = '<|message|>';
 /** A message whose end is missing ends where the next one begins. */

@@ -3,7 +3,7 @@
 
 import { callForm, type CallForm } from './calls/form.js';
 import type { CallPart, CallReader } from './calls/reader.js';
-import { HARMONY_MARKERS, HarmonyParser } from './harmony-parser.js';
+import { END_MESSAGE, HARMONY_MARKERS, HarmonyParser } from './harmony-parser.js';
 import type { ParsedOutput, Parser } from './parsed-output.js';
 import { overlap } from './stop-sequences.js';
 import type { ToolDefinition } from './types.js';
@@ -20,6 +20,9 @@ export interface OutputFormat {
   calls: CallForm | null;
   /** Tokens whose text a parser looks for. */
   markers: readonly string[];
+  /** What the model ends a thought with, and tokens that no thought may hold while an answer is held to a grammar. */
+  endOfThought: string;
+  notInThoughts: readonly string[];
 }
 
 /** The parser of the format. */
@@ -31,8 +34,14 @@ export function newParser(options: ParserOptions): Parser {
 
 export function outputFormat(template: string): OutputFormat {
   const calls = callForm(template);
-  if (calls?.name === 'harmony') return { reasoning: true, calls, markers: HARMONY_MARKERS };
+  if (calls?.name === 'harmony') {
+    const notInThoughts = HARMONY_MARKERS.filter((marker) => marker !== END_MESSAGE);
+    const markers = HARMONY_MARKERS;
+    return { reasoning: true, calls, markers, endOfThought: END_MESSAGE, notInThoughts };
+  }
   return {
+    endOfThought: END_THINK,
+    notInThoughts: [],
     reasoning: template.includes(END_THINK),
     calls,
     markers: [THINK, END_THINK, ...(calls?.markers ?? [])],
@@ -154,16 +163,20 @@ export class OutputParser implements Parser {
   /** Between calls of a section; text that is none of its tags ends it. */
   #section(): boolean {
     const first = this.#held.trimStart();
-    const { open = '', section = null } = this.#form ?? {};
-    const close = section?.close ?? '';
-    if (first.startsWith(open) || first.startsWith(close)) {
-      const tag = first.startsWith(open) ? open : close;
+    const { open = '', section = null, sectionToo } = this.#form ?? {};
+    const tags = [
+      open,
+      section?.close ?? '',
+      ...(sectionToo === undefined ? [] : [sectionToo.close]),
+    ];
+    const tag = tags.find((each) => first.startsWith(each));
+    if (tag !== undefined) {
       this.#held = first.slice(tag.length);
       if (tag === open) this.#open(open);
       else this.#enter('content');
       return true;
     }
-    if (open.startsWith(first) || close.startsWith(first)) return false;
+    if (tags.some((each) => each.startsWith(first))) return false;
     this.#enter('content');
     return true;
   }
@@ -199,8 +212,9 @@ export class OutputParser implements Parser {
 
   #openings(): string[] {
     if (this.#form === null) return [];
-    const { open, section } = this.#form;
-    return section === null ? [open] : [section.open, open];
+    const { open, section, sectionToo } = this.#form;
+    const also = sectionToo === undefined ? [] : [sectionToo.open];
+    return section === null ? [open] : [section.open, ...also, open];
   }
 
   #open(tag: string): void {

@@ -2,6 +2,7 @@
 // the answer; tool calls in the nested form of the field's templates.
 
 import { callForm } from './calls/form.js';
+import { withSingleCalls } from './harmony-history.js';
 import { withNumberedIds } from './numbered-ids.js';
 import { pythonJson } from './python-json.js';
 import { placeSystemMessages } from './system-messages.js';
@@ -11,6 +12,7 @@ interface TemplateMessage {
   role: ChatMessage['role'];
   content: string | null;
   reasoning_content?: string;
+  thinking?: string;
   tool_calls?: unknown[];
   tool_call_id?: string;
   name?: string;
@@ -30,7 +32,14 @@ export function templateMessages(
   takesLate: boolean,
 ): TemplateMessage[] {
   const placed = placeSystemMessages(given, takesLate);
-  const messages = callForm(template)?.name === 'numbered-json' ? withNumberedIds(placed) : placed;
+  const form = callForm(template)?.name;
+  const isHarmony = form === 'harmony';
+  const messages =
+    form === 'numbered-json'
+      ? withNumberedIds(placed)
+      : isHarmony
+        ? withSingleCalls(placed)
+        : placed;
   const asMapping = READS_MAPPING.test(template);
   const nullContent = TELLS_NULL.test(template) ? null : '';
   return messages.map((message) => ({
@@ -42,9 +51,21 @@ export function templateMessages(
           tool_calls: message.toolCalls.map((call) => templateCall(call, asMapping)),
           ...(message.content === '' ? { content: nullContent } : {}),
         }),
+    ...(isHarmony ? harmonyThought(message) : {}),
     ...(message.toolCallId === undefined ? {} : { tool_call_id: message.toolCallId }),
     ...(message.name === undefined ? {} : { name: message.name }),
   }));
+}
+
+/** Beside a call these templates take either text or a thought: both become the thought. */
+function harmonyThought({
+  content,
+  reasoning,
+  toolCalls = [],
+}: ChatMessage): Partial<TemplateMessage> {
+  if (reasoning === undefined || reasoning === '') return {};
+  if (toolCalls.length === 0 || content === '') return { thinking: reasoning };
+  return { thinking: `${reasoning}\n\n${content}`, content: '' };
 }
 
 export function templateTools(tools: readonly ToolDefinition[]): unknown[] {

@@ -8,7 +8,7 @@ import { ChatTemplate, loadChatTemplate } from '../../src/engine/chat-template.j
 import { loadTokenizer } from '../../src/engine/tokenizer.js';
 import type { Tokenizer } from '../../src/engine/tokenizer-types.js';
 import type { ChatMessage, ToolDefinition } from '../../src/engine/types.js';
-import { declaredIds, fixture } from './fixtures.js';
+import { declaredIds, fixture, WITH_CHAT } from './fixtures.js';
 
 interface WireCall {
   id: string;
@@ -59,7 +59,7 @@ const ask = (messages: ChatMessage[], tools: ToolDefinition[] = []) => ({
   thinking: null,
 });
 
-describe.each(['qwen3_5_moe', 'qwen3_moe', 'deepseek_v3'])('%s', (family) => {
+describe.each(WITH_CHAT)('%s', (family) => {
   const file = readFileSync(join(fixture(family), 'golden_chat.json'), 'utf8');
   const cases = Object.entries((JSON.parse(file) as { cases: Record<string, Case> }).cases);
 
@@ -359,5 +359,48 @@ describe('call ids in a history', () => {
       'return of functions.f:2',
       '',
     ]);
+  });
+});
+
+describe('a history in Harmony', () => {
+  // Prints what the vendor's template does: the first call of a message, and a result under the name of the call before it.
+  const ONE =
+    "{#- '<|channel|>' '<|message|>' -#}{%- set last = namespace(name='') -%}{%- for m in messages -%}" +
+    "{%- if m.tool_calls -%}{%- if m.content and m.thinking -%}{{ raise_exception('both') }}{%- endif -%}" +
+    '{%- set c = m.tool_calls[0].function -%}{%- set last.name = c.name -%}' +
+    "{{ '[' + (m.thinking or m.content or '') + ']' + c.name + c.arguments|tojson + ';' }}" +
+    "{%- elif m.role == 'tool' -%}{{ last.name + '=' + m.content + ';' }}{%- endif -%}{%- endfor -%}";
+
+  it('has a message for each of several calls, with its result behind it, arguments as objects', async () => {
+    const template = new ChatTemplate(ONE, await loadTokenizer(fixture('gpt_oss')), {});
+    const call = (id: string, name: string) => ({ id, name, arguments: { a: 1 } });
+    const { text } = template.prompt(
+      ask([
+        user('q'),
+        {
+          ...{ role: 'assistant', content: 'Two things.', reasoning: 'Hm.' },
+          toolCalls: [call('x', 'f'), call('y', 'g')],
+        },
+        { role: 'tool', content: 'of g', toolCallId: 'y' },
+        { role: 'tool', content: 'of f', toolCallId: 'x' },
+      ]),
+    );
+    expect(text).toBe('[Hm.\n\nTwo things.]f{"a": 1};f=of f;[]g{"a": 1};g=of g;');
+  });
+
+  it('leaves one call, and results without ids, in their order', async () => {
+    const template = new ChatTemplate(ONE, await loadTokenizer(fixture('gpt_oss')), {});
+    const call = (name: string) => ({ id: name, name, arguments: {} });
+    const { text } = template.prompt(
+      ask([
+        user('q'),
+        { role: 'assistant', content: '', toolCalls: [call('f'), call('g')] },
+        { role: 'tool', content: '1' },
+        { role: 'tool', content: '2' },
+        { role: 'assistant', content: '', toolCalls: [call('h')] },
+        { role: 'tool', content: '3' },
+      ]),
+    );
+    expect(text).toBe('[]f{};f=1;[]g{};g=2;[]h{};h=3;');
   });
 });

@@ -14,3 +14,12 @@ export function fixture(family: string): string {
 export function declaredIds(ids: readonly number[]): number[] {
   return ids.map((id) => (id >= 478 ? id + 12 : id));
 }
+
+/** Fixtures with golden conversations. */
+export const WITH_CHAT = [
+  ...['qwen3_5_moe', 'qwen3_moe', 'qwen3_next', 'qwen4_exp', 'deepseek_v3', 'glm_moe_dsa'],
+  ...['glm4_moe', 'minimax_m2', 'gpt_oss'],
+];
+
+/** Fixtures with golden texts and ids; the last two have a tiktoken.model. */
+export const WITH_TOKENIZER = [...WITH_CHAT, 'kimi_k2', 'kimi_k25'];

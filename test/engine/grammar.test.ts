@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { callForm } from '../../src/engine/calls/form.js';
 import { GrammarHost } from '../../src/engine/grammar/host.js';
 import { answerTag } from '../../src/engine/grammar/tags.js';
-import { OutputParser, outputFormat } from '../../src/engine/output-parser.js';
+import { newParser, outputFormat } from '../../src/engine/output-parser.js';
 import { loadTokenizer } from '../../src/engine/tokenizer.js';
 import type { ChatRequest, Engine, GenerateEvent, ToolDefinition } from '../../src/engine/types.js';
 import { fixture } from './fixtures.js';
@@ -45,6 +45,7 @@ const TEMPLATES = {
   'keys and values': "'<tool_call>' '<arg_key>' '</arg_key><arg_value>'",
   invokes: "'<minimax:tool_call>' '<invoke name='",
   'invokes with marks': "'<｜DSML｜function_calls>'",
+  harmony: "'<|channel|>' '<|message|>'",
 };
 
 describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, template) => {
@@ -65,7 +66,7 @@ describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, templa
     const run = await host.start(answerTag(request, callForm(template), false) ?? {}, never);
     const format = outputFormat(template);
     const { tools } = request;
-    const parser = new OutputParser({ format, prompt: '', tools, newCallId: () => 'id' });
+    const parser = newParser({ format, prompt: '', tools, newCallId: () => 'id' });
     let name = '';
     let json = '';
     const bytes: number[] = [];
@@ -134,6 +135,43 @@ describe.each(Object.entries(TEMPLATES))('a grammar for calls as %s', (_, templa
       // Bytes that are no UTF-8 count as one character for the library: only the check of an answer sees those.
       if (!text.includes('\ufffd')) expect(validate(JSON.parse(json)), text).toBe(true);
     }
+  });
+});
+
+describe('a grammar for an answer in Harmony', () => {
+  it('has JSON of a schema in a final message, behind a thought or without one', async () => {
+    const tokenizer = await loadTokenizer(fixture('qwen3_5_moe'));
+    const host = new GrammarHost(tokenizer, new Set([497]), new Set());
+    const template = TEMPLATES.harmony;
+    const request = { tools: [], format: { type: 'json-schema' as const, schema: SCHEMA } };
+    const run = await host.start(answerTag(request, callForm(template), true) ?? {}, never);
+    const said: number[] = [];
+    const say = async (text: string): Promise<void> => {
+      for (const byte of Buffer.from(text)) {
+        const id = Array.from({ length: tokenizer.tokenLimit }, (__, i) => i).find(
+          (each) => tokenizer.bytes(each).length === 1 && tokenizer.bytes(each)[0] === byte,
+        );
+        if (id === undefined) throw new Error(`no token for ${byte}`);
+        const mask = await run.mask();
+        expect(((mask?.[id >> 5] ?? 0) >> (id & 31)) & 1, text.slice(0, 20)).toBe(1);
+        run.accept(id);
+        said.push(byte);
+      }
+    };
+    await say('<|channel|>analysis<|message|>');
+    // The thought and its end are not the grammar's.
+    await say('<|start|>assistant<|channel|>final<|message|>{"ok": true, "n": 42}');
+    const text = Buffer.from(said).toString().replace('<|start|>', 'Hm.<|end|><|start|>');
+    const parser = newParser({
+      ...{ format: outputFormat(template), prompt: '<|start|>assistant', tools: [] },
+      newCallId: () => 'id',
+    });
+    expect([...parser.push(text), ...parser.end(false)]).toEqual([
+      { type: 'text', channel: 'reasoning', text: 'Hm.' },
+      { type: 'text', channel: 'content', text: '{"ok": true, "n": 42}' },
+    ]);
+    run.release();
+    await host.close();
   });
 });
 

@@ -219,3 +219,81 @@ describe('Harmony', () => {
     expect(read(TEMPLATE, ' see.<|end|>', { prompt: open }).reasoning).toBe(' see.');
   });
 });
+
+describe('Kimi', () => {
+  const NUMBERED =
+    "'<think>' '</think>' '<|tool_calls_section_begin|>' '<|tool_call_begin|>' '<|tool_call_argument_begin|>'";
+  const ARGUMENT = '<|tool_call_argument_begin|>';
+  const rain = [{ name: 'get_rain', arguments: { town: 'Ulm' } }];
+  const section = (id: string, json: string, s = 's'): string =>
+    `<|tool_call${s}_section_begin|><|tool_call_begin|>${id}${ARGUMENT}${json}<|tool_call_end|><|tool_call${s}_section_end|>`;
+
+  test('a section is read under both names that models give it', () => {
+    for (const s of ['s', '']) {
+      const got = read(NUMBERED, `Wait.${section('functions.get_rain:0', '{"town":"Ulm"}', s)}`);
+      expect(got).toEqual({ reasoning: '', content: 'Wait.', calls: rain });
+    }
+  });
+
+  test('ids without separators are read where they name a declared function, and nothing else is', () => {
+    for (const id of ['functionsget_rain5', 'functions.get_rain', 'get_rain:12']) {
+      expect(read(NUMBERED, section(id, '{"town":"Ulm"}')).calls, id).toEqual(rain);
+    }
+    expect(read(NUMBERED, section('functionsother5', '{"town":"Ulm"}')).calls).toEqual([]);
+  });
+
+  test('arguments as a quoted text are unquoted once', () => {
+    const quoted = JSON.stringify('{"town":"Ulm"}');
+    expect(read(NUMBERED, section('functions.get_rain:0', quoted)).calls).toEqual(rain);
+    expect(read(NUMBERED, section('functions.get_rain:0', JSON.stringify('Ulm {'))).calls).toEqual(
+      [],
+    );
+  });
+
+  test('a call without arguments gives an empty object, and one inside of a thought ends the thought', () => {
+    expect(read(NUMBERED, section('functions.get_rain:0', '')).calls).toEqual([
+      { name: 'get_rain', arguments: {} },
+    ]);
+    const inside = `<think>Rain?${section('functions.get_rain:0', '{"town":"Ulm"}')}`;
+    expect(read(NUMBERED, inside)).toEqual({ reasoning: 'Rain?', content: '', calls: rain });
+  });
+});
+
+describe('calls inside of thoughts, and without arguments', () => {
+  const open = "'<think>' '</think>'";
+  test.each<[string, string, string, string]>([
+    [
+      'MiniMax',
+      `${open} '<minimax:tool_call>' '<invoke name='`,
+      '<minimax:tool_call>\n<invoke name="grep_tool">\n</invoke>\n</minimax:tool_call>',
+      '<think>\n',
+    ],
+    [
+      'DeepSeek V3.1',
+      `${open} '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>' '<｜tool▁sep｜>'`,
+      '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>grep_tool<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+      '<think>',
+    ],
+    [
+      'DeepSeek V3.2',
+      `${open} '<｜DSML｜function_calls>'`,
+      '<｜DSML｜function_calls>\n<｜DSML｜invoke name="grep_tool">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>',
+      '<think>',
+    ],
+    [
+      'Qwen3',
+      `${open} '<tool_call>' '"arguments": '`,
+      '<tool_call>\n{"name": "grep_tool", "arguments": {}}\n</tool_call>',
+      '<think>\n',
+    ],
+  ])('%s', (_, template, call, prompt) => {
+    expect(read(template, `Look.${call}`, { prompt })).toEqual({
+      ...{ reasoning: 'Look.', content: '' },
+      calls: [{ name: 'grep_tool', arguments: {} }],
+    });
+    // Behind a prompt that closed the thought, or opens none, the same text is content.
+    expect(read(template, `Look.${call}`, { prompt: '</think>' })).toMatchObject({
+      ...{ reasoning: '', content: 'Look.' },
+    });
+  });
+});

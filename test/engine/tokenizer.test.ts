@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { ControlText } from '../../src/engine/control-text.js';
 import { Detokenizer } from '../../src/engine/detokenizer.js';
 import { loadTokenizer } from '../../src/engine/tokenizer.js';
-import { declaredIds, fixture } from './fixtures.js';
+import { declaredIds, fixture, WITH_TOKENIZER } from './fixtures.js';
 
 interface Golden {
   cases: { text: string; ids: number[]; decoded?: string }[];
@@ -17,7 +17,7 @@ function golden(family: string): Golden {
   return JSON.parse(readFileSync(join(fixture(family), 'golden_tokenizer.json'), 'utf8')) as Golden;
 }
 
-describe.each(['qwen3_5_moe', 'qwen3_moe', 'deepseek_v3', 'kimi_k2'])('%s', (family) => {
+describe.each(WITH_TOKENIZER)('%s', (family) => {
   it('gives the reference ids for every golden text', async () => {
     const tokenizer = await loadTokenizer(fixture(family));
     const control = new ControlText(tokenizer, '');

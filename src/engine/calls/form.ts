@@ -22,6 +22,8 @@ export interface CallForm {
   name: CallFormName;
   /** Around all calls of an answer; null where calls stand alone. */
   section: { open: string; close: string } | null;
+  /** Openings and closings of a section that models also write. */
+  sectionToo?: { open: string; close: string };
   open: string;
   close: string;
   /** Tokens whose text the reader needs. */
@@ -43,12 +45,19 @@ const NUMBERED = {
   open: '<|tool_call_begin|>',
   close: '<|tool_call_end|>',
 };
+/** Seen instead of the plural that the template has. */
+const NUMBERED_TOO = {
+  open: '<|tool_call_section_begin|>',
+  close: '<|tool_call_section_end|>',
+};
 const ARGUMENT = '<|tool_call_argument_begin|>';
 
 /** The form a template writes calls in; null when it knows none that is read here. */
 export function callForm(template: string): CallForm | null {
   if (template.includes(ARGUMENT) || template.includes(NUMBERED.open)) {
-    return headed('numbered-json', NUMBERED, [ARGUMENT], numberedHead);
+    const { open, close } = NUMBERED_TOO;
+    const form = headed('numbered-json', NUMBERED, [open, close, ARGUMENT], numberedHead);
+    return { ...form, sectionToo: NUMBERED_TOO };
   }
   if (template.includes(BARS.open)) {
     return template.includes('```json')
@@ -113,11 +122,19 @@ function headed(
   };
 }
 
-/** `functions.NAME:IDX`; the name may hold dots and the prefix may be missing. */
-function numberedHead(text: string): { name: string; id: string } | null {
+/** `functions.NAME:IDX`; the name may hold dots and the prefix may be missing. `functionsNAMEIDX` is read for a declared name. */
+function numberedHead(
+  text: string,
+  tools: readonly ToolDefinition[],
+): { name: string; id: string } | null {
   const id = text.replace(ARGUMENT, '').trim();
   const name = /^(?:functions\.)?(.+):\d+$/.exec(id)?.[1];
-  return name === undefined ? null : { name, id: `functions.${id.replace(/^functions\./, '')}` };
+  if (name !== undefined) return { name, id: `functions.${id.replace(/^functions\./, '')}` };
+  const [, glued = '', index = '0'] = /^functions[.:]?(.+?):?(\d*)$/.exec(id) ?? [];
+  const isDeclared = tools.some((tool) => tool.name === glued);
+  return isDeclared
+    ? { name: glued, id: `functions.${glued}:${index === '' ? '0' : index}` }
+    : null;
 }
 
 /** `function<sep>NAME` and a fence, or `NAME<sep>` alone. */

@@ -8,10 +8,13 @@ import type { CallPart, CallReader } from './reader.js';
 import { JsonObjectReader } from './json-object.js';
 
 /** Name, and id where there is one, in the text before the arguments; null when there is none. */
-export type CallHead = (text: string) => { name: string; id: string | null } | null;
+export type CallHead = (
+  text: string,
+  tools: readonly ToolDefinition[],
+) => { name: string; id: string | null } | null;
 
 export class JsonCallReader implements CallReader {
-  #state: 'head' | 'object' | 'tail' | 'broken' | 'closed';
+  #state: 'head' | 'object' | 'quoted' | 'tail' | 'broken' | 'closed';
   #read = '';
   /** Where in `read` the next character lies, and where the arguments begin. */
   #at = 0;
@@ -62,6 +65,8 @@ export class JsonCallReader implements CallReader {
         return this.#inHead();
       case 'object':
         return this.#inObject();
+      case 'quoted':
+        return this.#inQuotes();
       case 'tail':
       case 'broken':
         return this.#untilClose();
@@ -75,15 +80,28 @@ export class JsonCallReader implements CallReader {
     const close = this.#read.indexOf(this.close);
     if (brace < 0 && close < 0) return false;
     const end = brace < 0 || (close >= 0 && close < brace) ? close : brace;
-    const known = this.#readHead(this.#read.slice(0, end));
-    this.#at = end;
-    this.#state = !known ? 'broken' : end === close ? 'tail' : 'object';
+    const before = this.#read.slice(0, end);
+    const isQuoted = end === brace && /"\s*$/.test(before);
+    const known = this.#readHead(isQuoted ? before.slice(0, before.lastIndexOf('"')) : before);
+    this.#at = isQuoted ? before.lastIndexOf('"') : end;
+    this.#state = !known ? 'broken' : end === close ? 'tail' : isQuoted ? 'quoted' : 'object';
     return true;
   }
 
   #readHead(text = this.#read): boolean {
-    this.#name = this.head?.(text) ?? null;
+    this.#name = this.head?.(text, this.tools) ?? null;
     return this.#name !== null;
+  }
+
+  /** Arguments as the text of a JSON string, as some models have them after a history in that form. */
+  #inQuotes(): boolean {
+    const close = this.#read.indexOf(this.close, this.#at);
+    if (close < 0) return false;
+    const inner = unquoted(this.#read.slice(this.#at, close));
+    for (const [key, value] of Object.entries(inner ?? {})) this.#offer(key, value);
+    this.#at = close;
+    this.#state = inner === null ? 'broken' : 'tail';
+    return true;
   }
 
   #inObject(): boolean {
@@ -155,6 +173,16 @@ export class JsonCallReader implements CallReader {
 
   #take(): CallPart[] {
     return this.#parts.splice(0);
+  }
+}
+
+function unquoted(text: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'string' ? parsedObject(value) : null;
+  } catch {
+    // As below.
+    return null;
   }
 }
 

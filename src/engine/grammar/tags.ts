@@ -22,6 +22,9 @@ import {
 
 type Tag = JsonObject;
 
+/** Of Harmony: the header of an answer to the user. */
+const FINAL = '<|channel|>final<|message|>';
+
 /** What of a request a grammar may have to hold. */
 export type Held = Pick<ChatRequest, 'format' | 'tools' | 'toolChoice' | 'parallelToolCalls'>;
 
@@ -50,7 +53,12 @@ export function answerTag(
   return {
     type: 'structural_tag',
     // Free text takes its own line breaks.
-    format: afterThinking && !isFree ? sequence(regex('\\n{0,2}'), content) : content,
+    format:
+      form?.name === 'harmony'
+        ? harmonyAnswer(content, request)
+        : afterThinking && !isFree
+          ? sequence(regex('\\n{0,2}'), content)
+          : content,
   };
 }
 
@@ -74,11 +82,22 @@ function contentTag(
           toolChoice === 'auto' && format === undefined,
           languages,
         );
-  const json = format === undefined ? null : jsonTag(format, languages);
+  const held = format === undefined ? null : jsonTag(format, languages);
+  const json = held !== null && form?.name === 'harmony' ? sequence(literal(FINAL), held) : held;
   const must = toolChoice === 'auto' ? null : calls;
   const content =
     must ?? (json === null ? (isStrict ? calls : null) : calls === null ? json : or(json, calls));
   return { content, isFree: must === null && json === null };
+}
+
+/**
+ * Messages with headers: thoughts first, if any, then what is held, in a message of its own. What a thought says, and its
+ * end, are not the grammar's: constraint.ts keeps them from it.
+ */
+function harmonyAnswer(content: Tag, { format, toolChoice = 'auto' }: Held): Tag {
+  if (format === undefined && toolChoice === 'auto') return content;
+  const thought = regex('(<\\|channel\\|>analysis<\\|message\\|><\\|start\\|>assistant)?');
+  return sequence(thought, content);
 }
 
 function jsonTag(format: NonNullable<ChatRequest['format']>, languages: Languages): Tag {
@@ -117,7 +136,7 @@ function callsTag(
     tags,
     separator: '\n',
     at_least_one: true,
-    stop_after_first: !parallel,
+    stop_after_first: !parallel || form.name === 'harmony',
   };
   const { section, open } = form;
   const whole =
@@ -141,7 +160,12 @@ function callTag(tool: ToolDefinition, form: CallForm, languages: Languages): Ta
   }
   switch (form.name) {
     case 'harmony':
-      return refuse(`tools.${name}`, 'a call cannot be enforced in the form of this model');
+      return tag(
+        `${open}${name} <|constrain|>json<|message|>`,
+        argumentsTag(tool, languages),
+        // Its last token ends the answer.
+        '',
+      );
     case 'markup':
       throw new RangeError('a markup that nobody knows how to write');
     case 'function-xml':
