@@ -21,6 +21,7 @@ bring = @if $(MAKE) --question $(1) >/dev/null 2>&1; then echo "$(2): up to date
 help:
 	@echo 'make demo    install, build, provision the bundled model, ask it one question over HTTP'
 	@echo 'make test    install, build, then typecheck, lint, unit, integration and native tests'
+	@echo 'make test-PART  one of typecheck, lint, format, unused, unit, kill, metal, browser, native, sanitized'
 	@echo 'make bench   one table of this engine beside llama.cpp, in memory and in a third of it (root, 14 GB of disk)'
 	@echo 'make bench-provision  a setup of 8 GB from a hub on loopback beside aria2c, its peak disk, memory, and 100 kills (20 GB of disk)'
 	@echo 'make build   install, then bundle TypeScript into dist/ and build the native addon to build/'
@@ -33,6 +34,10 @@ demo: build
 
 test: build
 	@node tools/test.mjs
+
+# make test-unit, test-metal, test-kill, …: a part alone.
+test-%: build
+	@node tools/test.mjs $*
 
 bench: build
 	@node bench/install.mjs

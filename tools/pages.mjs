@@ -6,16 +6,21 @@ import { format, resolveConfig } from 'prettier';
 import { importSources } from './typescript.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const { eventsPage, settingsPage, statesPage } = await importSources(
-  'jobs/events-page',
-  'settings/page',
-  'store/states-page',
-);
+const { environmentPage, eventsPage, settingsPage, statesPage, troubleshootingPage } =
+  await importSources(
+    'application/environment-page',
+    'application/troubleshooting-page',
+    'jobs/events-page',
+    'settings/page',
+    'store/states-page',
+  );
 
 const pages = {
+  'docs/environment.md': environmentPage(),
   'docs/events.md': eventsPage(),
   'docs/settings.md': settingsPage(),
   'docs/states.md': statesPage(),
+  'docs/troubleshooting.md': troubleshootingPage(),
 };
 
 for (const [path, text] of Object.entries(pages)) {

@@ -67,6 +67,9 @@ const EXIT_OF = {
 
 export type ErrorCode = keyof typeof EXIT_OF;
 
+/** In the order of this file: by what they are about. */
+export const ERROR_CODES = Object.keys(EXIT_OF) as ErrorCode[];
+
 export interface ErrorDetails {
   /** One action, as a command or a sentence without full stop; printed on its own line as `hint: …`. */
   hint?: string | undefined;

@@ -8,13 +8,14 @@ import { start } from '../helpers/child.js';
 import { failingDisk } from '../helpers/disk/failing-disk.js';
 import { setUp } from './in-process.js';
 import type { Attempt } from './programs/failing-disk.js';
-import { FIXTURE, hashesBelow } from './provisioned.js';
+import { fixture } from '../repack/fixtures.js';
+import { hashesBelow } from './provisioned.js';
 
 const library = failingDisk();
 const PROGRAM = new URL('./programs/failing-disk.ts', import.meta.url);
 const WRITES = ['open', 'write', 'truncate', 'sync', 'rename'];
 
-/** One small file goes the way of all. */
+/** One small file goes the way of all, and three layers go the way of many. */
 const NOT_NEEDED = /(generation_config|tokenizer_config)\.json$|chat_template/;
 
 let folder: string;
@@ -22,7 +23,10 @@ let repo: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'fm-disk-'));
   repo = join(folder, 'repo');
-  await cp(FIXTURE, repo, { recursive: true, filter: (path) => !NOT_NEEDED.test(path) });
+  await cp(fixture('qwen3_moe'), repo, {
+    recursive: true,
+    filter: (path) => !NOT_NEEDED.test(path),
+  });
 });
 afterAll(() => rm(folder, { recursive: true }));
 
