@@ -8,7 +8,10 @@ import { projectRoot } from './built-cli.js';
 
 const built = new Map<string, string>();
 
-/** What node starts for a program: of TypeScript its bundle, two folders below the package as sources are, made once for a test file. */
+/**
+ * What node starts for a program: of TypeScript its bundle, made once for a test file. What it imports finds files from
+ * `packageRoot`, never from `import.meta.url`.
+ */
 export function builtProgram(source: string): string {
   if (!source.endsWith('.ts')) return source;
   const path = built.get(source) ?? bundle(source);

@@ -4,14 +4,14 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { InstallEvent } from '../../src/jobs/events.js';
 import type { Quant } from '../../src/models/quant.js';
 import type { TokensQuestion } from '../../src/models/smoke.js';
 import { start, type Program } from '../helpers/child.js';
+import { fixture } from '../repack/fixtures.js';
 import type { Job } from './programs/provision.js';
 
-export const FIXTURE = fileURLToPath(new URL('../fixtures/qwen3_5_moe', import.meta.url));
+export const FIXTURE = fixture('qwen3_5_moe');
 
 const golden = JSON.parse(readFileSync(join(FIXTURE, 'golden.json'), 'utf8')) as {
   input_ids: number[];
