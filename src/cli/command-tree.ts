@@ -21,6 +21,8 @@ export interface CommandFacts {
   options: OptionFacts[];
   /** Fixed values of positional arguments. */
   choices: readonly string[];
+  /** Names of positional arguments, e.g. `model`. */
+  arguments: readonly string[];
   commands: CommandFacts[];
   examples: readonly (readonly [command: string, what: string])[];
 }
@@ -32,6 +34,7 @@ export function commandTree(command: Command, path: string[] = []): CommandFacts
     usage: command.usage(),
     options: command.options.filter(({ hidden }) => !hidden).map(optionFacts),
     choices: command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
+    arguments: command.registeredArguments.map((each) => each.name()),
     commands: command.commands.map((child) => commandTree(child, [...path, child.name()])),
     examples: examplesOf(command),
   };

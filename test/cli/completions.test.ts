@@ -1,7 +1,7 @@
 // Completions as the shells themselves understand them, and the manual page as the formatters do.
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -12,6 +12,8 @@ import { manualPage } from '../../src/cli/manual.js';
 import { BUILD_MS, buildCli, flashmoe } from '../helpers/built-cli.js';
 
 const root = mkdtempSync(join(tmpdir(), 'flashmoe-shells-'));
+const env = { ...process.env, FLASHMOE_HOME: join(root, 'home') };
+mkdirSync(join(root, 'home', 'models', 'my-own'), { recursive: true });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 beforeAll(buildCli, BUILD_MS);
 
@@ -31,7 +33,7 @@ const has = (program: string): boolean => {
 };
 
 function run(program: string, args: string[]): string {
-  const { stdout, stderr, status } = spawnSync(program, args, { encoding: 'utf8', cwd: root });
+  const { stdout, stderr, status } = spawnSync(program, args, { encoding: 'utf8', cwd: root, env });
   expect(stderr).toBe('');
   expect(status).toBe(0);
   return stdout;
@@ -46,6 +48,12 @@ const CASES: [words: string[], offered: string[], not: string[]][] = [
   [['setup', '--quant', ''], ['4bit', '2bit'], ['--yes']],
   [['--color', 'al'], ['always'], ['never']],
   [['setup', 'tiny', '--js'], ['--json'], []],
+  [['chat', ''], ['tiny', 'my-own'], ['setup']],
+  [['use', 'my'], ['my-own'], ['tiny']],
+  [['serve', '--model', ''], ['my-own', 'qwen3.5-35b'], ['--port']],
+  [['doctor', '--only', 'hub'], ['hub', 'hub.answers'], ['disk.free']],
+  [['doctor', '--sim', 'm4-pro'], ['m4-pro-24'], ['tiny']],
+  [['eval', '--skills', ''], ['tool_call', 'unicode'], ['smoke']],
   [['completions', ''], ['bash', 'zsh', 'fish'], ['setup']],
 ];
 
@@ -106,7 +114,7 @@ test('a command that is defined tomorrow appears in completion and manual by its
     .command('tomorrow')
     .description("what isn't known, yet: \\ all")
     .option('--when <day>', 'x');
-  expect(bashCompletion(commandTree(program))).toContain('tomorrow');
+  expect(bashCompletion(commandTree(program), [])).toContain('tomorrow');
   const page = manualPage(commandTree(program), '1.0.0', '2026-01-01');
   expect(page).toContain('.SS "flashmoe tomorrow"');
   expect(page).toContain('\\-\\-when <day>');

@@ -1,8 +1,10 @@
 // flashmoe completions, flashmoe man: texts made from the definitions of the commands.
 
 import { COMMAND_ENTRY } from '../../application/service.js';
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
+import { packageRoot } from '../../base/package-root.js';
 import { EXIT } from '../../base/errors.js';
 import { commandTree, type CommandFacts } from '../command-tree.js';
 import type { CliContext } from '../context.js';
@@ -12,14 +14,21 @@ import { bashCompletion } from '../shells/bash.js';
 import { fishCompletion } from '../shells/fish.js';
 import { zshCompletion } from '../shells/zsh.js';
 
-const OF: Record<Shell, (root: CommandFacts) => string> = {
+const OF: Record<Shell, (root: CommandFacts, skills: readonly string[]) => string> = {
   bash: bashCompletion,
   zsh: zshCompletion,
   fish: fishCompletion,
 };
 
 export function printCompletion(context: CliContext, program: Command, shell: Shell): number {
-  return show(context, 'completion', OF[shell](commandTree(program)));
+  return show(context, 'completion', OF[shell](commandTree(program), skills()));
+}
+
+/** Of the prompts that come with flashmoe, a file each. */
+function skills(): string[] {
+  return readdirSync(join(packageRoot, 'models', 'tiny-eval'))
+    .filter((name) => name.endsWith('.jsonl'))
+    .map((name) => name.slice(0, -'.jsonl'.length));
 }
 
 export function printManual(context: CliContext, program: Command): number {

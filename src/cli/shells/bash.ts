@@ -1,22 +1,33 @@
 import type { CommandFacts } from '../command-tree.js';
-import { places } from './words.js';
+import { CATALOG_NAMES, places } from './words.js';
+
+const MODELS = '$(_flashmoe_models)';
 
 /** For bash 3.2, which macOS has, and newer. Words of ours hold nothing that a shell expands. */
-export function bashCompletion(root: CommandFacts): string {
-  const all = places(root);
+export function bashCompletion(root: CommandFacts, skills: readonly string[]): string {
+  const all = places(root, skills);
   const routes = all.filter(({ route }) => route !== '').map(({ route }) => `" ${route}"`);
   const values = all.flatMap(({ route, values: options }) =>
-    options.map(({ names, choices }) => {
+    options.map(({ names, choices, models }) => {
       const patterns = names.map((name) => `"${prefixed(route)}/${name}"`).join('|');
-      const answer = choices.length > 0 ? `-W "${choices.join(' ')}"` : '-f';
+      const words = models ? MODELS : choices.join(' ');
+      const answer = words === '' ? '-f' : `-W "${words}"`;
       return `    ${patterns}) COMPREPLY=($(compgen ${answer} -- "$cur")); return ;;`;
     }),
   );
   const words = all.map(
-    ({ route, candidates }) =>
-      `    "${prefixed(route)}") words="${candidates.map(({ word }) => word).join(' ')}" ;;`,
+    ({ route, candidates, models }) =>
+      `    "${prefixed(route)}") words="${candidates.map(({ word }) => word).join(' ')}${models ? ` ${MODELS}` : ''}" ;;`,
   );
   return `# bash completion of flashmoe; \`flashmoe completions bash\` prints it.
+_flashmoe_models() {
+  local folder
+  printf '%s ' ${CATALOG_NAMES.join(' ')}
+  for folder in "\${FLASHMOE_HOME:-$HOME/.flashmoe}"/models/*/; do
+    folder=\${folder%/}
+    [[ -d $folder ]] && printf '%s ' "\${folder##*/}"
+  done
+}
 _flashmoe() {
   local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} route="" words="" word index
   for ((index = 1; index < COMP_CWORD; index++)); do
