@@ -58,15 +58,31 @@ Projection projection_of(const Napi::Object& object) {
     };
 }
 
+std::vector<Projection> projections_of(const Napi::Object& object) {
+    std::vector<Projection> made;
+    const Napi::Array projections = array_field(object, "projections");
+    for (std::uint32_t i = 0; i < projections.Length(); ++i) {
+        made.push_back(projection_of(object_of(projections.Get(i), "projection")));
+    }
+    return made;
+}
+
 PackLayerJob pack_layer_job(const Napi::Value& value) {
     const Napi::Object object = object_of(value, "job");
     PackLayerJob job;
     job.target = text_field(object, "target");
     job.experts = count_field(object, "experts");
     job.expert_stride = count_field(object, "expertStride");
-    const Napi::Array projections = array_field(object, "projections");
-    for (std::uint32_t i = 0; i < projections.Length(); ++i) {
-        job.projections.push_back(projection_of(object_of(projections.Get(i), "projection")));
+    job.projections = projections_of(object);
+    if (const Napi::Value value = field(object, "others"); value.IsObject()) {
+        const Napi::Object others = value.As<Napi::Object>();
+        job.others = {count_field(others, "expertStride"), projections_of(others)};
+        const Napi::Array experts = array_field(others, "experts");
+        for (std::uint32_t i = 0; i < experts.Length(); ++i) {
+            const double expert = experts.Get(i).IsNumber() ? experts.Get(i).As<Napi::Number>().DoubleValue() : -1;
+            if (!(expert >= 0 && expert < 1e6)) fail_plan("experts must hold numbers of experts");
+            job.other_experts.push_back(static_cast<std::uint64_t>(expert));
+        }
     }
     const std::string method = text_field(object, "method");
     if (method != "search" && method != "minmax") fail_plan("method must be search or minmax");

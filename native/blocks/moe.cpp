@@ -188,6 +188,8 @@ class Moe::InUse {
 struct Moe::Works {
     ExpertWork works[kMaxExpertWorks];
     uint32_t count = 0, entries = 0;
+    /// Which shape of the layer's all of them have: a backend takes one at a time.
+    uint32_t shape = 0;
     /// Row of the results that the next one begins with.
     uint32_t row = 0;
 };
@@ -210,12 +212,16 @@ void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertStore& store,
     InUse in_use(backend, lease, room.held);
     Works made;
     const auto add = [&](uint32_t index) {
+        const uint32_t shape = files.shape_of(room.experts[index]);
+        if (made.shape != shape) flush(backend, made, x, y, apart, room);
+        made.shape = shape;
+        const ExpertShape& of = files.shapes[shape];
         const Span start = lease.at(index);
         const auto in_place = [&](Matrix matrix) {
             for (Span* span : {&matrix.weight, &matrix.scales, &matrix.biases, &matrix.bias}) *span = start + span->offset;
             return matrix;
         };
-        const ExpertWork whole{in_place(files.gate), in_place(files.up), in_place(files.down), 0, 0};
+        const ExpertWork whole{in_place(of.gate), in_place(of.up), in_place(of.down), 0, 0};
         for (uint32_t done = 0; done < room.counts[index]; done += kMaxBatchTokens) {
             const uint32_t part = std::min(kMaxBatchTokens, room.counts[index] - done);
             if (made.count == kMaxExpertWorks || made.entries + part > kMaxExpertEntries) flush(backend, made, x, y, apart, room);
@@ -240,10 +246,15 @@ void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertStore& store,
                 index = lease.next(true);
             }
             if (index == ExpertLease::kNone) break;
-            add(index);
             taken[count++] = index;
         }
         if (count == 0) break;
+        // Kept apart they may be computed in any order, so those of one shape go together.
+        if (apart && files.shapes.size() > 1) {
+            const auto key = [&](uint32_t index) { return std::pair(files.shape_of(room.experts[index]), index); };
+            std::sort(taken, taken + count, [&](uint32_t a, uint32_t b) { return key(a) < key(b); });
+        }
+        for (uint32_t i = 0; i < count; ++i) add(taken[i]);
         flush(backend, made, x, y, apart, room);
         in_use.add(taken, count);
         // The last group is computed while places of those before it are read into.

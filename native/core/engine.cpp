@@ -83,7 +83,7 @@ fm_engine_info Engine::info() const {
         info.state_bytes += shape.fixed_bytes;
         info.kv_bytes_per_token += shape.bytes_per_token();
         if (const auto* moe = std::get_if<Moe>(&layer.mlp)) {
-            info.expert_bytes_per_token += moe->top_k() * files_->layer(i).expert_size;
+            info.expert_bytes_per_token += moe->top_k() * files_->layer(i).mean_size();
         }
     }
     return info;

@@ -102,12 +102,13 @@ void check_overlap(const std::map<std::string, TensorInfo>& tensors, const std::
     }
 }
 
-void check_format(const Field& root, const char* format) {
+void check_format(const Field& root, const char* format, int64_t newest = 1) {
     if (const Field name = root.at("format"); name.string() != format) {
         name.damaged("expected \"" + std::string(format) + "\"");
     }
-    if (const Field version = root.at("version"); version.integer(0, 1u << 20) != 1) {
-        fail(FM_UNSUPPORTED_MODEL, version.path(), ": only version 1 is known");
+    const Field version = root.at("version");
+    if (const auto number = version.integer(0, 1u << 20); number < 1 || static_cast<int64_t>(number) > newest) {
+        fail(FM_UNSUPPORTED_MODEL, version.path(), newest == 1 ? ": only version 1 is known" : ": only versions 1 and 2 are known");
     }
 }
 
@@ -129,6 +130,23 @@ ExpertLayout parse_layout(const Field& field) {
     }
     check_overlap(layout.components, components.path());
     return layout;
+}
+
+/// The table of a layer whose experts differ: one behind the other, each in a layout.
+std::vector<ExpertPlace> parse_places(const Field& field, const ExpertsManifest& manifest, uint64_t file_size) {
+    std::vector<ExpertPlace> places;
+    uint64_t end = 0;
+    for (const Field& item : field.items(1u << 14)) {
+        const ExpertPlace place{.offset = item.at("offset").integer(0, kMaxFileBytes),
+                                .layout = static_cast<uint32_t>(item.at("layout").integer(0, 1023))};
+        if (place.layout >= manifest.layouts.size()) item.at("layout").damaged("no such layout");
+        if (place.offset != end) item.at("offset").damaged("expected " + std::to_string(end));
+        end += manifest.layouts[place.layout].expert_stride;
+        places.push_back(place);
+    }
+    if (places.size() != manifest.experts) field.damaged("expected " + std::to_string(manifest.experts) + " experts");
+    if (end != file_size) field.damaged("the experts end at " + std::to_string(end));
+    return places;
 }
 
 bool is_plain_file_name(const std::string& name) {
@@ -190,7 +208,7 @@ DenseManifest parse_dense_manifest(const std::string& text, const std::string& p
 ExpertsManifest parse_experts_manifest(const std::string& text, const std::string& path) {
     const Json json = parse_json(text, path);
     const Field root(json, path + ":");
-    check_format(root, "flashmoe-experts");
+    check_format(root, "flashmoe-experts", 2);
     ExpertsManifest manifest;
     manifest.fingerprint = hash_bytes(text.data(), text.size());
     manifest.experts = static_cast<uint32_t>(root.at("num_experts").integer(1, 1u << 14));
@@ -203,7 +221,9 @@ ExpertsManifest parse_experts_manifest(const std::string& text, const std::strin
         if (!is_plain_file_name(file.file)) field.at("file").damaged("expected a plain file name");
         if (file.layout >= manifest.layouts.size()) field.at("layout").damaged("no such layout");
         const ExpertLayout& layout = manifest.layouts[file.layout];
-        if (file.size != manifest.experts * layout.expert_stride) {
+        if (field.has("experts")) {
+            file.places = parse_places(field.at("experts"), manifest, file.size);
+        } else if (file.size != manifest.experts * layout.expert_stride) {
             field.at("size").damaged("expected num_experts * expert_stride = " +
                                      std::to_string(manifest.experts * layout.expert_stride));
         }

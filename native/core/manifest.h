@@ -34,11 +34,18 @@ struct ExpertLayout {
     std::map<std::string, TensorInfo> components;
 };
 
+struct ExpertPlace {
+    uint64_t offset = 0;
+    uint32_t layout = 0;
+};
+
 struct ExpertLayerFile {
     uint32_t layer = 0;
     std::string file;
     uint64_t size = 0;
     uint32_t layout = 0;
+    /// By expert, without gaps; empty where all have `layout`.
+    std::vector<ExpertPlace> places{};
 };
 
 /// A file of n-gram rows: a row's codes, then its scales and biases; or plain values.

@@ -20,7 +20,7 @@ void bind_bias(Matrix& matrix, const ExpertLayout& layout, const std::string& wh
 }
 
 /// gate, up and down of one layout for this layer's shape; every component of the layout must belong to one of them.
-void bind_expert(ExpertLayer& layer, const ExpertLayout& layout, const std::string& where, uint32_t hidden,
+void bind_expert(ExpertShape& layer, const ExpertLayout& layout, const std::string& where, uint32_t hidden,
                  uint32_t intermediate, bool biased) {
     layer.gate = bind_matrix(layout.components, where, "gate_proj", {}, 1, intermediate, hidden);
     layer.up = bind_matrix(layout.components, where, "up_proj", {}, 1, intermediate, hidden);
@@ -34,6 +34,17 @@ void bind_expert(ExpertLayer& layer, const ExpertLayout& layout, const std::stri
     if (used != layout.components.size()) fail(FM_MODEL_DAMAGED, where, ": components that no expert has");
 }
 
+uint64_t read_size(const ExpertLayout& layout, Caching caching);
+
+ExpertShape shape_of(const ExpertLayout& layout, Caching caching) {
+    return {.expert_size = layout.expert_size,
+            .read_size = read_size(layout, caching),
+            .expert_stride = layout.expert_stride,
+            .gate = {},
+            .up = {},
+            .down = {}};
+}
+
 /// Direct reads end at whole blocks; the stride, a multiple of them, has room for the last one.
 uint64_t read_size(const ExpertLayout& layout, Caching caching) {
     if (caching == Caching::page_cache) return layout.expert_size;
@@ -41,6 +52,19 @@ uint64_t read_size(const ExpertLayout& layout, Caching caching) {
 }
 
 } // namespace
+
+uint64_t ExpertLayer::largest_stride() const {
+    uint64_t largest = 0;
+    for (const ExpertShape& shape : shapes) largest = std::max(largest, shape.expert_stride);
+    return largest;
+}
+
+uint64_t ExpertLayer::mean_size() const {
+    if (places.empty()) return shapes[0].expert_size;
+    uint64_t sum = 0;
+    for (const Place& place : places) sum += shapes[place.shape].expert_size;
+    return sum / places.size();
+}
 
 ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, Caching caching) : layers_(spec.layers.size()) {
     const std::string manifest_path = experts_dir + "/layout.json";
@@ -59,20 +83,24 @@ ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, 
         if (moe->experts != manifest.experts) {
             fail(FM_MODEL_DAMAGED, manifest_path, ": ", manifest.experts, " experts, the model has ", moe->experts);
         }
-        const ExpertLayout& layout = manifest.layouts[entry.layout];
-        auto layer = std::make_unique<ExpertLayer>(ExpertLayer{.file = File(experts_dir + "/" + entry.file, caching),
-                                                               .expert_size = layout.expert_size,
-                                                               .read_size = read_size(layout, caching),
-                                                               .expert_stride = layout.expert_stride,
-                                                               .gate = {},
-                                                               .up = {},
-                                                               .down = {},
-                                                               .mapping = {}});
+        auto layer = std::make_unique<ExpertLayer>(
+            ExpertLayer{.file = File(experts_dir + "/" + entry.file, caching), .shapes = {}, .places = {}, .mapping = {}});
         if (layer->file.size() != entry.size) {
             fail(FM_MODEL_DAMAGED, layer->file.path(), ": ", layer->file.size(), " bytes, layout.json says ", entry.size);
         }
-        bind_expert(*layer, layout, where, spec.hidden_size, moe->intermediate_size, moe->expert_bias);
-        for (const Matrix* matrix : {&layer->gate, &layer->up, &layer->down}) features_ |= features_of(*matrix);
+        std::vector<uint32_t> used{entry.layout};
+        for (const ExpertPlace& place : entry.places) {
+            const auto known = std::find(used.begin(), used.end(), place.layout);
+            layer->places.push_back({place.offset, static_cast<uint32_t>(known - used.begin())});
+            if (known == used.end()) used.push_back(place.layout);
+        }
+        for (const uint32_t index : used) {
+            const ExpertLayout& layout = manifest.layouts[index];
+            ExpertShape shape = shape_of(layout, caching);
+            bind_expert(shape, layout, where, spec.hidden_size, moe->intermediate_size, moe->expert_bias);
+            for (const Matrix* matrix : {&shape.gate, &shape.up, &shape.down}) features_ |= features_of(*matrix);
+            layer->shapes.push_back(shape);
+        }
         layers_[entry.layer] = std::move(layer);
     }
     for (size_t i = 0; i < spec.layers.size(); ++i) {
@@ -109,7 +137,7 @@ ExpertFiles::ExpertFiles(std::vector<std::unique_ptr<ExpertLayer>> layers, uint3
 void ExpertFiles::measure() {
     for (const auto& layer : layers_) {
         if (layer == nullptr) continue;
-        largest_stride_ = std::max(largest_stride_, layer->expert_stride);
+        largest_stride_ = std::max(largest_stride_, layer->largest_stride());
         total_bytes_ += layer->file.size();
         ++expert_layers_;
     }

@@ -30,16 +30,36 @@ class MappedLayer {
     WrappedBuffer buffer_;
 };
 
-/// One layer's experts on disk. The matrices' spans are offsets from an expert's start, without a buffer.
-struct ExpertLayer {
-    File file;
+/// What experts of one width are. The matrices' spans are offsets from an expert's start, without a buffer.
+struct ExpertShape {
     uint64_t expert_size;
     /// What one read asks for, at least expert_size.
     uint64_t read_size;
     uint64_t expert_stride;
     Matrix gate, up, down;
+};
+
+/// One layer's experts on disk, in their order: of one shape mostly, of several where a table says whose is which.
+struct ExpertLayer {
+    File file;
+    std::vector<ExpertShape> shapes;
+    /// By expert: where it begins and which of the shapes it has; empty where all have the first, stride by stride.
+    struct Place {
+        uint64_t offset;
+        uint32_t shape;
+    };
+    std::vector<Place> places;
     /// Null where experts are read.
     std::unique_ptr<MappedLayer> mapping;
+
+    uint32_t shape_of(uint32_t expert) const { return places.empty() ? 0 : places[expert].shape; }
+    const ExpertShape& shape(uint32_t expert) const { return shapes[shape_of(expert)]; }
+    uint64_t offset(uint32_t expert) const {
+        return places.empty() ? expert * shapes[0].expert_stride : places[expert].offset;
+    }
+    uint64_t largest_stride() const;
+    /// Of an expert, on average.
+    uint64_t mean_size() const;
 };
 
 class ExpertFiles {

@@ -167,7 +167,7 @@ void ExpertStore::issue() {
         if (in_order_ && ahead_ >= most) break;
         const uint32_t expert = asked_[issued_];
         if (!mapped) {
-            item.range = pool_.take(layer_, expert, files_.layer(layer_).expert_stride);
+            item.range = pool_.take(layer_, expert, files_.layer(layer_).shape(expert).expert_stride);
             if (item.range == ExpertPool::kNone) break;
             pool_.pin(item.range);
         }
@@ -216,11 +216,13 @@ void ExpertStore::work() {
 /// The next reads that somebody waits for, as many as are neighbours.
 uint32_t ExpertStore::claim(Job* jobs) {
     uint32_t count = 0;
-    const uint64_t stride = claimed_ < jobs_.size() ? files_.layer(jobs_[claimed_].name.layer).expert_stride : 1;
     while (claimed_ < jobs_.size() && count < kMaxRun) {
         const Job& job = jobs_[claimed_];
+        const ExpertLayer& layer = files_.layer(job.name.layer);
+        const uint64_t stride = layer.shape(job.name.expert).expert_stride;
         const bool fits = count == 0 || ((count + 1) * stride <= kRunBytes && job.range != ExpertPool::kNone &&
-                                         job.name.expert == jobs[count - 1].name.expert + 1);
+                                         job.name.expert == jobs[count - 1].name.expert + 1 &&
+                                         layer.shape_of(job.name.expert) == layer.shape_of(jobs[count - 1].name.expert));
         if (!fits) break;
         jobs[count++] = job;
         ++claimed_;
@@ -236,7 +238,7 @@ bool ExpertStore::claim_warming(Job* jobs) {
     while (!warming_.empty()) {
         const ExpertName name = warming_.back();
         warming_.pop_back();
-        const uint64_t stride = files_.layer(name.layer).expert_stride;
+        const uint64_t stride = files_.layer(name.layer).shape(name.expert).expert_stride;
         if (pool_.free_bytes() < stride) break;
         if (pool_.find(name.layer, name.expert) != ExpertPool::kNone) continue;
         const uint32_t range = pool_.take(name.layer, name.expert, stride);
@@ -257,12 +259,12 @@ void ExpertStore::read(const Job* jobs, uint32_t count, std::unique_lock<std::mu
     lock.unlock();
     std::string failure;
     uint32_t whole = count;
-    if (mapped) touch_pages(layer.mapping->data(jobs[0].name.expert * layer.expert_stride), layer.expert_size);
+    if (mapped) touch_pages(layer.mapping->data(layer.offset(jobs[0].name.expert)), layer.shape(jobs[0].name.expert).expert_size);
     else whole = read_experts(layer, jobs[0].name.expert, count, targets, failure);
     lock.lock();
     --in_flight_;
     counters_.reads += count;
-    counters_.bytes += count * layer.expert_size;
+    counters_.bytes += count * layer.shape(jobs[0].name.expert).expert_size;
     for (uint32_t i = 0; i < count; ++i) settle(jobs[i], i < whole, failure);
     // Who asked while this read held the last of the room waits for no other event.
     issue();
@@ -315,7 +317,7 @@ uint32_t ExpertLease::next(bool wait) {
 Span ExpertLease::at(uint32_t index) const {
     const std::lock_guard lock(store_.mutex_);
     const ExpertLayer& layer = store_.files_.layer(store_.layer_);
-    if (layer.mapping != nullptr) return layer.mapping->span(store_.asked_[index] * layer.expert_stride);
+    if (layer.mapping != nullptr) return layer.mapping->span(layer.offset(store_.asked_[index]));
     return store_.pool_.at(store_.items_[index].range);
 }
 

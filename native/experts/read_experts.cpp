@@ -24,9 +24,10 @@ uint32_t rest_of(uint64_t done, uint64_t end, uint64_t stride, std::byte* const*
 } // namespace
 
 uint32_t read_experts(const ExpertLayer& layer, uint32_t first, uint32_t count, std::byte* const* targets, std::string& failure) {
-    const uint64_t stride = layer.expert_stride, start = first * stride;
+    const ExpertShape& shape = layer.shape(first);
+    const uint64_t stride = shape.expert_stride, start = layer.offset(first);
     // What lies between two experts is read over; behind the last one nothing needs to be.
-    const uint64_t needed = (count - 1) * stride + layer.expert_size, end = (count - 1) * stride + layer.read_size;
+    const uint64_t needed = (count - 1) * stride + shape.expert_size, end = (count - 1) * stride + shape.read_size;
     uint64_t done = 0;
     while (done < needed) {
         iovec parts[kMaxRun];
@@ -39,7 +40,7 @@ uint32_t read_experts(const ExpertLayer& layer, uint32_t first, uint32_t count, 
             const int reason = errno;
             const uint64_t expert = done / stride;
             std::ostringstream text;
-            text << layer.file.path() << ": expert " << first + expert << ": read of " << expert * stride + layer.expert_size - done
+            text << layer.file.path() << ": expert " << first + expert << ": read of " << expert * stride + shape.expert_size - done
                  << " bytes at offset " << start + done << (got == 0 ? " fell short: the file ends there" : " failed: ")
                  << (got == 0 ? "" : std::strerror(reason));
             failure = text.str();

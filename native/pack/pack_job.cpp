@@ -59,7 +59,7 @@ void check_widths(const Projection& p) {
 
 std::uint64_t dtype_bytes(DType dtype) { return dtype == DType::u8 ? 1 : dtype == DType::bf16 || dtype == DType::f16 ? 2 : 4; }
 
-std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
+std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p, std::uint64_t expert_stride) {
     check_widths(p);
     if (p.importance.columns != 0) {
         if (p.source_bits == p.target_bits || p.importance.columns != p.columns) {
@@ -77,7 +77,7 @@ std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
                       std::to_string(job.experts) + " experts of " + std::to_string(source_size));
         }
         const std::uint64_t target = p.target_offsets[index];
-        if (target > job.expert_stride || target_size > job.expert_stride - target) {
+        if (target > expert_stride || target_size > expert_stride - target) {
             fail_plan(part_name(p, index) + ": reaches out of the expert");
         }
         parts.push_back({&tensor, source_size, stride, target, target_size});
@@ -101,14 +101,14 @@ std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& p) {
     return parts;
 }
 
-void check_job(const PackLayerJob& job) {
-    if (job.experts == 0 || job.experts > kMaxExperts) fail_plan("packLayer: experts out of range");
-    if (job.expert_stride == 0 || job.expert_stride > kMaxStride) fail_plan("packLayer: expertStride out of range");
-    if (job.threads == 0 || job.threads > kMaxThreads) fail_plan("packLayer: threads out of range");
-    if (job.projections.empty()) fail_plan("packLayer: no projections");
+namespace {
+
+void check_plan(const PackLayerJob& job, std::uint64_t expert_stride, const std::vector<Projection>& projections) {
+    if (expert_stride == 0 || expert_stride > kMaxStride) fail_plan("packLayer: expertStride out of range");
+    if (projections.empty()) fail_plan("packLayer: no projections");
     std::vector<std::pair<std::uint64_t, std::uint64_t>> extents;
-    for (const auto& projection : job.projections) {
-        for (const auto& part : checked_parts(job, projection)) {
+    for (const auto& projection : projections) {
+        for (const auto& part : checked_parts(job, projection, expert_stride)) {
             extents.emplace_back(part.target_offset, part.target_offset + part.target_size);
         }
     }
@@ -116,6 +116,23 @@ void check_job(const PackLayerJob& job) {
     for (std::size_t i = 1; i < extents.size(); ++i) {
         if (extents[i].first < extents[i - 1].second) {
             fail_plan("packLayer: two components claim offset " + std::to_string(extents[i].first));
+        }
+    }
+}
+
+} // namespace
+
+void check_job(const PackLayerJob& job) {
+    if (job.experts == 0 || job.experts > kMaxExperts) fail_plan("packLayer: experts out of range");
+    if (job.threads == 0 || job.threads > kMaxThreads) fail_plan("packLayer: threads out of range");
+    check_plan(job, job.expert_stride, job.projections);
+    if (job.other_experts.empty()) return;
+    check_plan(job, job.others.expert_stride, job.others.projections);
+    if (job.others.projections.size() != job.projections.size()) fail_plan("packLayer: experts differ in their projections");
+    for (std::size_t i = 0; i < job.other_experts.size(); ++i) {
+        const auto expert = job.other_experts[i];
+        if (expert >= job.experts || (i > 0 && expert <= job.other_experts[i - 1])) {
+            fail_plan("packLayer: the experts that differ are not a list of experts");
         }
     }
 }

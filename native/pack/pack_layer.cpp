@@ -56,16 +56,13 @@ class Packer {
     Packer(const PackLayerJob& job, const Control& control) : job_(job), control_(control) {
         check_job(job);
         errors_.resize(job.projections.size());
-        importance_.resize(job.projections.size());
-        for (const auto& projection : job.projections) {
-            parts_.push_back(checked_parts(job, projection));
-            for (const auto& part : parts_.back()) {
-                sources_.add(part, job.experts);
-                bytes_per_expert_ += part.source_size;
-            }
-            if (projection.importance.columns > 0) {
-                importance_[parts_.size() - 1] = File::open_source(projection.importance_source);
-            }
+        open(mine_, job.expert_stride, job.projections);
+        if (!job.other_experts.empty()) open(others_, job.others.expert_stride, job.others.projections);
+        is_other_.resize(job.experts);
+        for (const auto expert : job.other_experts) is_other_[expert] = true;
+        for (std::uint64_t expert = 0; expert < job.experts; ++expert) {
+            offsets_.push_back(total_);
+            total_ += made(expert).stride;
         }
         target_ = File::open_target(job.target, true);
     }
@@ -91,10 +88,37 @@ class Packer {
     }
 
   private:
+    /// What becomes of an expert, with the files that it is made of open.
+    struct Making {
+        std::uint64_t stride = 0;
+        const std::vector<Projection>* projections = nullptr;
+        std::vector<std::vector<Part>> parts;
+        /// One a projection, open where it has any.
+        std::vector<File> importance;
+        std::uint64_t source_bytes = 0;
+    };
+
+    void open(Making& making, std::uint64_t stride, const std::vector<Projection>& projections) {
+        making.stride = stride;
+        making.projections = &projections;
+        making.importance.resize(projections.size());
+        for (const auto& projection : projections) {
+            making.parts.push_back(checked_parts(job_, projection, stride));
+            for (const auto& part : making.parts.back()) {
+                sources_.add(part, job_.experts);
+                making.source_bytes += part.source_size;
+            }
+            if (projection.importance.columns > 0) {
+                making.importance[making.parts.size() - 1] = File::open_source(projection.importance_source);
+            }
+        }
+    }
+
+    const Making& made(std::uint64_t expert) const { return is_other_[expert] ? others_ : mine_; }
+
     void work() {
         try {
             Workspace space;
-            space.expert.resize(job_.expert_stride);
             for (;;) {
                 control_.check();
                 std::uint64_t expert;
@@ -104,8 +128,10 @@ class Packer {
                     expert = next_++;
                 }
                 space.errors.assign(job_.projections.size(), {});
-                fill(space, expert);
-                target_.write_at(space.expert.data(), space.expert.size(), expert * job_.expert_stride);
+                // What no component covers is zeros.
+                space.expert.assign(made(expert).stride, 0);
+                fill(space, made(expert), expert);
+                target_.write_at(space.expert.data(), space.expert.size(), offsets_[expert]);
                 commit(space, expert);
             }
         } catch (...) {
@@ -115,14 +141,14 @@ class Packer {
         }
     }
 
-    void fill(Workspace& space, std::uint64_t expert) {
-        for (std::size_t i = 0; i < parts_.size(); ++i) {
-            const Projection& projection = job_.projections[i];
+    void fill(Workspace& space, const Making& making, std::uint64_t expert) {
+        for (std::size_t i = 0; i < making.parts.size(); ++i) {
+            const Projection& projection = (*making.projections)[i];
             if (projection.source_bits != projection.target_bits) {
-                space.errors[i] = requantise(space, i, expert);
+                space.errors[i] = requantise(space, making, i, expert);
                 continue;
             }
-            for (const auto& part : parts_[i]) read(part, expert, space.expert.data() + part.target_offset);
+            for (const auto& part : making.parts[i]) read(part, expert, space.expert.data() + part.target_offset);
         }
     }
 
@@ -130,9 +156,9 @@ class Packer {
         sources_.of(*part.tensor).read_at(to, part.source_size, part.tensor->offset + expert * part.source_stride);
     }
 
-    quant::ErrorSums requantise(Workspace& space, std::size_t index, std::uint64_t expert) const {
-        const Projection& projection = job_.projections[index];
-        const auto& parts = parts_[index];
+    quant::ErrorSums requantise(Workspace& space, const Making& making, std::size_t index, std::uint64_t expert) const {
+        const Projection& projection = (*making.projections)[index];
+        const auto& parts = making.parts[index];
         if (parts.size() > 3) read(parts[3], expert, space.expert.data() + parts[3].target_offset); // a bias stays as it is
         for (std::size_t i = 0; i < 3; ++i) {
             space.parts[i].resize(parts[i].source_size);
@@ -152,7 +178,7 @@ class Packer {
         std::vector<std::uint8_t> weights;
         quant::Importance importance{};
         if (projection.importance.columns > 0) {
-            weights = column_weights(importance_[index], projection.importance, expert, projection.group_size);
+            weights = column_weights(making.importance[index], projection.importance, expert, projection.group_size);
             importance = {weights.data(), projection.columns / projection.group_size, 0};
         }
         const auto sums = quant::requantise(source, target, method, quant::best_isa(),
@@ -175,20 +201,21 @@ class Packer {
         hash_.update(space.expert.data(), space.expert.size());
         lock.lock();
         for (std::size_t i = 0; i < errors_.size(); ++i) errors_[i].add(space.errors[i]);
-        result_.bytes_read += bytes_per_expert_;
+        result_.bytes_read += made(expert).source_bytes;
         result_.bytes_written += space.expert.size();
         ++committed_;
         turn_.notify_all();
-        control_.report(result_.bytes_written, job_.experts * job_.expert_stride);
+        control_.report(result_.bytes_written, total_);
     }
 
     const PackLayerJob& job_;
     const Control& control_;
     Sources sources_;
-    std::vector<std::vector<Part>> parts_;
-    /// One a projection, open where it has any.
-    std::vector<File> importance_;
-    std::uint64_t bytes_per_expert_ = 0;
+    Making mine_, others_;
+    std::vector<bool> is_other_;
+    /// Where experts begin in the file, and its length.
+    std::vector<std::uint64_t> offsets_;
+    std::uint64_t total_ = 0;
     File target_;
     std::mutex mutex_;
     std::condition_variable turn_;

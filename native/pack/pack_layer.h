@@ -45,6 +45,12 @@ struct Projection {
     std::string importance_source{};
 };
 
+/// What is made of an expert: its length in the file, and its projections.
+struct ExpertPlan {
+    std::uint64_t expert_stride = 0;
+    std::vector<Projection> projections;
+};
+
 struct PackLayerJob {
     std::string target;
     std::uint64_t experts = 0;
@@ -53,6 +59,9 @@ struct PackLayerJob {
     /// false: range only, the baseline for comparisons.
     bool search = true;
     unsigned threads = 1;
+    /// Of some experts something else is made, with as many projections: those that are listed, ascending.
+    ExpertPlan others{};
+    std::vector<std::uint64_t> other_experts{};
 };
 
 struct PackLayerResult {
@@ -77,7 +86,7 @@ struct Part {
 };
 
 /// The one to four parts of a projection with sizes checked to multiply exactly and to lie inside an expert.
-std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& projection);
+std::vector<Part> checked_parts(const PackLayerJob& job, const Projection& projection, std::uint64_t expert_stride);
 
 /// Every field of the job, overlap of components included; throws ERR_PLAN naming the component.
 void check_job(const PackLayerJob& job);

@@ -17,6 +17,9 @@ namespace {
 constexpr uint32_t kExperts = 40, kSize = 20000, kStride = 32768, kLayers = 3;
 
 /// Layer files in which expert e of layer l is kSize bytes of value 50 * l + e.
+const ExpertShape kShape{
+    .expert_size = kSize, .read_size = kSize, .expert_stride = kStride, .gate = {}, .up = {}, .down = {}};
+
 class LayerFiles {
   public:
     LayerFiles() {
@@ -36,17 +39,15 @@ class LayerFiles {
     ~LayerFiles() { std::filesystem::remove_all(dir_); }
     static unsigned char value(uint32_t layer, uint32_t expert) { return static_cast<unsigned char>(50 * layer + expert); }
     std::string path(uint32_t layer) const { return dir_ + "/layer_" + std::to_string(layer); }
-    ExpertFiles files() const {
+    /// `tiered`: by a table, every third expert of another shape.
+    ExpertFiles files(bool tiered = false) const {
         std::vector<std::unique_ptr<ExpertLayer>> layers;
         for (uint32_t l = 0; l < kLayers; ++l) {
-            layers.push_back(std::make_unique<ExpertLayer>(ExpertLayer{.file = File(path(l)),
-                                                                       .expert_size = kSize,
-                                                                       .read_size = kSize,
-                                                                       .expert_stride = kStride,
-                                                                       .gate = {},
-                                                                       .up = {},
-                                                                       .down = {},
-                                                                       .mapping = {}}));
+            layers.push_back(std::make_unique<ExpertLayer>(
+                ExpertLayer{.file = File(path(l)), .shapes = {kShape}, .places = {}, .mapping = {}}));
+            if (!tiered) continue;
+            layers.back()->shapes.push_back(kShape);
+            for (uint32_t e = 0; e < kExperts; ++e) layers.back()->places.push_back({uint64_t{e} * kStride, e % 3 == 0 ? 1u : 0u});
         }
         return ExpertFiles(std::move(layers), kExperts);
     }
@@ -112,6 +113,20 @@ TEST("experts come once each with their own bytes, through pools smaller and lar
     // Every expert's pages were asked for once.
     EXPECT_EQ(mapped.store->counters().reads, kLayers * every(3).size());
     mapped.files.require_intact();
+}
+
+TEST("experts of several shapes in one layer come with their own bytes, neighbours of one shape in one read") {
+    const LayerFiles fixture;
+    for (const bool mapped : {false, true}) {
+        cpu::CpuBackend backend{1, cpu::scalar_kernels()};
+        ExpertFiles files = fixture.files(true);
+        if (mapped) files.map(backend);
+        ExpertStore store(backend, files, 5 * kStride, 4);
+        for (uint32_t round = 0; round < 20; ++round) {
+            const std::vector<uint32_t> asked = every(1 + round % 2);
+            EXPECT_EQ(take_all(store, round % kLayers, asked, round % 2 == 0).size(), asked.size());
+        }
+    }
 }
 
 TEST("what is in the pool is neither read nor copied again, and comes before what has to be read") {
@@ -266,7 +281,7 @@ TEST("neighbours are read together, each into its own place, and a read that end
 #ifdef __linux__
 TEST("an I/O error of the system fails the read with its reason") {
     // Address 0 of this process is not mapped: reading there is EIO.
-    const ExpertLayer layer{.file = File("/proc/self/mem"), .expert_size = kSize, .read_size = kSize, .expert_stride = kStride, .gate = {}, .up = {}, .down = {}, .mapping = {}};
+    const ExpertLayer layer{.file = File("/proc/self/mem"), .shapes = {kShape}, .places = {}, .mapping = {}};
     std::string place(kStride, '?'), failure;
     std::byte* target = reinterpret_cast<std::byte*>(place.data());
     EXPECT_EQ(read_experts(layer, 0, 1, &target, failure), 0u);

@@ -115,6 +115,18 @@ TEST("an expert layout that lies is refused with the component's name") {
         {file, "\"layer\":2", "\"layer\":9", FM_MODEL_DAMAGED, "layer 9: the model has no experts there"},
         {file, "\"layout\":0", "\"layout\":1", FM_MODEL_DAMAGED, "no such layout"},
         {file, "\"format\":\"flashmoe-experts\"", "\"format\":null", FM_MODEL_DAMAGED, "format"},
+        {file, "\"version\":1", "\"version\":3", FM_UNSUPPORTED_MODEL, "only versions 1 and 2 are known"},
+    });
+}
+
+TEST("a table of experts that has gaps, or not all of them, or a layout that is not there, is refused") {
+    const char* file = "layout.json";
+    const char* layout = "\"layout\":0";
+    expect_all_refused({
+        {file, layout, "\"layout\":0,\"experts\":[]", FM_MODEL_DAMAGED, "expected 8 experts"},
+        {file, layout, "\"layout\":0,\"experts\":[{\"offset\":0,\"layout\":0}]", FM_MODEL_DAMAGED, "expected 8 experts"},
+        {file, layout, "\"layout\":0,\"experts\":[{\"offset\":16384,\"layout\":0}]", FM_MODEL_DAMAGED, "experts[0].offset: expected 0"},
+        {file, layout, "\"layout\":0,\"experts\":[{\"offset\":0,\"layout\":1}]", FM_MODEL_DAMAGED, "experts[0].layout: no such layout"},
     });
 }
 

@@ -68,6 +68,8 @@ export interface PackLayerJob {
   experts: number;
   expertStride: number;
   projections: PackProjection[];
+  /** What is made of these experts instead, ascending; as many projections. Absent: all are alike. */
+  others?: { experts: number[]; expertStride: number; projections: PackProjection[] };
   /** search: error-minimising (docs/format.md). minmax: range only, the baseline for comparisons. */
   method: 'search' | 'minmax';
   threads: number;

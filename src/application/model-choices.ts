@@ -3,7 +3,7 @@
 import { formatBytes, formatRate } from '../base/format.js';
 import { volumeOf } from '../base/volume.js';
 import { CATALOG, type CatalogEntry } from '../models/catalog.js';
-import { QUANTS } from '../models/quant.js';
+import { SETUP_QUANTS } from '../models/quant.js';
 import { estimate, verdict, type MachineFacts } from '../models/verdict.js';
 import { speedsBeside } from '../models/measured-speeds.js';
 import type { ExpectedSpeed, ModelChoice, Verdict } from './setup-runner.js';
@@ -56,7 +56,7 @@ function choiceOf(
     title: entry.title,
     repo: entry.repo,
     downloadBytes: entry.downloadBytes,
-    finalBytes: QUANTS.map((quant) => ({ quant, bytes: estimate(entry, quant).finalBytes })),
+    finalBytes: SETUP_QUANTS.map((quant) => ({ quant, bytes: estimate(entry, quant).finalBytes })),
     verdict: bestVerdict(entry, machine),
     installed,
   };
@@ -73,7 +73,9 @@ export function aboutInstalled({ manifest }: Ready): string {
           entry.goodFor,
           `context ${entry.contextLength.toLocaleString('en-US')} tokens`,
           `licence ${entry.license}`,
-          `${formatBytes(estimate(entry, quant).memoryBytes)} of memory`,
+          ...(quant === 'tiered'
+            ? []
+            : [`${formatBytes(estimate(entry, quant).memoryBytes)} of memory`]),
         ];
   const speed = receipt?.tokensPerSecond;
   return [

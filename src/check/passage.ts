@@ -13,13 +13,23 @@ export const PASSAGE =
  * the bundled one, which never saw prose, has 2.2 (2.5 at two bits). With two of its layers exchanged or with gate and up
  * exchanged it has 3.7 or more, with random weights thousands.
  */
-const AGAIN_BOUND: Readonly<Record<Quant, number>> = { '4bit': 3, mixed: 3, '2bit': 3.3 };
+const AGAIN_BOUND: Readonly<Record<Quant, number>> = {
+  '4bit': 3,
+  mixed: 3,
+  tiered: 3.3,
+  '2bit': 3.3,
+};
 
 /**
  * Bits a byte of the first reading. Models that were trained on prose need about 1; one that only knows how often each letter
  * occurs needs 4.
  */
-const PROSE_BOUND: Readonly<Record<Quant, number>> = { '4bit': 2, mixed: 2, '2bit': 2.4 };
+const PROSE_BOUND: Readonly<Record<Quant, number>> = {
+  '4bit': 2,
+  mixed: 2,
+  tiered: 2.4,
+  '2bit': 2.4,
+};
 /** Shorter tokens are those of a vocabulary that wasn't made for prose: then what the first reading costs says nothing. */
 const PROSE_BYTES_PER_TOKEN = 3.5;
 

@@ -12,8 +12,11 @@ export function quantOption(what = 'of the experts (default: 4bit)'): Option {
 }
 
 /** A size asks for mixed widths by itself. */
-export function quantOf(quant: Quant | null, size: number | null): Quant | null {
-  if (size === null || quant === 'mixed') return quant;
+export function quantOf<Made extends Quant>(
+  quant: Made | null,
+  size: number | null,
+): Made | 'mixed' | null {
+  if (size === null || quant === 'mixed' || quant === 'tiered') return quant;
   if (quant === null) return 'mixed';
   throw new FlashmoeError(
     'ERR_USAGE',

@@ -2,7 +2,7 @@
 // listed, its own files decide. Sizes are sums over tensor shapes at 4 bits, groups of 64, 16-bit parameters.
 
 import { FlashmoeError } from '../base/errors.js';
-import type { Quant } from './quant.js';
+import type { SetupQuant } from './quant.js';
 
 export interface CatalogEntry {
   id: string;
@@ -18,7 +18,7 @@ export interface CatalogEntry {
   experts: number;
   expertsPerToken: number;
   /** Bytes of one expert in a layer file, its stride; mixed: without a size of one's own. */
-  expertBytes: Record<Quant, number>;
+  expertBytes: Record<SetupQuant, number>;
   denseBytes: number;
   /** Of dense weights in memory: denseBytes, and what is kept in another form at load. */
   residentBytes: number;

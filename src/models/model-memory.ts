@@ -3,7 +3,7 @@
 
 import type { CatalogEntry } from './catalog.js';
 import type { ModelMemory } from './memory-plan.js';
-import type { Quant } from './quant.js';
+import type { SetupQuant } from './quant.js';
 import type { ExpertLayout, MixerSpec, ModelSpec, RopeSpec } from './spec.js';
 
 const FLOAT = 4;
@@ -14,8 +14,14 @@ const CHOICE_BYTES = 5 * FLOAT;
 export interface PackedSizes {
   denseBytes: number;
   layouts: readonly ExpertLayout[];
-  /** `layout`: index into layouts; size of its file. */
-  layers: readonly { layer: number; layout: number; size: number }[];
+  /** `layout`: index into layouts; size of its file. `kept`: some of its experts have another layout. */
+  layers: readonly {
+    layer: number;
+    layout: number;
+    size: number;
+    experts: number;
+    kept?: { layout: number; experts: readonly number[] };
+  }[];
 }
 
 export function memoryOfSpec(spec: ModelSpec, sizes: PackedSizes): ModelMemory {
@@ -31,11 +37,12 @@ export function memoryOfSpec(spec: ModelSpec, sizes: PackedSizes): ModelMemory {
   return {
     denseBytes: sizes.denseBytes,
     expertFileBytes: sum(sizes.layers.map(({ size }) => size)),
-    largestExpertBytes: Math.max(0, ...sizes.layers.map(({ layout }) => stride(layout))),
+    largestExpertBytes: Math.max(
+      0,
+      ...sizes.layers.map(({ layout, kept }) => Math.max(stride(layout), stride(kept?.layout ?? layout))),
+    ),
     expertBytesPerToken: sum(
-      sizes.layers.map(
-        ({ layer, layout }) => topK(layer) * (sizes.layouts[layout]?.expert_size ?? 0),
-      ),
+      sizes.layers.map((of) => topK(of.layer) * meanSize(sizes.layouts, of)),
     ),
     stateBytes: sum(states.map(({ fixed }) => fixed)),
     kvBytesPerToken: sum(states.map(({ perToken }) => perToken)),
@@ -44,8 +51,19 @@ export function memoryOfSpec(spec: ModelSpec, sizes: PackedSizes): ModelMemory {
   };
 }
 
+/** Bytes of an expert of the layer, on average over its experts. */
+function meanSize(
+  layouts: readonly ExpertLayout[],
+  { layout, experts, kept }: PackedSizes['layers'][number],
+): number {
+  const size = (at: number): number => layouts[at]?.expert_size ?? 0;
+  if (kept === undefined) return size(layout);
+  const count = kept.experts.length;
+  return Math.round((size(layout) * (experts - count) + size(kept.layout) * count) / experts);
+}
+
 /** The same estimated from the catalogue: rotations are left out, a fiftieth of a token's room. */
-export function memoryOfEntry(entry: CatalogEntry, quant: Quant): ModelMemory {
+export function memoryOfEntry(entry: CatalogEntry, quant: SetupQuant): ModelMemory {
   const expertBytes = entry.expertBytes[quant];
   return {
     denseBytes: entry.residentBytes,

@@ -302,12 +302,21 @@ export interface ExpertLayout {
 /** layout.json beside the layer files, format version 1. Layers that differ in bits refer to different layouts. */
 export interface ExpertsManifest {
   format: 'flashmoe-experts';
-  version: 1;
+  /** 2 where experts of a layer differ: readers of version 1 would take them for alike. */
+  version: 1 | 2;
   quant: string;
   source: { repo: string; revision: string };
   num_experts: number;
   layouts: ExpertLayout[];
-  layers: { layer: number; file: string; size: number; sha256: string; layout: number }[];
+  layers: {
+    layer: number;
+    file: string;
+    size: number;
+    sha256: string;
+    layout: number;
+    /** Where each expert begins and which layout it has; absent where all have `layout`. */
+    experts?: { offset: number; layout: number }[];
+  }[];
   /** Tables of n-gram rows. Absent: none. */
   tables?: RowTable[];
 }

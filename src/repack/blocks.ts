@@ -2,6 +2,7 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import type { PackProjection, StackedTensor } from '../addon/types.js';
+import { expertPlaces } from './expert-places.js';
 import type { LayerPlan, PackPlan } from './types.js';
 
 /** Of a finished file; the last one is shorter. A multiple of sha256's own 64. */
@@ -80,12 +81,13 @@ export function layerPieces(
   end: number,
 ): BlockPiece[] {
   if (layer.conversions !== undefined) throw notByBlocks(layer.file);
-  const stride = plan.layouts[layer.layout]?.expert_stride ?? 0;
-  if (layer.table !== undefined) return tablePieces(layer, stride, start, end);
+  if (layer.table !== undefined) {
+    return tablePieces(layer, plan.layouts[layer.layout]?.expert_stride ?? 0, start, end);
+  }
   const pieces: BlockPiece[] = [];
-  for (let expert = Math.floor(start / stride); expert * stride < end; expert += 1) {
-    const base = expert * stride;
-    for (const projection of layer.projections) {
+  for (const { expert, offset: base, stride, projections } of expertPlaces(plan, layer)) {
+    if (base + stride <= start || base >= end) continue;
+    for (const projection of projections) {
       const { weight, scales, biases, bias, targetOffsets, sourceBits, targetBits } = projection;
       const parts = [
         { tensor: weight, offset: base + targetOffsets.weight },

@@ -17,10 +17,14 @@ const FORMAT = 'flashmoe-calibration-1';
 /** A model with 512 experts in 60 layers takes 63 MB. */
 const MOST_BYTES = 4 * 2 ** 30;
 const HASH_PIECE = 1 << 20;
+/** Of one layer, in bytes. */
+const MOST_USES = 4 << 16;
 
 /** A calibration and where its rows are. */
 export interface CalibrationRows extends Calibration {
   tensors: ReadonlyMap<string, SourceTensor>;
+  /** By layer, how many tokens chose each expert; empty in a file of old, which doesn't say. */
+  uses: ReadonlyMap<number, readonly number[]>;
 }
 
 /**
@@ -47,6 +51,12 @@ export function calibrationBytes(
     header[name] = { dtype: 'BF16', shape, data_offsets: [end, (end += bytes.length)] };
     parts.push(bytes);
   };
+  const uses = (name: string, tokens: Float64Array): void => {
+    const bytes = Buffer.from(Float32Array.from(tokens).buffer);
+    const shape = [tokens.length];
+    header[name] = { dtype: 'F32', shape, data_offsets: [end, (end += bytes.length)] };
+    parts.push(bytes);
+  };
   for (const [layer, { experts, input, inner, tokens }] of layers) {
     const columns = inner.length / experts;
     const all = tokens.reduce((sum, count) => sum + count, 0);
@@ -57,6 +67,7 @@ export function calibrationBytes(
       means.set(meansOf(row, count), expert * columns);
     });
     add(`layers.${layer}.inner`, [experts, columns], means);
+    uses(`layers.${layer}.tokens`, tokens);
   }
   const json = JSON.stringify(header);
   const text = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
@@ -117,8 +128,25 @@ async function readOpen(file: FileHandle, path: string): Promise<CalibrationRows
   if (field('format') !== FORMAT) throw refusal(path, `is of format ${field('format')}`);
   const tokens = Number(field('tokens'));
   if (!Number.isSafeInteger(tokens) || tokens < 1) throw refusal(path, 'has no number of tokens');
+  const uses = new Map<number, number[]>();
+  for (const { name, dtype, offset, size: length } of tensors) {
+    const layer = /^layers\.(\d{1,4})\.tokens$/.exec(name)?.[1];
+    if (layer === undefined || dtype !== 'F32' || length > MOST_USES) continue;
+    const bytes = Buffer.from(await read(offset, length));
+    uses.set(
+      Number(layer),
+      Array.from({ length: length / 4 }, (_, i) => bytes.readFloatLE(4 * i)),
+    );
+  }
   return {
-    ...{ size, sha256: await hashOf(file), repo: field('repo'), commit: field('commit'), tokens },
+    ...{
+      size,
+      uses,
+      sha256: await hashOf(file),
+      repo: field('repo'),
+      commit: field('commit'),
+      tokens,
+    },
     tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
   };
 }

@@ -1,6 +1,7 @@
 // model_weights.json and layout.json: what the engine reads first. Pure; docs/format.md describes the keys.
 
 import type { DenseManifest, DenseTensor, ExpertsManifest } from '../models/spec.js';
+import { expertPlaces } from './expert-places.js';
 import { tableManifest } from './row-table.js';
 import type { PackPlan } from './types.js';
 
@@ -50,14 +51,20 @@ export function expertsManifest(
   const tables = plan.layers.filter(({ table }) => table !== undefined);
   return {
     format: 'flashmoe-experts',
-    version: 1,
+    version: plan.layers.some(({ kept }) => kept !== undefined) ? 2 : 1,
     quant: plan.quant,
     source: { repo: plan.repo, revision: plan.commit },
     num_experts: routed[0]?.experts ?? 0,
     // Those of tables come last and are told of with their table.
-    layouts: plan.layouts.slice(0, Math.max(...routed.map(({ layout }) => layout), -1) + 1),
-    layers: routed.map(({ layer, file, size, layout }) => {
-      return { layer, file, size, sha256: hashOf(layer), layout };
+    layouts: plan.layouts.slice(
+      0,
+      Math.max(...routed.flatMap(({ layout, kept }) => [layout, kept?.layout ?? -1]), -1) + 1,
+    ),
+    layers: routed.map((of) => {
+      const { layer, file, size, layout } = of;
+      const places = of.kept && expertPlaces(plan, of);
+      const experts = places?.map(({ offset, layout: at }) => ({ offset, layout: at }));
+      return { layer, file, size, sha256: hashOf(layer), layout, ...(experts && { experts }) };
     }),
     ...(tables.length > 0 && {
       tables: tables.map((table) => tableManifest(table, hashOf(table.layer))),

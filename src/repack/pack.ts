@@ -87,22 +87,34 @@ export async function packLayer(
     const places = packed ?? entry.projections.map((part) => located(part, target));
     return packTable(entry, layout.expert_stride, { path, places: [...places] }, target);
   }
+  const jobOf = (
+    { importance, ...projection }: PackProjection,
+    source: PackProjection | undefined,
+  ): PackProjection => {
+    const { weight, scales, biases, bias } = source ?? located(projection, target);
+    const weighed = importance && { ...importance, source: join(target.root, CALIBRATION_FILE) };
+    return {
+      ...projection,
+      ...(weighed && { importance: weighed }),
+      ...{ weight, scales, biases, ...(bias && { bias }) },
+    };
+  };
+  const { kept } = entry;
+  const others = kept && {
+    experts: kept.experts,
+    expertStride: plan.layouts[kept.layout]?.expert_stride ?? 0,
+    projections: kept.projections.map((projection, index) => jobOf(projection, packed?.[index])),
+  };
   const result = await runJob(
     target.addon.packLayer(
       {
         target: partial,
         experts: entry.experts,
         expertStride: layout.expert_stride,
-        projections: entry.projections.map(({ importance, ...projection }, index) => {
-          const { weight, scales, biases, bias } = packed?.[index] ?? located(projection, target);
-          return {
-            ...projection,
-            ...(importance && {
-              importance: { ...importance, source: join(target.root, CALIBRATION_FILE) },
-            }),
-            ...{ weight, scales, biases, ...(bias && { bias }) },
-          };
-        }),
+        projections: entry.projections.map((projection, index) =>
+          jobOf(projection, packed?.[index]),
+        ),
+        ...(others && { others }),
         method: 'search',
         threads: target.threads,
       },

@@ -20,6 +20,7 @@ import { classifyOriginal, originalDense, originalLayer, requireReadable } from 
 import { planTable } from './row-table.js';
 import { chooseOrder, peakOf } from './schedule.js';
 import type { Inventory, LayerPlan, PackPlan } from './types.js';
+import { chooseExperts, type KeptExperts } from './tiers.js';
 import { type Choosable, chooseWidths, type KeptWidths } from './widths.js';
 
 export interface WidthChoice {
@@ -89,14 +90,26 @@ export function planWidths(
     ...fixed,
     ...planLayers({ routed, tables }, kept, calibration),
   });
-  return finishPlan({ routed, plan }, choice);
+  if (quant !== 'tiered') return finishPlan({ routed, plan }, choice);
+  const tiered = (kept: KeptExperts) => ({
+    ...fixed,
+    ...tieredLayers({ routed, tables }, kept, calibration),
+  });
+  const { size = null } = choice;
+  const bytes = (kept: KeptExperts): number => bytesOf(tiered(kept));
+  return wholePlan(tiered(chooseExperts(routed, calibration, { size, bytesOf: bytes })));
 }
 
 /** Widths are chosen, then everything that follows from them. */
 function finishPlan({ plan, routed }: Draft, { quant, size = null }: WidthChoice): PackPlan {
   if (routed.length === 0) throw new FlashmoeError('ERR_PLAN', 'the model has no routed experts');
   const kept = chooseWidths(routed, quant, { size, bytesOf: (choice) => bytesOf(plan(choice)) });
-  const body = plan(kept);
+  return wholePlan(plan(kept));
+}
+
+type PlanWithoutSums = Omit<PackPlan, 'order' | 'finalBytes' | 'peakBytes' | 'fingerprint'>;
+
+function wholePlan(body: PlanWithoutSums): PackPlan {
   const order = chooseOrder(body);
   const finalBytes = bytesOf(body);
   const whole = {
@@ -110,13 +123,23 @@ function finishPlan({ plan, routed }: Draft, { quant, size = null }: WidthChoice
 
 /** What a choice of widths comes to, and what there is to choose among. */
 interface Draft {
-  plan: (kept: KeptWidths) => Omit<PackPlan, 'order' | 'finalBytes' | 'peakBytes' | 'fingerprint'>;
+  plan: (kept: KeptWidths) => PlanWithoutSums;
   routed: Choosable;
 }
 
 /** A checkpoint as its authors publish it: quantised here. */
 function originalPlan(input: PlanInput): Draft {
   const { config, inventory, repo, commit, quant, likeMlx = false } = input;
+  if (quant === 'tiered') {
+    throw new FlashmoeError(
+      'ERR_USAGE',
+      'tiered is made of experts that are published with 4 bits',
+      {
+        hint: 'name another width with --quant',
+        subject: '--quant',
+      },
+    );
+  }
   requireReadable(config);
   if (input.calibration) fitting(input.calibration, input);
   const names = new Set([...inventory.tensors.keys()].map(originalName));
@@ -155,7 +178,7 @@ function factsFor(config: unknown, likeMlx: boolean): OriginalFacts {
 }
 
 /** Bits of a projection that isn't kept. */
-const NARROW: Readonly<Record<Quant, number>> = { '4bit': 4, '2bit': 2, mixed: 2 };
+const NARROW: Readonly<Record<Quant, number>> = { '4bit': 4, '2bit': 2, mixed: 2, tiered: 2 };
 
 /** Everything that is written. */
 function bytesOf(body: PlanBody): number {
@@ -172,6 +195,28 @@ function planLayers(
   const layers = routed.map((layer) =>
     planLayer(layer, kept.get(layer.layer) ?? none, layouts, calibration),
   );
+  return { layouts, layers: [...layers, ...tables.map((table) => planTable(table, layouts))] };
+}
+
+/** Two bits for all but the experts that are kept, which stay as published with all their projections. */
+function tieredLayers(
+  { routed, tables }: Packable,
+  kept: KeptExperts,
+  calibration: CalibrationRows | null,
+): Pick<PackPlan, 'layouts' | 'layers'> {
+  const layouts: ExpertLayout[] = [];
+  const layers = routed.map((layer): LayerPlan => {
+    const narrow = planLayer(layer, new Set(), layouts, calibration);
+    const experts = kept.get(layer.layer) ?? [];
+    if (experts.length === 0) return narrow;
+    const all = new Set(layer.projections.map(({ name }) => name));
+    const { layout, projections } = planLayer(layer, all, layouts, calibration);
+    const strideOf = (at: number): number => layouts[at]?.expert_stride ?? 0;
+    const size =
+      (layer.experts - experts.length) * strideOf(narrow.layout) +
+      experts.length * strideOf(layout);
+    return { ...narrow, size, kept: { layout, experts: [...experts], projections } };
+  });
   return { layouts, layers: [...layers, ...tables.map((table) => planTable(table, layouts))] };
 }
 

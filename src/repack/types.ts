@@ -100,6 +100,8 @@ export interface LayerPlan {
   table?: { layer: number; columns: number };
   /** Of an original checkpoint; then there are no projections. */
   conversions?: Conversion[];
+  /** Experts of this layer that stay as published while `layout` and `projections` are those of the others. */
+  kept?: { layout: number; experts: number[]; projections: PackProjection[] };
 }
 
 /** Everything a provisioning will write, in order. JSON-serialisable; `fingerprint` is the sha256 of its canonical form. */

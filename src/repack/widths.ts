@@ -70,11 +70,16 @@ function fill(units: readonly Unit[], size: number, bytesOf: Budget['bytesOf']):
     }
     return kept;
   };
-  let [fits, tooMany] = [0, units.length];
+  return first(longestThatFits(units.length, (count) => bytesOf(first(count)) <= size));
+}
+
+/** The most of `count` that fit, where 0 fit and more take more. */
+export function longestThatFits(count: number, isFitting: (count: number) => boolean): number {
+  let [fits, tooMany] = [0, count + 1];
   while (tooMany - fits > 1) {
     const middle = (fits + tooMany) >> 1;
-    if (bytesOf(first(middle)) <= size) fits = middle;
+    if (isFitting(middle)) fits = middle;
     else tooMany = middle;
   }
-  return first(fits);
+  return fits;
 }

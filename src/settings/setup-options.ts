@@ -1,7 +1,7 @@
 // What a setup may be asked for: flags of `setup` and `plan`, the arguments of the same setup in another process, and the
 // fields of a program's request. A new option is named here and used where it matters; nothing between needs to know it.
 
-import { QUANTS } from '../models/quant.js';
+import { SETUP_QUANTS, type Quant } from '../models/quant.js';
 import { byteCount, hours, oneOf, path, rate, text, time } from './kinds.js';
 import { argumentsOf, option, toggle, type Values } from './option.js';
 
@@ -10,7 +10,7 @@ export const checkpointOptions = {
   repo: option('--repo <org/name>', 'a repository of a supported family on the hub', text),
   revision: option('--revision <name>', 'branch, tag or commit', text, 'main'),
   from: option('--from <where>', 'checkpoint folder, Hugging Face cache, or share URL', text),
-  quant: option('--quant <bits>', 'of the experts', oneOf(QUANTS), '4bit'),
+  quant: option<Quant>('--quant <bits>', 'of the experts', oneOf(SETUP_QUANTS), '4bit'),
   size: option('--size <bytes>', 'mixed: 4 bits where they help most, in 150GB', byteCount),
   calibration: option(
     '--calibration <file>',

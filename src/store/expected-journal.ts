@@ -14,8 +14,8 @@ export const LINE_LEAST_BYTES = 8 << 20;
 
 const DIGITS = '0'.repeat(64);
 const TIME = '2000-01-01T00:00:00.000Z';
-/** `packed_experts_2bit/`, the longer of the two. */
-const FOLDER = 'packed_experts_2bit/';
+/** The longest of all. */
+const FOLDER = 'packed_experts_tiered/';
 
 /** As many as a slow line makes: one for every 8 MiB, and one a shard. With errors of a projection under way. */
 function placedLines({ shards, quant, dense }: PackPlan): JournalEntry[] {

@@ -106,7 +106,7 @@ export function qualityOf(plan: Plan, sums: readonly Requantised[]): ProjectionQ
     const values = own.reduce((sum, each) => sum + each.values, 0);
     return { layer, projection, errors: overall(own), measured: values / all };
   };
-  return plan.layers.flatMap(({ layer, experts, projections, conversions = [] }) => [
+  return plan.layers.flatMap(({ layer, experts, kept, projections, conversions = [] }) => [
     ...conversions.flatMap((conversion) => {
       const projection = quantisedBy(plan, layer, conversion);
       const { pieces, encoding } = conversion;
@@ -117,7 +117,8 @@ export function qualityOf(plan: Plan, sums: readonly Requantised[]): ProjectionQ
     ...projections.flatMap(({ sourceBits, targetBits, targetOffsets, rows, columns }) => {
       const projection = projectionAt(plan, layer, targetOffsets.weight);
       if (sourceBits === targetBits || projection === undefined) return [];
-      return [figure(layer, projection, experts * rows * columns)];
+      const made = experts - (kept?.experts.length ?? 0);
+      return [figure(layer, projection, made * rows * columns)];
     }),
   ]);
 }

@@ -45,7 +45,7 @@ function sourceRow({ sourceBytes }: PlanSummary): [string, string][] {
 }
 
 export function widthWords(quant: Quant): string {
-  return quant === 'mixed' ? '2- and 4-bit' : quant.replace('bit', '-bit');
+  return quant === 'mixed' || quant === 'tiered' ? '2- and 4-bit' : quant.replace('bit', '-bit');
 }
 
 /** Little to fetch isn't measured, and a hub that could not be measured gives no promise. */

@@ -1,6 +1,6 @@
 // What the wizard shows at one moment. Plain data, so a view is a function of it.
 
-import { QUANTS, type Quant } from '../models/quant.js';
+import { SETUP_QUANTS, type Quant } from '../models/quant.js';
 import type { PlanSummary } from '../jobs/events.js';
 import { EMPTY_RUN, type Finding, type RunView } from '../jobs/run-view.js';
 import type { ModelChoice, NamedSource, SourceKind } from '../application/setup-runner.js';
@@ -104,7 +104,7 @@ export function chosenModel(state: WizardState): ModelChoice | null {
 }
 
 export function chosenQuant(state: WizardState): Quant {
-  return QUANTS[state.quantIndex] ?? '4bit';
+  return SETUP_QUANTS[state.quantIndex] ?? '4bit';
 }
 
 /** Bytes missing on the volume for the plan's peak; 0 when it fits. */

@@ -41,6 +41,7 @@ const QUESTIONS: Record<Quant, TokensQuestion[]> = {
   ],
   '2bit': [NOTHING_KNOWN],
   mixed: [NOTHING_KNOWN],
+  tiered: [NOTHING_KNOWN],
 };
 
 export function questionsFor(quant: Quant): TokensQuestion[] {

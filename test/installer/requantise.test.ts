@@ -8,18 +8,24 @@ import { requantiseRequest, type RequantiseChoice } from '../../src/application/
 import { stateOf } from '../../src/application/state-of.js';
 import { listInstallations } from '../../src/application/installations.js';
 import { currentHost } from '../../src/base/host.js';
+import { startBundledHub } from '../../src/hub/bundled-hub.js';
+import { HubClient } from '../../src/hub/client.js';
+import { checkModel } from '../../src/store/repair/check.js';
+import { repairFiles } from '../../src/store/repair/repair.js';
+import { recordingTask, testSettings } from '../helpers/hub/settings.js';
+import { testAddon } from '../repack/fixtures.js';
 import { homePaths, type ModelPaths } from '../../src/base/paths.js';
 import type { Quant } from '../../src/models/quant.js';
 import { installationPaths } from '../../src/store/model-files.js';
 import { Presence } from '../../src/store/presence.js';
 import { planRemoval } from '../../src/store/removal.js';
-import { readStoredPlan } from '../../src/store/stored-plan.js';
-import { readManifest } from '../../src/store/manifest.js';
+import { readStoredPlan, type StoredPlan } from '../../src/store/stored-plan.js';
+import { readManifest, type ModelManifest } from '../../src/store/manifest.js';
 import { planText } from '../../src/ui/plan-view.js';
 import { start } from '../helpers/child.js';
 import { testCalibration } from './calibrations.js';
 import { only, setUp, type RunResult } from './in-process.js';
-import { flip, hashesBelow, questionsFor } from './provisioned.js';
+import { FIXTURE, flip, hashesBelow, questionsFor } from './provisioned.js';
 
 const KILLS = Number(process.env['FLASHMOE_KILLS'] ?? 4);
 const seed = Number(process.env['FLASHMOE_SEED'] ?? Date.now() % 100_000);
@@ -61,6 +67,22 @@ async function requantise(home: string, choice: Partial<RequantiseChoice>): Prom
   return await setUp(home, { quant, request: { ...request, questions: questionsFor(quant) } });
 }
 
+/** The bad blocks, from the checkpoint. */
+async function mend(paths: ModelPaths, manifest: ModelManifest, stored: StoredPlan): Promise<void> {
+  const server = await startBundledHub(FIXTURE, 'flashmoe/tiny');
+  const client = new HubClient(testSettings(server.endpoint));
+  const addon = testAddon();
+  try {
+    const bad = (await checkModel(paths, manifest, { addon })).files.filter((file) => file.problem);
+    expect(bad).toHaveLength(1);
+    const task = { ...recordingTask(), paths, manifest, stored, addon, client, threads: 2 };
+    await repairFiles(bad, task);
+  } finally {
+    client.close();
+    await server.close();
+  }
+}
+
 describe('a width that is made of the model as published', { timeout: 120_000 }, () => {
   it('is byte for byte what a setup makes of the checkpoint, whatever the width', async () => {
     const stored = await readStoredPlan(pathsAt(published, '4bit').plan);
@@ -89,6 +111,43 @@ describe('a width that is made of the model as published', { timeout: 120_000 },
       expect(shown && planText(shown.plan)).toMatch(/made of +.*tiny; nothing is fetched/);
       expect(receipt?.peakBytes).toBeLessThanOrEqual(shown?.plan.peakBytes ?? 0);
     }
+  });
+
+  it('can be tiered: the most used experts as published, in a size; verified, mended and removed as any', async () => {
+    const home = await homeOf('tiered');
+    const stored = await readStoredPlan(pathsAt(home, '4bit').plan);
+    if (stored === null) throw new Error('no plan');
+    const calibration = join(folder, 'tiered.safetensors');
+    await writeFile(
+      calibration,
+      testCalibration(stored, 1, (expert, layer) => 3 * expert + layer),
+    );
+    const size = 3_500_000;
+    const made = { quant: 'tiered', size, calibration } as const;
+    await expect(requantise(home, { ...made, calibration: null })).resolves.toMatchObject({
+      error: { code: 'ERR_USAGE', subject: '--calibration' },
+    });
+    const { error, receipt } = await requantise(home, made);
+    expect(error).toBeNull();
+    expect(receipt?.finalBytes).toBeLessThanOrEqual(size);
+    const to = pathsAt(home, 'tiered');
+    const manifest = await readManifest(to.manifest);
+    const plan = await readStoredPlan(to.plan);
+    if (manifest === null || plan === null) throw new Error('no manifest');
+    const kept = plan.pack.layers.map((layer) => layer.kept?.experts.length ?? 0);
+    expect(Math.max(...kept)).toBeGreaterThan(0);
+    expect((await planRemoval(to, manifest, plan)).foreign).toEqual([]);
+    // A setup would place its bytes at one stride.
+    const { error: refused } = await setUp(join(folder, 'far-tiered'), {
+      quant: 'tiered',
+      request: { size, calibration },
+    });
+    expect(refused).toMatchObject({ code: 'ERR_USAGE', subject: '--quant' });
+    const before = await hashesBelow(to.root);
+    const layer = manifest.files.find(({ path }) => path.endsWith('layer_05.bin'));
+    await flip(join(to.root, layer?.path ?? ''), (layer?.size ?? 0) - 40_000);
+    await mend(to, manifest, plan);
+    expect(await hashesBelow(to.root)).toEqual(before);
   });
 
   it('refuses a source whose bytes are not what its manifest says, and says which file', async () => {

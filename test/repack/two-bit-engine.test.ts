@@ -10,6 +10,7 @@ import { TINY_QUESTIONS } from '../helpers/tiny-questions.js';
 import { checkTokens } from '../../src/models/smoke.js';
 import type { ExpertsManifest } from '../../src/models/spec.js';
 import { packDirectory, type PackedDirectory } from '../../src/repack/pack-directory.js';
+import { testCalibration } from '../installer/calibrations.js';
 import { testAddon } from './fixtures.js';
 
 const addon = testAddon();
@@ -18,17 +19,25 @@ let dir: string;
 let two: PackedDirectory;
 let four: PackedDirectory;
 let mixed: PackedDirectory;
+let tiered: PackedDirectory;
+/** That mixed and tiered fill. */
+let size = 0;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'flashmoe-two-bit-'));
   two = await packDirectory(source, join(dir, '2bit'), { addon, quant: '2bit', threads: 2 });
   four = await packDirectory(source, join(dir, '4bit'), { addon, quant: '4bit', threads: 2 });
   // Room for down_proj of every layer and gate_proj of some: three layouts in one model.
-  const size = Math.round(
-    two.plan.finalBytes + 0.45 * (four.plan.finalBytes - two.plan.finalBytes),
-  );
+  size = Math.round(two.plan.finalBytes + 0.45 * (four.plan.finalBytes - two.plan.finalBytes));
   const options = { addon, quant: 'mixed' as const, size, threads: 2 };
   mixed = await packDirectory(source, join(dir, 'mixed'), options);
+  const calibration = join(dir, 'calibration.safetensors');
+  await writeFile(
+    calibration,
+    testCalibration({ pack: two.plan }, 1, (expert, layer) => (expert * 7 + layer * 3) % 32),
+  );
+  const some = { ...options, quant: 'tiered' as const, calibration };
+  tiered = await packDirectory(source, join(dir, 'tiered'), some);
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
@@ -65,14 +74,16 @@ async function widened(packed: PackedDirectory): Promise<string> {
   const folder = join(dir, `widened-${narrow.quant}`);
   await mkdir(folder);
   for (const layer of wide.layers) {
-    const from =
-      narrow.layouts[narrow.layers.find((each) => each.layer === layer.layer)?.layout ?? NaN];
-    if (from === undefined || to === undefined) throw new Error('no layout');
+    const of = narrow.layers.find((each) => each.layer === layer.layer);
+    if (of === undefined || to === undefined) throw new Error('no layout');
     const input = await readFile(join(packed.expertsDir, layer.file));
     const output = Buffer.alloc(layer.size);
     for (let expert = 0; expert < wide.num_experts; expert++) {
+      const from = narrow.layouts[of.experts?.[expert]?.layout ?? of.layout];
+      if (from === undefined) throw new Error('no layout');
+      const begin = of.experts?.[expert]?.offset ?? expert * from.expert_stride;
       from.components.forEach(({ offset, size, bits }, i) => {
-        const start = expert * from.expert_stride + offset;
+        const start = begin + offset;
         const bytes = input.subarray(start, start + size);
         const at = expert * to.expert_stride + (to.components[i]?.offset ?? 0);
         if (bits !== 2) bytes.copy(output, at);
@@ -90,10 +101,10 @@ async function widened(packed: PackedDirectory): Promise<string> {
   return folder;
 }
 
-test.each(['2-bit', 'mixed'])(
+test.each(['2-bit', 'mixed', 'tiered'])(
   'a %s model computes what the same values compute as 4-bit codes',
   async (width) => {
-    const packed = width === 'mixed' ? mixed : two;
+    const packed = { mixed, tiered }[width] ?? two;
     const prompt = [1, 17, 200, 33, 5, 91, 64, 3];
     const [narrow, wide] = [
       await answer(packed.expertsDir, prompt, 1),
@@ -111,6 +122,7 @@ test('the known answers of the bundled model are given at every width', async ()
     ['4bit', four],
     ['2bit', two],
     ['mixed', mixed],
+    ['tiered', tiered],
   ] as const) {
     for (const question of TINY_QUESTIONS) {
       const { ids } = await answer(packed.expertsDir, question.prompt, question.expected.length);
@@ -146,4 +158,37 @@ test('kept projections of a mixed model are the bytes of the source, narrow ones
       );
     }
   }
+});
+
+test('experts of a tiered model are those as published or those of two bits, the most used ones of all layers first', async () => {
+  const read = async (folder: string) =>
+    JSON.parse(await readFile(join(folder, 'layout.json'), 'utf8')) as ExpertsManifest;
+  const manifest = await read(tiered.expertsDir);
+  expect([manifest.version, (await read(mixed.expertsDir)).version]).toEqual([2, 1]);
+  const [keptUses, otherUses]: number[][] = [[], []];
+  for (const [index, { layer, file, experts = [] }] of manifest.layers.entries()) {
+    const made = await readFile(join(tiered.expertsDir, file));
+    const published = await readFile(join(four.expertsDir, file));
+    const layouts = experts.map(({ layout }) => manifest.layouts[layout]);
+    expect(experts).toHaveLength(manifest.num_experts);
+    for (const [expert, { offset }] of experts.entries()) {
+      const [layout, wide] = [layouts[expert], four.plan.layouts[0]];
+      if (layout === undefined || wide === undefined) throw new Error('no layout');
+      const isKept = layout.expert_size === wide.expert_size;
+      (isKept ? keptUses : otherUses)?.push((expert * 7 + layer * 3) % 32);
+      if (!isKept) continue;
+      const [from, size] = [expert * wide.expert_stride, wide.expert_stride];
+      const same = made
+        .subarray(offset, offset + size)
+        .equals(published.subarray(from, from + size));
+      expect(same, `layer ${index}, expert ${expert}`).toBe(true);
+    }
+  }
+  expect(keptUses?.length).toBeGreaterThan(20);
+  expect(otherUses?.length).toBeGreaterThan(20);
+  expect(Math.min(...(keptUses ?? []))).toBeGreaterThanOrEqual(Math.max(...(otherUses ?? [])));
+  expect(tiered.plan.finalBytes).toBeLessThanOrEqual(size);
+  // Not one more would fit.
+  const [narrow = 0, wide = 0] = tiered.plan.layouts.map((layout) => layout.expert_stride);
+  expect(tiered.plan.finalBytes + Math.abs(wide - narrow)).toBeGreaterThan(size);
 });

@@ -102,7 +102,8 @@ function allowed(
   memory: number,
 ): string {
   const entry = CATALOG.find((candidate) => candidate.id === model);
-  if (entry === undefined) return '';
+  // How much of it is 4 bits wide is a matter of its size.
+  if (entry === undefined || quant === 'tiered') return '';
   const machine = { memoryBytes: memory, freeBytes: null, readBytesPerSecond: rate };
   const speed = verdict(entry, quant, machine).tokensPerSecond;
   if (speed === null) return '';

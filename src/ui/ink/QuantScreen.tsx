@@ -1,6 +1,6 @@
 import { Text } from 'ink';
 import { formatBytes } from '../../base/format.js';
-import { QUANTS } from '../../models/quant.js';
+import { SETUP_QUANTS } from '../../models/quant.js';
 import { wrapText } from '../table.js';
 import { chosenModel } from '../wizard-state.js';
 import { Frame, isLow } from './Frame.js';
@@ -33,7 +33,7 @@ export function QuantScreen({ state, size, style }: ScreenProps) {
         ['q', 'quit'],
       ]}
     >
-      {QUANTS.map((quant, index) => {
+      {SETUP_QUANTS.map((quant, index) => {
         const chosen = index === state.quantIndex;
         const bytes = model?.finalBytes.find((each) => each.quant === quant)?.bytes ?? null;
         return (
