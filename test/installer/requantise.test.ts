@@ -191,7 +191,7 @@ describe('a width that is made of the model as published', { timeout: 120_000 },
   });
 });
 
-describe('making a width, killed with SIGKILL at random moments', { timeout: 600_000 }, () => {
+describe('making a width, killed with SIGKILL at random moments', { timeout: 60_000 + 15_000 * KILLS }, () => {
   it.each([false, true])(
     `${KILLS} times, in place: %s, ends with the files of a setup`,
     async (inPlace) => {
