@@ -191,69 +191,73 @@ describe('a width that is made of the model as published', { timeout: 120_000 },
   });
 });
 
-describe('making a width, killed with SIGKILL at random moments', { timeout: 60_000 + 15_000 * KILLS }, () => {
-  it.each([false, true])(
-    `${KILLS} times, in place: %s, ends with the files of a setup`,
-    async (inPlace) => {
-      const program = new URL('./programs/requantise.ts', import.meta.url);
-      const far = join(folder, 'far-plain');
-      if (!(await readdir(folder)).includes('far-plain')) await setUp(far, { quant: '2bit' });
-      const expected = await hashesBelow(pathsAt(far, '2bit').root);
-      let state = seed + Number(inPlace);
-      const random = (): number => {
-        state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-        return state / 2 ** 32;
-      };
-      let [deaths, ends, home] = [0, 0, ''];
-      const phases = new Map<string, number>();
-      let begun = false;
-      while (deaths < KILLS || begun) {
-        if (!begun) home = await homeOf(`killed-${inPlace}-${ends}`);
-        begun = true;
-        const isLast = deaths >= KILLS;
-        // From its plan on; half of them while it packs.
-        let left = 4 + Math.floor(random() * 12);
-        const job = { home, ...PLAIN, inPlace };
-        const child = start(program, [JSON.stringify(job)]);
-        let [phase, finished] = ['start', false];
-        let timer: NodeJS.Timeout | null = null;
-        for (;;) {
-          const line = await child.line().catch(() => null);
-          if (line === null) break;
-          const event = JSON.parse(line) as { type: string; step?: string; status?: string };
-          if (event.type === 'step' && event.status !== 'done') phase = event.step ?? '';
-          if (event.status !== 'skipped' && event.type in { step: 0, layer: 0 }) left -= 1;
-          if (left === 0 && !isLast) {
-            timer = setTimeout(() => child.process.kill('SIGKILL'), random() * 15);
+describe(
+  'making a width, killed with SIGKILL at random moments',
+  { timeout: 60_000 + 15_000 * KILLS },
+  () => {
+    it.each([false, true])(
+      `${KILLS} times, in place: %s, ends with the files of a setup`,
+      async (inPlace) => {
+        const program = new URL('./programs/requantise.ts', import.meta.url);
+        const far = join(folder, 'far-plain');
+        if (!(await readdir(folder)).includes('far-plain')) await setUp(far, { quant: '2bit' });
+        const expected = await hashesBelow(pathsAt(far, '2bit').root);
+        let state = seed + Number(inPlace);
+        const random = (): number => {
+          state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+          return state / 2 ** 32;
+        };
+        let [deaths, ends, home] = [0, 0, ''];
+        const phases = new Map<string, number>();
+        let begun = false;
+        while (deaths < KILLS || begun) {
+          if (!begun) home = await homeOf(`killed-${inPlace}-${ends}`);
+          begun = true;
+          const isLast = deaths >= KILLS;
+          // From its plan on; half of them while it packs.
+          let left = 4 + Math.floor(random() * 12);
+          const job = { home, ...PLAIN, inPlace };
+          const child = start(program, [JSON.stringify(job)]);
+          let [phase, finished] = ['start', false];
+          let timer: NodeJS.Timeout | null = null;
+          for (;;) {
+            const line = await child.line().catch(() => null);
+            if (line === null) break;
+            const event = JSON.parse(line) as { type: string; step?: string; status?: string };
+            if (event.type === 'step' && event.status !== 'done') phase = event.step ?? '';
+            if (event.status !== 'skipped' && event.type in { step: 0, layer: 0 }) left -= 1;
+            if (left === 0 && !isLast) {
+              timer = setTimeout(() => child.process.kill('SIGKILL'), random() * 15);
+            }
+            // What the model says was tested above.
+            finished ||= event.step === 'service';
+            if (finished) child.process.kill('SIGKILL');
           }
-          // What the model says was tested above.
-          finished ||= event.step === 'service';
-          if (finished) child.process.kill('SIGKILL');
+          if (timer !== null) clearTimeout(timer);
+          const ended = await child.ended;
+          expect(ended, `seed ${seed}: ${child.stderr()}`).toBe('SIGKILL');
+          const to = pathsAt(home, '2bit');
+          const manifest = await readManifest(to.manifest);
+          const { foreign } = await planRemoval(to, manifest, await readStoredPlan(to.plan));
+          expect(foreign, `seed ${seed}, ${phase}`).toEqual([]);
+          if (!finished) {
+            deaths += 1;
+            phases.set(phase, (phases.get(phase) ?? 0) + 1);
+            continue;
+          }
+          // Of the process that was ended behind its last file.
+          await rm(to.lock, { recursive: true, force: true });
+          const made = await hashesBelow(to.root);
+          expect(made, `seed ${seed}`).toEqual(expected);
+          const models = await readdir(homePaths(home).models);
+          expect(models.sort()).toEqual(inPlace ? ['tiny-2bit'] : ['tiny', 'tiny-2bit']);
+          await rm(home, { recursive: true });
+          [begun, ends] = [false, ends + 1];
         }
-        if (timer !== null) clearTimeout(timer);
-        const ended = await child.ended;
-        expect(ended, `seed ${seed}: ${child.stderr()}`).toBe('SIGKILL');
-        const to = pathsAt(home, '2bit');
-        const manifest = await readManifest(to.manifest);
-        const { foreign } = await planRemoval(to, manifest, await readStoredPlan(to.plan));
-        expect(foreign, `seed ${seed}, ${phase}`).toEqual([]);
-        if (!finished) {
-          deaths += 1;
-          phases.set(phase, (phases.get(phase) ?? 0) + 1);
-          continue;
-        }
-        // Of the process that was ended behind its last file.
-        await rm(to.lock, { recursive: true, force: true });
-        const made = await hashesBelow(to.root);
-        expect(made, `seed ${seed}`).toEqual(expected);
-        const models = await readdir(homePaths(home).models);
-        expect(models.sort()).toEqual(inPlace ? ['tiny-2bit'] : ['tiny', 'tiny-2bit']);
-        await rm(home, { recursive: true });
-        [begun, ends] = [false, ends + 1];
-      }
-      console.log(
-        `seed ${seed}: ${deaths} kills over ${ends} models, in ${JSON.stringify([...phases])}`,
-      );
-    },
-  );
-});
+        console.log(
+          `seed ${seed}: ${deaths} kills over ${ends} models, in ${JSON.stringify([...phases])}`,
+        );
+      },
+    );
+  },
+);
