@@ -1,5 +1,5 @@
 // The hub of the benchmark, a process of its own: Hub API, ranges, and a count of what it sent. As cheap as it gets: bodies
-// are views of one block of memory. Usage: node hub.mjs GIGABYTES [BYTES_PER_SECOND]; prints one line of JSON.
+// are views of one block of memory. Usage: node hub.mjs GIGABYTES [BYTES_PER_SECOND [original]]; prints one line of JSON.
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bytesOf, makeRepository } from './model.mjs';
@@ -9,7 +9,7 @@ const COMMIT = 'c'.repeat(40);
 const WRITE_BYTES = 1 << 20;
 
 const [gigabytes, limit] = process.argv.slice(2).map(Number);
-const files = makeRepository(gigabytes);
+const files = makeRepository(gigabytes, process.argv[4] === 'original');
 let sent = 0;
 /** With a limit: when the next write of any connection may go. */
 let free = performance.now();

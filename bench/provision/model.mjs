@@ -1,14 +1,20 @@
 // A repository of random weights that is never written anywhere: each shard is a list of pieces of one block of memory, so
 // that serving many gigabytes costs a hub no more than sending them.
 import { createHash, randomFillSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { config } from '../make-safetensors.mjs';
 import { attentionLinears, benchShape, expertLinears, layerNorms } from '../shape.mjs';
 
-/** Of one layer with 128 experts, dense parts included. */
+/** Of one layer with 128 experts, dense parts included; an original's values take 16 bits in place of 4.5. */
 const LAYER_BYTES = 355e6;
+const WIDER = 16 / 4.5;
 const SHARD_BYTES = 1e9;
 
 const GROUP = 64;
+const TINY = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'models', 'tiny');
+const SPEECH = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'];
 /**
  * Normal weights, each group of 64 rounded to the 16 steps of its range, as a published model is: how often the requantiser
  * has to look further depends on them. 32 MiB, repeated from changing places.
@@ -39,11 +45,24 @@ function normalCodes(bytes) {
   return codes;
 }
 
-/** `size` bytes of codes in pieces, from a group on that depends on `salt`. */
-function codes(size, salt) {
+/** Normal weights in BF16, for an original: 32 MiB as well. */
+function normalValues(bytes) {
+  const words = new Uint16Array(bytes / 2);
+  const value = new Float32Array(1);
+  const bits = new Uint32Array(value.buffer);
+  for (let i = 0; i < words.length; i += 1) {
+    const radius = Math.sqrt(-2 * Math.log(1 - Math.random()));
+    value[0] = 0.02 * radius * Math.cos(Math.random() * 2 * Math.PI);
+    words[i] = bits[0] >>> 16;
+  }
+  return Buffer.from(words.buffer);
+}
+
+/** `size` bytes of a block in pieces, from a place on that depends on `salt`. */
+function repeated(block, size, salt) {
   const pieces = [];
-  for (let at = (salt * 7919 * GROUP) % CODES.length, left = size; left > 0; at = 0) {
-    pieces.push(CODES.subarray(at, Math.min(CODES.length, at + left)));
+  for (let at = (salt * 7919 * GROUP) % block.length, left = size; left > 0; at = 0) {
+    pieces.push(block.subarray(at, Math.min(block.length, at + left)));
     left -= pieces.at(-1).length;
   }
   return pieces;
@@ -70,7 +89,7 @@ function quantised(name, rows, columns, salt, stack = []) {
   const parameter = (part) =>
     of(part, 'BF16', columns / 64, count / 32, () => parameters(count / 32));
   return [
-    of('weight', 'U32', columns / 8, count / 2, () => codes(count / 2, salt)),
+    of('weight', 'U32', columns / 8, count / 2, () => repeated(CODES, count / 2, salt)),
     parameter('scales'),
     parameter('biases'),
   ];
@@ -85,6 +104,42 @@ function norm(name, length) {
     size,
     pieces: () => parameters(size),
   };
+}
+
+/** As its authors would publish it: BF16, one tensor an expert. */
+function originalTensors(shape) {
+  const values = normalValues(32 << 20);
+  const linear = (name, rows, columns, salt) => {
+    const size = rows * columns * 2;
+    const pieces = () => repeated(values, size, salt);
+    return { name: `${name}.weight`, dtype: 'BF16', shape: [rows, columns], size, pieces };
+  };
+  const layers = Array.from({ length: shape.layers }, (_, layer) => {
+    const prefix = `model.layers.${layer}.`;
+    const salt = 1000 * (layer + 1);
+    const experts = Array.from({ length: shape.experts }, (_, expert) =>
+      expertLinears(shape).map(([name, , rows, columns], i) =>
+        linear(
+          `${prefix}mlp.experts.${expert}.${name.split('.').at(-1)}`,
+          ...[rows, columns, salt + 20 + 3 * expert + i],
+        ),
+      ),
+    );
+    return [
+      ...layerNorms(shape).map(([name, , length]) => norm(prefix + name, length)),
+      ...attentionLinears(shape).map(([name, , rows, columns], i) =>
+        linear(prefix + name, rows, columns, salt + i),
+      ),
+      linear(`${prefix}mlp.gate`, shape.experts, shape.hidden, salt + 10),
+      ...experts.flat(),
+    ];
+  });
+  return [
+    linear('model.embed_tokens', shape.vocab, shape.hidden, 1),
+    ...layers.flat(),
+    norm('model.norm', shape.hidden),
+    linear('lm_head', shape.vocab, shape.hidden, 2),
+  ];
 }
 
 function tensorsOf(shape) {
@@ -147,14 +202,20 @@ function fileOf(path, pieces, isLarge = false) {
   };
 }
 
+function withoutWidths(config) {
+  const isWidth = ([key]) => key.startsWith('quantization');
+  return Object.fromEntries(Object.entries(config).filter((entry) => !isWidth(entry)));
+}
+
 /** @returns {{path: string, pieces: Buffer[], starts: number[], size: number, sha256: string, oid: string, isLarge: boolean}[]} */
-export function makeRepository(gigabytes) {
+export function makeRepository(gigabytes, isOriginal = false) {
+  const wider = isOriginal ? WIDER : 1;
   const shape = benchShape({
-    layers: Math.max(1, Math.ceil((gigabytes * 1e9 - 350e6) / LAYER_BYTES)),
+    layers: Math.max(1, Math.ceil((gigabytes * 1e9 - 350e6 * wider) / (LAYER_BYTES * wider))),
   });
   const groups = [[]];
   let bytes = 0;
-  for (const tensor of tensorsOf(shape)) {
+  for (const tensor of isOriginal ? originalTensors(shape) : tensorsOf(shape)) {
     if (bytes + tensor.size > SHARD_BYTES && groups.at(-1).length > 0) {
       groups.push([]);
       bytes = 0;
@@ -171,8 +232,10 @@ export function makeRepository(gigabytes) {
   const total_size = shards.reduce((sum, { size }) => sum + size, 0);
   const json = (path, value) => fileOf(path, [Buffer.from(JSON.stringify(value))]);
   return [
-    json('config.json', config(shape)),
+    json('config.json', isOriginal ? withoutWidths(config(shape)) : config(shape)),
     json('model.safetensors.index.json', { metadata: { total_size }, weight_map }),
+    // A setup refuses a model that could not talk.
+    ...SPEECH.map((name) => fileOf(name, [readFileSync(join(TINY, name))])),
     ...shards,
   ];
 }

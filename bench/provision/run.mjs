@@ -1,7 +1,7 @@
 // `make bench-provision`: one table from one run. A generated model on a loopback hub in its own process is set up at 4 and at
 // 2 bits and fetched by aria2c, all to the same disk; then the requantiser alone, and a setup that is killed again and again.
 // Markdown on standard output, for docs/performance.md.
-// Usage: node run.mjs [--gb 8] [--kills 100] [--kill-rate 40] (MB/s) [--folder DIR] [--only 4bit,aria2c,2bit,requantise,kills,profile]
+// Usage: node run.mjs [--gb 8] [--kills 100] [--kill-rate 40] (MB/s) [--folder DIR] [--only 4bit,aria2c,2bit,original,requantise,kills,profile]
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '100' },
     'kill-rate': { type: 'string', default: '40' },
     folder: { type: 'string', default: join(tmpdir(), 'flashmoe-bench-provision') },
-    only: { type: 'string', default: '4bit,aria2c,2bit,requantise,kills,profile' },
+    only: { type: 'string', default: '4bit,aria2c,2bit,original,requantise,kills,profile' },
   },
 });
 const parts = new Set(values.only.split(','));
@@ -32,8 +32,8 @@ const row = (figure, measured, target = '') => {
 const mega = (bytes) => (bytes / 1e6).toFixed(0);
 const percent = (share) => `${(100 * share).toFixed(2)} %`;
 
-async function startHub(bytesPerSecond = 0) {
-  const args = [join(here, 'hub.mjs'), values.gb, String(bytesPerSecond)];
+async function startHub(bytesPerSecond = 0, kind = 'conversion') {
+  const args = [join(here, 'hub.mjs'), values.gb, String(bytesPerSecond), kind];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
   const info = JSON.parse((await lines.next()).value);
@@ -151,6 +151,21 @@ function requantiser() {
   else say('SKIP numpy: python3 with numpy is not here (apt install python3-numpy)');
 }
 
+/** BF16 in, 4 bits out, beside aria2c on the same bytes. */
+async function original() {
+  const hub = await startHub(0, 'original');
+  const made = await setUp(hub, '4bit');
+  row('an original in BF16 to 4 bits', `${mega(made.rate)} MB/s of BF16`);
+  row('its CPU time', `${(made.cpu / (hub.bytes / 1e9)).toFixed(2)} s/GB`, 'reported');
+  row('its peak disk, promised', `${mega(made.peak)} MB, ${mega(made.promise)} MB`, 'within');
+  if (!spawnSync('aria2c', ['--version']).error) {
+    const { rate } = await aria2c(hub);
+    row('aria2c -x8 with checksums on the same bytes', `${mega(rate)} MB/s`);
+    row('the original against aria2c', (made.rate / rate).toFixed(2), '≥ 0.5');
+  }
+  hub.close();
+}
+
 /** A setup that is killed at random moments until it was killed often enough, then finishes. */
 async function kills() {
   const hub = await startHub(Number(values['kill-rate']) * 1e6);
@@ -255,6 +270,7 @@ for (const [name, result] of [
 }
 if (parts.has('profile')) await profile(hub);
 hub.close();
+if (parts.has('original')) await original();
 if (parts.has('requantise')) requantiser();
 if (parts.has('kills')) await kills();
 const machine = `${cpus().length} × ${cpus()[0].model}, load ${loadavg()[0].toFixed(1)} at the end`;

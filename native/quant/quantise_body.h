@@ -24,14 +24,20 @@ inline void select(Floats& to, const Ints& mask, const Floats& yes, const Floats
     std::memcpy(&to, &chosen, sizeof to);
 }
 
-/// Of kWide lanes, in one order.
+using Eight = float __attribute__((vector_size(32)));
+using Four = float __attribute__((vector_size(16)));
+
+/// Of kWide lanes, in one order: halves are added to each other until one lane is left.
 inline float total(const Floats (&parts)[kParts]) {
-    float lanes[kWide];
-    std::memcpy(lanes, parts, sizeof lanes);
-    for (int step = kWide / 2; step > 0; step /= 2) {
-        for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
-    }
-    return lanes[0];
+    Eight low, high;
+    std::memcpy(&low, parts, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(parts) + sizeof low, sizeof high);
+    low += high;
+    Four a, b;
+    std::memcpy(&a, &low, sizeof a);
+    std::memcpy(&b, reinterpret_cast<const char*>(&low) + sizeof a, sizeof b);
+    a += b;
+    return (a[0] + a[2]) + (a[1] + a[3]);
 }
 
 struct Group {
@@ -171,9 +177,14 @@ inline Fit refitted(const Group& group, float middle, float scale, float bins) {
 inline const float* shrinks_of(unsigned bits, int& count) {
     static constexpr float kTwo[] = {1.0f, 0.85f, 0.75f, 0.66f, 0.58f, 0.5f, 0.42f};
     static constexpr float kThree[] = {1.0f, 0.92f, 0.84f, 0.76f, 0.68f, 0.6f};
-    static constexpr float kFour[] = {1.0f, 0.94f, 0.88f, 0.8f};
-    count = bits == 2 ? 7 : bits == 3 ? 6 : bits == 4 ? 4 : 1;
-    return bits == 2 ? kTwo : bits == 3 ? kThree : kFour;
+    static constexpr float kFour[] = {0.94f, 0.86f};
+    static constexpr float kWider[] = {1.0f};
+    switch (bits) {
+    case 2: count = 7; return kTwo;
+    case 3: count = 6; return kThree;
+    case 4: count = 2; return kFour;
+    default: count = 1; return kWider;
+    }
 }
 
 /// True, and `best` and `codes` are replaced, where a fit leaves less than `best`.

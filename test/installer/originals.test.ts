@@ -1,6 +1,7 @@
 // Whole setups of original checkpoints from a hub over HTTP: quantised as their ranges arrive, with the peak that was
 // promised, whatever kills them.
 
+import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +18,7 @@ import { fixture } from '../repack/fixtures.js';
 import { KilledSetup } from './cut-short.js';
 import { only, setUp, type RunOptions, type RunResult } from './in-process.js';
 import { hashesBelow } from './provisioned.js';
+import { mountSmallVolume } from './small-volume.js';
 
 const PROMPT: TokensQuestion = {
   ...{ kind: 'tokens', name: 'a prompt', prompt: [3, 14, 15, 92, 65], expected: [], margins: [] },
@@ -92,6 +94,36 @@ describe('an original checkpoint', { timeout: 120_000 }, () => {
     } finally {
       await alone.hub.close();
       await killed.hub.close();
+    }
+  });
+
+  it('waits for room on a full disk, and then makes the same files', async ({ skip }) => {
+    const at = join(home, 'full');
+    const volume = mountSmallVolume(join(at, 'models'), 12 << 20);
+    if (volume === null) return skip('no volume');
+    const filler = join(at, 'models', 'filler');
+    let isFull = false;
+    try {
+      const { error, events } = await setUpOriginal('deepseek_v3-fp8', '4bit', {
+        at,
+        onEvent: (event) => {
+          if (event.type === 'shard' && event.status === 'started' && !isFull) {
+            isFull = true;
+            const { bavail, bsize } = statfsSync(join(at, 'models'));
+            writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - 100_000), 1));
+          }
+          if (event.type === 'waiting') rmSync(filler, { force: true });
+        },
+      });
+      expect(error).toBeNull();
+      expect(only(events, 'waiting').map(({ code }) => code)).toContain('ERR_DISK_FULL');
+      expect((await setUpOriginal('deepseek_v3-fp8', '4bit')).error).toBeNull();
+      const [made, expected] = [at, join(home, 'deepseek_v3-fp8-4bit')].map((each) =>
+        hashesBelow(join(each, 'models', 'tiny')),
+      );
+      expect(await made).toEqual(await expected);
+    } finally {
+      volume.unmount();
     }
   });
 
