@@ -211,6 +211,7 @@ ReadRateJob read_rate_job(const Napi::Value& value) {
     if (job.depth == 0 || job.depth > 64) fail_plan("depth must be 1 to 64");
     job.seconds = static_cast<double>(count_field(object, "milliseconds")) / 1000;
     job.seed = count_field(object, "seed");
+    job.cached = object.Get("cached").ToBoolean();
     return job;
 }
 

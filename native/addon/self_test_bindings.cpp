@@ -52,9 +52,23 @@ Napi::Value metal_device(const Napi::CallbackInfo& info) {
     return answer;
 }
 
-/// selfTestBackend(backend, kernelsDir, seed): runs to its end in this thread, which is a child's of its own.
-Napi::Value self_test_backend(const Napi::CallbackInfo& info) {
+/// Runs to its end in this thread, which is a child's of its own.
+template <typename Call> Napi::Value in_this_thread(Napi::Env env, const char* name, const Call& call) {
     try {
+        return call();
+    } catch (const Napi::Error&) {
+        throw;
+    } catch (...) {
+        const auto [code, message] = caught();
+        Napi::Error thrown = Napi::Error::New(env, std::string(name) + ": " + message);
+        thrown.Set("code", code);
+        throw thrown;
+    }
+}
+
+/// selfTestBackend(backend, kernelsDir, seed).
+Napi::Value self_test_backend(const Napi::CallbackInfo& info) {
+    return in_this_thread(info.Env(), "selfTestBackend", [&] {
         const std::string backend = path_of(info[0], "backend"), kernels = path_of(info[1], "kernelsDir");
         fm_kernel_check checks[128];
         char isa[256];
@@ -64,14 +78,50 @@ Napi::Value self_test_backend(const Napi::CallbackInfo& info) {
                                    sizeof isa, &error),
               error);
         return self_test_value(info.Env(), backend.c_str(), isa, checks, std::min<size_t>(count, 128));
-    } catch (const Napi::Error&) {
-        throw;
-    } catch (...) {
-        const auto [code, message] = caught();
-        Napi::Error thrown = Napi::Error::New(info.Env(), "selfTestBackend: " + message);
-        thrown.Set("code", code);
-        throw thrown;
-    }
+    });
+}
+
+/// measureRates(backend, kernelsDir, threads, memoryBytes, seconds).
+Napi::Value measure_rates(const Napi::CallbackInfo& info) {
+    return in_this_thread(info.Env(), "measureRates", [&] {
+        const Napi::Env env = info.Env();
+        const std::string backend = path_of(info[0], "backend"), kernels = path_of(info[1], "kernelsDir");
+        fm_rate rates[32];
+        size_t count = 0;
+        double wait_seconds = 0;
+        fm_error error;
+        check(fm_measure_rates(backend.c_str(), kernels.c_str(), static_cast<uint32_t>(whole_of(info[2], "threads")),
+                               whole_of(info[3], "memoryBytes"), info[4].As<Napi::Number>().DoubleValue(), rates, 32, &count,
+                               &wait_seconds, &error),
+              error);
+        Napi::Array list = Napi::Array::New(env, std::min<size_t>(count, 32));
+        for (uint32_t i = 0; i < list.Length(); ++i) {
+            Napi::Object rate = Napi::Object::New(env);
+            rate.Set("name", rates[i].name);
+            rate.Set("bytes", number(env, rates[i].bytes));
+            rate.Set("seconds", number(env, rates[i].seconds));
+            rate.Set("deviceSeconds", number(env, rates[i].device_seconds));
+            list.Set(i, rate);
+        }
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("operations", list);
+        result.Set("waitSeconds", number(env, wait_seconds));
+        return result;
+    });
+}
+
+/// measureWired(backend, kernelsDir, file).
+Napi::Value measure_wired(const Napi::CallbackInfo& info) {
+    return in_this_thread(info.Env(), "measureWired", [&] {
+        const std::string backend = path_of(info[0], "backend"), kernels = path_of(info[1], "kernelsDir"), file = path_of(info[2], "file");
+        double mapped = 0, allocated = 0;
+        fm_error error;
+        check(fm_measure_wired(backend.c_str(), kernels.c_str(), file.c_str(), &mapped, &allocated, &error), error);
+        Napi::Object result = Napi::Object::New(info.Env());
+        result.Set("mappedBytes", number(info.Env(), mapped));
+        result.Set("allocatedBytes", number(info.Env(), allocated));
+        return result;
+    });
 }
 
 } // namespace
@@ -80,6 +130,8 @@ void register_self_test(Napi::Env env, Napi::Object exports) {
     exports.Set("selfTest", Napi::Function::New(env, self_test, "selfTest"));
     exports.Set("metalDevice", Napi::Function::New(env, metal_device, "metalDevice"));
     exports.Set("selfTestBackend", Napi::Function::New(env, self_test_backend, "selfTestBackend"));
+    exports.Set("measureRates", Napi::Function::New(env, measure_rates, "measureRates"));
+    exports.Set("measureWired", Napi::Function::New(env, measure_wired, "measureWired"));
 }
 
 } // namespace flashmoe::addon

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/checks/checker.h"
+#include "backend/checks/rates.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/fast_kernels.h"
 #include "backend/cpu/self_test.h"
@@ -279,6 +280,32 @@ fm_status fm_self_test_backend(const char* name, const char* kernels_dir, uint64
             const auto& result = results[i];
             checks[i] = {result.name.c_str(), result.max_error, result.tolerance, result.ok()};
         }
+    });
+}
+
+fm_status fm_measure_rates(const char* name, const char* kernels_dir, uint32_t threads, uint64_t memory, double seconds,
+                           fm_rate* rates, size_t capacity, size_t* count, double* wait_seconds, fm_error* error) {
+    return guarded(error, [&] {
+        const auto backend = open_backend(name, kernels_dir, threads, flashmoe::cpu::best_kernels());
+        const flashmoe::checks::Rates measured = flashmoe::checks::measure_rates(*backend, memory, seconds);
+        *count = measured.operations.size();
+        *wait_seconds = measured.wait_seconds;
+        for (size_t i = 0; i < std::min(capacity, *count); ++i) {
+            const auto& one = measured.operations[i];
+            rates[i] = {.name = {}, .bytes = one.bytes, .seconds = one.seconds, .device_seconds = one.device_seconds};
+            std::snprintf(rates[i].name, sizeof rates[i].name, "%s", one.name.c_str());
+        }
+    });
+}
+
+fm_status fm_measure_wired(const char* name, const char* kernels_dir, const char* file, double* mapped, double* allocated,
+                           fm_error* error) {
+    return guarded(error, [&] {
+        if (flashmoe::checks::wired_bytes() < 0) flashmoe::fail(FM_ENGINE, "this system does not say how much memory is wired");
+        const auto backend = open_backend(name, kernels_dir, 1, flashmoe::cpu::best_kernels());
+        const flashmoe::checks::WiredGrowth growth = flashmoe::checks::measure_wired(*backend, file);
+        *mapped = growth.mapped_file;
+        *allocated = growth.allocated;
     });
 }
 

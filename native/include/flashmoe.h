@@ -210,6 +210,21 @@ fm_status fm_metal_device(fm_device *device, fm_error *error);
 fm_status fm_self_test_backend(const char *backend, const char *kernels_dir, uint64_t seed, fm_kernel_check *checks,
                                size_t capacity, size_t *count, char *isa, size_t isa_bytes, fm_error *error);
 
+typedef struct fm_rate {
+    char name[64];
+    double bytes, seconds, device_seconds; /* of one call; device_seconds 0 where the host computes */
+} fm_rate;
+
+/* How fast a backend, as above, gets through the operations of a token, each for about `seconds`, its weights spread
+ * over `memory` bytes. Sets *count and fills at most `capacity`. FM_ENGINE as above. */
+fm_status fm_measure_rates(const char *backend, const char *kernels_dir, uint32_t threads, uint64_t memory, double seconds,
+                           fm_rate *rates, size_t capacity, size_t *count, double *wait_seconds, fm_error *error);
+
+/* By how many bytes wired memory grows while the backend reads a mapped file, and as much allocated memory. FM_ENGINE
+ * also where the system doesn't say what is wired; FM_IO. */
+fm_status fm_measure_wired(const char *backend, const char *kernels_dir, const char *file, double *mapped, double *allocated,
+                           fm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

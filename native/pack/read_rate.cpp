@@ -22,19 +22,11 @@ constexpr uint64_t kPage = 16384;
 }
 
 /// A file opened past the page cache where the system allows it.
-class UncachedFile {
+class MeasuredFile {
   public:
-    explicit UncachedFile(const std::string& path) : path_(path) {
-#ifdef O_DIRECT
-        descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
-        uncached_ = descriptor_ >= 0;
-        // tmpfs and some network file systems refuse the flag.
-        if (descriptor_ < 0 && errno == EINVAL) descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-#else
-        descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-        // Pages that are in memory already may still be served from there; what is read stays out of it.
-        uncached_ = descriptor_ >= 0 && ::fcntl(descriptor_, F_NOCACHE, 1) == 0 && ::fcntl(descriptor_, F_RDAHEAD, 0) == 0;
-#endif
+    MeasuredFile(const std::string& path, bool cached) : path_(path) {
+        if (!cached) open_uncached();
+        else descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
         if (descriptor_ < 0) fail_read(path_, std::strerror(errno));
         struct stat facts {};
         if (::fstat(descriptor_, &facts) != 0 || !S_ISREG(facts.st_mode)) {
@@ -43,9 +35,9 @@ class UncachedFile {
         }
         size_ = static_cast<uint64_t>(facts.st_size);
     }
-    ~UncachedFile() { ::close(descriptor_); }
-    UncachedFile(const UncachedFile&) = delete;
-    UncachedFile& operator=(const UncachedFile&) = delete;
+    ~MeasuredFile() { ::close(descriptor_); }
+    MeasuredFile(const MeasuredFile&) = delete;
+    MeasuredFile& operator=(const MeasuredFile&) = delete;
 
     uint64_t size() const { return size_; }
     bool uncached() const { return uncached_; }
@@ -62,6 +54,19 @@ class UncachedFile {
     }
 
   private:
+    void open_uncached() {
+#ifdef O_DIRECT
+        descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
+        uncached_ = descriptor_ >= 0;
+        // tmpfs and some network file systems refuse the flag.
+        if (descriptor_ < 0 && errno == EINVAL) descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+#else
+        descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+        // Pages that are in memory already may still be served from there; what is read stays out of it.
+        uncached_ = descriptor_ >= 0 && ::fcntl(descriptor_, F_NOCACHE, 1) == 0 && ::fcntl(descriptor_, F_RDAHEAD, 0) == 0;
+#endif
+    }
+
     std::string path_;
     int descriptor_ = -1;
     uint64_t size_ = 0;
@@ -85,11 +90,11 @@ struct Free {
 ReadRate measure_reads(const ReadRateJob& job, Control& control) {
     using Clock = std::chrono::steady_clock;
     const uint64_t size = job.read_bytes / kPage * kPage;
-    std::vector<std::unique_ptr<UncachedFile>> files;
+    std::vector<std::unique_ptr<MeasuredFile>> files;
     ReadRate rate;
     if (size == 0 || job.depth == 0) return rate;
     for (const std::string& path : job.files) {
-        auto file = std::make_unique<UncachedFile>(path);
+        auto file = std::make_unique<MeasuredFile>(path, job.cached);
         if (file->size() < size) continue;
         rate.uncached = rate.uncached && file->uncached();
         files.push_back(std::move(file));
@@ -109,7 +114,7 @@ ReadRate measure_reads(const ReadRateJob& job, Control& control) {
             const std::unique_ptr<void, Free> buffer(memory);
             while (!stop && !control.cancelled && Clock::now() < end) {
                 const uint64_t random = mixed(next++);
-                const UncachedFile& file = *files[random % files.size()];
+                const MeasuredFile& file = *files[random % files.size()];
                 const uint64_t slot = (random >> 16) % (file.size() / size);
                 file.read(static_cast<std::byte*>(memory), size, slot * size);
                 bytes += size;

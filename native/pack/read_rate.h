@@ -20,6 +20,8 @@ struct ReadRateJob {
     double seconds = 1;
     /// Where the pseudo-random walk over the files begins; two jobs of one seed read the same places.
     uint64_t seed = 0;
+    /// Through the page cache, as it finds it, for comparing.
+    bool cached = false;
 };
 
 struct ReadRate {

@@ -1,7 +1,7 @@
 // Asks for the GPU, and has a backend test every operation, in a child process: a GPU driver that crashes takes the
 // child along, and the child only.
 
-import { FlashmoeError } from '../base/errors.js';
+import { runProbe } from './run-probe.js';
 import type { BackendName, MetalDevice, SelfTest } from './types.js';
 
 /** Compiling all kernels takes a GPU some seconds, the references a processor some more. */
@@ -47,7 +47,7 @@ export async function probeBackend(
   signal: AbortSignal,
 ): Promise<BackendTest> {
   const args = [path, backend, kernelsDir, String(seed)];
-  const answer = await runProbe(node, args, PROBE_TIMEOUT_MS, signal);
+  const answer = await runProbe<Answer>(PROBE, { node, args, timeoutMs: PROBE_TIMEOUT_MS }, signal);
   if (typeof answer === 'string') return { state: 'failed', reason: answer, device: null };
   const { device, reason, selfTest, error } = answer;
   if (error !== null) return { state: 'failed', reason: error, device };
@@ -60,39 +60,11 @@ export async function probeDevice(
   { path, node }: Pick<BackendProbe, 'path' | 'node'>,
   signal: AbortSignal,
 ): Promise<{ device: MetalDevice } | { device: null; reason: string }> {
-  const answer = await runProbe(node, [path, 'none', '', '0'], DEVICE_TIMEOUT_MS, signal);
+  const probe = { node, args: [path, 'none', '', '0'], timeoutMs: DEVICE_TIMEOUT_MS };
+  const answer = await runProbe<Answer>(PROBE, probe, signal);
   if (typeof answer === 'string') return { device: null, reason: answer };
   const { device, reason } = answer;
   return device === null ? { device, reason } : { device };
-}
-
-/** What the child answered, or what became of it. */
-async function runProbe(
-  node: string,
-  args: readonly string[],
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<Answer | string> {
-  // Loaded where a process is started: most commands start none.
-  const { execa } = await import('execa');
-  const child = await execa(node, ['-e', PROBE, ...args], {
-    reject: false,
-    stdin: 'ignore',
-    timeout: timeoutMs,
-    cancelSignal: signal,
-    maxBuffer: 1024 * 1024,
-  });
-  if (child.isCanceled) {
-    throw new FlashmoeError('ERR_INTERRUPTED', 'the test of the backend was interrupted');
-  }
-  if (child.timedOut) return `no answer within ${timeoutMs / 1000} s`;
-  if (child.signal !== undefined) return `its process crashed with ${child.signal}`;
-  if (child.exitCode !== 0) return child.stderr.trim().split('\n').at(-1) ?? 'no reason given';
-  try {
-    return JSON.parse(child.stdout.trim().split('\n').at(-1) ?? '') as Answer;
-  } catch {
-    return 'no answer that can be read';
-  }
 }
 
 interface Answer {

@@ -14,6 +14,8 @@ export interface ReadRateTask {
   milliseconds: number;
   /** Where the reads begin: another seed reads other places. */
   seed: number;
+  /** Through the page cache, as it finds it; absent: past it. */
+  cached?: boolean;
   signal: AbortSignal;
 }
 
@@ -35,12 +37,12 @@ export async function measureReadRates(
   addon: NativeAddon,
   task: ReadRateTask,
 ): Promise<DepthRate[]> {
-  const { files, expertBytes: readBytes, milliseconds, signal } = task;
+  const { files, expertBytes: readBytes, milliseconds, cached = false, signal } = task;
   const rates: DepthRate[] = [];
   for (const [index, depth] of task.depths.entries()) {
     // Far apart, so that no depth reads what the one before has just read.
     const seed = task.seed + index * 1_000_003;
-    const job = { files, readBytes, depth, milliseconds, seed };
+    const job = { files, readBytes, depth, milliseconds, seed, cached };
     const rate = await runJob(addon.measureReads(job), signal);
     if (rate.bytes === 0 || rate.seconds <= 0) continue;
     rates.push({ ...rate, depth, bytesPerSecond: rate.bytes / rate.seconds });

@@ -245,7 +245,7 @@ export interface ScatterWriter {
   close(): Promise<void>;
 }
 
-/** Reads of one size at scattered places of some files, past the page cache. */
+/** Reads of one size at scattered places of some files, past the page cache or, for comparing, through it. */
 export interface ReadRateJob {
   /** Those shorter than one read are passed over. */
   files: string[];
@@ -256,6 +256,8 @@ export interface ReadRateJob {
   milliseconds: number;
   /** Jobs of one seed read the same places. */
   seed: number;
+  /** Through the page cache, as it finds it; absent: past it. */
+  cached?: boolean;
 }
 
 export interface ReadRate {
@@ -265,6 +267,28 @@ export interface ReadRate {
   seconds: number;
   /** False where the file system takes no uncached reads: the figures are partly memory's then. */
   uncached: boolean;
+}
+
+/** How fast an operation is; numbers of one call in a chain of calls, the median of several chains. */
+export interface KernelRate {
+  name: string;
+  /** What it must read and write once. */
+  bytes: number;
+  seconds: number;
+  /** Of them, how long the device was at work; 0 on the CPU. */
+  deviceSeconds: number;
+}
+
+export interface KernelRates {
+  operations: KernelRate[];
+  /** The smallest operation with a wait behind it. */
+  waitSeconds: number;
+}
+
+/** By how many bytes wired memory grew while a device read all of a buffer. */
+export interface WiredGrowth {
+  mappedBytes: number;
+  allocatedBytes: number;
 }
 
 export interface KernelCheck {
@@ -489,6 +513,22 @@ export interface NativeAddon {
    * backend is not available or its kernels, the files of `kernelsDir`, do not compile.
    */
   selfTestBackend(backend: BackendName, kernelsDir: string, seed: number): SelfTest;
+  /**
+   * How fast a backend gets through the operations of a token, each for about `seconds`, weights spread over
+   * `memoryBytes` (192 MiB at least). Takes this thread until it is done. Throws as selfTestBackend.
+   */
+  measureRates(
+    backend: BackendName,
+    kernelsDir: string,
+    threads: number,
+    memoryBytes: number,
+    seconds: number,
+  ): KernelRates;
+  /**
+   * What reading the file, mapped, and as much allocated memory does to the system's wired memory. Takes this thread.
+   * Throws as selfTestBackend; ERR_ENGINE also where the system doesn't say what is wired, which is everywhere but macOS.
+   */
+  measureWired(backend: BackendName, kernelsDir: string, file: string): WiredGrowth;
   copyRanges(job: CopyJob, onProgress: Progress): NativeJob<{ bytes: number }>;
   /** sha256 in hex of bytes [0, size) of a file. `chain`: the hash's inner state in hex after each full 16 MiB and at the end. */
   hashFile(
