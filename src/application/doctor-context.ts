@@ -4,7 +4,7 @@ import { asFlashmoeError } from '../base/errors.js';
 import { HubClient } from '../hub/client.js';
 import { CATALOG } from '../models/catalog.js';
 import { basename, join } from 'node:path';
-import { probeBackend, probeDevice } from '../addon/backend-probe.js';
+import { probeBackend, probeDevice, type BackendTest } from '../addon/backend-probe.js';
 import { packageRoot } from '../base/package-root.js';
 import { probeAddon } from '../addon/probe.js';
 import { measureReadRates } from '../addon/read-rate.js';
@@ -29,6 +29,8 @@ const KERNELS = join(packageRoot, 'metal');
 
 export async function doctorContext(context: AppContext): Promise<DoctorContext> {
   const { host, home, version } = context;
+  // Asked twice by a self-test that goes on to measure: a minute each.
+  const tested = new Map<string, Promise<BackendTest>>();
   // One for all backends: their inputs are to be the same.
   const seed = host.now() % 2 ** 32;
   // What is wrong in the file is a finding of its own; the rest is looked at all the same.
@@ -43,8 +45,12 @@ export async function doctorContext(context: AppContext): Promise<DoctorContext>
     models: () => modelsOnDisk(context),
     addonPaths: addonPaths(context),
     probeAddon: (path, signal) => probeAddon(path, host.execPath, signal),
-    probeBackend: (path, backend, signal) =>
-      probeBackend({ path, backend, kernelsDir: KERNELS, seed, node: host.execPath }, signal),
+    probeBackend: (path, backend, signal) => {
+      const probe = { path, backend, kernelsDir: KERNELS, seed, node: host.execPath };
+      const test = tested.get(path + backend) ?? probeBackend(probe, signal);
+      tested.set(path + backend, test);
+      return test;
+    },
     probeDevice: (path, signal) => probeDevice({ path, node: host.execPath }, signal),
     measureReads: ({ files, expertBytes }, signal) =>
       measureReadRates(nativeAddon(context), {

@@ -30,6 +30,10 @@ export interface Speed {
   hitRate: number | null;
   /** Share of decoding that stood still for experts. */
   waitShare: number;
+  /** Of decoding: waits for the GPU a token, the share of time they took, and that in which the GPU was at work; 0 on the CPU. */
+  deviceWaitsPerToken: number;
+  deviceWaitShare: number;
+  deviceBusyShare: number;
 }
 
 const GREEDY: SamplingParams = {
@@ -55,10 +59,14 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
     const between = diskBytes();
     const started = monotonic();
     let [expertBytes, waited] = [0, 0];
+    const device = { waits: 0, waited: 0, busy: 0 };
     for (let done = 1; done <= decode; done++) {
       const step = await runJob(session.decode(session.sample(GREEDY)), signal);
       expertBytes += step.expertBytesUsed;
       waited += step.ioSeconds;
+      device.waits += step.deviceWaits;
+      device.waited += step.deviceWaitSeconds;
+      device.busy += step.deviceSeconds;
       onProgress?.('decode', done, decode);
     }
     const seconds = (monotonic() - started) / 1000;
@@ -74,6 +82,9 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
       hitRate:
         fetched === null || expertBytes === 0 ? null : Math.max(0, 1 - fetched / expertBytes),
       waitShare: waited / seconds,
+      deviceWaitsPerToken: device.waits / decode,
+      deviceWaitShare: device.waited / seconds,
+      deviceBusyShare: device.busy / seconds,
     };
   } finally {
     session.close();

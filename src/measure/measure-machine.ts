@@ -12,12 +12,12 @@ type Outcome<Value> = Promise<Value | NotRun>;
 
 /** Each answers with figures or with the reason why there are none; a rejection is such a reason, too. */
 export interface Measurements {
-  selfTest(backend: Backend, signal: AbortSignal): Outcome<{ agreed: number; of: number }>;
-  kernels(backend: Backend, signal: AbortSignal): Outcome<KernelRates>;
-  wired(signal: AbortSignal): Outcome<WiredGrowth & { fileBytes: number }>;
-  reads(signal: AbortSignal): Outcome<Exclude<MachineReport['reads'], NotRun>>;
+  selfTest: (backend: Backend, signal: AbortSignal) => Outcome<{ agreed: number; of: number }>;
+  kernels: (backend: Backend, signal: AbortSignal) => Outcome<KernelRates>;
+  wired: (signal: AbortSignal) => Outcome<WiredGrowth & { fileBytes: number }>;
+  reads: (signal: AbortSignal) => Outcome<Exclude<MachineReport['reads'], NotRun>>;
   /** From the smallest model on. */
-  models: readonly { name: string; measure(signal: AbortSignal): Outcome<ModelSpeed> }[];
+  models: readonly { name: string; measure: (signal: AbortSignal) => Outcome<ModelSpeed> }[];
 }
 
 export interface MeasuringOptions {
@@ -27,7 +27,7 @@ export interface MeasuringOptions {
   /** Milliseconds. */
   monotonic: () => number;
   signal: AbortSignal;
-  onProgress(step: number, steps: number, what: string): void;
+  onProgress: (step: number, steps: number, what: string) => void;
   /** For tests; absent: ten minutes. */
   limitMs?: number;
 }
@@ -49,7 +49,7 @@ export async function measureMachine(
     const left = end - monotonic();
     const over = `not reached within ${String(limitMs / 60_000)} minutes`;
     if (left <= 0) return { notRun: over };
-    const limit = AbortSignal.timeout(left);
+    const limit = AbortSignal.timeout(Math.ceil(left));
     try {
       return await measure(AbortSignal.any([signal, limit]));
     } catch (error) {

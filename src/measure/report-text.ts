@@ -128,7 +128,7 @@ function speedLines({ model, quant, prompt, decode, backend, runs }: ModelSpeed)
   );
 }
 
-export const MACHINE_COLUMNS = [
+const MACHINE_COLUMNS = [
   'machine',
   'memory',
   'system',
@@ -143,7 +143,7 @@ export const MACHINE_COLUMNS = [
   'tiny tok/s',
 ] as const;
 
-export const MODEL_COLUMNS = [
+const MODEL_COLUMNS = [
   'machine',
   'memory',
   'model',
@@ -158,7 +158,11 @@ export const MODEL_COLUMNS = [
   'hits warm',
 ] as const;
 
-/** Rows for the two tables of docs/machines.md. */
+/** The lines that head the two tables of docs/machines.md. */
+export const MACHINE_TITLES = rowOf(MACHINE_COLUMNS);
+export const MODEL_TITLES = rowOf(MODEL_COLUMNS);
+
+/** Rows for the two tables. */
 export function machineRows(report: MachineReport): { machine: string; models: string[] } {
   const { machine, version, day, kernels, wired, reads, selfTest, models } = report;
   const lmHead = (rates: MachineReport['kernels']['cpu']): string => {

@@ -1,19 +1,16 @@
 // flashmoe bench [MODEL]: one pass after the page cache has forgotten the model, one with what the first left there.
 
-import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import type { BackendName } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { openNative, readOrigin } from '../../engine/open-native.js';
+import { forgetPages } from '../../engine/page-cache.js';
 import { measureSpeed, type Speed } from '../../engine/speed.js';
 import type { Quant } from '../../models/quant.js';
 import { speedText, type SpeedReport } from '../../ui/speed-view.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS } from '../../application/installed.js';
 import { nativeAddon } from '../../application/native.js';
-import { diskBytesRead, peakResidentBytes } from '../process-usage.js';
+import { diskBytesRead, peakResidentBytes } from '../../base/process-usage.js';
 import { readSettings } from '../../settings/file.js';
 
 export interface BenchArgs {
@@ -25,6 +22,8 @@ export interface BenchArgs {
   quant: Quant | null;
   backend: BackendName | null;
   directReads: boolean | null;
+  /** Also a row for the table of machines; true: below the home. */
+  publish: string | boolean;
 }
 
 const PROMPT = 512;
@@ -37,11 +36,12 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
     if (value !== 0) continue;
     throw new FlashmoeError('ERR_USAGE', `--${name} 0: at least 1 is needed`);
   }
-  const { id, paths, manifest } = await chooseWidth(context, args.model, args.quant);
+  const ready = await chooseWidth(context, args.model, args.quant);
+  const { id, paths, manifest } = ready;
   const store = { id, modelDir: paths.root, expertsDir: paths.experts(manifest.quant) };
   const { quant } = await readOrigin(store);
   // Before the engine maps the dense weights: what is mapped stays in the cache.
-  const forgotten = await forget(context, [store.modelDir, store.expertsDir]);
+  const forgotten = await forgetPages(host.platform, [store.modelDir, store.expertsDir], signal);
   const threads = args.threads ?? host.cores;
   const settings = await readSettings(context.home.settings);
   const native = await openNative({
@@ -71,10 +71,15 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
         onProgress: (phase, done, total) => progress(context, `${name} ${phase}`, done, total),
       });
     const first = forgotten ? 'cold' : 'as found';
-    const passes: SpeedReport['passes'] = [
+    const passes: { name: SpeedReport['passes'][number]['name']; speed: Speed }[] = [
       { name: first, speed: await pass(first) },
       { name: 'warm', speed: await pass('warm') },
     ];
+    if (args.publish !== false) {
+      const { publishSpeed } = await import('./bench-publish.js');
+      const where = args.publish === true ? null : args.publish;
+      await publishSpeed(context, { ready, native, prompt, decode, passes, pass, where });
+    }
     tell(context, {
       model: id,
       quant,
@@ -93,25 +98,6 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
     return EXIT.done;
   } finally {
     native.close();
-  }
-}
-
-/** Asks the kernel to drop the files from its cache, as anybody may; false where there is no way to. */
-async function forget(context: CliContext, folders: string[]): Promise<boolean> {
-  if (context.host.platform !== 'linux') return false;
-  const run = promisify(execFile);
-  try {
-    for (const folder of folders) {
-      for (const entry of await readdir(folder, { withFileTypes: true })) {
-        if (!entry.isFile()) continue;
-        await run('dd', [`if=${join(folder, entry.name)}`, 'iflag=nocache', 'count=0']);
-      }
-    }
-    return true;
-  } catch (error) {
-    // A `dd` that cannot: the first pass is then called what it is.
-    context.note(`the page cache could not be emptied: ${String(error)}`);
-    return false;
   }
 }
 

@@ -37,8 +37,13 @@ export async function doctor(context: CliContext, args: DoctorArgs): Promise<num
   const report = await examine(args.selfTest ? SELF_TEST : CHECKS, world, { signal, ...only });
   if (!context.json) context.print(findingsText(report.findings, context.style));
   if (args.report !== false) {
+    const chosen = args.report === true ? null : args.report;
     const { writeReport } = await import('./doctor-report.js');
-    await writeReport(context, report, args.report === true ? null : args.report);
+    await writeReport(context, report, chosen);
+    if (args.selfTest) {
+      const { measure } = await import('./doctor-measure.js');
+      await measure(context, world, chosen);
+    }
   }
   if (args.fix) {
     const { applyFixes } = await import('./doctor-fix.js');

@@ -12,6 +12,7 @@ interface BenchFlags {
   quant?: Quant;
   backend?: BackendName;
   directReads?: boolean;
+  publish?: string | true;
 }
 
 export function defineBench(program: Command, open: Open, done: Done): void {
@@ -30,6 +31,7 @@ export function defineBench(program: Command, open: Open, done: Done): void {
     .addOption(quantOption())
     .addOption(backendOption())
     .option('--direct-reads', 'read experts past the page cache')
+    .option('--publish [file]', 'also write a row for docs/machines.md, without names')
     .action(async (model: string | undefined, flags: BenchFlags) => {
       const { bench } = await import('../commands/bench.js');
       const args = {
@@ -41,6 +43,7 @@ export function defineBench(program: Command, open: Open, done: Done): void {
         quant: flags.quant ?? null,
         backend: flags.backend ?? null,
         directReads: flags.directReads ?? null,
+        publish: flags.publish ?? false,
       };
       done(await bench(await open(command), args));
     });
@@ -48,5 +51,6 @@ export function defineBench(program: Command, open: Open, done: Done): void {
     ['flashmoe bench', 'the one that answers by default'],
     ['flashmoe bench tiny --threads 1', 'one core'],
     ['flashmoe bench tiny --prompt 2048 --json', 'every figure'],
+    ['flashmoe bench --publish', 'a row that others may see'],
   ]);
 }

@@ -1,14 +1,12 @@
-import { readFile, realpath } from 'node:fs/promises';
-import { join } from 'node:path';
 import { isWorthMeasuring, type DepthRate } from '../../addon/read-rate.js';
 import { formatBytes, formatRate } from '../../base/format.js';
 import { CATALOG } from '../../models/catalog.js';
 import { FASTEST_BEFORE_M5, speedsBeside } from '../../models/measured-speeds.js';
-import type { ExpertsManifest } from '../../models/spec.js';
 import { verdict } from '../../models/verdict.js';
 import type { Check } from '../check.js';
 import type { Finding } from '../finding.js';
 import type { DoctorContext, ModelFiles } from '../context.js';
+import { expertFiles } from '../expert-files.js';
 import { hasWorkingAddon } from './engine.js';
 
 const id = 'disk.read';
@@ -39,31 +37,6 @@ export const readRate: Check = {
     return [judge(world, model, expertBytes, rates)];
   },
 };
-
-interface Experts {
-  model: ModelFiles;
-  files: string[];
-  expertBytes: number;
-  totalBytes: number;
-}
-
-async function expertFiles(model: ModelFiles): Promise<Experts> {
-  const folder = `${model.experts}/`;
-  const layers = model.files.filter(({ path }) => path.startsWith(folder) && path.endsWith('.bin'));
-  const layout = await readFile(join(model.root, folder, 'layout.json'), 'utf8').then(
-    (text) => JSON.parse(text) as Partial<ExpertsManifest>,
-    () => null,
-  );
-  return {
-    model,
-    files: await Promise.all(layers.map(({ path }) => realpath(join(model.root, path)))).catch(
-      // A missing file is models.files' finding.
-      () => [],
-    ),
-    expertBytes: layout?.layouts?.[0]?.expert_stride ?? 0,
-    totalBytes: layers.reduce((sum, { size }) => sum + size, 0),
-  };
-}
 
 function judge(
   { host }: DoctorContext,
