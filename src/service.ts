@@ -1,7 +1,7 @@
 // A background service as data, and what every service manager can do with it. launchd/ and systemd/
 // render the same description; neither file ever holds a token or a versioned Cellar path.
 
-import { isAbsolute } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { FlashmoeError } from './base/errors.js';
 
 export interface ServiceSpec {
@@ -48,6 +48,19 @@ export interface ServiceManager {
   /** Takes the definition away and stops nothing: for a job that is about to end by itself. */
   forget(label: string): Promise<void>;
   status(label: string, signal: AbortSignal): Promise<ServiceStatus>;
+}
+
+/** Where `brew services start flashmoe` puts its own definition of the server. */
+export function homebrewDefinition({
+  homeDirectory,
+  platform,
+}: {
+  homeDirectory: string;
+  platform: NodeJS.Platform;
+}): string {
+  return platform === 'darwin'
+    ? join(homeDirectory, 'Library/LaunchAgents/homebrew.mxcl.flashmoe.plist')
+    : join(homeDirectory, '.config/systemd/user/homebrew.flashmoe.service');
 }
 
 const SECRET_NAME = /token|secret|passw|credential|api_?key|authorization/i;

@@ -21,8 +21,9 @@ import type { Measurements } from '../measure/measure-machine.js';
 import { measureModel } from '../measure/measure-model.js';
 import { CATALOG } from '../models/catalog.js';
 import type { AppContext } from './context.js';
-import { IO_THREADS, readyInstallations, type Ready } from './installed.js';
+import { IO_THREADS } from './installed.js';
 import { nativeAddon } from './native.js';
+import { readyInstallations, type Ready } from './ready-models.js';
 
 const KERNELS = join(packageRoot, 'metal');
 /** Read by the GPU to see what becomes wired; sparse, so that it takes no room on the disk. */

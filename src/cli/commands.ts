@@ -61,6 +61,7 @@ const GROUPS: readonly { title: string; entries: readonly Entry[] }[] = [
       entry(['rm'], async () => (await import('./definitions/rm.js')).defineRm),
       entry(['share'], async () => (await import('./definitions/share.js')).defineShare),
       entry(['config'], async () => (await import('./definitions/config.js')).defineConfig),
+      entry(['upgrade'], async () => (await import('./definitions/upgrade.js')).defineUpgrade),
       entry(
         ['uninstall'],
         async () => (await import('./definitions/uninstall.js')).defineUninstall,

@@ -66,6 +66,7 @@ describe('help', () => {
       'config set',
       'config unset',
       'config path',
+      'upgrade',
       'uninstall',
       'bench',
       'eval',

@@ -6,7 +6,7 @@ import { runJob } from '../../addon/load.js';
 import type { NativeEngine } from '../../addon/types.js';
 import { catalogueName, machineFacts } from '../../application/measuring.js';
 import { nativeAddon } from '../../application/native.js';
-import type { Ready } from '../../application/installed.js';
+import type { Ready } from '../../application/ready-models.js';
 import { writeFileAtomic } from '../../base/atomic-file.js';
 import type { Speed } from '../../engine/speed.js';
 import { modelReportSchema } from '../../measure/machine-report.js';

@@ -5,6 +5,7 @@ import { EXIT } from '../../base/errors.js';
 import { SERVER_LABEL } from '../../service-command.js';
 import { detectServiceManager, noServiceManager } from '../../service-manager.js';
 import type { ServiceManager, ServiceStatus } from '../../service.js';
+import { installServer } from '../../application/install-service.js';
 import { serviceOf } from '../../application/service.js';
 import type { CliContext } from '../context.js';
 import { changeSettings } from '../../settings/file.js';
@@ -18,8 +19,9 @@ export interface InstallArgs {
 
 export async function installService(context: CliContext, args: InstallArgs): Promise<number> {
   const manager = await needManager(context);
-  const spec = serviceOf(context, args.onDemand ? 'demand' : 'login');
+  const start = args.onDemand ? 'demand' : 'login';
   if (args.dryRun) {
+    const spec = serviceOf(context, start);
     const path = manager.definitionPath(spec.label);
     const text = manager.render(spec);
     if (context.json) context.emit('service', { dryRun: true, path, text });
@@ -28,7 +30,7 @@ export async function installService(context: CliContext, args: InstallArgs): Pr
   }
   // Not in the definition, which stays the same: the server reads the settings when it starts.
   if (args.backend !== null) await changeSettings(context.home.settings, { backend: args.backend });
-  return report(context, await manager.install(spec, context.signal));
+  return report(context, await installServer(context, manager, start));
 }
 
 export type Order = 'start' | 'stop' | 'restart';

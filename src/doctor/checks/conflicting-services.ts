@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { formatBytes } from '../../base/format.js';
+import { homebrewDefinition } from '../../service.js';
 import type { Check } from '../check.js';
 
 /** Homebrew's own definition of the server: the two would fight for the port at every login. */
@@ -11,11 +11,7 @@ export const twins: Check = {
   timeoutMs: 10_000,
   async run(world, signal) {
     const id = 'service.homebrew';
-    const { homeDirectory, platform } = world.host;
-    const brew =
-      platform === 'darwin'
-        ? join(homeDirectory, 'Library/LaunchAgents/homebrew.mxcl.flashmoe.plist')
-        : join(homeDirectory, '.config/systemd/user/homebrew.flashmoe.service');
+    const brew = homebrewDefinition(world.host);
     if (!existsSync(brew)) {
       return [{ id, severity: 'ok', title: 'Homebrew runs no second server' }];
     }
