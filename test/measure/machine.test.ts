@@ -141,7 +141,7 @@ describe('a machine that is measured', () => {
   test('gives a row whose cells are as many as the titles, a bar in a name included', async () => {
     const { added } = addRows(readFileSync(page, 'utf8'), await measure(good));
     expect(added).toEqual([
-      '| Apple / chip | 64.0 | darwin 25.1.0 | 1.0.0 | 2026-11-30 | 49 of 49 | 100.0 | 100.0 | 100 | 0 B / 500 MB |  / 5.00 |  |',
+      '| Apple / chip | 64.0 | darwin 25.1.0 | 1.0.0 | 2026-11-30 | 49 of 49 | 100.0 | 100.0 | 100 | 0 bytes / 500 MB | / 5.00 |  |',
     ]);
     expect(() =>
       addRows('# no table\n', JSON.parse(JSON.stringify({})) as MachineReport),
