@@ -2,40 +2,10 @@
 // listed, its own files decide. Sizes are sums over tensor shapes at 4 bits, groups of 64, 16-bit parameters.
 
 import { FlashmoeError } from '../base/errors.js';
-import type { SetupQuant } from './quant.js';
+import { type CatalogEntry, MLX_SHARD_BYTES } from './catalog-entry.js';
+import { MORE_MODELS } from './catalog-more.js';
 
-export interface CatalogEntry {
-  id: string;
-  title: string;
-  repo: string;
-  /** In a line, as its makers' model card describes it. */
-  goodFor: string;
-  /** Of the weights, as the model card of its makers names it. */
-  license: string;
-  modelType: string;
-  /** Layers with routed experts. */
-  routedLayers: number;
-  experts: number;
-  expertsPerToken: number;
-  /** Bytes of one expert in a layer file, its stride; mixed: without a size of one's own. */
-  expertBytes: Record<SetupQuant, number>;
-  denseBytes: number;
-  /** Of dense weights in memory: denseBytes, and what is kept in another form at load. */
-  residentBytes: number;
-  /** Shards to fetch. */
-  downloadBytes: number;
-  shards: number;
-  largestShardBytes: number;
-  /** 16-bit KV cache a token, and state of fixed size. */
-  kvBytesPerToken: number;
-  stateBytes: number;
-  contextLength: number;
-  /** Numbers that a token is between two layers. */
-  hiddenSize: number;
-}
-
-/** MLX starts a new shard before one grows beyond 5 GiB. */
-const MLX_SHARD_BYTES = 5 * 1024 ** 3;
+export type { CatalogEntry } from './catalog-entry.js';
 
 export const CATALOG: CatalogEntry[] = [
   {
@@ -145,6 +115,7 @@ export const CATALOG: CatalogEntry[] = [
     contextLength: 131_072,
     hiddenSize: 7_168,
   },
+  ...MORE_MODELS,
   {
     id: 'tiny',
     title: 'Tiny demonstration model',

@@ -49,7 +49,10 @@ const DISK_MARGIN = 1.02;
 
 export function estimate(entry: CatalogEntry, quant: SetupQuant): ModelEstimate {
   const expertBytes = entry.expertBytes[quant];
-  const finalBytes = entry.denseBytes + entry.routedLayers * entry.experts * expertBytes;
+  const finalBytes =
+    entry.denseBytes +
+    (entry.tableBytes ?? 0) +
+    entry.routedLayers * entry.experts * expertBytes;
   const held = Math.min(SHARDS_HELD, entry.shards) * entry.largestShardBytes;
   const context = Math.min(WORKING_CONTEXT, entry.contextLength);
   return {

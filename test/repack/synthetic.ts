@@ -12,7 +12,7 @@ export interface Declared {
   shape: number[];
 }
 
-const BYTES: Record<string, number> = { U32: 4, BF16: 2, F16: 2, F32: 4 };
+const BYTES: Record<string, number> = { U32: 4, BF16: 2, F16: 2, F32: 4, U8: 1, I64: 8 };
 /** A converter's shards end before the tensor that would make them larger. */
 const MAX_SHARD = 5 * 1024 ** 3;
 
@@ -22,6 +22,10 @@ export interface Widths {
   bits(module: string): number;
   groupSize?: number;
   params?: 'BF16' | 'F16' | 'F32';
+  /** Modules whose codes are of mxfp4. */
+  isMxfp4?: (module: string) => boolean;
+  /** Of each part of an n-gram table, whose groups are of 32. */
+  tableRows?: number;
 }
 
 export function bytesOf({ dtype, shape }: Declared): number {
@@ -30,34 +34,55 @@ export function bytesOf({ dtype, shape }: Declared): number {
 
 /** Every tensor a config needs, layer by layer. */
 export function declare(spec: ModelSpec, widths: Widths): Declared[] {
-  const { linears, plains, routed } = parametersOf(spec);
-  const { groupSize = 64, params = 'BF16', prefix = '' } = widths;
-  const triple = (module: string, shape: number[]): Declared[] => {
+  const { linears, plains, routed, tables } = parametersOf(spec);
+  const { params = 'BF16', prefix = '', isMxfp4 = () => false, tableRows = 0 } = widths;
+  const triple = (
+    module: string,
+    shape: number[],
+    groupSize = isMxfp4(module) ? 32 : (widths.groupSize ?? 64),
+  ): Declared[] => {
     const bits = widths.bits(module);
     const lead = shape.slice(0, -1);
     const columns = shape.at(-1) ?? 0;
     const name = prefix + module;
     if (bits === 0) return [{ name: `${name}.weight`, dtype: params, shape }];
+    const codes = { name: `${name}.weight`, dtype: 'U32', shape: [...lead, (columns * bits) / 32] };
+    if (isMxfp4(module)) {
+      return [codes, { name: `${name}.scales`, dtype: 'U8', shape: [...lead, columns / 32] }];
+    }
     return [
-      { name: `${name}.weight`, dtype: 'U32', shape: [...lead, (columns * bits) / 32] },
+      codes,
       { name: `${name}.scales`, dtype: params, shape: [...lead, columns / groupSize] },
       { name: `${name}.biases`, dtype: params, shape: [...lead, columns / groupSize] },
     ];
   };
   const all = [
-    ...linears.flatMap(({ module, lead, rows, columns }) =>
-      triple(module, [...lead, rows, columns]),
+    ...linears.flatMap(({ module, lead, rows, columns, bias }) => [
+      ...triple(module, [...lead, rows, columns]),
+      ...(bias ? [{ name: `${prefix}${module}.bias`, dtype: params, shape: [rows] }] : []),
+    ]),
+    ...tables.flatMap(({ module, parts, columns }) =>
+      Array.from({ length: parts }, (_, i) =>
+        triple(`${module}_${i}`, [tableRows, columns], 32),
+      ).flat(),
     ),
-    ...plains.map(({ name, shape }) => {
+    ...plains.map(({ name, shape, isInteger = false }) => {
+      if (isInteger) return { name: prefix + name, dtype: 'I64', shape };
       const isF32 = name.endsWith('A_log') || name.endsWith('e_score_correction_bias');
       return { name: prefix + name, dtype: isF32 ? 'F32' : params, shape };
     }),
-    ...routed.flatMap(({ layer, experts: e, hiddenSize: h, intermediateSize: i }) => {
+    ...routed.flatMap(({ layer, experts: e, hiddenSize: h, intermediateSize: i, bias }) => {
       const base = `model.layers.${layer}.mlp.switch_mlp`;
       return [
         ...triple(`${base}.gate_proj`, [e, i, h]),
         ...triple(`${base}.up_proj`, [e, i, h]),
         ...triple(`${base}.down_proj`, [e, h, i]),
+        ...(bias
+          ? [i, i, h].map((rows, at) => {
+              const name = `${prefix}${base}.${['gate_proj', 'up_proj', 'down_proj'][at]}.bias`;
+              return { name, dtype: params, shape: [e, rows] };
+            })
+          : []),
       ];
     }),
   ];
