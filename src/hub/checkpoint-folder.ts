@@ -105,7 +105,9 @@ async function cached(root: string, snapshot: string): Promise<CheckpointFolder>
 
 async function withConfig(folder: string): Promise<string> {
   if ((await stat(join(folder, 'config.json')).catch(() => null))?.isFile()) return folder;
-  throw new FlashmoeError('ERR_USAGE', `${folder} holds no config.json, so no checkpoint`, {
+  const gguf = (await readdir(folder).catch((): string[] => [])).find((n) => n.endsWith('.gguf'));
+  const other = gguf === undefined ? '' : `; GGUF files like ${gguf} are not set up`;
+  throw new FlashmoeError('ERR_USAGE', `${folder} holds no config.json, so no checkpoint${other}`, {
     hint: 'name a folder with config.json and shards, or a snapshot of the Hugging Face cache',
     subject: '--from',
   });

@@ -16,6 +16,7 @@ import {
   type ShardSource,
 } from '../../repack/inventory.js';
 import type { CalibrationRows } from '../../repack/calibration.js';
+import { readGguf, unreadGguf } from '../../repack/gguf.js';
 import { buildPlan } from '../../repack/plan.js';
 import type { PackPlan } from '../../repack/types.js';
 import { bytesBelow, neededFree } from '../../store/disk-usage.js';
@@ -267,8 +268,9 @@ export async function planAt(
 ): Promise<StoredPlan> {
   const { client, emit, quant } = task;
   const to = hubTask(task);
-  const config = await readJson(client, listing, 'config.json', MAX_CONFIG, to);
   const names = listing.files.map(({ path }) => path);
+  await refuseGguf(client, listing, to);
+  const config = await readJson(client, listing, 'config.json', MAX_CONFIG, to);
   const index = names.includes(INDEX_FILE)
     ? parseIndex((await client.readSmall(listing, INDEX_FILE, MAX_INDEX, to)).toString('utf8'))
     : null;
@@ -296,6 +298,16 @@ export async function planAt(
   for (const message of pack.warnings) emit({ type: 'notice', message });
   const asked = task.size === null ? {} : { size: task.size };
   return { schema: 1, model: task.model, revision: listing.revision, ...asked, sideFiles, pack };
+}
+
+/** Where a repository has nothing else, the header of the first file tells what it is. */
+async function refuseGguf(client: HubClient, listing: RepoListing, to: HubTask): Promise<void> {
+  const { files } = listing;
+  const first = files.find(({ path }) => path.endsWith('.gguf'));
+  if (first === undefined || files.some(({ path }) => path.endsWith('.safetensors'))) return;
+  const read = (start: number, length: number) =>
+    client.readRange(listing, first.path, start, length, to);
+  throw unreadGguf(first.path, await readGguf(read, first.size, first.path));
 }
 
 async function readJson(
