@@ -9,7 +9,7 @@
 #if defined(__clang__)
 #define FM_TARGET __attribute__((target("dotprod")))
 #else
-#define FM_TARGET __attribute__((target("+dotprod")))
+#define FM_TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
 namespace flashmoe::cpu {
