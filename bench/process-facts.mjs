@@ -14,3 +14,8 @@ export function diskBytes() {
 export function peakResident() {
   return 1024 * field('/proc/self/status', /^VmHWM:\s+(\d+) kB/m);
 }
+
+/** Bytes of memory now that no file stands behind. */
+export function anonymous() {
+  return 1024 * field('/proc/self/status', /^RssAnon:\s+(\d+) kB/m);
+}

@@ -108,6 +108,7 @@ const inMemory = await setting(
   'in memory',
   {
     flashmoe: ours(threads),
+    'flashmoe, exact': ours(threads, { arithmetic: 'exact' }),
     ...(threads > 1 ? { 'flashmoe, 1 thread': ours(1) } : {}),
     'llama.cpp, Q4_0': peer(repacked),
     'llama.cpp, Q4_1': peer(mapped),
@@ -118,14 +119,15 @@ const inMemory = await setting(
 );
 let limited = null;
 try {
-  const limit = memoryLimit(Math.round(modelBytes / 3));
+  const memoryBytes = Math.round(modelBytes / 3);
+  const limit = memoryLimit(memoryBytes);
   // Q4_0 would be copied into memory that isn't there; Q4_1 is read where it is mapped. One run: each begins with an
   // empty cache, and the peer takes minutes.
   limited = await setting(
     'a third',
     {
-      flashmoe: ours(threads),
-      'flashmoe, direct reads': ours(threads, { directReads: true }),
+      flashmoe: ours(threads, { memoryBytes }),
+      'flashmoe, direct reads': ours(threads, { memoryBytes, directReads: true }),
       'llama.cpp, Q4_1': peer(mapped),
     },
     (args, seconds) => limit.run(args, seconds),
@@ -146,12 +148,12 @@ out.push(
 );
 out.push('');
 out.push(
-  '| setting | engine | prefill tok/s | decode tok/s | disk GB prefill | disk MB/token decode | peak RSS GB |',
+  '| setting | engine | prefill tok/s | decode tok/s | experts there | read MB/token | waits/token | disk GB prefill | disk MB/token decode | peak RSS GB | RssAnon, planned GB |',
 );
-out.push('|---|---|---|---|---|---|---|');
+out.push('|---|---|---|---|---|---|---|---|---|---|---|');
 for (const row of rows) {
   out.push(
-    `| ${row.setting} | ${row.engine} | ${prefillRate(row)} | ${number(row.decodeRate, 2)} | ${gigabytes(row.prefillDiskBytes)} | ${number(row.decodeDiskBytes / 1e6)} | ${gigabytes(row.peakResident)} |`,
+    `| ${row.setting} | ${row.engine} | ${prefillRate(row)} | ${number(row.decodeRate, 2)} | ${number(100 * row.decodeHits)} % | ${number(row.decodeReadBytes / 1e6)} | ${number(row.decodeWaits)} | ${gigabytes(row.prefillDiskBytes)} | ${number(row.decodeDiskBytes / 1e6)} | ${gigabytes(row.peakResident)} | ${gigabytes(row.anonymous)}, ${gigabytes(row.planned)} |`,
   );
 }
 out.push('');

@@ -17,7 +17,11 @@ import { nativeAddon } from './native.js';
 import { listInstallations } from './installations.js';
 import type { Installation } from './read-installation.js';
 import { choose, isReady, readyInstallations, type Ready } from './ready-models.js';
-import { DEFAULT_PROMPT_CACHE_GB, type EngineOptions } from '../settings/engine-options.js';
+import {
+  DEFAULT_PROMPT_CACHE_GB,
+  SERVED_ARITHMETIC,
+  type EngineOptions,
+} from '../settings/engine-options.js';
 import { readSettings } from '../settings/file.js';
 import { engineOptionsFor } from '../settings/schema.js';
 
@@ -111,7 +115,7 @@ export async function openEngineOf(
     directReads: directReads ?? false,
     ...(fewer === null ? {} : { expertsPerToken: fewer }),
     ...(contextLength === null ? {} : { contextLength }),
-    ...(arithmetic === null ? {} : { arithmetic }),
+    arithmetic: arithmetic ?? SERVED_ARITHMETIC,
     ...(expertMass === null ? {} : { expertMass }),
     sampling: samplingOf(options),
     sessions,

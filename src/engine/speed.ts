@@ -34,6 +34,12 @@ export interface Speed {
   deviceWaitsPerToken: number;
   deviceWaitShare: number;
   deviceBusyShare: number;
+  /** Experts that were in memory already, of those asked for. */
+  prefillExpertHits: number;
+  decodeExpertHits: number;
+  /** Bytes of a token's experts that were read, from disk or page cache, and how often a token waited for one. */
+  decodeReadBytes: number;
+  decodeWaits: number;
 }
 
 const GREEDY: SamplingParams = {
@@ -60,6 +66,7 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
     const started = monotonic();
     let [expertBytes, waited] = [0, 0];
     const device = { waits: 0, waited: 0, busy: 0 };
+    let [uses, hits, readBytes, waits] = [0, 0, 0, 0];
     for (let done = 1; done <= decode; done++) {
       const step = await runJob(session.decode(session.sample(GREEDY)), signal);
       expertBytes += step.expertBytesUsed;
@@ -67,6 +74,10 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
       device.waits += step.deviceWaits;
       device.waited += step.deviceWaitSeconds;
       device.busy += step.deviceSeconds;
+      uses += step.expertUses;
+      hits += step.expertHits;
+      readBytes += step.expertBytesRead;
+      waits += step.expertWaits;
       onProgress?.('decode', done, decode);
     }
     const seconds = (monotonic() - started) / 1000;
@@ -85,10 +96,19 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
       deviceWaitsPerToken: device.waits / decode,
       deviceWaitShare: device.waited / seconds,
       deviceBusyShare: device.busy / seconds,
+      prefillExpertHits: share(read.expertHits, read.expertUses),
+      decodeExpertHits: share(hits, uses),
+      decodeReadBytes: readBytes / decode,
+      decodeWaits: waits / decode,
     };
   } finally {
     session.close();
   }
+}
+
+/** A model without experts misses none. */
+function share(part: number, whole: number): number {
+  return whole === 0 ? 1 : part / whole;
 }
 
 /** Ids spread over the vocabulary, the same in every run; the ids of control tokens at its ends are left out. */

@@ -11,6 +11,9 @@ export const DEFAULT_PROMPT_CACHE_GB = 8;
 
 const SAMPLED = 'as the model wants it';
 
+/** What answers: docs/performance.md has what it costs and brings. `logits` and `calibrate` compute exactly. */
+export const SERVED_ARITHMETIC = 'fast';
+
 export const engineOptions = {
   backend: option('--backend <name>', 'compute on', oneOf(BACKENDS), 'metal on a Mac, else cpu'),
   directReads: toggle('--direct-reads', 'read experts past the page cache'),
@@ -24,7 +27,7 @@ export const engineOptions = {
     '--arithmetic <kind>',
     'how the CPU multiplies: fast rounds what it multiplies to 8 bits',
     oneOf(['exact', 'fast']),
-    'exact',
+    SERVED_ARITHMETIC,
   ),
   context: option(
     '--context <tokens>',

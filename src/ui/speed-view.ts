@@ -1,6 +1,7 @@
 // What `flashmoe bench` measured, as lines.
 
 import { formatBytes } from '../base/format.js';
+import type { ExpertMode } from '../models/memory-plan.js';
 import { percent } from './bar.js';
 import type { Style } from './style.js';
 import { tableLines } from './table.js';
@@ -13,6 +14,9 @@ export interface PassSpeed {
   decodeExpertBytes: number;
   hitRate: number | null;
   waitShare: number;
+  decodeExpertHits: number;
+  decodeReadBytes: number;
+  decodeWaits: number;
 }
 
 export interface SpeedReport {
@@ -29,6 +33,8 @@ export interface SpeedReport {
   denseBytes: number;
   stateBytes: number;
   peakResidentBytes: number;
+  /** Where experts were, by the memory plan, and what of memory is theirs. */
+  experts: { mode: ExpertMode; bytes: number };
   passes: { name: 'cold' | 'as found' | 'warm'; speed: PassSpeed }[];
 }
 
@@ -39,18 +45,22 @@ export function speedText(report: SpeedReport, style: Style, width: number): str
       { title: 'CACHE' },
       { title: 'PREFILL tok/s', align: 'right' },
       { title: 'DECODE tok/s', align: 'right' },
+      { title: 'EXPERTS/TOKEN', align: 'right' },
+      { title: 'THERE', align: 'right' },
       { title: 'READ', align: 'right' },
-      { title: 'READ/TOKEN', align: 'right' },
-      { title: 'HITS', align: 'right' },
+      { title: 'NO DISK', align: 'right' },
+      { title: 'WAITS', align: 'right' },
       { title: 'WAITING', align: 'right' },
     ],
     report.passes.map(({ name, speed }) => [
       name,
       rate(speed.prefillRate),
       rate(speed.decodeRate),
-      formatBytes(speed.prefillExpertBytes),
       formatBytes(speed.decodeExpertBytes),
+      percent(speed.decodeExpertHits),
+      formatBytes(speed.decodeReadBytes),
       speed.hitRate === null ? 'unknown' : percent(speed.hitRate),
+      speed.decodeWaits.toFixed(1),
       percent(speed.waitShare),
     ]),
     width,
@@ -64,9 +74,11 @@ export function speedText(report: SpeedReport, style: Style, width: number): str
     ...rows,
     '',
     `peak memory ${formatBytes(report.peakResidentBytes)}, of it dense weights ${formatBytes(report.denseBytes)}, state ${formatBytes(report.stateBytes)}`,
+    `experts ${report.experts.mode}, ${formatBytes(report.experts.bytes)} of memory`,
     style.dim(
-      'READ: expert bytes of the prompt; HITS: share of READ/TOKEN that the page cache had',
+      'THERE: share that was in memory; READ: bytes a token, from disk or page cache; NO DISK: share of experts’ bytes that no disk gave',
     ),
+    style.dim('WAITS: times a token stood still for an expert; WAITING: share of decoding'),
   ].join('\n');
 }
 

@@ -2,16 +2,23 @@
 
 import type { BackendName } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
+import { exec } from '../../base/exec.js';
+import { chooseBackend } from '../../engine/backend.js';
+import { machineMemory, useMemory } from '../../engine/memory.js';
 import { openNative, readOrigin } from '../../engine/open-native.js';
 import { forgetPages } from '../../engine/page-cache.js';
 import { measureSpeed, type Speed } from '../../engine/speed.js';
+import { memoryFacts } from '../../machine/memory-facts.js';
+import { passTokens } from '../../models/memory-plan.js';
 import type { Quant } from '../../models/quant.js';
 import { speedText, type SpeedReport } from '../../ui/speed-view.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS } from '../../application/installed.js';
 import { nativeAddon } from '../../application/native.js';
 import { diskBytesRead, peakResidentBytes } from '../../base/process-usage.js';
+import { SERVED_ARITHMETIC } from '../../settings/engine-options.js';
 import { readSettings } from '../../settings/file.js';
+import { engineOptionsFor } from '../../settings/schema.js';
 
 export interface BenchArgs {
   model: string | null;
@@ -43,20 +50,32 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
   // Before the engine maps the dense weights: what is mapped stays in the cache.
   const forgotten = await forgetPages(host.platform, [store.modelDir, store.expertsDir], signal);
   const threads = args.threads ?? host.cores;
-  const settings = await readSettings(context.home.settings);
+  const settings = engineOptionsFor({}, await readSettings(context.home.settings), id);
+  const addon = nativeAddon(context);
+  const backend = args.backend ?? settings.backend ?? null;
+  // As a server would: the same plan, the same arithmetic.
+  const memory = {
+    memoryBytes: host.memoryBytes,
+    state: () => memoryFacts(host, exec, signal),
+    wishes: { memoryBytes: settings.memory, contextLength: settings.context },
+  };
+  const machine = await machineMemory(addon, chooseBackend(addon, backend), memory);
   const native = await openNative({
-    addon: nativeAddon(context),
+    addon,
     ...store,
     threads,
     ioThreads: IO_THREADS,
     // Padding rows may be sampled, too: nobody reads the text.
     tokenLimit: ALL_TOKENS,
     ...(args.experts === null ? {} : { expertsPerToken: args.experts }),
-    backend: args.backend ?? settings.backend ?? null,
+    backend,
     directReads: args.directReads ?? settings.directReads ?? false,
+    arithmetic: settings.arithmetic ?? SERVED_ARITHMETIC,
+    prefillTokens: passTokens(machine, memory.wishes),
     signal,
   });
   try {
+    const plan = await useMemory(native, machine, memory);
     const info = native.info();
     const decode = Math.min(args.decode ?? DECODE, info.maxPositions - 1);
     const prompt = Math.min(args.prompt ?? PROMPT, info.maxPositions - decode);
@@ -93,6 +112,7 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
       denseBytes: info.denseBytes,
       stateBytes: info.stateBytes + info.kvBytesPerToken * (prompt + decode),
       peakResidentBytes: peakResidentBytes(),
+      experts: { mode: plan.mode, bytes: plan.expertBytes },
       passes,
     });
     return EXIT.done;
