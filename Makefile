@@ -2,7 +2,7 @@
 # named by tools/need.sh with the command that installs it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-provision build release lint clean need-node dependencies typescript addon
+.PHONY: help demo test bench bench-provision media build release lint clean need-node dependencies typescript addon
 .DELETE_ON_ERROR:
 
 # npm writes its own record of what it installed: newer than the lock means nothing to do.
@@ -25,6 +25,7 @@ help:
 	@echo 'make bench   one table of this engine beside llama.cpp, in memory and in a third of it (root, 14 GB of disk)'
 	@echo 'make bench-provision  a setup of 8 GB from a hub on loopback beside aria2c, its peak disk, memory, and 100 kills (20 GB of disk)'
 	@echo 'make build   install, then bundle TypeScript into dist/ and build the native addon to build/'
+	@echo 'make media   the recordings of the README, from a real setup and chat in tmux'
 	@echo 'make release  the npm tarball and a formula with its version and hash, in build/release'
 	@echo 'make lint    eslint and prettier'
 	@echo 'make clean   remove what was built, and the home of make demo (.demo/)'
@@ -45,6 +46,9 @@ bench: build
 
 bench-provision: build
 	@node bench/provision/run.mjs
+
+media: build
+	@node tools/media.mjs
 
 build: dependencies typescript addon
 
