@@ -25,20 +25,29 @@ export interface Installation {
   plan: PlanSummary | null;
   /** The command that an unfinished one was begun by, where that was no setup. */
   begunAs: string[] | null;
+  /** What has to be there again, of one that was moved: a mount point or a folder. */
+  away: string | null;
   /** Why the folder can't be understood. */
   problem: string | null;
 }
 
 /** Never throws: what can't be understood is its problem. */
 export async function readInstallation(home: HomePaths, id: string): Promise<Installation> {
-  const none = { owner: null, manifest: null, plan: null, begunAs: null, problem: null };
+  const none = {
+    owner: null,
+    manifest: null,
+    plan: null,
+    begunAs: null,
+    away: null,
+    problem: null,
+  };
   const found: Installation = { ...none, id, paths: modelPaths(home, id) };
   try {
     const paths = await locatedPaths(home, id);
     found.paths = paths;
     const absent = await absentPlace(home, id);
     if (absent !== null)
-      return { ...found, problem: `${absent}, where it was moved to, is not there` };
+      return { ...found, away: absent, problem: `${absent}, where it was moved to, is not there` };
     const owner = await probeLock(paths.lock);
     const manifest = await readManifest(paths.manifest);
     const plan = manifest === null ? await unfinishedPlan(paths) : null;

@@ -43,6 +43,17 @@ export function parseIndex(text: string): Map<string, string> {
   return new Map(entries);
 }
 
+/** The same where it may be damaged: headers say what is there, so what can't be read at all is told and left out. */
+export function indexIn(text: string): { index: Map<string, string> | null; warnings: string[] } {
+  try {
+    JSON.parse(text);
+  } catch {
+    const warning = 'model.safetensors.index.json is not JSON; the headers of the shards count';
+    return { index: null, warnings: [warning] };
+  }
+  return { index: parseIndex(text), warnings: [] };
+}
+
 /** Files at the root that may hold tensors, sorted. Throws ERR_SAFETENSORS when there is none. */
 export function selectShards(files: readonly string[]): string[] {
   const shards = files.filter((file) => SHARD_NAME.test(file)).sort();

@@ -12,6 +12,9 @@ const REPORT_NAME = /^doctor-[\d-]+\.json$/;
 /** A state of a prompt, or what was being written of one. */
 const STATE_NAME = /^([0-9a-f]{16}-[0-9a-f-]+\.state|\.[0-9a-f]{12}\.partial)$/;
 
+/** Which experts of a model were used most, beside the folder of its states. */
+const HOTTEST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*\.hottest$/;
+
 export function ownedHome(home: HomePaths): OwnedFolder {
   const below = (path: string): string => relative(home.home, path).split(sep).join('/');
   const [engine, logs, prompts, settings] = [
@@ -30,7 +33,7 @@ export function ownedHome(home: HomePaths): OwnedFolder {
       // Sources are copied there whole, and compiled.
       if (folder === engine) return ofEngine.has(file) || file.startsWith('source/');
       if (folder === logs) return LOG_NAME.test(file) || REPORT_NAME.test(file);
-      return folder === prompts && STATE_NAME.test(basename(path));
+      return folder === prompts && (STATE_NAME.test(basename(path)) || HOTTEST_NAME.test(file));
     },
   };
 }

@@ -5,6 +5,7 @@ import { CHECK_VERSION, type CheckReport } from './receipt.js';
 
 export const MODEL_STATES = [
   'absent',
+  'away',
   'planned',
   'fetching',
   'paused',
@@ -35,6 +36,8 @@ export interface StateFacts {
   /** How the last run ended: a code, `finished`, or null for one that was killed or is under way; undefined: there was none. */
   outcome?: string | null;
   manifest: { check?: CheckReport | undefined; receipt: object | null } | null;
+  /** The mount point or folder that is not there, of one that was moved; absent or null when it is. */
+  away?: string | null;
   /** Why the folder can't be understood; null when it can. */
   problem: string | null;
 }
@@ -42,6 +45,7 @@ export interface StateFacts {
 /** What each state means, for people, and whether a server answers with the model. */
 export const STATE_MEANINGS: Readonly<Record<ModelStateName, { is: string; serves: string }>> = {
   absent: { is: 'nothing of it is here', serves: 'no' },
+  away: { is: 'moved to a disk that is not there now: attach it', serves: 'no' },
   planned: { is: 'its plan is written, no byte of weights is here', serves: 'no' },
   fetching: { is: 'a process is at work on it', serves: 'no' },
   paused: { is: 'begun and not finished: why it holds still is said', serves: 'no' },
@@ -62,6 +66,10 @@ export const STATE_MEANINGS: Readonly<Record<ModelStateName, { is: string; serve
 
 export function modelState(facts: StateFacts): ModelState {
   const { id, owner, problem, manifest, plan } = facts;
+  if (facts.away) {
+    const why = `${facts.away}, where it was moved to, is not there: attach the disk`;
+    return { state: 'away', why, next: ['verify', id] };
+  }
   if (owner !== null) return atWork(id, owner.waiting);
   if (problem !== null) {
     return { state: 'failed', why: problem, next: ['verify', id, '--repair'] };

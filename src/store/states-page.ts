@@ -14,6 +14,7 @@ const wrong: CheckReport = { ...check, verdict: 'failed', reasons: ['2 of 9 answ
 /** One for each way into a state. */
 export const STATE_EXAMPLES: readonly StateFacts[] = [
   none,
+  { ...none, away: '/Volumes/Big', problem: '/Volumes/Big is not there' },
   { ...none, plan: { doneBytes: 0, downloadBytes: 2 } },
   { ...none, owner: { waiting: null }, plan },
   { ...none, owner: { waiting: { code: 'paused', reason: 'paused' } }, plan },

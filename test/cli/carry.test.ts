@@ -181,6 +181,10 @@ describe('mv and rm', () => {
     expect(await ended).toEqual([0, null]);
     const run = await at(['run', 'hello']);
     expect(run.stderr).toContain(`${moved}, where it was moved to, is not there`);
+    const { stdout } = await at(['status', '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      models: [{ state: 'away', why: expect.stringContaining('attach the disk') as string }],
+    });
     const gone = await at(['rm', 'acme--tiny', '--yes']);
     expect(gone.status).toBe(1);
     expect(gone.stderr).toContain('nothing was deleted');
@@ -198,6 +202,7 @@ describe('mv and rm', () => {
     const prompts = join(home, 'prompts/acme--tiny');
     writeFileSync(join(prompts, `${key}-0-4-${hash}-${hash}.state`), 'x');
     writeFileSync(join(prompts, 'notes.txt'), 'mine');
+    writeFileSync(`${prompts}.hottest`, '0 1\n');
     writeFileSync(join(place, 'acme--tiny/notes.txt'), 'mine');
 
     const dry = await at(['rm', 'acme--tiny', '--dry-run']);
@@ -213,6 +218,7 @@ describe('mv and rm', () => {
     expect(readdirSync(join(place, 'acme--tiny'))).toEqual(['notes.txt']);
     expect(readdirSync(join(home, 'models'))).toEqual([]);
     expect(readdirSync(prompts)).toEqual(['notes.txt']);
+    expect(readdirSync(join(home, 'prompts'))).toEqual(['acme--tiny']);
   });
 });
 

@@ -239,4 +239,21 @@ describe('what a setup refuses', () => {
     expect(offline.stderr).toContain('HF_HUB_OFFLINE');
     expect(readdirSync(folder)).not.toContain('refused');
   });
+
+  test.each(['http://127.0.0.1:1', 'http://hub.invalid'])(
+    'off the network a plan fails within five seconds with one line and a hint: %s',
+    async (endpoint) => {
+      const began = performance.now();
+      const env = { FLASHMOE_HOME: join(folder, 'off'), HF_ENDPOINT: endpoint };
+      const { status, stdout, stderr } = await flashmoe(['plan', 'qwen3.5-35b'], { env });
+      expect(performance.now() - began).toBeLessThan(5000);
+      expect({ status, stdout }).toEqual({ status: 75, stdout: '' });
+      const [first, second, ...rest] = stderr.split('\n').filter((line) => line !== '');
+      expect(first).toBe(`the hub is ${endpoint} (HF_ENDPOINT)`);
+      expect(second).toMatch(
+        /^mlx-community\/\S+: the (connection was refused|host name was not found)/,
+      );
+      expect(rest).toEqual([expect.stringMatching(/^hint: /)]);
+    },
+  );
 });

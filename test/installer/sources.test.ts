@@ -121,6 +121,12 @@ const single: Edit = async (at) => {
   }
   await writeShard(join(at, 'model.safetensors'), all);
 };
+/** As an interrupted download leaves it. */
+async function torn(at: string): Promise<void> {
+  const text = await readFile(join(at, INDEX), 'utf8');
+  await writeFile(join(at, INDEX), text.slice(0, text.length / 2));
+}
+
 /** The copy in the shard is spoilt: only the one that the index names answers rightly. */
 const overlay: Edit = async (at) => {
   const path = join(at, SHARDS[0] ?? '');
@@ -147,6 +153,7 @@ let edges = 0;
 
 test.each<[string, Case, RegExp | null]>([
   ['an index that names other shards', { edit: stale }, /index.json is stale/],
+  ['an index that is not JSON', { edit: torn }, /index.json is not JSON; the headers/],
   ['one file beside the index of another form', { edit: single }, /index.json is stale/],
   ['an overlay that the index prefers', { edit: overlay }, null],
   ['metadata that is null', { edit: nullMetadata }, null],

@@ -141,7 +141,10 @@ async function whatGoes(
       files.length > 0 || installations.includes(installation),
   );
   if (model !== null) {
-    const prompts = installations.map(({ id }) => join(home.prompts, id));
+    const prompts = installations.flatMap(({ id }) => [
+      join(home.prompts, id),
+      join(home.prompts, `${id}.hottest`),
+    ]);
     return { models, away, others: await othersOf(home, prompts), service: null };
   }
   const manager = await detectServiceManager(host, signal);

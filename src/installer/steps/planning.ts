@@ -9,12 +9,7 @@ import type { HubClient } from '../../hub/client.js';
 import { checkNoTwins } from '../../hub/repo-path.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
 import { isSideFile } from '../../models/repository-files.js';
-import {
-  parseIndex,
-  readInventory,
-  selectShards,
-  type ShardSource,
-} from '../../repack/inventory.js';
+import { indexIn, readInventory, selectShards, type ShardSource } from '../../repack/inventory.js';
 import type { CalibrationRows } from '../../repack/calibration.js';
 import { readGguf, unreadGguf } from '../../repack/gguf.js';
 import { buildPlan } from '../../repack/plan.js';
@@ -271,16 +266,17 @@ export async function planAt(
   const names = listing.files.map(({ path }) => path);
   await refuseGguf(client, listing, to);
   const config = await readJson(client, listing, 'config.json', MAX_CONFIG, to);
-  const index = names.includes(INDEX_FILE)
-    ? parseIndex((await client.readSmall(listing, INDEX_FILE, MAX_INDEX, to)).toString('utf8'))
-    : null;
+  const { index, warnings: ofIndex } = names.includes(INDEX_FILE)
+    ? indexIn((await client.readSmall(listing, INDEX_FILE, MAX_INDEX, to)).toString('utf8'))
+    : { index: null, warnings: [] };
   const sources = selectShards(names).map((path): ShardSource => {
     const { size = 0, sha256 = null } = listing.files.find((file) => file.path === path) ?? {};
     const read = (start: number, length: number) =>
       client.readRange(listing, path, start, length, to);
     return { path, size, sha256: sha256 ?? '', read };
   });
-  const { inventory, warnings } = await readInventory(sources, index);
+  const { inventory, warnings: found } = await readInventory(sources, index);
+  const warnings = [...ofIndex, ...found];
   for (const { path } of inventory.shards) requireHash(listing, path);
   const { repo, commit } = listing;
   const sideFiles = listing.files.filter(({ path }) => isSideFile(path));
