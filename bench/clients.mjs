@@ -72,8 +72,10 @@ const CODEX = ['exec', '--skip-git-repo-check', '--dangerously-bypass-approvals-
 
 const encoding = getEncoding('o200k_base');
 const seen = [];
-/** A tool that the next request which offers it must call. */
-let forced = null;
+/** The client's tool whose arguments are given from the first request on, so that all prompts begin alike. */
+let known = null;
+/** The next request that offers it must call it. */
+let isForced = false;
 
 const proxy = createServer((asked, answer) => {
   const parts = [];
@@ -83,7 +85,7 @@ const proxy = createServer((asked, answer) => {
     let body = asked.method === 'POST' ? JSON.parse(text || '{}') : null;
     const entry = { method: asked.method, path: asked.url.split('?')[0], body };
     seen.push(entry);
-    if (body !== null && forced !== null) body = withForced(body);
+    if (body !== null && known !== null) body = withKnown(body);
     const data = body === null ? '' : JSON.stringify(body);
     const headers = { ...asked.headers, host: `127.0.0.1:${values.port}` };
     delete headers['transfer-encoding'];
@@ -113,17 +115,17 @@ const proxy = createServer((asked, answer) => {
   });
 });
 
-function withForced(body) {
-  const tool = (body.tools ?? []).find((one) => (one.function ?? one).name === forced.name);
+function withKnown(body) {
+  const tool = (body.tools ?? []).find((one) => (one.function ?? one).name === known.name);
   if (tool === undefined) return body;
   const properties = Object.fromEntries(
-    Object.entries(forced.input).map(([name, value]) => [name, { const: value }]),
+    Object.entries(known.input).map(([name, value]) => [name, { const: value }]),
   );
   const required = Object.keys(properties);
   const schema = { type: 'object', properties, required, additionalProperties: false };
-  const { name } = forced;
+  const { name } = known;
   const key = 'input_schema' in tool ? 'input_schema' : 'parameters';
-  const told = { ...(tool.function ?? tool), [key]: schema, strict: true };
+  const told = { ...(tool.function ?? tool), [key]: schema };
   const one = tool.function === undefined ? told : { ...tool, function: told };
   const choice =
     key === 'input_schema'
@@ -131,8 +133,9 @@ function withForced(body) {
       : tool.function === undefined
         ? { type: 'function', name }
         : { type: 'function', function: { name } };
-  forced = null;
   const tools = body.tools.map((other) => (other === tool ? one : other));
+  if (!isForced) return { ...body, tools };
+  isForced = false;
   return { ...body, tools, tool_choice: choice };
 }
 
@@ -218,6 +221,19 @@ async function tried(id, from) {
   }
 
   seen.length = 0;
+  known = client.tool;
+  const left = turn(client.say('Reply with exactly: ok'));
+  let isOver = false;
+  void left.ended.then(() => (isOver = true));
+  while (!isOver && (asks().length === 0 || !(await running()))) await sleep(100);
+  await sleep(2000);
+  const stopped = performance.now();
+  left.child.kill('SIGTERM');
+  while ((await running()) && performance.now() - stopped < 60_000) await sleep(50);
+  result.cancelSeconds = Math.round(performance.now() - stopped) / 1000;
+  say('cancelled', await left.ended);
+
+  seen.length = 0;
   const first = await turn(client.say('Reply with exactly: ok')).ended;
   say('first turn', first);
   result.accepted = first.status === 0;
@@ -234,24 +250,13 @@ async function tried(id, from) {
   }
 
   seen.length = 0;
-  forced = client.tool;
-  const left = turn(client.say('Run the command.'));
-  while (asks().length === 0 || !(await running())) await sleep(100);
-  await sleep(1000);
-  const stopped = performance.now();
-  left.child.kill('SIGTERM');
-  while ((await running()) && performance.now() - stopped < 60_000) await sleep(50);
-  result.cancelSeconds = Math.round(performance.now() - stopped) / 1000;
-  say('cancelled', await left.ended);
-
-  seen.length = 0;
-  forced = client.tool;
+  isForced = true;
   const call = turn(client.say('Run the command.'));
   const patience = setTimeout(() => call.child.kill('SIGTERM'), 600_000);
   say('tool', await call.ended);
   clearTimeout(patience);
-  result.toolCame = forced === null;
-  forced = null;
+  result.toolCame = !isForced;
+  isForced = false;
   const back = asks().slice(1);
   result.toolResult = back.some(({ body }) => lastOf(body).includes(MARK));
   result.requests = seen.map(({ method, path, status }) => `${method} ${path} ${status}`);

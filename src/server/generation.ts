@@ -24,8 +24,8 @@ export interface Job {
   failed: (error: ApiError) => string[];
   /** How streams of a dialect look that has no event streams. */
   streamHeaders?: Record<string, string>;
-  /** False where a dialect has no comments. */
-  comments?: boolean;
+  /** Instead of comments, in a dialect that has none. */
+  ping?: () => string;
   /** Milliseconds that the model stays after this, if the request says so. */
   unloadAfterMs?: number | null;
 }
@@ -71,7 +71,7 @@ export async function respond(context: ServerContext, http: Request, job: Job): 
     encoder = its;
   });
   const comment = (): string => {
-    if (job.comments === false) return '';
+    if (job.ping !== undefined) return job.ping();
     const progress = generation?.progress() ?? beginning(context);
     return `: keep-alive, ${progress}\n\n${encoder?.ping?.() ?? ''}`;
   };

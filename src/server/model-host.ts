@@ -75,6 +75,8 @@ export class ModelHost {
   /** When the model goes; null while it is used, or where it stays. */
   #unloadsAt: number | null = null;
   #failedAt = 0;
+  /** Of models that were in memory, by id. */
+  readonly #contextLengths = new Map<string, number>();
   #unloading: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: ModelHostOptions) {
@@ -96,6 +98,11 @@ export class ModelHost {
   /** Milliseconds since the epoch; null while the model is used, or where it stays. */
   get unloadsAt(): number | null {
     return this.#unloadsAt;
+  }
+
+  /** Tokens that fit, as they did when the model was last in memory; null for one that never was. */
+  contextLength(id: string): number | null {
+    return this.#contextLengths.get(id) ?? null;
   }
 
   async installed(): Promise<readonly InstalledModel[]> {
@@ -230,6 +237,7 @@ export class ModelHost {
     try {
       const engine = await this.options.load(this.#closing.signal, id);
       this.#state = { status: 'ready', id, engine };
+      this.#contextLengths.set(engine.model.id, engine.model.contextLength);
       if (this.#closing.signal.aborted) await engine.close();
     } catch (error) {
       this.#failedAt = this.options.now();

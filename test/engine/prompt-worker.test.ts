@@ -50,6 +50,23 @@ describe('a prompt worker', () => {
     });
   });
 
+  it('answers what is short while it works on what is long', async () => {
+    const worker = await open(null);
+    const order: string[] = [];
+    const left = new AbortController();
+    const long = worker.encodeText('word '.repeat(2_000_000), { signal: left.signal }).then(
+      () => order.push('long'),
+      () => order.push('long, given up'),
+    );
+    const short = Array.from({ length: 5 }, () =>
+      worker.prompt(ask('hi')).then(() => order.push('short')),
+    );
+    await Promise.all(short);
+    expect(order).toEqual(['short', 'short', 'short', 'short', 'short']);
+    left.abort();
+    await long;
+  });
+
   it('works from small files that lie nowhere yet', async () => {
     const names = ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'];
     const texts: Record<string, string> = {};

@@ -57,12 +57,14 @@ describe('a server with several models', () => {
     expect(await said_(await post(ask('small')))).toBe('from small');
     expect(await said_(await post(ask('Small:latest')))).toBe('from small');
     const list = (await (await get('/v1/models')).json()) as {
-      data: { id: string; loaded: boolean }[];
+      data: { id: string; loaded: boolean; context_length: number | null }[];
     };
     expect(list.data.map(({ id, loaded }) => [id, loaded])).toEqual([
       ['large', false],
       ['small', true],
     ]);
+    // What fits is still known of one that has gone.
+    expect(list.data.map((one) => one.context_length)).toEqual([1000, 1000]);
     expect(await said_(await post(ask('gpt-5')))).toBe('from large');
     expect(log).toEqual(['load large', 'close large', 'load small', 'close small', 'load large']);
   });

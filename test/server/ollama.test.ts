@@ -5,7 +5,7 @@ import { Ollama } from 'ollama';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { serve, type RunningServer } from '../../src/server/serve.js';
 import { packed, type Packed } from '../engine/packed.js';
-import { MemoryEngine, finish, says } from './memory-engine.js';
+import { Gate, MemoryEngine, finish, said, says } from './memory-engine.js';
 import { start } from './running.js';
 
 const SCHEMA = {
@@ -173,6 +173,34 @@ describe('the routes of Ollama', () => {
     const open = await start(engine);
     const foreign = { origin: 'https://example.org' };
     expect((await open.get(path, { method, ...body, headers: foreign })).status).toBe(403);
+  });
+
+  it('say in a silent stream that they are still there, with lines that say nothing', async () => {
+    const gate = new Gate();
+    const engine = new MemoryEngine(async function* () {
+      await gate.opened;
+      yield said('late');
+      yield finish();
+    });
+    const { url, get } = await start(engine, { keepAliveMs: 50 });
+    const asked = { model: 'x', messages: [{ role: 'user', content: 'x' }] };
+    const response = await get('/api/chat', { method: 'POST', body: JSON.stringify(asked) });
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    const early = new TextDecoder().decode((await reader.read()).value);
+    expect(JSON.parse(early)).toMatchObject({ message: { content: '' }, done: false });
+    gate.open();
+    await reader.cancel();
+    // Its own client takes them for pieces without text.
+    let text = '';
+    for await (const part of await new Ollama({ host: url }).chat({ ...asked, stream: true })) {
+      text += part.message.content;
+    }
+    expect(text).toBe('late');
+  });
+
+  it('tag models as case ollama-tags asks: names end in :latest', async () => {
+    const tags = (await (await fetch(`${server.url}/api/tags`)).json()) as { models: object[] };
+    expect(tags.models).toMatchObject([{ name: 'tiny:latest' }]);
   });
 
   it('answer HEAD / and say what a wrong body is', async () => {

@@ -51,6 +51,13 @@ describe('a server with a packed model', () => {
     expect(chunks.at(-1)?.usage?.completion_tokens).toBe(whole.usage.completion_tokens);
   });
 
+  it('uses fewer experts where it is told to, and says how many: serve-experts', async () => {
+    const { post, get, modelSettled } = await start(() => model.open({ expertsPerToken: 1 }));
+    await modelSettled;
+    expect((await post(HELLO)).status).toBe(200);
+    expect(await (await get('/status')).json()).toMatchObject({ model: { expertsPerToken: 1 } });
+  });
+
   it('refuses a prompt longer than its context before any work', async () => {
     const { post, modelSettled } = await start(() => model.open({ contextLength: 64 }));
     await modelSettled;

@@ -9,8 +9,8 @@
 //   await worker.encodeText(text)
 //   await worker.close()
 //
-// Questions are answered one after the other, in the order in which they were asked. An idle worker does not keep
-// the process alive.
+// Questions are answered one after the other, in the order in which they were asked; those with a long text in a thread
+// of their own. An idle worker does not keep the process alive.
 
 import { startFile } from '../../base/package-root.js';
 import { Worker } from 'node:worker_threads';
@@ -29,11 +29,32 @@ import type {
 
 const THREAD = startFile('engine/prompt-worker/thread.mjs');
 
-export class PromptWorker {
-  #thread: Worker | null = null;
-  #closed = false;
+/** A thread and those that wait for it. */
+class Lane {
+  thread: Worker | null = null;
   /** Settles when every question asked so far is answered. */
-  #last: Promise<unknown> = Promise.resolve();
+  last: Promise<unknown> = Promise.resolve();
+}
+
+/** Characters of a question that others needn't wait behind: some tenths of a second of encoding. */
+const LONG_CHARACTERS = 256 * 1024;
+
+function charactersOf(question: Question): number {
+  switch (question.type) {
+    case 'facts':
+      return 0;
+    case 'encode':
+      return question.text.length;
+    case 'prompt':
+      return question.request.messages.reduce((sum, { content }) => sum + content.length, 0);
+  }
+}
+
+export class PromptWorker {
+  readonly #lane = new Lane();
+  /** For what takes long to encode, so that nothing small waits behind it; its thread starts with the first of that. */
+  readonly #longLane = new Lane();
+  #closed = false;
   #template: TemplateFacts | null = null;
 
   private constructor(
@@ -85,20 +106,21 @@ export class PromptWorker {
   /** Questions that are not answered yet fail with ERR_INTERRUPTED. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#thread?.terminate();
+    await Promise.all([this.#lane.thread?.terminate(), this.#longLane.thread?.terminate()]);
   }
 
   /** ERR_INTERRUPTED at once when the signal fires; the thread is told, and needn't be waited for. */
   #ask<T extends Question>(question: T, signal?: AbortSignal): Promise<Answers[T['type']]> {
-    const answer = this.#last.then(() => this.#put(question, signal));
-    this.#last = answer.catch(() => undefined);
+    const lane = charactersOf(question) < LONG_CHARACTERS ? this.#lane : this.#longLane;
+    const answer = lane.last.then(() => this.#put(question, lane, signal));
+    lane.last = answer.catch(() => undefined);
     return untilAborted(answer as Promise<Answers[T['type']]>, signal);
   }
 
-  #put(question: Question, signal?: AbortSignal): Promise<Answers[keyof Answers]> {
+  #put(question: Question, lane: Lane, signal?: AbortSignal): Promise<Answers[keyof Answers]> {
     if (this.#closed) return Promise.reject(closed());
     if (signal?.aborted === true) return Promise.reject(cancelled());
-    const thread = (this.#thread ??= this.#start());
+    const thread = (lane.thread ??= this.#start());
     return new Promise((resolve, reject) => {
       let stage: Stage = { stage: 'loading' };
       let timer: NodeJS.Timeout;
@@ -110,7 +132,7 @@ export class PromptWorker {
       };
       const end = (error: FlashmoeError): void => {
         settle();
-        if (this.#thread === thread) this.#thread = null;
+        if (lane.thread === thread) lane.thread = null;
         void thread.terminate();
         reject(error);
       };

@@ -39,6 +39,11 @@ export class OllamaEncoder implements StreamEncoder {
     return finish === null ? [] : [...this.#calls(), this.#line({}, this.#last(finish))];
   }
 
+  /** A line that says nothing: there are no comments here. */
+  ping(): string {
+    return this.#line({}, {});
+  }
+
   failed(error: ApiError): string[] {
     return [`${JSON.stringify({ error: error.message })}\n`];
   }

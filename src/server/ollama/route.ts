@@ -46,15 +46,16 @@ function answer(
   unloadAfterMs: number | null,
 ): Promise<Response> {
   const startedAt = context.now();
+  const encoder = (): OllamaEncoder => new OllamaEncoder(kind, model, context.now, startedAt);
   return respond(context, http, {
     id: `ollama-${kind}`,
     model,
     requests: [request],
     stream: stream !== false,
-    encoder: () => new OllamaEncoder(kind, model, context.now, startedAt),
+    encoder,
     failed: (error) => [`${JSON.stringify({ error: error.message })}\n`],
     streamHeaders: { 'content-type': 'application/x-ndjson' },
-    comments: false,
+    ping: () => encoder().ping(),
     unloadAfterMs,
   });
 }

@@ -88,7 +88,7 @@ async function localModels({ host }: ServerContext): Promise<ModelEntry[]> {
   return [...known]
     .filter((id): id is string => id !== null && id !== failed)
     .map((id) => {
-      const length = id === loaded?.id ? loaded.contextLength : null;
+      const length = host.contextLength(id);
       return {
         id,
         object: 'model',
