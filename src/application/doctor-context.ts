@@ -91,14 +91,16 @@ async function hubAnswer(
     const milliseconds = host.monotonic() - began;
     return { endpoint: settings.endpoint, milliseconds, problem, hint };
   };
+  const [asked] = CATALOG;
   try {
-    const [asked] = CATALOG;
     await client.resolveCommit(asked?.repo ?? '', 'main', { signal, emit: () => undefined });
     return answered(null, null);
   } catch (thrown) {
     const { code, message, hint = null } = asFlashmoeError(thrown);
     const isAnswer = ['ERR_NOT_FOUND', 'ERR_REVISION', 'ERR_AUTH'].includes(code);
-    return isAnswer ? answered(null, null) : answered(message, hint);
+    // Which repository was asked is nothing to the reader.
+    const problem = message.replace(`${asked?.repo ?? ''}: `, '').replace(/ \(https?:[^)]*\)$/, '');
+    return isAnswer ? answered(null, null) : answered(problem, hint);
   } finally {
     client.close();
   }

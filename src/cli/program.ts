@@ -28,7 +28,7 @@ export async function runProgram(args: string[], version: string): Promise<numbe
     // Without a command the help itself, on stderr by now, is the message.
     if (thrown instanceof CommanderError && thrown.code === 'commander.help') return EXIT.usage;
     return await report(
-      thrown instanceof CommanderError ? usageError(thrown) : thrown,
+      thrown instanceof CommanderError ? usageError(thrown, args) : thrown,
       context,
       args,
     );
@@ -58,10 +58,12 @@ function createProgram(version: string): Command {
 }
 
 /** Commander's message is "error: <what>", and on a second line "(Did you mean <nearest>?)". */
-function usageError(error: CommanderError): FlashmoeError {
+function usageError(error: CommanderError, args: readonly string[]): FlashmoeError {
   const [first = '', nearest] = error.message.replace(/^error: /, '').split('\n');
   const message = first.replace(/\.$/, '');
-  const meant = synonymOf(/^unknown command '([^']*)'$/.exec(message)?.[1] ?? '');
+  const word = /^unknown command '([^']*)'$/.exec(message)?.[1] ?? '';
+  // Behind a command a near miss is one of its own words.
+  const meant = synonymOf(word, args[0] === word);
   const hint = meant
     ? `here it is called \`flashmoe ${meant}\``
     : nearest

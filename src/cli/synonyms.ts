@@ -20,7 +20,28 @@ const SYNONYMS: Readonly<Record<string, string>> = {
   talk: 'chat',
 };
 
-/** What somebody means who types `word`; null for a word that nobody is known to mean. */
-export function synonymOf(word: string): string | null {
-  return Object.hasOwn(SYNONYMS, word) ? (SYNONYMS[word] ?? null) : null;
+/**
+ * What somebody means who types `word`; null for a word that nobody is known to mean.
+ * @param near also of words that are one letter away
+ */
+export function synonymOf(word: string, near: boolean): string | null {
+  const known = Object.keys(SYNONYMS).find(
+    (each) => each === word || (near && isOneOff(each, word)),
+  );
+  return known === undefined ? null : (SYNONYMS[known] ?? null);
+}
+
+/** One letter more, less, another, or two in the other order. */
+function isOneOff(one: string, other: string): boolean {
+  let at = 0;
+  while (at < one.length && one[at] === other[at]) at++;
+  const [rest, its] = [one.slice(at), other.slice(at)];
+  const swapped = (rest[1] ?? '') + (rest[0] ?? '') + rest.slice(2);
+  return (
+    one.length > 3 &&
+    (rest.slice(1) === its ||
+      rest === its.slice(1) ||
+      rest.slice(1) === its.slice(1) ||
+      swapped === its)
+  );
 }

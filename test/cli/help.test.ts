@@ -107,6 +107,7 @@ describe('what was typed wrong exits 64 with one hint', () => {
     [['install', 'tiny'], "unknown command 'install'", '`flashmoe setup`'],
     [['download'], "unknown command 'download'", '`flashmoe pull`'],
     [['lst'], "unknown command 'lst'", 'did you mean list?'],
+    [['instal'], "unknown command 'instal'", 'here it is called `flashmoe setup`'],
     [['service', 'instal'], "unknown command 'instal'", 'did you mean install?'],
     [['setup', 'tiny', '--quant', '3bit'], 'Allowed choices are 4bit, 2bit', 'COMMAND --help'],
     [['serve', '--port', '99999'], 'It must be a whole number from 0 to 65535', 'COMMAND --help'],

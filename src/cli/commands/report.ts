@@ -49,9 +49,15 @@ async function choose(context: CliContext, name: string | null): Promise<Install
     all.find(({ owner }) => owner !== null) ?? all.find(({ id }) => id === settings.model);
   if (wanted === null && usual !== undefined) return usual;
   throw only === undefined
-    ? new FlashmoeError('ERR_MODEL_MISSING', `${name ?? 'a model'} is not here`, {
-        hint: 'flashmoe status',
-      })
+    ? new FlashmoeError(
+        'ERR_MODEL_MISSING',
+        name === null
+          ? 'no model is here yet, so there is nothing to report'
+          : `${name} is not here`,
+        {
+          hint: name === null ? 'flashmoe setup' : 'flashmoe status',
+        },
+      )
     : new FlashmoeError('ERR_USAGE', 'several models are here', {
         hint: `name one: flashmoe report ${only.id}`,
       });
