@@ -201,6 +201,20 @@ describe('the architecture', () => {
     expect([...rooms].filter((room) => !(room in MAY_IMPORT))).toEqual([]);
   });
 
+  it('says at the top of each file of over 400 lines why it is one', () => {
+    const native = [
+      ...filesBelow('native', /\.(cpp|h|mm)$/),
+      ...filesBelow('metal', /\.(metal|h)$/),
+    ]
+      .filter((path) => !path.startsWith('native/build/'))
+      .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }));
+    const long = [...sources, ...native].filter(({ text }) => text.split('\n').length > 401);
+    const silent = long.filter(
+      ({ text }) => !text.split('\n').slice(0, 12).join('\n').includes('Over 400 lines: '),
+    );
+    expect(silent.map(({ path }) => path)).toEqual([]);
+  });
+
   it('lets imports point one way only', () => {
     const wrong = offenders(({ path, imports }) => {
       const room = roomOf(path);

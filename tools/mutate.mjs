@@ -1,7 +1,8 @@
 // How many small faults in a source its tests notice, by hand: `node tools/mutate.mjs src/server/guard.ts test/server/guard.test.ts
 // [--every 3]`. One fault at a time is put into the file, the tests run, and the file is put back; --every takes each n-th.
 // Prints the faults that nobody noticed, and the score.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import ts from 'typescript';
@@ -71,19 +72,24 @@ const write = (content) => {
   writeFileSync(file, content);
   utimesSync(file, atime, mtime);
 };
-const areNoticed = () =>
-  spawnSync('npx', ['vitest', 'run', ...tests, '--bail=1', '--reporter=dot'], {
+let running = null;
+const areNoticed = async () => {
+  running = spawn('npx', ['vitest', 'run', ...tests, '--bail=1', '--reporter=dot'], {
     stdio: 'ignore',
     timeout: 300_000,
-  }).status !== 0;
+  });
+  const [status] = await once(running, 'close');
+  return status !== 0;
+};
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
+    running?.kill(signal);
     write(text);
     process.exit(130);
   });
 }
 
-if (areNoticed()) {
+if (await areNoticed()) {
   console.error('the tests fail as it is');
   process.exit(1);
 }
@@ -92,7 +98,7 @@ let noticed = 0;
 try {
   for (const { start, end, by, was } of faults) {
     write(text.slice(0, start) + by + text.slice(end));
-    if (areNoticed()) noticed += 1;
+    if (await areNoticed()) noticed += 1;
     else {
       const { line } = ts.getLineAndCharacterOfPosition(ts.createSourceFile(file, text, 0), start);
       console.log(

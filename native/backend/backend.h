@@ -1,6 +1,7 @@
 // What the graph asks of whoever computes. Operations are appended in order and see the results of earlier ones;
 // they are complete after wait(). An implementation may run them at once (CPU) or encode them (GPU).
 // Activations are f32, row-major [tokens, width]. Buffers are host memory, shared with the device where there is one.
+// Over 400 lines: it is one interface, of which most are comments.
 #pragma once
 
 #include <cstddef>

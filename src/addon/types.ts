@@ -1,5 +1,6 @@
 // TypeScript's only view of the native addon (native/addon/). Written by hand; a test holds it
 // against what the binary exports. Only addon/load.ts loads the binary.
+// Over 400 lines: it is one interface, that of one binary.
 
 /** Work in native threads. `cancel` makes `done` reject with code ERR_INTERRUPTED at the next safe point. */
 export interface NativeJob<T> {

@@ -1,6 +1,7 @@
 // A loaded model that answers: prompt, prefill, then token by token until the model, a stop string or a
 // limit ends it. As many generations at a time as there are sessions; what the last one left in a session's state is
 // reused where it fits. Which of them computes next is decided in native code, between tokens and between layers.
+// Over 400 lines: an answer's states, from prompt to last event, follow one another in one class.
 
 import { randomInt, randomUUID } from 'node:crypto';
 import type { NativeEngine, NativeSession } from '../addon/types.js';

@@ -1,5 +1,6 @@
 // What an original checkpoint becomes: affine codes where MLX conversions have them, its own where those are exact. Pure:
 // headers and a spec in, entries, layouts and conversions out.
+// Over 400 lines: each published format is a few lines of the same plan.
 
 import type { ConvertWay } from '../addon/types.js';
 import { layerFileName } from '../base/paths.js';

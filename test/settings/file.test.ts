@@ -69,7 +69,7 @@ describe('settings', () => {
   test.each([
     ['`port` must be a whole number from 1 to 65535', 'port', '{"port":0}'],
     ['`port` must be a whole number from 1 to 65535', 'port', '{"port":"80"}'],
-    ['`quant` must be one of 4bit, 2bit, mixed', 'quant', '{"quant":"3bit"}'],
+    ['`quant` must be one of 4bit, 2bit, mixed, tiered', 'quant', '{"quant":"3bit"}'],
     ['`model` must be a text that is not empty', 'model', '{"model":3}'],
     ['`directReads` must be true or false', 'directReads', '{"directReads":"yes"}'],
     ['`backend` must be one of cpu, metal', 'backend', '{"backend":"cuda"}'],

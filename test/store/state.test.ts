@@ -122,6 +122,21 @@ describe('what is left to do', () => {
     expect(believed.denseFile).toBeNull();
   });
 
+  it('keeps a dense file that has its name and its size, and dense tensors that just fit in the partial one', () => {
+    const dense = { file: 'model_weights.bin', bytes: 48 };
+    const state = reduceJournal([
+      { step: 'dense', shard: 'a', bytes: 16 },
+      { step: 'dense-finished', ...dense, sha256: SHA },
+    ]);
+    const there = { ...disk([], [], null), files: new Map([['model_weights.bin', 48]]) };
+    expect(reconcile(state, there, PLAN).denseFile).toMatchObject(dense);
+    const short = { ...there, files: new Map([['model_weights.bin', 47]]) };
+    expect(reconcile(state, short, PLAN).denseFile).toBeNull();
+    // The tensors of a end at byte 16.
+    expect([...reconcile(state, disk([], [], 16), PLAN).dense]).toEqual(['a']);
+    expect([...reconcile(state, disk([], [], 15), PLAN).dense]).toEqual([]);
+  });
+
   it('does not trust a verified shard that is no longer there', () => {
     const state = reduceJournal([verified('a'), verified('b')]);
     expect([...reconcile(state, disk(['b'], []), PLAN).verified.keys()]).toEqual(['b']);
