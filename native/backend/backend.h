@@ -362,6 +362,7 @@ class Backend {
 
     /// Makes host memory usable in operations. `host` is page-aligned and outlives the buffer.
     virtual Buffer wrap(void* host, size_t bytes) = 0;
+    /// Nothing that uses it may be under way.
     virtual void unwrap(Buffer& buffer) = 0;
     /// What it has of the features, one bit each.
     virtual uint32_t features() const { return 0; }

@@ -133,6 +133,8 @@ uint64_t Engine::prefill_bytes_per_token() const {
 
 void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
     if (tokens == scratch_.tokens && logit_rows == scratch_.logit_rows) return;
+    // In the middle of a step operations may be under way in the room that goes.
+    backend_->wait();
     const Model& model = *model_;
     const size_t batch = std::min(tokens, kMaxBatchTokens), choices = size_t{tokens} * model.max_top_k;
     const std::pair<Span*, size_t> parts[] = {

@@ -1,6 +1,7 @@
 #include "device/executed_device.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -49,11 +50,16 @@ class ExecutedBuffer final : public gpu::Buffer {
         live++;
     }
     ~ExecutedBuffer() override {
+        // A GPU would go on reading and writing memory that is somebody else's by then.
+        if (users != 0) misuse("a buffer ends while a command uses it that nobody has waited for");
         if (owned_) free(memory_);
         live--;
     }
     std::byte *contents() override { return memory_; }
     size_t size() const override { return bytes_; }
+
+    /// Commands that bound it and were not waited for.
+    int users = 0;
 
   private:
     std::byte *memory_;
@@ -83,12 +89,16 @@ struct Dispatch {
 class ExecutedCommand final : public gpu::Command {
   public:
     ExecutedCommand(const ExecutedOptions &options, std::string error) : options_(options), error_(std::move(error)) { live++; }
-    ~ExecutedCommand() override { live--; }
+    ~ExecutedCommand() override {
+        let_go();
+        live--;
+    }
 
     void use(const gpu::Pipeline &pipeline) override {
         open();
         kernel_ = &static_cast<const ExecutedPipeline &>(pipeline).kernel;
         bindings_ = {};
+        bound_ = {};
         inline_bytes_.assign(MAX_BUFFERS, {});
     }
     void bind(uint32_t index, gpu::Buffer &buffer, size_t offset) override {
@@ -96,6 +106,7 @@ class ExecutedCommand final : public gpu::Command {
         if (index >= MAX_BUFFERS) misuse("buffer index over 30");
         if (offset >= buffer.size()) misuse("offset behind the end of a buffer");
         bindings_.buffers[index] = buffer.contents() + offset;
+        bound_[index] = static_cast<ExecutedBuffer *>(&buffer);
     }
     void bind_bytes(uint32_t index, const void *bytes, size_t size) override {
         open();
@@ -118,6 +129,9 @@ class ExecutedCommand final : public gpu::Command {
             if (!dispatch.inline_bytes[i].empty()) dispatch.launch.buffers[i] = dispatch.inline_bytes[i].data();
         }
         check_bindings(dispatch);
+        for (ExecutedBuffer *buffer : bound_) {
+            if (buffer != nullptr && used_.insert(buffer).second) buffer->users++;
+        }
     }
     void barrier() override {
         open();
@@ -133,11 +147,16 @@ class ExecutedCommand final : public gpu::Command {
     }
     std::string wait() override {
         if (!committed_) misuse("wait before commit");
+        let_go();
         return error_;
     }
     double seconds() const override { return 0; }
 
   private:
+    void let_go() {
+        for (ExecutedBuffer *buffer : used_) buffer->users--;
+        used_.clear();
+    }
     void run_pending() {
         // Last to first: a forgotten barrier reads what has not been written yet.
         for (size_t i = pending_.size(); i > 0 && error_.empty(); i--) {
@@ -171,6 +190,8 @@ class ExecutedCommand final : public gpu::Command {
     ExecutedOptions options_;
     const Kernel *kernel_ = nullptr;
     Launch bindings_;
+    std::array<ExecutedBuffer *, MAX_BUFFERS> bound_{};
+    std::set<ExecutedBuffer *> used_;
     std::vector<std::vector<unsigned char>> inline_bytes_;
     std::vector<Dispatch> pending_;
     std::string error_;
