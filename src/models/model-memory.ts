@@ -24,6 +24,15 @@ export interface PackedSizes {
   }[];
 }
 
+/** What a token of a pass has besides its rotations: its id, its streams with a weight each, two more rows, keys that layers share. */
+function passFloats({ hiddenSize, streams, layers }: ModelSpec): number {
+  const count = streams?.count ?? 1;
+  const latent = layers.flatMap(({ mixer }) => (mixer.kind === 'mla' ? [mixer] : []));
+  const isShared = latent.some(({ sharesKeys }) => sharesKeys === true);
+  const shared = isShared ? Math.max(0, ...latent.map(({ indexer }) => indexer?.topK ?? 0)) : 0;
+  return 2 + (2 + count) * hiddenSize + count + shared;
+}
+
 export function memoryOfSpec(spec: ModelSpec, sizes: PackedSizes): ModelMemory {
   const stride = (layout: number): number => sizes.layouts[layout]?.expert_stride ?? 0;
   const topK = (layer: number): number => {
@@ -46,7 +55,8 @@ export function memoryOfSpec(spec: ModelSpec, sizes: PackedSizes): ModelMemory {
     ),
     stateBytes: sum(states.map(({ fixed }) => fixed)),
     kvBytesPerToken: sum(states.map(({ perToken }) => perToken)),
-    prefillBytesPerToken: FLOAT * (1 + 3 * spec.hiddenSize + rotated) + mostChosen * CHOICE_BYTES,
+    prefillBytesPerToken:
+      FLOAT * (passFloats(spec) + rotated) + mostChosen * CHOICE_BYTES,
     maxPositions: spec.maxPositions,
   };
 }
