@@ -21,6 +21,8 @@ export interface Terminal {
   /** All that scrolled by and the screen, with wrapped lines joined. */
   history(): string;
   press(...keys: string[]): void;
+  /** Another size of the window. */
+  resize(size: { columns: number; rows: number }): void;
   /** Resolves with the screen once `wanted` holds; rejects with the last screen after `seconds`. */
   until(wanted: (screen: string) => boolean, seconds?: number): Promise<string>;
   cursorVisible(): boolean;
@@ -57,6 +59,7 @@ export function openTerminal(
     screen,
     history: () => tmux('capture-pane', '-p', '-J', '-S', '-'),
     press: (...keys) => void tmux('send-keys', ...keys),
+    resize: (to) => void tmux('resize-window', '-x', `${to.columns}`, '-y', `${to.rows}`),
     until: async (wanted, seconds = 60) => {
       const deadline = Date.now() + seconds * 1000;
       for (;;) {

@@ -28,17 +28,22 @@ interface FrameProps {
   /** `[key, what it does]`; the last line of the frame, or in place of the body when `showsKeys`. */
   keys: readonly (readonly [string, string])[];
   showsKeys?: boolean;
+  /** A text is typed: `?` is a letter of it. */
+  isText?: boolean;
   children: ReactNode;
 }
 
 /** Title, body, keys. One column stays free: a full last column makes some terminals wrap. */
-export function Frame({ size, title, aside, keys, showsKeys = false, children }: FrameProps) {
+export function Frame(props: FrameProps) {
+  const { size, title, aside, keys, showsKeys = false, isText = false, children } = props;
   const width = size.columns - 2;
   const room = Math.max(0, width - aside.length - 1);
   const blank = isLow(size) ? null : <Text> </Text>;
   const line: readonly (readonly [string, string])[] = showsKeys
     ? [['any key', 'back']]
-    : [...keys, ['?', 'keys']];
+    : isText
+      ? keys
+      : [...keys, ['?', 'keys']];
   const gap = isNarrow(size) ? '  ' : '   ';
   return (
     <Box flexDirection="column" width={size.columns - 1} paddingLeft={1}>

@@ -16,6 +16,7 @@ export function SourceScreen({ state, size, style }: ScreenProps) {
       size={size}
       title="flashmoe setup"
       aside="where it comes from"
+      isText
       keys={[
         ['enter', 'look it up'],
         ['esc', 'back'],
