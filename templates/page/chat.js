@@ -164,6 +164,7 @@ function figuresOf({ usage, timings }) {
 function end(failure) {
   const { conversation: asked, message, turn } = running;
   const isEmpty = message.content === '' && message.reasoning === '';
+  const wasAtEnd = isAtEnd();
   running = null;
   if (isEmpty) asked.messages.pop();
   turn.show(message, null);
@@ -171,6 +172,8 @@ function end(failure) {
   if (loadConversation(asked.id) !== null) keep(asked);
   show();
   const isSeen = asked === conversation;
+  // What stands below an answer came with its end.
+  if (isSeen && wasAtEnd && !at('chat').hidden) toEnd();
   const words =
     failure === null ? (message.note === 'stopped' ? 'Stopped' : 'Answered') : 'No answer';
   say('announce', isSeen ? words : `${words} in another conversation`);
@@ -203,12 +206,16 @@ function keep(asked) {
 /** What came since, some times a second. */
 function paint() {
   if (running === null) return;
-  const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 60;
+  const wasAtEnd = isAtEnd();
   running.turn.show(running.message, progress());
-  if (isAtEnd && running.conversation === conversation && !at('chat').hidden) toEnd();
+  if (wasAtEnd && running.conversation === conversation && !at('chat').hidden) toEnd();
   if (Date.now() - running.kept < KEEP_MS) return;
   running.kept = Date.now();
   if (loadConversation(running.conversation.id) !== null) keepConversation(running.conversation);
+}
+
+function isAtEnd() {
+  return innerHeight + scrollY >= document.documentElement.scrollHeight - 60;
 }
 
 function toEnd() {
