@@ -4,7 +4,7 @@
 import type { CatalogEntry } from './catalog.js';
 import type { ModelMemory } from './memory-plan.js';
 import type { SetupQuant } from './quant.js';
-import type { ExpertLayout, MixerSpec, ModelSpec, RopeSpec } from './spec.js';
+import type { ExpertLayout, LayerSpec, MixerSpec, ModelSpec, RopeSpec } from './spec.js';
 
 const FLOAT = 4;
 const CODE = 2;
@@ -21,6 +21,8 @@ export interface PackedSizes {
     size: number;
     experts: number;
     kept?: { layout: number; experts: readonly number[] };
+    /** Rows, not experts. */
+    table?: object;
   }[];
 }
 
@@ -33,13 +35,16 @@ function passFloats({ hiddenSize, streams, layers }: ModelSpec): number {
   return 2 + (2 + count) * hiddenSize + count + shared;
 }
 
-export function memoryOfSpec(spec: ModelSpec, sizes: PackedSizes): ModelMemory {
+export function memoryOfSpec(spec: ModelSpec, packed: PackedSizes): ModelMemory {
+  // Tables of n-gram rows are read a row at a time: nothing of them stays.
+  const sizes = { ...packed, layers: packed.layers.filter(({ table }) => table === undefined) };
   const stride = (layout: number): number => sizes.layouts[layout]?.expert_stride ?? 0;
   const topK = (layer: number): number => {
     const mlp = spec.layers[layer]?.mlp;
     return mlp?.kind === 'moe' ? mlp.topK : 0;
   };
-  const states = spec.layers.map(({ mixer }) => stateOf(mixer));
+  const streams = spec.streams?.count ?? 1;
+  const states = spec.layers.map((layer) => stateOfLayer(layer, streams * spec.hiddenSize));
   const mostChosen = Math.max(0, ...spec.layers.map((_, layer) => topK(layer)));
   const ropes = new Map(spec.layers.flatMap(({ mixer }) => ropesOf(mixer)).map(distinct));
   const rotated = sum([...ropes.values()].map(({ dims }) => dims));
@@ -83,16 +88,35 @@ export function memoryOfEntry(entry: CatalogEntry, quant: SetupQuant): ModelMemo
     stateBytes: entry.stateBytes,
     kvBytesPerToken: entry.kvBytesPerToken,
     prefillBytesPerToken:
-      FLOAT * (1 + 3 * entry.hiddenSize) + entry.expertsPerToken * CHOICE_BYTES,
+      FLOAT * (3 + 3 * entry.hiddenSize) + entry.expertsPerToken * CHOICE_BYTES,
     maxPositions: entry.contextLength,
   };
+}
+
+/** `residual`: numbers that a token is between two layers, in all streams. */
+function stateOfLayer(
+  { mixer, ngram }: LayerSpec,
+  residual: number,
+): { perToken: number; fixed: number } {
+  const { perToken, fixed } = stateOf(mixer);
+  if (ngram === undefined) return { perToken, fixed };
+  const history = wholeLines((ngram.convKernel - 1) * ngram.order * residual * FLOAT);
+  return { perToken, fixed: wholeLines(fixed) + history + (ngram.order - 1) * FLOAT };
+}
+
+function wholeLines(bytes: number): number {
+  return Math.ceil(bytes / 64) * 64;
 }
 
 /** Bytes of a conversation in one layer, as the engine lays them out (docs/format.md). */
 function stateOf(mixer: MixerSpec): { perToken: number; fixed: number } {
   switch (mixer.kind) {
     case 'gqa':
-      return { perToken: 2 * mixer.kvHeads * (mixer.headDim * CODE + FLOAT), fixed: 0 };
+      return {
+        perToken:
+          2 * mixer.kvHeads * (mixer.headDim * CODE + FLOAT) + (mixer.blocks?.dim ?? 0) * FLOAT,
+        fixed: 0,
+      };
     case 'mla': {
       const { indexer } = mixer;
       const keys = indexer === undefined ? 0 : indexer.dim * CODE + FLOAT;
@@ -101,7 +125,7 @@ function stateOf(mixer: MixerSpec): { perToken: number; fixed: number } {
     case 'gated_delta_net': {
       const { keyHeads, valueHeads, keyDim, valueDim, convKernel } = mixer;
       const channels = 2 * keyHeads * keyDim + valueHeads * valueDim;
-      const history = Math.ceil(((convKernel - 1) * channels * FLOAT) / 64) * 64;
+      const history = wholeLines((convKernel - 1) * channels * FLOAT);
       return { perToken: 0, fixed: history + valueHeads * valueDim * keyDim * FLOAT };
     }
   }

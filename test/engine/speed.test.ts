@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runJob } from '../../src/addon/load.js';
 import type { NativeEngine } from '../../src/addon/types.js';
 import { measureSpeed, spreadTokens, type SpeedOptions } from '../../src/engine/speed.js';
 import { packFixture } from '../addon/golden.js';
@@ -47,6 +48,15 @@ describe('measuring an engine', () => {
     expect(speed.waitShare).toBeGreaterThanOrEqual(0);
     expect(speed.waitShare).toBeLessThanOrEqual(1);
     expect(phases.filter((phase) => phase === 'decode')).toHaveLength(DECODE);
+    expect(speed.decodeWaits).toBeGreaterThanOrEqual(0);
+  });
+
+  test('with memory for every expert a second prompt finds all of them there and reads nothing', async () => {
+    await runJob(native.resizeExperts(Infinity));
+    await measureSpeed(options());
+    const speed = await measureSpeed(options());
+    expect(speed).toMatchObject({ prefillExpertHits: 1, decodeExpertHits: 1 });
+    expect(speed).toMatchObject({ decodeReadBytes: 0, decodeWaits: 0 });
   });
 
   test('what no disk delivered came from the page cache, and is unknown where nobody counts', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openNative } from '../../src/engine/open-native.js';
 import { CATALOG, catalogEntry } from '../../src/models/catalog.js';
-import { planMemory } from '../../src/models/memory-plan.js';
+import { planMemory, type ModelMemory } from '../../src/models/memory-plan.js';
 import { memoryOfEntry, memoryOfSpec } from '../../src/models/model-memory.js';
 import { packDirectory } from '../../src/repack/pack-directory.js';
 import { fixture } from '../engine/fixtures.js';
@@ -21,7 +21,16 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test.each(['tiny', 'qwen3_5_moe', 'qwen3_moe', 'deepseek_v3', 'kimi_k2'])(
+test.each([
+  'tiny',
+  'qwen3_5_moe',
+  'qwen3_moe',
+  'deepseek_v3',
+  'kimi_k2',
+  'qwen4_exp',
+  'glm_moe_dsa',
+  'gpt_oss',
+])(
   'the plan of %s has the figures of the engine that then runs it',
   async (family) => {
     const addon = testAddon();
@@ -53,8 +62,8 @@ test('the catalogue says nearly what a model of it has', async () => {
   const { dense, layouts, layers, spec } = plan;
   const exact = memoryOfSpec(spec, { denseBytes: dense.size, layouts, layers });
   const near = memoryOfEntry(catalogEntry('tiny'), '4bit');
-  for (const [name, value] of Object.entries(exact)) {
-    const said = near[name as keyof typeof near];
+  for (const [name, value] of Object.entries(exact) as [keyof ModelMemory, number][]) {
+    const said = near[name];
     // The catalogue knows strides: what an expert takes in a file, which is more than is computed with.
     if (name === 'expertBytesPerToken') {
       expect(said).toBeGreaterThanOrEqual(value);
