@@ -12,11 +12,9 @@ export interface Generated {
   timings: Timings;
 }
 
-/** `plain`: the model has no chat template, so a question goes as text that begs for an answer. */
 export function ask(
   engine: Engine,
   question: SmokeQuestion,
-  plain: boolean,
   signal: AbortSignal,
 ): Promise<Generated> {
   const sampling = { temperature: 0 };
@@ -26,11 +24,6 @@ export function ask(
     return collect(engine.continueTokens(request, signal));
   }
   const { messages, maxTokens } = question;
-  if (plain) {
-    const asked = messages.map(({ content }) => content).join('\n');
-    const prompt = `Question: ${asked}\nAnswer:`;
-    return collect(engine.chat({ prompt, maxTokens, stop: ['\nQuestion'], sampling }, signal));
-  }
   const request = { messages, tools: [], thinking: false, maxTokens, stop: [], sampling };
   return collect(engine.chat(request, signal));
 }

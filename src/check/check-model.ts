@@ -71,7 +71,7 @@ class Check {
     const started = monotonic();
     const passage = questions.length > 0 ? null : await this.#passage();
     if (questions.length > 0) {
-      for (const question of questions) await this.#ask(question, false);
+      for (const question of questions) await this.#ask(question);
     } else await this.#askAny();
     const wrong = this.#answers.filter(({ ok }) => !ok);
     if (wrong.length > (questions.length > 0 ? 0 : WRONG_ANSWERS)) {
@@ -113,14 +113,17 @@ class Check {
   }
 
   async #askAny(): Promise<void> {
-    const plain = !(await canChat(this.#task.engine));
-    if (plain) this.#notJudged.push('chat: it has no chat template');
-    for (const question of CHAT_QUESTIONS) await this.#ask(question, plain);
+    // Asked otherwise than it was trained, a model that works may answer anything.
+    if (!(await canChat(this.#task.engine))) {
+      this.#notJudged.push('answers: it has no chat template; the passage alone was judged');
+      return;
+    }
+    for (const question of CHAT_QUESTIONS) await this.#ask(question);
   }
 
-  async #ask(question: SmokeQuestion, plain: boolean): Promise<void> {
+  async #ask(question: SmokeQuestion): Promise<void> {
     const { engine, signal, onAnswer } = this.#task;
-    const generated = await ask(engine, question, plain, signal);
+    const generated = await ask(engine, question, signal);
     this.#decoded += decoded(generated);
     this.#read += generated.usage.promptTokens - generated.usage.cachedTokens;
     this.#decodeSeconds += generated.timings.decodeSeconds;
