@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { callForm } from '../../src/engine/calls/form.js';
+import { answerValidator } from '../../src/engine/grammar/check.js';
 import { GrammarHost } from '../../src/engine/grammar/host.js';
 import { answerTag } from '../../src/engine/grammar/tags.js';
 import { newParser, outputFormat } from '../../src/engine/output-parser.js';
@@ -251,6 +252,16 @@ describe('an engine with a grammar', () => {
     await expect(ask({ format: { type: 'json-schema', schema } })).rejects.toMatchObject({
       code: 'ERR_ANSWER',
     });
+  });
+
+  it('checks each pattern of a schema by itself', () => {
+    const properties = { a: { type: 'string', pattern: '^[0-9]+$' }, b: { pattern: '^x' } };
+    const schema = { type: 'object', properties };
+    const check = answerValidator({ tools: [], format: { type: 'json-schema', schema } });
+    const fault = (said: object) => check?.({ content: JSON.stringify(said), calls: [] });
+    expect(fault({ a: '12', b: 'xy' })).toBeNull();
+    expect(fault({ a: 'null' })).toContain('/a');
+    expect(fault({ a: '12', b: '12' })).toContain('/b');
   });
 
   it('outlives a grammar that the library aborts on', async () => {

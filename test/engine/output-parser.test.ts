@@ -449,3 +449,17 @@ describe('the output format', () => {
     expect(outputFormat("'<tool_call>'")).toMatchObject({ reasoning: false, calls: null });
   });
 });
+
+describe('a text that may be null', () => {
+  const parameters = { type: 'object', properties: { a: { type: ['string', 'null'] } } };
+
+  it.each([
+    ['null', null],
+    ['nullable', 'nullable'],
+    ['', ''],
+  ])('is read from %j however its end is cut into pieces', (value, expected) => {
+    const text = `</think>\n<tool_call>\n<function=f>\n<parameter=a>\n${value}\n</parameter>\n</function>\n</tool_call>`;
+    const { calls } = parse([...text], { tools: [{ name: 'f', parameters }] });
+    expect(calls).toEqual([{ name: 'f', arguments: { a: expected } }]);
+  });
+});

@@ -122,6 +122,9 @@ export class FunctionXmlReader implements CallReader {
       // A value may still turn out to be `null` or nothing, and its first newline is no part of it.
       if (this.#held === '' || 'null'.startsWith(this.#held.trim().toLowerCase())) return;
       if (VALUE_ENDS.some((tag) => tag.startsWith(this.#held))) return;
+      // Also behind `null` an end may come in pieces.
+      const behind = /^\s*null\s*(.*)$/is.exec(this.#held)?.[1];
+      if (behind !== undefined && VALUE_ENDS.some((tag) => tag.trim().startsWith(behind))) return;
       this.#held = this.#held.replace(/^\n/, '');
       parts.push({ type: 'arguments', json: `${json.key(this.#key)}"` });
       this.#streams = true;

@@ -9,7 +9,9 @@ export function linearRegExp(pattern: string): { test(text: string): boolean } {
   const languages = new Languages();
   const language = searchedBy(pattern, languages);
   if (language === null) throw new Error(`${pattern} is no regular expression that is known`);
-  return { test: (text) => languages.matches(language, text) };
+  // The validator keeps one for each text that this gives: without it, all patterns would be its own first one.
+  const test = (text: string): boolean => languages.matches(language, text);
+  return Object.assign(test, { test, toString: () => pattern });
 }
 /** What the validator would write into code that it prints; it prints none. */
 linearRegExp.code = 'linearRegExp';
