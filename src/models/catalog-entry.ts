@@ -6,9 +6,9 @@ export interface CatalogEntry {
   id: string;
   title: string;
   repo: string;
-  /** In a line, as its makers' model card describes it. */
+  /** In a line of ours. */
   goodFor: string;
-  /** Of the weights, as the model card of its makers names it. */
+  /** Of the weights, as public pages name it; the repository's own word decides. */
   license: string;
   modelType: string;
   /** Layers with routed experts. */
