@@ -33,6 +33,8 @@ export async function chooseInstalled(context: AppContext, name: string | null):
   const settings = await readSettings(context.home.settings);
   const all = await listInstallations(context.home);
   const wanted = name?.toLowerCase() ?? settings.model ?? null;
+  const away = all.find((one) => one.away !== null && one.id === wanted);
+  if (away !== undefined) throw isAway(away);
   const unusable = all.find(({ id, problem }) => problem !== null && id === wanted);
   if (unusable !== undefined) {
     throw new FlashmoeError('ERR_MODEL_MISSING', `${unusable.id}: ${unusable.problem ?? ''}`, {
@@ -52,6 +54,14 @@ export async function chooseInstalled(context: AppContext, name: string | null):
     throw await isUnfinished(unfinished);
   }
   return choose(ready, name, settings);
+}
+
+/** Of a model that was moved to a disk which is not there now. */
+export function isAway({ id, problem }: Pick<Installation, 'id' | 'problem'>): FlashmoeError {
+  return new FlashmoeError('ERR_MODEL_MISSING', `${id}: ${problem ?? 'it is not there'}`, {
+    hint: 'attach that disk, then type the same command again',
+    subject: id,
+  });
 }
 
 /** As chooseInstalled; with a width, the model at exactly that. */

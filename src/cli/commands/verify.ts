@@ -21,6 +21,7 @@ import { clockWithSeconds } from '../../base/clock.js';
 import type { CliContext } from '../context.js';
 import { listInstallations } from '../../application/installations.js';
 import type { Installation } from '../../application/read-installation.js';
+import { isAway } from '../../application/installed.js';
 import { choose, isReady } from '../../application/ready-models.js';
 import { nativeAddon } from '../../application/native.js';
 import { judgeInstalled } from '../../application/judge-installed.js';
@@ -124,8 +125,10 @@ async function modelsToCheck(context: CliContext, name: string | null): Promise<
   const ready = all.filter(isReady);
   const isMeant = ({ id }: Installation): boolean => name === null || id === name.toLowerCase();
   for (const installation of all.filter(isMeant)) {
-    const { id, paths, manifest, problem } = installation;
-    if (manifest !== null) found.push({ id, paths, manifest, manifestLost: false });
+    const { id, paths, manifest, problem, away } = installation;
+    // Not gone, and not to be fetched again.
+    if (away !== null) rest.push(isAway(installation));
+    else if (manifest !== null) found.push({ id, paths, manifest, manifestLost: false });
     else if (problem !== null && (await isThere(paths.manifest))) {
       try {
         found.push({ id, paths, manifest: await manifestAgain(paths), manifestLost: true });

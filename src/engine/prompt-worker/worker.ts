@@ -120,7 +120,7 @@ export class PromptWorker {
   #put(question: Question, lane: Lane, signal?: AbortSignal): Promise<Answers[keyof Answers]> {
     if (this.#closed) return Promise.reject(closed());
     if (signal?.aborted === true) return Promise.reject(cancelled());
-    const thread = (lane.thread ??= this.#start());
+    const thread = (lane.thread ??= this.#start(lane));
     return new Promise((resolve, reject) => {
       let stage: Stage = { stage: 'loading' };
       let timer: NodeJS.Timeout;
@@ -177,12 +177,18 @@ export class PromptWorker {
     });
   }
 
-  #start(): Worker {
+  #start(lane: Lane): Worker {
     const { source, limits } = this;
-    return new Worker(THREAD, {
+    const thread = new Worker(THREAD, {
       workerData: { source, limits },
       resourceLimits: { maxOldGenerationSizeMb: limits.heapMiB },
     });
+    // For as long as the thread lives, asked or not: one that is ended for its time may run out of memory before it is gone,
+    // and an error that nobody listens to would end this process.
+    const isOver = (): void => {
+      if (lane.thread === thread) lane.thread = null;
+    };
+    return thread.on('error', isOver).on('exit', isOver);
   }
 }
 
