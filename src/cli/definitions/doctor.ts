@@ -20,10 +20,10 @@ export function defineDoctor(program: Command, open: Open, done: Done): void {
     .option('--only <checks...>', 'checks or groups to run')
     .option('--list', 'name all checks')
     .addOption(
-      new Option('--self-test', 'every operation of CPU and GPU, and no other check').conflicts([
-        'only',
-        'sim',
-      ]),
+      new Option(
+        '--self-test',
+        'only every operation of CPU and GPU; with --report, measure, too',
+      ).conflicts(['only', 'sim']),
     )
     .option('--strict', 'exit status 1 for a warning, too')
     .option('--fix', 'ask about each remedy, then apply it')
