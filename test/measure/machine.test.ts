@@ -143,9 +143,8 @@ describe('a machine that is measured', () => {
     expect(added).toEqual([
       '| Apple / chip | 64.0 | darwin 25.1.0 | 1.0.0 | 2026-11-30 | 49 of 49 | 100.0 | 100.0 | 100 | 0 bytes / 500 MB | / 5.00 |  |',
     ]);
-    expect(() =>
-      addRows('# no table\n', JSON.parse(JSON.stringify({})) as MachineReport),
-    ).toThrow();
+    const report = await measure(good);
+    expect(() => addRows('# no table\n', report)).toThrow('the page has no table');
   });
 
   test('goes on behind a measurement that fails, and says why there are no figures', async () => {
