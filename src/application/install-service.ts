@@ -6,14 +6,20 @@ import { homebrewDefinition, type ServiceManager, type ServiceStatus } from '../
 import type { AppContext } from './context.js';
 import { serviceOf } from './service.js';
 
+/** Homebrew's definition of the server; null where it has none. */
+export function homebrewService({ host }: Pick<AppContext, 'host'>): string | null {
+  const path = homebrewDefinition(host);
+  return existsSync(path) ? path : null;
+}
+
 /** ERR_SERVICE where Homebrew's definition is there; else as the manager says. */
 export async function installServer(
   context: AppContext,
   manager: ServiceManager,
   start: 'login' | 'demand' = 'login',
 ): Promise<ServiceStatus> {
-  const brew = homebrewDefinition(context.host);
-  if (existsSync(brew)) {
+  const brew = homebrewService(context);
+  if (brew !== null) {
     throw new FlashmoeError('ERR_SERVICE', `Homebrew starts the server already: ${brew}`, {
       hint: 'keep that one, or `brew services stop flashmoe` and then `flashmoe service install`',
     });

@@ -1,6 +1,5 @@
 // What the installer needs to be told of this machine, this environment and a choice.
 
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../base/package-root.js';
 import { openEngine } from '../engine/open-engine.js';
@@ -11,7 +10,8 @@ import type { SetupRequest, SetupContext } from '../installer/setup.js';
 import type { ShareAddress } from '../share/offer.js';
 import { CATALOG } from '../models/catalog.js';
 import { detectServiceManager } from '../service-manager.js';
-import { homebrewDefinition, type ServiceManager } from '../service.js';
+import type { ServiceManager } from '../service.js';
+import { homebrewService } from './install-service.js';
 import { serviceOf } from './service.js';
 import type { AppContext } from './context.js';
 import { readyInstallations } from './ready-models.js';
@@ -78,7 +78,7 @@ export function setupWorld(
     if (manager === null) return 'no service manager here';
     await settle();
     // Its own process reads the settings anew at its next start; a second definition would only fight with it.
-    if (existsSync(homebrewDefinition(context.host))) return 'Homebrew starts it already';
+    if (homebrewService(context) !== null) return 'Homebrew starts it already';
     const status = await manager.install(serviceOf(context), signal);
     return status.running ? `running under ${status.manager}` : status.detail;
   };

@@ -3,8 +3,8 @@
 
 import { existsSync } from 'node:fs';
 import { join, sep } from 'node:path';
-import { homebrewDefinition } from '../service.js';
 import type { AppContext } from './context.js';
+import { homebrewService } from './install-service.js';
 
 export type InstalledBy = 'homebrew' | 'npm' | 'npx' | 'project' | 'checkout';
 
@@ -40,10 +40,11 @@ export function upgradeOf(
     project: [`npm install --prefix ${folder} flashmoe@latest`],
     checkout: [`git -C ${root} pull --ff-only`, `make -C ${root} build`],
   };
-  const restart = existsSync(homebrewDefinition(host))
-    ? ['brew services restart flashmoe']
-    : service
-      ? ['flashmoe service restart']
-      : [];
+  const restart =
+    homebrewService({ host }) !== null
+      ? ['brew services restart flashmoe']
+      : service
+        ? ['flashmoe service restart']
+        : [];
   return { installedBy: by, root, steps: [...brings[by], ...restart] };
 }
