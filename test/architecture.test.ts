@@ -254,7 +254,7 @@ describe('the architecture', () => {
   it('deletes through one door, which asks whether a file is ours', () => {
     // What a module made itself moments ago, under a name that nobody else has: temporary folders and names, locks.
     const own =
-      /^src\/(base\/(owned-files|atomic-file|file-lock|log-files|temporary-folder)|machine\/toolchain|connect\/launch|cli\/commands\/logits|engine\/logits|installer\/steps\/build-engine|launchd\/index|systemd\/index)\.ts$/;
+      /^src\/(base\/(owned-files|atomic-file|file-lock|log-files|temporary-folder)|engine\/logits|installer\/steps\/build-engine|launchd\/index|systemd\/index)\.ts$/;
     expect(matches(/\b(rm|rmdir|unlink)(Sync)?\(/, own)).toEqual([]);
   });
 

@@ -2,9 +2,10 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
+import { inTemporaryFolder } from '../base/temporary-folder.js';
 import type { Host } from '../base/host.js';
 import { ANY_KEY, KEY_VARIABLE, type Client, type ServerFacts } from './client.js';
 
@@ -20,15 +21,15 @@ export async function launchClient(
   words: readonly string[],
   { host, signal }: { host: Host; signal: AbortSignal },
 ): Promise<number | null> {
-  if (client.launch === null) {
+  const { launch } = client;
+  if (launch === null) {
     throw new FlashmoeError('ERR_USAGE', `${client.name} reads its own files only`, {
       hint: `flashmoe connect ${client.id}`,
     });
   }
-  const folder = await mkdtemp(join(host.temporaryDirectory, 'flashmoe-launch-'));
-  try {
+  return inTemporaryFolder(host, 'launch', async (folder) => {
     const key = host.env[KEY_VARIABLE] || ANY_KEY;
-    const { program, install, args, env, files } = client.launch(server, key, folder);
+    const { program, install, args, env, files } = launch(server, key, folder);
     for (const { name, text } of files) {
       await writeFile(join(folder, name), text, { mode: 0o600 });
     }
@@ -48,7 +49,5 @@ export async function launchClient(
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }

@@ -1,10 +1,10 @@
 // What building the engine on this machine needs, proven by using it: after a system upgrade a compiler
 // may be found by name and still compile nothing.
 
-import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Exec } from '../base/exec.js';
 import type { Host } from '../base/host.js';
+import { inTemporaryFolder } from '../base/temporary-folder.js';
 import type { MachineFinding } from './finding.js';
 
 export type ToolchainHost = Pick<Host, 'platform' | 'env' | 'temporaryDirectory'>;
@@ -104,8 +104,7 @@ async function compileAndRun(
   source: string,
   libraries: string[],
 ): Promise<{ ran: boolean; missing: boolean; output: string }> {
-  const folder = await mkdtemp(join(host.temporaryDirectory, 'flashmoe-compile-'));
-  try {
+  return inTemporaryFolder(host, 'compile', async (folder) => {
     const binary = join(folder, 'probe');
     const args = [...flags, '-', ...libraries, '-o', binary];
     const built = await exec(program, args, { signal, input: source });
@@ -114,9 +113,7 @@ async function compileAndRun(
     }
     const { exitCode, stdout } = await exec(binary, [], { signal });
     return { ran: exitCode === 0, missing: false, output: stdout.trim() };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 /** The command that installs what is missing, in the words of this system. */

@@ -1,9 +1,10 @@
 // flashmoe logits MODEL_OR_DIR: numbers for bug reports and comparisons, from a provisioned model or from a
 // folder in MLX layout, which is packed into a temporary store that goes when the command ends.
 
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { BackendName, CacheType } from '../../addon/types.js';
+import { inTemporaryFolder } from '../../base/temporary-folder.js';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import { writeLogits, type LogitsWritten } from '../../engine/logits.js';
@@ -73,15 +74,16 @@ async function withPacked(
   use: (store: Store) => Promise<void>,
 ): Promise<void> {
   const { host, signal } = context;
-  const folder = await mkdtemp(join(host.temporaryDirectory, 'flashmoe-logits-'));
   try {
-    const { modelDir, expertsDir } = await packDirectory(resolve(target), join(folder, 'store'), {
-      addon: nativeAddon(context),
-      quant: quant ?? '4bit',
-      threads: host.cores,
-      signal,
+    await inTemporaryFolder(host, 'logits', async (folder) => {
+      const { modelDir, expertsDir } = await packDirectory(resolve(target), join(folder, 'store'), {
+        addon: nativeAddon(context),
+        quant: quant ?? '4bit',
+        threads: host.cores,
+        signal,
+      });
+      await use({ id: basename(resolve(target)), modelDir, expertsDir });
     });
-    await use({ id: basename(resolve(target)), modelDir, expertsDir });
   } catch (thrown) {
     const error = asFlashmoeError(thrown);
     if (error.code !== 'ERR_DISK_FULL') throw error;
@@ -90,8 +92,6 @@ async function withPacked(
       hint: 'set TMPDIR to a folder on a larger volume',
       cause: error,
     });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 }
 
