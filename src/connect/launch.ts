@@ -29,7 +29,7 @@ export async function launchClient(
   }
   return inTemporaryFolder(host, 'launch', async (folder) => {
     const key = host.env[KEY_VARIABLE] || ANY_KEY;
-    const { program, install, args, env, files } = launch(server, key, folder);
+    const { program, install, args, env, files } = launch.call(client, server, key, folder);
     for (const { name, text } of files) {
       await writeFile(join(folder, name), text, { mode: 0o600 });
     }
