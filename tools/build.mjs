@@ -2,7 +2,15 @@
 // when it runs in chunks beside them; the files that threads start from; source maps; declarations; notices of what was bundled.
 // With --no-types there are no declarations: tests need none.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -62,6 +70,9 @@ const results = await Promise.all([
 const main = join(dist, 'cli', 'main.js');
 writeFileSync(main, readFileSync(main, 'utf8').replace(common.banner.js, ''));
 chmodSync(main, 0o755);
+// The page reads Markdown in the browser, with what the terminal's chat reads it with: an installation has no such package.
+mkdirSync(join(dist, 'page'));
+copyFileSync(fileURLToPath(import.meta.resolve('marked')), join(dist, 'page', 'marked.js'));
 writeFileSync(join(dist, 'THIRD-PARTY-NOTICES.txt'), notices(results));
 if (withTypes) {
   execFileSync(

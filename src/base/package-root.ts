@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 /** The folder of package.json. */
 export const packageRoot = nearestPackage(dirname(fileURLToPath(import.meta.url)));
 
-/** A built file that a thread or a process starts from, for example `engine/grammar/worker.mjs`. */
+/** A built file that a thread, a process or the page starts from, for example `engine/grammar/worker.mjs`. */
 export function startFile(path: string): string {
   return join(packageRoot, 'dist', path);
 }

@@ -1,6 +1,6 @@
 // What a release is: the tarball that npm packs, installed into an empty prefix and run from there.
 
-import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
+import { spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   copyFileSync,
@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -22,9 +23,30 @@ if (!isBuilt) console.log('SKIP a release: dist/ or the addon is not built, run 
 
 const MINUTES = 5 * 60_000;
 
+/** Serves, and follows the page from file to file as a browser would. */
+async function wholePage([program = '', ...args]: string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const server = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  onTestFinished(() => void server.kill('SIGKILL'));
+  let said = '';
+  for (const stream of [server.stdout, server.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => (said += text));
+  }
+  const address = (): string | undefined => /http:\/\/127\.0\.0\.1:[1-9]\d*/.exec(said)?.[0];
+  while (address() === undefined && server.exitCode === null) await setTimeout(50);
+  const seen = new Set(['/']);
+  for (const path of seen) {
+    const response = await fetch(`${address() ?? said}${path}`);
+    expect([path, response.status]).toEqual([path, 200]);
+    const text = await response.text();
+    const named = text.matchAll(/(?:src|href)="(\/page\/[^"]+)"|from '\.\/([\w-]+\.js)'/g);
+    for (const [, absolute, relative] of named) seen.add(absolute ?? `/page/${relative ?? ''}`);
+  }
+  expect([...seen]).toContain('/page/marked.js');
+}
+
 test.skipIf(!isBuilt)(
-  'a release installs into an empty prefix without the network, and works there',
-  () => {
+  'a release installs into an empty prefix without the network, and works there, its page with every module',
+  async () => {
     const prefix = mkdtempSync(join(tmpdir(), 'flashmoe-prefix-'));
     onTestFinished(() => rmSync(prefix, { recursive: true, force: true }));
 
@@ -70,16 +92,17 @@ test.skipIf(!isBuilt)(
       expect(installed.status, installed.stderr).toBe(0);
     }
 
+    const environment = {
+      PATH: process.env['PATH'],
+      HOME: prefix,
+      FLASHMOE_HOME: join(prefix, 'home'),
+      // Building it from the packed sources is the engine step's own test.
+      FLASHMOE_ADDON: addon,
+    };
     const flashmoe = (...args: string[]): SpawnSyncReturns<string> =>
       spawnSync(entry[0] ?? '', [...entry.slice(1), ...args], {
         encoding: 'utf8',
-        env: {
-          PATH: process.env['PATH'],
-          HOME: prefix,
-          FLASHMOE_HOME: join(prefix, 'home'),
-          // Building it from the packed sources is the engine step's own test.
-          FLASHMOE_ADDON: addon,
-        },
+        env: environment,
       });
     expect(flashmoe('--version').stdout.trim()).toBe(said('version'));
     const report = flashmoe('doctor', '--only', 'machine', 'engine', 'disk', '--json');
@@ -88,6 +111,7 @@ test.skipIf(!isBuilt)(
     expect(setup.stderr).toBe('');
     expect(setup.status, setup.stdout.slice(-600)).toBe(0);
     expect(flashmoe('run', 'What is 347 + 285?').stdout).toContain('632');
+    await wholePage([...entry, 'serve', '--port', '0'], environment);
   },
   MINUTES,
 );

@@ -1,13 +1,12 @@
-// The page for people. Its files come from templates/page and, for Markdown, from a package; nothing comes from anywhere else.
+// The page for people. Its files come from templates/page and, for Markdown, from a package as it was built in; nothing else.
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { packageRoot } from '../../base/package-root.js';
+import { packageRoot, startFile } from '../../base/package-root.js';
 import { ApiError } from '../api-error.js';
 import type { ServerContext } from '../context.js';
 
-const FOLDER = pathToFileURL(join(packageRoot, 'templates', 'page', '/'));
+const FOLDER = join(packageRoot, 'templates', 'page');
 
 /** The module of the package that the terminal's chat reads Markdown with, too. */
 const MARKED = 'marked.js';
@@ -47,8 +46,6 @@ export async function page(_: ServerContext, __: Request, name: string): Promise
   if (type === undefined) {
     throw new ApiError(404, `there is nothing at /page/${name}`, { code: 'unknown_path' });
   }
-  const body = await readFile(
-    file === MARKED ? new URL(import.meta.resolve('marked')) : new URL(file, FOLDER),
-  );
+  const body = await readFile(file === MARKED ? startFile(`page/${MARKED}`) : join(FOLDER, file));
   return new Response(new Uint8Array(body), { headers: { ...HEADERS, 'content-type': type } });
 }
