@@ -6,23 +6,17 @@ import { probeRates, probeWired } from '../addon/measure-probe.js';
 import { isWorthMeasuring, measureReadRates } from '../addon/read-rate.js';
 import type { BackendName, MetalDevice } from '../addon/types.js';
 import { FlashmoeError } from '../base/errors.js';
-import { exec } from '../base/exec.js';
 import { packageRoot } from '../base/package-root.js';
 import { inTemporaryFolder } from '../base/temporary-folder.js';
 import type { DoctorContext } from '../doctor/context.js';
 import { expertFiles } from '../doctor/expert-files.js';
-import { chooseBackend } from '../engine/backend.js';
-import { machineMemory, useMemory } from '../engine/memory.js';
-import { openNative } from '../engine/open-native.js';
-import { forgetPages } from '../engine/page-cache.js';
-import { memoryFacts } from '../machine/memory-facts.js';
 import type { MachineFacts, ModelSpeed, NotRun } from '../measure/machine-report.js';
 import type { Measurements } from '../measure/measure-machine.js';
 import { measureModel } from '../measure/measure-model.js';
 import { CATALOG } from '../models/catalog.js';
 import type { AppContext } from './context.js';
-import { IO_THREADS } from './installed.js';
 import { nativeAddon } from './native.js';
+import { openToMeasure } from './open-to-measure.js';
 import { readyInstallations, type Ready } from './ready-models.js';
 
 const KERNELS = join(packageRoot, 'metal');
@@ -33,7 +27,6 @@ const READ_MS = 700;
 /** Shorter than `bench`: a model on a slow disk has its part of ten minutes, too. */
 const PROMPT = 128;
 const DECODE = 32;
-const ALL_TOKENS = 2 ** 31 - 1;
 
 /** What a report says of the machine: nothing that names its owner. */
 export function machineFacts({ host }: AppContext, device: MetalDevice | null): MachineFacts {
@@ -142,27 +135,13 @@ async function speedOf(
   model: Ready,
   signal: AbortSignal,
 ): Promise<ModelSpeed> {
-  const { host } = context;
-  const { id, paths, manifest } = model;
-  const addon = nativeAddon(context);
-  const store = { id, modelDir: paths.root, expertsDir: paths.experts(manifest.quant) };
-  // Before the engine maps the dense weights: what is mapped stays in the cache.
-  const isCold = await forgetPages(host.platform, [store.modelDir, store.expertsDir], signal);
-  const native = await openNative({
-    ...{ addon, ...store, signal },
-    threads: host.cores,
-    ioThreads: IO_THREADS,
-    // Padding rows may be sampled, too: nobody reads the text.
-    tokenLimit: ALL_TOKENS,
-  });
+  const { native, isCold } = await openToMeasure(context, model, {}, signal);
   try {
-    const memory = { memoryBytes: host.memoryBytes, state: () => memoryFacts(host, exec, signal) };
-    await useMemory(native, await machineMemory(addon, chooseBackend(addon, null), memory), memory);
     const room = native.info().maxPositions;
     const decode = Math.min(DECODE, room - 1);
     const prompt = Math.min(PROMPT, room - decode);
-    const named = { model: catalogueName(model), quant: manifest.quant };
-    const clock = { monotonic: () => host.monotonic(), signal };
+    const named = { model: catalogueName(model), quant: model.manifest.quant };
+    const clock = { monotonic: () => context.host.monotonic(), signal };
     return await measureModel({ ...named, native, prompt, decode, isCold, ...clock });
   } finally {
     native.close();

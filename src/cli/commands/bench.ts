@@ -2,23 +2,14 @@
 
 import type { BackendName } from '../../addon/types.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
-import { exec } from '../../base/exec.js';
-import { chooseBackend } from '../../engine/backend.js';
-import { machineMemory, useMemory } from '../../engine/memory.js';
-import { openNative, readOrigin } from '../../engine/open-native.js';
-import { forgetPages } from '../../engine/page-cache.js';
+import { readOrigin } from '../../engine/open-native.js';
 import { measureSpeed, type Speed } from '../../engine/speed.js';
-import { memoryFacts } from '../../machine/memory-facts.js';
-import { passTokens } from '../../models/memory-plan.js';
 import type { Quant } from '../../models/quant.js';
 import { speedText, type SpeedReport } from '../../ui/speed-view.js';
 import type { CliContext } from '../context.js';
-import { chooseWidth, IO_THREADS } from '../../application/installed.js';
-import { nativeAddon } from '../../application/native.js';
+import { chooseWidth } from '../../application/installed.js';
+import { openToMeasure } from '../../application/open-to-measure.js';
 import { diskBytesRead, peakResidentBytes } from '../../base/process-usage.js';
-import { SERVED_ARITHMETIC } from '../../settings/engine-options.js';
-import { readSettings } from '../../settings/file.js';
-import { engineOptionsFor } from '../../settings/schema.js';
 
 export interface BenchArgs {
   model: string | null;
@@ -35,7 +26,6 @@ export interface BenchArgs {
 
 const PROMPT = 512;
 const DECODE = 64;
-const ALL_TOKENS = 2 ** 31 - 1;
 
 export async function bench(context: CliContext, args: BenchArgs): Promise<number> {
   const { host, signal } = context;
@@ -45,37 +35,10 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
   }
   const ready = await chooseWidth(context, args.model, args.quant);
   const { id, paths, manifest } = ready;
-  const store = { id, modelDir: paths.root, expertsDir: paths.experts(manifest.quant) };
-  const { quant } = await readOrigin(store);
-  // Before the engine maps the dense weights: what is mapped stays in the cache.
-  const forgotten = await forgetPages(host.platform, [store.modelDir, store.expertsDir], signal);
-  const threads = args.threads ?? host.cores;
-  const settings = engineOptionsFor({}, await readSettings(context.home.settings), id);
-  const addon = nativeAddon(context);
-  const backend = args.backend ?? settings.backend ?? null;
-  // As a server would: the same plan, the same arithmetic.
-  const memory = {
-    memoryBytes: host.memoryBytes,
-    state: () => memoryFacts(host, exec, signal),
-    wishes: { memoryBytes: settings.memory, contextLength: settings.context },
-  };
-  const machine = await machineMemory(addon, chooseBackend(addon, backend), memory);
-  const native = await openNative({
-    addon,
-    ...store,
-    threads,
-    ioThreads: IO_THREADS,
-    // Padding rows may be sampled, too: nobody reads the text.
-    tokenLimit: ALL_TOKENS,
-    ...(args.experts === null ? {} : { expertsPerToken: args.experts }),
-    backend,
-    directReads: args.directReads ?? settings.directReads ?? false,
-    arithmetic: settings.arithmetic ?? SERVED_ARITHMETIC,
-    prefillTokens: passTokens(machine, memory.wishes),
-    signal,
-  });
+  const expertsDir = paths.experts(manifest.quant);
+  const { quant } = await readOrigin({ id, modelDir: paths.root, expertsDir });
+  const { native, plan, threads, isCold } = await openToMeasure(context, ready, args, signal);
   try {
-    const plan = await useMemory(native, machine, memory);
     const info = native.info();
     const decode = Math.min(args.decode ?? DECODE, info.maxPositions - 1);
     const prompt = Math.min(args.prompt ?? PROMPT, info.maxPositions - decode);
@@ -89,7 +52,7 @@ export async function bench(context: CliContext, args: BenchArgs): Promise<numbe
         monotonic: () => host.monotonic(),
         onProgress: (phase, done, total) => progress(context, `${name} ${phase}`, done, total),
       });
-    const first = forgotten ? 'cold' : 'as found';
+    const first = isCold ? 'cold' : 'as found';
     const passes: { name: SpeedReport['passes'][number]['name']; speed: Speed }[] = [
       { name: first, speed: await pass(first) },
       { name: 'warm', speed: await pass('warm') },
