@@ -87,8 +87,11 @@ describe('setup off a terminal', () => {
       reason: 'length',
       usage: { completionTokens: 4 },
     });
+    const fewer = await at(['run', '--experts', '4', '--max-tokens', '2', 'hello']);
+    expect(fewer.stderr).toContain(', 4 experts a token');
 
-    const server = spawn(process.execPath, [mainScript, 'serve', '--port', '0', '--json'], {
+    const served = [mainScript, 'serve', '--port', '0', '--json', '--experts', '4'];
+    const server = spawn(process.execPath, served, {
       env: { PATH: process.env['PATH'], FLASHMOE_HOME: home },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -100,6 +103,8 @@ describe('setup off a terminal', () => {
     }
     const answer = await fetch(`${url}/v1/models`);
     expect(await answer.json()).toMatchObject({ data: [{ id: 'tiny' }] });
+    const props = await fetch(`${url}/props`);
+    expect(await props.json()).toMatchObject({ model: { expertsPerToken: 4 } });
     const ended = once(server, 'exit');
     server.kill('SIGTERM');
     // A server that was told to stop is not a crash: service managers start those again.

@@ -1,5 +1,5 @@
 // What a client sees of a prompt that was read before, with the bundled model: how much of it was known, and that the
-// answer is the same.
+// answer is the same. More of that is in cases.test.ts.
 
 import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -43,30 +43,8 @@ describe('a server that has read a prompt like this one', () => {
     );
   const cachedOf = (answer: Answer | undefined): number =>
     answer?.usage.prompt_tokens_details?.cached_tokens ??
-    answer?.usage.input_tokens_details?.cached_tokens ??
     answer?.usage.cache_read_input_tokens ??
     -1;
-
-  it('knows all before a word of the system in the middle, which stands where it was sent', async () => {
-    const first = [
-      { role: 'system', content: codes(60) },
-      user('What is 12+30?'),
-      said('42'),
-      user('What is 10+10?'),
-    ];
-    const nudge = { role: 'system', content: 'Reminder: be brief.' };
-    const second = [...first, said('20'), nudge, user('What is 11+11?')];
-    const [, answer] = await chats(first, second);
-    expect(cachedOf(answer)).toBeGreaterThanOrEqual(840);
-    const server = await serving();
-    const shown = await server.get('/apply-template', {
-      method: 'POST',
-      body: JSON.stringify({ messages: second }),
-    });
-    const { prompt } = (await shown.json()) as { prompt: string };
-    expect(prompt.indexOf('Reminder')).toBeGreaterThan(prompt.indexOf('10+10'));
-    expect(prompt.indexOf('Reminder')).toBeLessThan(prompt.indexOf('11+11'));
-  });
 
   it('knows what stands before a counter at the end of the system text, and answers the same', async () => {
     const counted = (left: number) => [
@@ -79,23 +57,6 @@ describe('a server that has read a prompt like this one', () => {
     expect(answer?.choices).toEqual(cold?.choices);
   });
 
-  it('knows a document under which another question stands', async () => {
-    const question = (item: number) => [user(`${codes(200)}\nWhat is the code of item ${item}?`)];
-    const [, answer] = await chats(question(3), question(4));
-    expect(cachedOf(answer)).toBeGreaterThanOrEqual(2000);
-  });
-
-  it('knows all before what a developer says in the middle (responses)', async () => {
-    const input = [user('What is 1+1?'), said('2'), user('What is 2+2?')];
-    const late = { role: 'developer', content: '<permissions>now read-only</permissions>' };
-    const body = { max_output_tokens: 16, instructions: codes(60) };
-    const [, answer] = await asked('/v1/responses', [
-      { ...body, input },
-      { ...body, input: [...input, said('4'), late, user('What is 4+4?')] },
-    ]);
-    expect(cachedOf(answer)).toBeGreaterThanOrEqual(850);
-  });
-
   it('knows all before what the system says in the middle (messages)', async () => {
     const messages = [user('What is 1+1?'), said('2'), user('What is 2+2?')];
     const late = { role: 'system', content: 'Plan mode is on.' };
@@ -106,30 +67,12 @@ describe('a server that has read a prompt like this one', () => {
     ]);
     expect(cachedOf(answer)).toBeGreaterThanOrEqual(850);
   });
-
-  it('takes a tool result without content as an empty one, and goes on with what the assistant began', async () => {
-    const call = { id: 'a', type: 'function', function: { name: 'w', arguments: '{}' } };
-    await chats([
-      user('weather?'),
-      { role: 'assistant', content: null, tool_calls: [call] },
-      { role: 'tool', tool_call_id: 'a', content: null },
-    ]);
-    const server = await serving();
-    const body = { messages: [user('What is 12+30?'), said('The answer')], enable_thinking: false };
-    const shown = await server.get('/apply-template', {
-      method: 'POST',
-      body: JSON.stringify(body),
-    });
-    const { prompt } = (await shown.json()) as { prompt: string };
-    expect(prompt.endsWith('The answer')).toBe(true);
-  });
 });
 
 interface Answer {
   choices?: unknown[];
   usage: {
     prompt_tokens_details?: { cached_tokens: number };
-    input_tokens_details?: { cached_tokens: number };
     cache_read_input_tokens?: number;
   };
 }

@@ -97,8 +97,9 @@ function finish(
   { reason, usage, timings }: EventOf<'finish'>,
 ): void {
   if (context.json) {
-    const { id, quant } = engine.model;
-    context.emit('answer', { model: id, quant, ...texts, reason, usage, timings });
+    const { id, quant, expertsPerToken } = engine.model;
+    const said = { model: id, quant, expertsPerToken, ...texts, reason };
+    context.emit('answer', { ...said, usage, timings });
     return;
   }
   if (texts.content === '') endLine(context.stderr, texts.reasoning);
@@ -108,6 +109,7 @@ function finish(
       `${usage.completionTokens} tokens at ${decodeRate(usage, timings).toFixed(1)} tokens/s`,
       `${usage.promptTokens} of prompt in ${formatDuration(timings.prefillSeconds)}`,
       `${formatBytes(timings.expertBytesRead)} of experts read`,
+      `${engine.model.expertsPerToken} experts a token`,
       ...(reason === 'length' ? ['cut at the token limit'] : []),
     ].join(', '),
   );

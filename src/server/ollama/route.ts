@@ -82,22 +82,32 @@ export function ollamaVersion({ version }: ServerContext): Response {
   return Response.json({ version });
 }
 
-export async function ollamaTags({ host }: ServerContext): Promise<Response> {
-  const models = (await host.installed()).map((model) => ({
+export async function ollamaTags(context: ServerContext): Promise<Response> {
+  const models = (await modelsHere(context)).map((model) => ({
     ...entryOf(model),
     modified_at: new Date(model.since).toISOString(),
   }));
   return Response.json({ models });
 }
 
+/** What is installed, and what is in memory though no list of installed models has it. */
+async function modelsHere({ host, startedAt }: ServerContext): Promise<InstalledModel[]> {
+  const installed = [...(await host.installed())];
+  if (host.state.status !== 'ready') return installed;
+  const { id, quant, denseBytes: bytes } = host.state.engine.model;
+  if (installed.some((model) => model.id === id)) return installed;
+  return [...installed, { id, quant, bytes, since: startedAt }];
+}
+
 /** What is in memory. */
-export async function ollamaPs({ host, now }: ServerContext): Promise<Response> {
+export async function ollamaPs(context: ServerContext): Promise<Response> {
+  const { host, now } = context;
   const { state } = host;
   if (state.status !== 'ready') return Response.json({ models: [] });
   const { model } = state.engine;
-  const known = (await host.installed()).find(({ id }) => id === model.id);
-  const { id, quant } = model;
-  const entry = entryOf(known ?? { id, quant, bytes: model.denseBytes, since: now() });
+  const known = (await modelsHere(context)).find(({ id }) => id === model.id);
+  if (known === undefined) return Response.json({ models: [] });
+  const entry = entryOf(known);
   const expires = host.unloadsAt ?? now() + FAR;
   return Response.json({
     models: [
