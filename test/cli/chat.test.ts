@@ -66,6 +66,48 @@ describe.skipIf(missing !== null)('flashmoe chat on a terminal', () => {
   );
 
   test(
+    'a window that changes its size many times shows the conversation, one line to write in and one status',
+    async () => {
+      const at = openTerminal(
+        [process.execPath, mainScript, 'chat', '--temperature', '0'],
+        { columns: 120, rows: 40 },
+        env,
+      );
+      try {
+        await at.until((screen) => screen.includes('ask something'));
+        at.press('-l', 'What is 347 + 285?');
+        at.press('Enter');
+        await at.until((screen) => /^632$/m.test(screen) && screen.includes('tokens/s'));
+        at.press('-l', '/help');
+        at.press('Enter');
+        await at.until((screen) => screen.includes('stops the answer'));
+        at.press('-l', 'a line that is not sent');
+        const sizes = [
+          { columns: 60, rows: 15 },
+          { columns: 80, rows: 24 },
+          { columns: 120, rows: 40 },
+        ];
+        for (let round = 0; round < 4; round++) {
+          for (const size of sizes) {
+            at.resize(size);
+            await at.until((screen) => {
+              const count = (text: string): number => screen.split(text).length - 1;
+              const isWhole = count('a line that is not sent') === 1 && count('tokens/s') === 1;
+              // The largest window has room for all that was said.
+              const said = count('What is 347 + 285?') === 1 && count('/experts [N|auto]') === 1;
+              return isWhole && (size.rows < 40 || said);
+            }, 5);
+          }
+        }
+        expect(at.history()).toContain('632');
+      } finally {
+        at.close();
+      }
+    },
+    LONG,
+  );
+
+  test(
     'run without a prompt is a conversation, too',
     async () => {
       const at = openTerminal(

@@ -1,7 +1,7 @@
 // The wizard on a terminal: a screen for each state, keys to the wizard, nothing kept in between.
 
-import { useInput, useStdin, useStdout, type Key } from 'ink';
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import { useInput, useStdin, type Key } from 'ink';
+import { useSyncExternalStore } from 'react';
 import { terminalText } from '../../base/terminal-text.js';
 import type { Style } from '../style.js';
 import type { WizardKey, WizardState } from '../wizard-state.js';
@@ -11,8 +11,10 @@ import { MachineScreen } from './MachineScreen.js';
 import { ModelScreen } from './ModelScreen.js';
 import { PlanScreen } from './PlanScreen.js';
 import { QuantScreen } from './QuantScreen.js';
-import { RunScreen } from './RunScreen.js';
+import { logText, RunScreen } from './RunScreen.js';
 import { SourceScreen } from './SourceScreen.js';
+import { usePrinted, useWindow } from './use-window.js';
+import type { TerminalWindow } from './window.js';
 
 const SCREENS = {
   machine: MachineScreen,
@@ -37,13 +39,21 @@ export function WizardView({
   return <Screen state={state} size={size} style={style} />;
 }
 
-export function App({ wizard, style }: { wizard: Wizard; style: Style }) {
+interface AppProps {
+  wizard: Wizard;
+  style: Style;
+  window: TerminalWindow;
+}
+
+export function App({ wizard, style, window }: AppProps) {
   const state = useSyncExternalStore(wizard.subscribe, wizard.state);
+  const size = useWindow(window);
+  usePrinted(window, state.run.log, (line) => [logText(line, style, size)]);
   const { isRawModeSupported } = useStdin();
   return (
     <>
       {isRawModeSupported ? <Keys wizard={wizard} /> : null}
-      <WizardView state={state} size={useSize()} style={style} />
+      <WizardView state={state} size={size} style={style} />
     </>
   );
 }
@@ -79,16 +89,4 @@ function typedKey(input: string, key: Key): WizardKey | null {
   if (key.backspace || key.delete) return 'backspace';
   const text = terminalText(input).replaceAll('\n', '');
   return text === '' ? null : { text };
-}
-
-function useSize(): Size {
-  const { stdout } = useStdout();
-  const read = (): Size => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 });
-  const [size, setSize] = useState(read);
-  useEffect(() => {
-    const onResize = (): void => setSize(read());
-    stdout.on('resize', onResize);
-    return () => void stdout.off('resize', onResize);
-  });
-  return size;
 }

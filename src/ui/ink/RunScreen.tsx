@@ -1,9 +1,10 @@
-import { Box, Static, Text } from 'ink';
+import { Text } from 'ink';
 import { formatBytes, formatDuration } from '../../base/format.js';
 import { clockOf } from '../../base/clock.js';
 import { fetchFigures, retryText } from '../../jobs/progress.js';
 import type { LogLine, RunView } from '../../jobs/run-view.js';
 import type { Style } from '../style.js';
+import { shorten } from '../table.js';
 import type { WizardState } from '../wizard-state.js';
 import { Frame, isNarrow, type Size } from './Frame.js';
 import { LayerMap } from './LayerMap.js';
@@ -25,33 +26,26 @@ export function RunScreen({ state, size, style }: ScreenProps) {
   const blank = low ? null : <Text> </Text>;
   const steps = low ? currentSteps(run.steps) : run.steps;
   return (
-    <>
-      <Static items={[...run.log]}>
-        {(line) => <LogText key={line.id} line={line} style={style} columns={size.columns} />}
-      </Static>
-      <Frame
-        size={size}
-        title={`flashmoe setup${name}`}
-        aside={formatDuration(elapsed)}
-        showsKeys={state.showsKeys}
-        keys={keysOf(state, size)}
-      >
-        {steps.map((step) => (
-          <StepRow key={step.step} step={step} run={run} now={now} size={size} style={style} />
-        ))}
-        {blank}
-        {state.showsRetries ? (
-          <RetryList run={run} size={size} room={Math.max(4, Math.min(spare, 12))} />
-        ) : (
-          <ShardList run={run} size={size} style={style} room={Math.min(low ? 2 : spare, 8)} />
-        )}
-        {spare > 10 && !state.showsRetries ? (
-          <LayerMap run={run} size={size} style={style} />
-        ) : null}
-        <DiskLine run={run} />
-        <Text wrap="truncate">{statusText(state, run, now)}</Text>
-      </Frame>
-    </>
+    <Frame
+      size={size}
+      title={`flashmoe setup${name}`}
+      aside={formatDuration(elapsed)}
+      showsKeys={state.showsKeys}
+      keys={keysOf(state, size)}
+    >
+      {steps.map((step) => (
+        <StepRow key={step.step} step={step} run={run} now={now} size={size} style={style} />
+      ))}
+      {blank}
+      {state.showsRetries ? (
+        <RetryList run={run} size={size} room={Math.max(4, Math.min(spare, 12))} />
+      ) : (
+        <ShardList run={run} size={size} style={style} room={Math.min(low ? 2 : spare, 8)} />
+      )}
+      {spare > 10 && !state.showsRetries ? <LayerMap run={run} size={size} style={style} /> : null}
+      <DiskLine run={run} />
+      <Text wrap="truncate">{statusText(state, run, now)}</Text>
+    </Frame>
   );
 }
 
@@ -80,16 +74,10 @@ function keysOf(
   ];
 }
 
-function LogText({ line, style, columns }: { line: LogLine; style: Style; columns: number }) {
-  const good = line.tone === 'good';
-  return (
-    <Box width={columns - 1} paddingLeft={1}>
-      <Text wrap="truncate">
-        {good ? <Text color="green">{style.glyph.ok} </Text> : `${style.glyph.info} `}
-        {line.text}
-      </Text>
-    </Box>
-  );
+/** What is done, as it is printed above the frame. */
+export function logText({ tone, text }: LogLine, style: Style, { columns }: Size): string {
+  const mark = tone === 'good' ? style.good(style.glyph.ok) : style.glyph.info;
+  return ` ${mark} ${shorten(text, columns - 4)}`;
 }
 
 function DiskLine({ run }: { run: RunView }) {

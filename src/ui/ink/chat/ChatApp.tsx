@@ -1,21 +1,33 @@
 // The conversation on a terminal: what is done is printed once and scrolls away, what is under way stays below it.
 
-import { Box, Static, Text, useInput, useStdin, useStdout } from 'ink';
+import { Box, Text, useInput, useStdin } from 'ink';
 import { useEffect, useReducer, useRef, useState, useSyncExternalStore } from 'react';
+import { terminalText } from '../../../base/terminal-text.js';
 import type { Chat, Entry } from '../../../chat/chat.js';
 import { edit, EMPTY_EDITOR, sent, type Editor } from '../../../chat/editor.js';
 import { markdownLines } from '../../markdown.js';
 import type { Style } from '../../style.js';
 import { wrapText } from '../../table.js';
+import { usePrinted, useWindow } from '../use-window.js';
+import type { TerminalWindow } from '../window.js';
 import { keysOf, type ChatKey } from './keys.js';
 import { LiveAnswer } from './LiveAnswer.js';
 import { StatusLine } from './StatusLine.js';
 
 const REDRAW_MS = 250;
 
-export function ChatApp({ chat, style, now }: { chat: Chat; style: Style; now: () => number }) {
+interface ChatAppProps {
+  chat: Chat;
+  style: Style;
+  now: () => number;
+  window: TerminalWindow;
+}
+
+export function ChatApp({ chat, style, now, window }: ChatAppProps) {
   const state = useSyncExternalStore(chat.subscribe, chat.state);
-  const columns = useColumns();
+  const { columns, rows } = useWindow(window);
+  const width = Math.max(20, columns - 2);
+  usePrinted(window, state.entries, (entry) => entryLines(entry, width, style));
   const [showsThinking, setShowsThinking] = useState(false);
   const [editor, showEditor] = useState<Editor>(EMPTY_EDITOR);
   // Keys that come in one piece are handled before the next frame.
@@ -40,12 +52,8 @@ export function ChatApp({ chat, style, now }: { chat: Chat; style: Style; now: (
     setEditor(sent(line));
     void chat.send(line.text);
   };
-  const width = Math.max(20, columns - 2);
   return (
     <>
-      <Static items={[...state.entries]}>
-        {(entry, index) => <EntryView key={index} entry={entry} width={width} style={style} />}
-      </Static>
       {state.isClosed ? null : (
         <Box flexDirection="column">
           {isRawModeSupported ? <Keys onKey={onKey} /> : null}
@@ -53,6 +61,7 @@ export function ChatApp({ chat, style, now }: { chat: Chat; style: Style; now: (
             <LiveAnswer
               answering={state.answering}
               width={width}
+              rows={rows}
               style={style}
               now={now()}
               showsThinking={showsThinking}
@@ -99,21 +108,11 @@ function Line({ editor, style, isBusy }: { editor: Editor; style: Style; isBusy:
   );
 }
 
-export function EntryView({ entry, width, style }: { entry: Entry; width: number; style: Style }) {
-  return (
-    <Box flexDirection="column" marginTop={entry.type === 'user' ? 1 : 0}>
-      {entryLines(entry, width, style).map((line, index) => (
-        <Text key={index}>{line === '' ? ' ' : line}</Text>
-      ))}
-    </Box>
-  );
-}
-
-/** Also what a pipe and a dumb terminal print. */
-export function entryLines(entry: Entry, width: number, style: Style): string[] {
+/** What stays on the screen of an entry. */
+function entryLines(entry: Entry, width: number, style: Style): string[] {
   switch (entry.type) {
     case 'user':
-      return markUser(entry.text, style);
+      return ['', ...markUser(entry.text, width, style)];
     case 'answer':
       return [
         ...(entry.reasoning === '' ? [] : [style.dim(thoughtLine(entry.reasoning))]),
@@ -121,14 +120,16 @@ export function entryLines(entry: Entry, width: number, style: Style): string[] 
         ...(entry.note === '' ? [] : [style.warn(`(${entry.note})`)]),
       ];
     case 'note':
-      return entry.text
+      return terminalText(entry.text)
         .split('\n')
         .flatMap((line) => hanging(line, width))
         .map((line) => style.dim(line));
     case 'error':
       return [
-        style.bad(entry.text),
-        ...(entry.hint === null ? [] : [style.dim(`hint: ${entry.hint}`)]),
+        ...wrapText(terminalText(entry.text), width).map((line) => style.bad(line)),
+        ...(entry.hint === null
+          ? []
+          : wrapText(`hint: ${entry.hint}`, width).map((line) => style.dim(line))),
       ];
   }
 }
@@ -142,26 +143,16 @@ function hanging(line: string, width: number): string[] {
   );
 }
 
-function markUser(text: string, style: Style): string[] {
-  return text
+function markUser(text: string, width: number, style: Style): string[] {
+  return terminalText(text)
     .split('\n')
+    .flatMap((line) => wrapText(line, width - 2))
     .map((line, index) => style.bold(`${index === 0 ? style.glyph.pointer : ' '} ${line}`));
 }
 
 function thoughtLine(reasoning: string): string {
   const words = reasoning.trim().split(/\s+/).length;
   return `thought for ${words} ${words === 1 ? 'word' : 'words'}`;
-}
-
-function useColumns(): number {
-  const { stdout } = useStdout();
-  const [columns, setColumns] = useState(stdout.columns || 80);
-  useEffect(() => {
-    const onResize = (): void => setColumns(stdout.columns || 80);
-    stdout.on('resize', onResize);
-    return () => void stdout.off('resize', onResize);
-  });
-  return columns;
 }
 
 /** Times that count up need a frame now and then, also while nothing comes. */

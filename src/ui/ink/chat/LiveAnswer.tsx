@@ -1,4 +1,4 @@
-import { Box, Text, useStdout } from 'ink';
+import { Box, Text } from 'ink';
 import { readingText, type Answering } from '../../../chat/chat.js';
 import { terminalText } from '../../../base/terminal-text.js';
 import { bar } from '../../bar.js';
@@ -8,6 +8,8 @@ import type { Style } from '../../style.js';
 interface LiveAnswerProps {
   answering: Answering;
   width: number;
+  /** Of the window. */
+  rows: number;
   style: Style;
   now: number;
   showsThinking: boolean;
@@ -17,9 +19,8 @@ interface LiveAnswerProps {
 const OTHER_LINES = 6;
 
 /** The answer as far as it came. A long one shows its end: a frame higher than the window can't be redrawn. */
-export function LiveAnswer({ answering, width, style, now, showsThinking }: LiveAnswerProps) {
-  const { stdout } = useStdout();
-  const room = Math.max(3, (stdout.rows || 24) - OTHER_LINES);
+export function LiveAnswer({ answering, width, rows, style, now, showsThinking }: LiveAnswerProps) {
+  const room = Math.max(3, rows - OTHER_LINES);
   const lines = liveLines(answering, width, style, now, showsThinking);
   const shown = lines.length <= room ? lines : [style.dim('...'), ...lines.slice(1 - room)];
   return (

@@ -1,9 +1,9 @@
 // Puts a conversation on a terminal and takes it off again, whatever happens in between.
 
-import { render } from 'ink';
 import type { Chat } from '../../../chat/chat.js';
 import type { Style } from '../../style.js';
-import type { TerminalStreams } from '../mount.js';
+import { drawWhile, type TerminalStreams } from '../mount.js';
+import { TerminalWindow } from '../window.js';
 import { ChatApp } from './ChatApp.js';
 
 const FRAMES_PER_SECOND = 12;
@@ -15,23 +15,17 @@ export async function chatOnTerminal(
   style: Style,
   now: () => number,
 ): Promise<void> {
-  const view = render(<ChatApp chat={chat} style={style} now={now} />, {
-    ...streams,
-    maxFps: FRAMES_PER_SECOND,
-    // Ctrl-C stops an answer, not the program.
-    exitOnCtrlC: false,
-    patchConsole: false,
+  const window = new TerminalWindow(streams.stdout);
+  const view = <ChatApp chat={chat} style={style} now={now} window={window} />;
+  await drawWhile(view, streams, window, FRAMES_PER_SECOND, () => closed(chat));
+}
+
+function closed(chat: Chat): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      if (chat.state().isClosed) resolve();
+    };
+    chat.subscribe(end);
+    end();
   });
-  try {
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        if (chat.state().isClosed) resolve();
-      };
-      chat.subscribe(end);
-      end();
-    });
-  } finally {
-    view.unmount();
-    await view.waitUntilExit();
-  }
 }
