@@ -63,7 +63,7 @@ struct FmGqaMergeArgs {
 };
 
 struct FmDeltaConvArgs {
-    uint32_t channels, conv_kernel, tokens;
+    uint32_t channels, tokens;
 };
 
 struct FmDeltaStepArgs {

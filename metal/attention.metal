@@ -123,9 +123,11 @@ kernel void fm_gqa_attend(device const float* q [[buffer(0)]],
     float sum[QUERIES][VALUES];
     float largest[QUERIES];
     float total[QUERIES];
+    #pragma unroll
     for (uint j = 0; j < uint(QUERIES); j++) {
         uint head = kv_head * group + min(head0 + j, group - 1);
         device const float* from = q + (token * args.heads + head) * args.q_stride;
+        #pragma unroll
         for (uint i = 0; i < uint(VALUES); i++) {
             query[j][i] = is_used ? from[lane * VALUES + i] * args.scale : 0.0f;
             sum[j][i] = 0.0f;
@@ -142,6 +144,7 @@ kernel void fm_gqa_attend(device const float* q [[buffer(0)]],
         uint now = first - FM_TILE_KEYS;
         if (first > begin) {
             threadgroup_barrier(mem_flags::mem_threadgroup);
+            #pragma unroll
             for (uint m = 0; m < each; m++) {
                 fm_put_codes<VALUES>(k_next[m], 1.0f, k_tile + (simd * each + m) * pitch, lane);
                 fm_put_codes<VALUES>(v_next[m], 1.0f, v_tile + (simd * each + m) * pitch, lane);
@@ -149,6 +152,7 @@ kernel void fm_gqa_attend(device const float* q [[buffer(0)]],
             threadgroup_barrier(mem_flags::mem_threadgroup);
         }
         if (first < end) {
+            #pragma unroll
             for (uint m = 0; m < each; m++) {
                 ulong key = min(first + simd * each + m, end - 1);
                 fm_load_words<words>(k_words + key * row, k_next[m]);
@@ -162,38 +166,47 @@ kernel void fm_gqa_attend(device const float* q [[buffer(0)]],
         float k_scale = k_scales[scale_at];
         float v_scale = v_scales[scale_at];
         float products[QUERIES][FM_TILE_KEYS];
+        #pragma unroll
         for (uint n = 0; n < FM_TILE_KEYS; n++) {
             float part[VALUES];
             fm_take_key<VALUES>(k_tile + n * pitch, lane, part);
+            #pragma unroll
             for (uint j = 0; j < uint(QUERIES); j++) {
                 float product = 0.0f;
+                #pragma unroll
                 for (uint i = 0; i < uint(VALUES); i++) product = fma(part[i], query[j][i], product);
                 products[j][n] = product;
             }
         }
         float weight[QUERIES];
+        #pragma unroll
         for (uint j = 0; j < uint(QUERIES); j++) {
             float score = fm_sum8(products[j], lane) * k_scale;
             float fade;
             weight[j] = fm_online_softmax(mine <= last ? score : -INFINITY, largest[j], total[j], fade) * v_scale;
+            #pragma unroll
             for (uint i = 0; i < uint(VALUES); i++) sum[j][i] *= fade;
         }
         for (uint n = 0; n < FM_TILE_KEYS; n++) {
             float part[VALUES];
             fm_take_key<VALUES>(v_tile + n * pitch, lane, part);
+            #pragma unroll
             for (uint j = 0; j < uint(QUERIES); j++) {
                 float factor = simd_broadcast(weight[j], ushort(4 * n));
+                #pragma unroll
                 for (uint i = 0; i < uint(VALUES); i++) sum[j][i] = fma(factor, part[i], sum[j][i]);
             }
         }
     }
 
+    #pragma unroll
     for (uint j = 0; j < uint(QUERIES); j++) {
         // Four lanes counted each key.
         float all = simd_sum(total[j]) * 0.25f;
         if (head0 + j >= group) continue;
         ulong at = (ulong(token) * args.heads + kv_head * group + head0 + j) * args.splits + block.y;
         if (is_used) {
+            #pragma unroll
             for (uint i = 0; i < uint(VALUES); i++) out[at * args.head_dim + lane * VALUES + i] = sum[j][i];
         }
         if (lane == 0) {

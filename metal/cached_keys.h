@@ -8,6 +8,7 @@ constant constexpr uint FM_TILE_KEYS = 8;
 template <int VALUES>
 static inline void fm_put_codes(thread const uint* words, float scale, threadgroup float* key, uint lane) {
     float values[VALUES];
+    #pragma unroll
     for (uint i = 0; i < VALUES / 2; i++) {
         values[2 * i] = float(int(words[i] << 16) >> 16) * scale;
         values[2 * i + 1] = float(int(words[i]) >> 16) * scale;
@@ -18,8 +19,10 @@ static inline void fm_put_codes(thread const uint* words, float scale, threadgro
         pair.y = values[1];
         ((threadgroup float2*)key)[lane] = pair;
     }
+    #pragma unroll
     for (uint i = 0; i < VALUES / 4; i++) {
         float4 quad;
+        #pragma unroll
         for (uint j = 0; j < 4; j++) quad[j] = values[4 * i + j];
         ((threadgroup float4*)key)[i * FM_SIMD + lane] = quad;
     }
@@ -33,8 +36,10 @@ static inline void fm_take_key(threadgroup const float* key, uint lane, thread f
         values[0] = pair.x;
         values[1] = pair.y;
     }
+    #pragma unroll
     for (uint i = 0; i < VALUES / 4; i++) {
         float4 quad = ((threadgroup const float4*)key)[i * FM_SIMD + lane];
+        #pragma unroll
         for (uint j = 0; j < 4; j++) values[4 * i + j] = quad[j];
     }
 }

@@ -24,6 +24,7 @@ static inline void fm_load_words(device const uint* from, thread uint* to) {
         to[0] = pair.x;
         to[1] = pair.y;
     }
+    #pragma unroll
     for (uint i = 0; i < COUNT / 4; i++) {
         uint4 quad = ((device const uint4*)from)[i];
         to[4 * i] = quad.x;
@@ -50,12 +51,14 @@ static inline float fm_sum4(thread const float* x, uint lane) {
 /// number (l / 4) % 8.
 static inline float fm_sum8(thread float* x, uint lane) {
     bool upper = (lane & 16) != 0;
+    #pragma unroll
     for (uint i = 0; i < 4; i++) {
         float keep = upper ? x[i + 4] : x[i];
         float give = upper ? x[i] : x[i + 4];
         x[i] = keep + simd_shuffle_xor(give, 16);
     }
     upper = (lane & 8) != 0;
+    #pragma unroll
     for (uint i = 0; i < 2; i++) {
         float keep = upper ? x[i + 2] : x[i];
         float give = upper ? x[i] : x[i + 2];

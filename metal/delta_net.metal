@@ -3,10 +3,9 @@
 #include "args.h"
 #include "common.h"
 
-constant constexpr uint FM_MAX_CONV = 8;
-
-/// Convolution over the tokens of a batch, then silu; the history moves on by as many tokens. In place.
-/// Grid: (ceil(channels / threads)). weight [kernel, channels], history [kernel - 1, channels], oldest first.
+/// Convolution over TAPS tokens each of a batch, then silu; the history moves on by as many tokens. In place.
+/// Grid: (ceil(channels / threads)). weight [TAPS, channels], history [TAPS - 1, channels], oldest first.
+template <int TAPS>
 kernel void fm_delta_conv(device float* qkv [[buffer(0)]],
                           device const float* weight [[buffer(1)]],
                           device float* history [[buffer(2)]],
@@ -14,21 +13,34 @@ kernel void fm_delta_conv(device float* qkv [[buffer(0)]],
                           uint channel [[thread_position_in_grid]])
 {
     if (channel >= args.channels) return;
-    float past[FM_MAX_CONV];
-    uint before = args.conv_kernel - 1;
+    constexpr uint before = TAPS - 1;
+    float past[before];
+    float taps[TAPS];
+    #pragma unroll
     for (uint i = 0; i < before; i++) past[i] = history[i * args.channels + channel];
-    float taps[FM_MAX_CONV];
-    for (uint i = 0; i < args.conv_kernel; i++) taps[i] = weight[i * args.channels + channel];
+    #pragma unroll
+    for (uint i = 0; i < uint(TAPS); i++) taps[i] = weight[i * args.channels + channel];
     for (uint t = 0; t < args.tokens; t++) {
         float now = qkv[t * args.channels + channel];
         float sum = taps[before] * now;
+        #pragma unroll
         for (uint i = 0; i < before; i++) sum = fma(taps[i], past[i], sum);
+        #pragma unroll
         for (uint i = 1; i < before; i++) past[i - 1] = past[i];
         past[before - 1] = now;
         qkv[t * args.channels + channel] = fm_silu(sum);
     }
+    #pragma unroll
     for (uint i = 0; i < before; i++) history[i * args.channels + channel] = past[i];
 }
+
+template [[host_name("fm_delta_conv_2")]] [[kernel]] decltype(fm_delta_conv<2>) fm_delta_conv<2>;
+template [[host_name("fm_delta_conv_3")]] [[kernel]] decltype(fm_delta_conv<3>) fm_delta_conv<3>;
+template [[host_name("fm_delta_conv_4")]] [[kernel]] decltype(fm_delta_conv<4>) fm_delta_conv<4>;
+template [[host_name("fm_delta_conv_5")]] [[kernel]] decltype(fm_delta_conv<5>) fm_delta_conv<5>;
+template [[host_name("fm_delta_conv_6")]] [[kernel]] decltype(fm_delta_conv<6>) fm_delta_conv<6>;
+template [[host_name("fm_delta_conv_7")]] [[kernel]] decltype(fm_delta_conv<7>) fm_delta_conv<7>;
+template [[host_name("fm_delta_conv_8")]] [[kernel]] decltype(fm_delta_conv<8>) fm_delta_conv<8>;
 
 /// VALUES floats from a place aligned to as many, four at most.
 template <int VALUES>
@@ -39,8 +51,10 @@ static inline void fm_load_floats(device const float* from, thread float* to) {
         to[0] = pair.x;
         to[1] = pair.y;
     }
+    #pragma unroll
     for (uint i = 0; i < VALUES / 4; i++) {
         float4 quad = ((device const float4*)from)[i];
+        #pragma unroll
         for (uint j = 0; j < 4; j++) to[4 * i + j] = quad[j];
     }
 }
@@ -54,8 +68,10 @@ static inline void fm_store_floats(thread const float* from, device float* to) {
         pair.y = from[1];
         *(device float2*)to = pair;
     }
+    #pragma unroll
     for (uint i = 0; i < VALUES / 4; i++) {
         float4 quad;
+        #pragma unroll
         for (uint j = 0; j < 4; j++) quad[j] = from[4 * i + j];
         ((device float4*)to)[i] = quad;
     }
@@ -89,7 +105,9 @@ kernel void fm_delta_step(device const float* qkv [[buffer(0)]],
     bool is_used = lane * VALUES < args.key_dim;
     uint column = is_used ? lane * VALUES : 0;
     float s[rows][VALUES];
+    #pragma unroll
     for (uint r = 0; r < rows; r++) {
+        #pragma unroll
         for (uint i = 0; i < uint(VALUES); i++) s[r][i] = 0.0f;
         // A row behind the last is not read in its place: its simdgroup may have begun to write it.
         if (first + r < args.value_dim && is_used) {
@@ -110,6 +128,7 @@ kernel void fm_delta_step(device const float* qkv [[buffer(0)]],
         float beta = fm_sigmoid(b[t * args.value_heads + head]);
         float pairs[4] = {0.0f, 0.0f, 0.0f, 0.0f};
         float sums[8];
+        #pragma unroll
         for (uint i = 0; i < uint(VALUES); i++) {
             k[i] = is_used ? k[i] : 0.0f;
             q[i] = is_used ? q[i] : 0.0f;
@@ -117,9 +136,11 @@ kernel void fm_delta_step(device const float* qkv [[buffer(0)]],
             pairs[1] = fma(q[i], q[i], pairs[1]);
             pairs[2] = fma(k[i], q[i], pairs[2]);
         }
+        #pragma unroll
         for (uint r = 0; r < rows; r++) {
             float recall = 0.0f;
             float read = 0.0f;
+            #pragma unroll
             for (uint i = 0; i < uint(VALUES); i++) {
                 recall = fma(s[r][i], k[i], recall);
                 read = fma(s[r][i], q[i], read);
@@ -137,11 +158,14 @@ kernel void fm_delta_step(device const float* qkv [[buffer(0)]],
         if (lane >= 16 && lane % 4 == 0 && first + lane / 4 % 4 < args.value_dim) {
             out[(t * args.value_heads + head) * args.value_dim + mine] = (sum + other * both) * query_unit;
         }
+        #pragma unroll
         for (uint r = 0; r < rows; r++) {
             float change = simd_broadcast(delta, ushort(4 * r));
+            #pragma unroll
             for (uint i = 0; i < uint(VALUES); i++) s[r][i] = fma(change, k[i], s[r][i] * decay);
         }
     }
+    #pragma unroll
     for (uint r = 0; r < rows; r++) {
         if (first + r >= args.value_dim || !is_used) continue;
         fm_store_floats<VALUES>(s[r], state + (ulong(head) * args.value_dim + first + r) * args.key_dim + column);

@@ -41,21 +41,25 @@ kernel void fm_matmul(device const uint* weight [[buffer(0)]],
     uint out_row = index % 16 * 4;
     uint out_token = index / 16 * 4;
     float4 sums[4];
+    #pragma unroll
     for (uint t = 0; t < 4; t++) sums[t] = float4(0.0f);
 
     uint next[words];
     float4 next_x[2];
     float scale = 0.0f;
     float bias = 0.0f;
+    #pragma unroll
     for (uint i = 0; i < words; i++) next[i] = 0;
     // A turn more than there are tiles: each fetches the tile of the next one.
     for (uint pair = 0; pair < args.cols + 2 * FM_DEPTH; pair += 2 * FM_DEPTH) {
         if (pair > 0) {
             threadgroup_barrier(mem_flags::mem_threadgroup);
+            #pragma unroll
             for (uint i = 0; i < 16; i++) {
                 float code = float((next[i / codes] >> (BITS * (i % codes))) & ((1u << BITS) - 1u));
                 w[(row_part + i) * FM_ROW_PITCH + row] = fma(scale, code, bias);
             }
+            #pragma unroll
             for (uint i = 0; i < 8; i++) v[(token_part + i) * FM_TOKEN_PITCH + token] = next_x[i / 4][i % 4];
             threadgroup_barrier(mem_flags::mem_threadgroup);
         }
@@ -73,20 +77,25 @@ kernel void fm_matmul(device const uint* weight [[buffer(0)]],
         for (uint k = 0; k < FM_DEPTH; k++) {
             float4 rows = *(threadgroup const float4*)(w + k * FM_ROW_PITCH + out_row);
             float4 tokens = *(threadgroup const float4*)(v + k * FM_TOKEN_PITCH + out_token);
+            #pragma unroll
             for (uint t = 0; t < 4; t++) sums[t] = fma(rows, float4(tokens[t]), sums[t]);
         }
     }
     // The second half hands its sums to the first through its own tile.
     threadgroup float4* handed = (threadgroup float4*)(rows_tile + FM_DEPTH * FM_ROW_PITCH);
     threadgroup_barrier(mem_flags::mem_threadgroup);
+    #pragma unroll
     for (uint t = 0; t < 4; t++) {
         if (side == 1) handed[t * 128 + index] = sums[t];
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (side == 1) return;
+    #pragma unroll
     for (uint t = 0; t < 4; t++) sums[t] += handed[t * 128 + index];
+    #pragma unroll
     for (uint t = 0; t < 4; t++) {
         uint to = block.y * FM_MATMUL_TOKENS + out_token + t;
+        #pragma unroll
         for (uint r = 0; r < 4; r++) {
             uint at = block.x * FM_MATMUL_ROWS + out_row + r;
             if (at < args.rows && to < args.tokens) y[ulong(to) * args.y_stride + at] = sums[t][r];

@@ -172,6 +172,7 @@ kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
     ulong line = ulong(block.y) * args.head_rows + args.first_row;
     float sums[codes];
     float total = 0.0f;
+    #pragma unroll
     for (uint i = 0; i < codes; i++) sums[i] = 0.0f;
     for (uint row = simd; row < args.rows; row += FM_TRANSPOSED_SIMDS) {
         uint packed = weight[(line + row) * words + safe];
@@ -179,8 +180,10 @@ kernel void fm_head_matvec_transposed_q(device const uint* weight [[buffer(0)]],
         float value = input[row];
         float scaled = float(scales[place]) * value;
         total = fma(float(biases[place]), value, total);
+        #pragma unroll
         for (uint i = 0; i < codes; i++) sums[i] = fma(scaled, float((packed >> (BITS * i)) & ((1u << BITS) - 1u)), sums[i]);
     }
+    #pragma unroll
     for (uint i = 0; i < codes; i++) parts[(simd * codes + i) * FM_SIMD + lane] = sums[i] + total;
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (word >= words) return;
@@ -251,14 +254,17 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
     float sum[QUERIES][VALUES];
     float largest[QUERIES];
     float total[QUERIES];
+    #pragma unroll
     for (uint j = 0; j < uint(QUERIES); j++) {
         ulong at = ulong(token) * args.heads + min(head0 + j, args.heads - 1);
         device const float* from = latent + at * args.latent_dim + lane * VALUES;
         device const float* rope_from = rope + at * args.rope_stride + args.rope_offset + lane * 2;
+        #pragma unroll
         for (uint i = 0; i < uint(VALUES); i++) {
             query[j][i] = is_used ? from[i] * args.scale : 0.0f;
             sum[j][i] = 0.0f;
         }
+        #pragma unroll
         for (uint i = 0; i < 2; i++) rope_query[j][i] = is_rotated ? rope_from[i] * args.scale : 0.0f;
         largest[j] = -INFINITY;
         total[j] = 0.0f;
@@ -274,6 +280,7 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
         uint now = first - FM_TILE_KEYS;
         if (first > begin) {
             threadgroup_barrier(mem_flags::mem_threadgroup);
+            #pragma unroll
             for (uint m = 0; m < each; m++) {
                 threadgroup float* key = tile + (simd * each + m) * pitch;
                 fm_put_codes<VALUES>(next[m], scale[m], key, lane);
@@ -282,6 +289,7 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
             threadgroup_barrier(mem_flags::mem_threadgroup);
         }
         if (first < end) {
+            #pragma unroll
             for (uint m = 0; m < each; m++) {
                 ulong key = min(first + simd * each + m, end - 1);
                 fm_load_words<words>(latent_words + key * row, next[m]);
@@ -294,40 +302,49 @@ kernel void fm_mla_attend(device const float* latent [[buffer(0)]],
 
         uint last = min(FM_TILE_KEYS, end - now) - 1;
         float products[QUERIES][FM_TILE_KEYS];
+        #pragma unroll
         for (uint n = 0; n < FM_TILE_KEYS; n++) {
             float part[VALUES];
             float rotated[2];
             fm_take_key<VALUES>(tile + n * pitch, lane, part);
             fm_take_key<2>(tile + n * pitch + VALUES * FM_SIMD, lane, rotated);
+            #pragma unroll
             for (uint j = 0; j < uint(QUERIES); j++) {
                 float product = rotated[0] * rope_query[j][0];
                 product = fma(rotated[1], rope_query[j][1], product);
+                #pragma unroll
                 for (uint i = 0; i < uint(VALUES); i++) product = fma(part[i], query[j][i], product);
                 products[j][n] = product;
             }
         }
         float weight[QUERIES];
+        #pragma unroll
         for (uint j = 0; j < uint(QUERIES); j++) {
             float score = fm_sum8(products[j], lane);
             float fade;
             weight[j] = fm_online_softmax(mine <= last ? score : -INFINITY, largest[j], total[j], fade);
+            #pragma unroll
             for (uint i = 0; i < uint(VALUES); i++) sum[j][i] *= fade;
         }
         for (uint n = 0; n < FM_TILE_KEYS; n++) {
             float part[VALUES];
             fm_take_key<VALUES>(tile + n * pitch, lane, part);
+            #pragma unroll
             for (uint j = 0; j < uint(QUERIES); j++) {
                 float factor = simd_broadcast(weight[j], ushort(4 * n));
+                #pragma unroll
                 for (uint i = 0; i < uint(VALUES); i++) sum[j][i] = fma(factor, part[i], sum[j][i]);
             }
         }
     }
 
+    #pragma unroll
     for (uint j = 0; j < uint(QUERIES); j++) {
         float all = simd_sum(total[j]) * 0.25f;
         if (head0 + j >= args.heads) continue;
         ulong place = (ulong(token) * args.heads + head0 + j) * args.splits + block.y;
         if (is_used) {
+            #pragma unroll
             for (uint i = 0; i < uint(VALUES); i++) out[place * args.latent_dim + lane * VALUES + i] = sum[j][i];
         }
         if (lane == 0) {

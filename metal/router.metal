@@ -34,6 +34,7 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
     float scores[VALUES];
     float choice[VALUES];
     float largest = -INFINITY;
+    #pragma unroll
     for (uint i = 0; i < uint(VALUES); i++) {
         uint e = i * FM_SIMD + lane;
         scores[i] = e < args.experts ? row[e] : -INFINITY;
@@ -41,11 +42,13 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
     }
     largest = simd_max(largest);
     float sum = 0.0f;
+    #pragma unroll
     for (uint i = 0; i < uint(VALUES); i++) {
         scores[i] = args.sigmoid != 0 ? fm_sigmoid(scores[i]) : exp(scores[i] - largest);
         sum += scores[i];
     }
     sum = args.sigmoid != 0 ? 1.0f : simd_sum(sum);
+    #pragma unroll
     for (uint i = 0; i < uint(VALUES); i++) {
         uint e = i * FM_SIMD + lane;
         scores[i] = scores[i] / sum;
@@ -54,6 +57,7 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
     }
 
     if (args.groups > 1) {
+        #pragma unroll
         for (uint i = 0; i < uint(VALUES); i++) grouped[i * FM_SIMD + lane] = choice[i];
         simdgroup_barrier(mem_flags::mem_threadgroup);
         uint width = args.experts / args.groups;
@@ -69,6 +73,7 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
         }
         simdgroup_barrier(mem_flags::mem_threadgroup);
         // A group stays when fewer than top_groups others are better, or equal and earlier.
+        #pragma unroll
         for (uint i = 0; i < uint(VALUES); i++) {
             uint group = min((i * FM_SIMD + lane) / width, args.groups - 1);
             uint better = 0;
@@ -86,6 +91,7 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
     for (uint k = 0; k < args.top_k; k++) {
         float best = -INFINITY;
         uint index = 0xffffffffu;
+        #pragma unroll
         for (uint i = 0; i < uint(VALUES); i++) {
             bool is_better = choice[i] > best;
             best = is_better ? choice[i] : best;
@@ -94,6 +100,7 @@ kernel void fm_route(device const float* logits [[buffer(0)]],
         // Among scores that are no numbers there is no largest: the host refuses the id that is none.
         uint winner = fm_best(best, index);
         float score = 0.0f;
+        #pragma unroll
         for (uint i = 0; i < uint(VALUES); i++) {
             bool is_winner = i * FM_SIMD + lane == winner;
             choice[i] = is_winner ? -INFINITY : choice[i];

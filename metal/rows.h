@@ -20,6 +20,7 @@ static inline float fm_dot_word(uint codes, uint exponent, thread const float4* 
     constexpr uint low = 23 / BITS;
     constexpr uint mask = (1u << BITS) - 1u;
     uint rest = codes >> (low * BITS);
+    #pragma unroll
     for (uint index = 0; index < 32 / BITS; index++) {
         uint word = index < low ? codes : rest;
         float code = as_type<float>((word & (mask << fm_place<BITS>(index))) | exponent) - 8388608.0f;
@@ -35,6 +36,7 @@ template <int BITS>
 static inline float fm_take_slice(device const float* x, threadgroup float4* staged, uint width, uint lane, thread float4* values) {
     // A slice before this one may still be read.
     simdgroup_barrier(mem_flags::mem_threadgroup);
+    #pragma unroll
     for (uint i = 0; i < 8; i++) {
         uint quad = i * FM_SIMD + lane;
         float4 value = float4(0.0f);
@@ -43,9 +45,11 @@ static inline float fm_take_slice(device const float* x, threadgroup float4* sta
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
     float4 sum = float4(0.0f);
+    #pragma unroll
     for (uint i = 0; i < 8; i++) {
         values[i] = staged[lane * 8 + (i ^ (lane % 8))];
         sum += values[i];
+        #pragma unroll
         for (uint j = 0; j < 4; j++) values[i][j] *= 1.0f / float(1u << fm_place<BITS>((4 * i + j) % (32 / BITS)));
     }
     return (sum.x + sum.y) + (sum.z + sum.w);
@@ -69,6 +73,7 @@ template <int BITS, typename S> struct FmFour {
 /// Rows [first, first + 4), behind the last row that row again, from word `word` and group `group` on.
 template <int BITS, typename S>
 static inline void fm_load4(FmRows<S> matrix, uint first, uint word, uint group, thread FmFour<BITS, S>& four) {
+    #pragma unroll
     for (uint r = 0; r < 4; r++) {
         uint row = min(first + r, matrix.rows - 1);
         fm_load_words<BITS>(matrix.codes + (row * matrix.words + word), four.words + r * BITS);
@@ -83,8 +88,10 @@ static inline void fm_load4(FmRows<S> matrix, uint first, uint word, uint group,
 template <int BITS, typename S>
 static inline float fm_dot4(thread const FmFour<BITS, S>& four, uint exponent, thread const float4* x, float total, uint lane) {
     float sums[4];
+    #pragma unroll
     for (uint r = 0; r < 4; r++) {
         float product = 0.0f;
+        #pragma unroll
         for (uint i = 0; i < uint(BITS); i++) product = fm_dot_word<BITS>(four.words[r * BITS + i], exponent, x + i * (8 / BITS), product);
         sums[r] = fma(float(four.scales[r]), product, float(four.biases[r]) * total);
     }

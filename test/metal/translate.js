@@ -5,10 +5,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-
-const TOKEN =
-  /(\/\/[^\n]*|\/\*[\s\S]*?\*\/)|(#[^\n]*(?:\\\n[^\n]*)*)|("(?:[^"\\]|\\.)*")|([A-Za-z_]\w*)|(\.?\d(?:[\w.]|[eE][+-])*)|(\s+)|(\[\[|\]\]|::|->|<<=|>>=|[-+*/%&|^=!<>]=|&&|\|\||\+\+|--|<<|[\s\S])/g;
-const KINDS = ['comment', 'directive', 'string', 'word', 'number', 'space', 'mark'];
+import { checkPrivateIndices } from './private-indices.js';
+import { closing, isBlank, nextSolid, SPACES, SubsetError, tokenise } from './tokens.js';
 
 /** Attributes of kernel parameters, and whether their type may be a vector of any one width. */
 const POSITIONS = new Map([
@@ -22,7 +20,6 @@ const POSITIONS = new Map([
   ['simdgroup_index_in_threadgroup', 'scalar'],
   ['simdgroups_per_threadgroup', 'scalar'],
 ]);
-const SPACES = new Set(['device', 'constant', 'threadgroup', 'thread']);
 const FORBIDDEN = new Map([
   ['dispatchThreads', 'ragged dispatch'],
   ['simdgroup_matrix', 'not in the subset'],
@@ -31,42 +28,6 @@ const FORBIDDEN = new Map([
   ['fast', 'fast:: functions change results'],
   ['goto', 'not in the subset'],
 ]);
-
-class SubsetError extends Error {
-  constructor(file, line, message) {
-    super(`${file}:${line}: ${message}`);
-    this.name = 'SubsetError';
-  }
-}
-
-function tokenise(text) {
-  const tokens = [];
-  let line = 1;
-  for (const match of text.matchAll(TOKEN)) {
-    const kind = KINDS[match.slice(1).findIndex((group) => group !== undefined)];
-    tokens.push({ kind, text: match[0], line });
-    line += match[0].split('\n').length - 1;
-  }
-  return tokens;
-}
-
-const isBlank = (token) => token.kind === 'space' || token.kind === 'comment';
-
-/** Index of the token that closes the bracket opened at `open`. */
-function closing(tokens, open, pair) {
-  let depth = 0;
-  for (let i = open; i < tokens.length; i++) {
-    if (tokens[i].text === pair[0]) depth++;
-    else if (tokens[i].text === pair[1] && --depth === 0) return i;
-  }
-  return -1;
-}
-
-function nextSolid(tokens, from) {
-  let i = from;
-  while (i < tokens.length && isBlank(tokens[i])) i++;
-  return i;
-}
 
 /** Text without address spaces; newlines stay, so that reports name the line of the .metal file. */
 function stripSpaces(tokens) {
@@ -100,6 +61,7 @@ export class Translator {
   run() {
     this.checkWords();
     this.checkCasts();
+    checkPrivateIndices(this.file, this.tokens);
     for (let i = 0; i < this.tokens.length; ) i = this.topLevel(i);
     for (const [name, kernel] of this.kernels) {
       if (!kernel.template) this.entries.push([name, name]);
@@ -312,8 +274,14 @@ export class Translator {
         continue;
       }
       if (token.text === '[[') this.fail(token, 'attribute inside a body');
-      this.out += token.text;
+      this.out += token.kind === 'directive' ? this.bodyDirective(token) : token.text;
     }
+  }
+
+  /** What unrolls a loop is the shim's: compilers have their own words for it. */
+  bodyDirective(token) {
+    if (/^#\s*pragma\s+unroll\s*$/.test(token.text)) return 'FM_UNROLL';
+    return this.fail(token, `preprocessor line in a body: ${token.text}`);
   }
 
   threadgroupArray(i) {

@@ -39,6 +39,25 @@ describe('what the subset leaves out is an error that names the line', () => {
     ['a macro that builds a kernel', '#define K kernel void\n', 'must not build a kernel signature'],
     ['a template kernel that nobody instantiates', `template <int N>\n${kernel(out)}`, 'no [[host_name]]'],
     [
+      'a private array in a loop that nobody unrolls',
+      kernel(lane, '\nfloat x[4];\nfor (uint i = 0; i < 4; i++) x[i] = 0.0f;'),
+      ":4: x is a thread's own, and the compiler does not know this index",
+    ],
+    [
+      'a private array in a loop without a constant bound',
+      kernel(`constant FmArgs& args [[buffer(1)]], ${lane}`, 'float x[4];\n#pragma unroll\nfor (uint i = 0; i < args.n; i++) x[i] = 0.0f;'),
+      ':4: #pragma unroll needs a loop that counts up to a constant',
+    ],
+    ['a private array at a place that is computed', kernel(lane, 'float x[4] = {0, 1, 2, 3};\nuint at = lane % 4;\nx[at] = 0.0f;'), ':4: x is a'],
+    ['a component of a vector at such a place', kernel(lane, 'float4 v = float4(0.0f); v[lane] = 1.0f;'), "v is a thread's own"],
+    [
+      'a part of a private array at such a place',
+      `static inline void g(thread float* x) {}\n${kernel(lane, 'float x[4]; for (uint i = 0; i < 4; i++) g(x + i);')}`,
+      "x is a thread's own",
+    ],
+    ['a pragma that belongs to no loop', kernel(lane, '\n#pragma unroll\nfloat x = 0.0f;'), ':3: #pragma unroll stands before a for'],
+    ['another pragma in a body', kernel(lane, '\n#pragma once\n'), 'preprocessor line in a body'],
+    [
       'an instance whose two names differ',
       `template <int N>\n${kernel(out)}template [[host_name("g")]] [[kernel]] decltype(f<1>) f<2>;\n`,
       'an instance is',
@@ -46,6 +65,21 @@ describe('what the subset leaves out is an error that names the line', () => {
   ])('%s', (_, text, message) => {
     expect(() => one(text)).toThrow(message);
   });
+});
+
+test('an index is known that is made of constants, parameters of a template and variables of unrolled loops', () => {
+  const body = `
+    constexpr uint low = 8 / N;
+    float x[N][4];
+    #pragma unroll
+    for (uint i = 0; i < uint(N); i++) {
+      uint place = i % low;
+      #pragma unroll
+      for (uint j = 0; j < 4; j++) x[place][j] = out[lane * 4 + j];
+    }
+    for (uint i = lane; i < 64; i += FM_SIMD) out[i] = x[0][3];`;
+  const text = `template <int N>\n${kernel(`${out}, ${lane}`, body)}template [[host_name("f4")]] [[kernel]] decltype(f<4>) f<4>;\n`;
+  expect(one(text).code.match(/FM_UNROLL/g)).toHaveLength(2);
 });
 
 test('a kernel says what the host must bind', () => {

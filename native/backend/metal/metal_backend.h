@@ -52,6 +52,8 @@ class MetalBackend final : public Backend {
     /// Working memory on the device that grows to the largest request.
     using Room = std::unique_ptr<gpu::Buffer>;
 
+    static constexpr uint32_t kFewestTaps = 2;
+
     struct Kernels {
         FormatKernels embed{"fm_embed"}, matvec{"fm_matvec"}, matmul{"fm_matmul"};
         FormatKernels expert_gate_up{"fm_expert_gate_up"}, expert_down{"fm_expert_down"};
@@ -64,7 +66,10 @@ class MetalBackend final : public Backend {
             {Kernel{"fm_gqa_attend_128_1"}, Kernel{"fm_gqa_attend_128_2"}, Kernel{"fm_gqa_attend_128_4"}},
             {Kernel{"fm_gqa_attend_256_1"}, Kernel{"fm_gqa_attend_256_2"}, Kernel{"fm_gqa_attend_256_4"}},
         };
-        Kernel delta_conv{"fm_delta_conv"}, gated_norm{"fm_gated_norm"};
+        /// By tokens that a convolution sees, from kFewestTaps on.
+        Kernel delta_conv[7] = {Kernel{"fm_delta_conv_2"}, Kernel{"fm_delta_conv_3"}, Kernel{"fm_delta_conv_4"}, Kernel{"fm_delta_conv_5"},
+                                Kernel{"fm_delta_conv_6"}, Kernel{"fm_delta_conv_7"}, Kernel{"fm_delta_conv_8"}};
+        Kernel gated_norm{"fm_gated_norm"};
         Kernel delta_step_32{"fm_delta_step_32"}, delta_step_64{"fm_delta_step_64"};
         Kernel delta_step_128{"fm_delta_step_128"}, delta_step_256{"fm_delta_step_256"};
         Kernel mla_append{"fm_mla_append"}, mla_attend_128{"fm_mla_attend_128"}, mla_attend_512{"fm_mla_attend_512"};

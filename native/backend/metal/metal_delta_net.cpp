@@ -1,6 +1,8 @@
 // The gated delta net as dispatches.
 #include "backend/metal/metal_backend.h"
 
+#include <iterator>
+
 #include "../../../metal/args.h"
 #include "core/error.h"
 
@@ -8,14 +10,16 @@ namespace flashmoe::metal {
 
 void MetalBackend::delta_net(const DeltaNet& op) {
     const uint32_t channels = 2 * op.key_heads * op.key_dim + op.value_heads * op.value_dim;
-    if (op.conv_kernel < 2 || op.conv_kernel > 8) fail(FM_ENGINE, "a convolution over ", op.conv_kernel, " tokens");
+    if (op.conv_kernel < kFewestTaps || op.conv_kernel - kFewestTaps >= std::size(kernels_.delta_conv)) {
+        fail(FM_ENGINE, "a convolution over ", op.conv_kernel, " tokens");
+    }
     const uint32_t values = op.key_dim <= 32 ? 1 : op.key_dim <= 64 ? 2 : op.key_dim <= 128 ? 4 : 8;
     if (op.key_dim > 256 || op.key_dim % values != 0) {
         fail(FM_ENGINE, "key_dim ", op.key_dim, ": the Metal delta net takes up to 256, a multiple of ", values);
     }
-    const FmDeltaConvArgs conv{channels, op.conv_kernel, op.tokens};
+    const FmDeltaConvArgs conv{channels, op.tokens};
     const FmDeltaStepArgs step{op.key_heads, op.value_heads, op.key_dim, op.value_dim, op.tokens, op.qk_norm_eps, op.norm_eps};
-    recorder_.begin(kernels_.delta_conv);
+    recorder_.begin(kernels_.delta_conv[op.conv_kernel - kFewestTaps]);
     recorder_.bind(0, op.qkv);
     recorder_.bind(1, op.conv);
     recorder_.bind(2, op.history);

@@ -10,6 +10,8 @@
 #define FM_CLOSE
 #define FM_FUNCTION static inline __attribute__((unused))
 #define FM_MEMBER
+// Nothing here depends on it, and the compiler takes its own choice.
+#define FM_UNROLL
 
 // Storage conversions and functions that differ between devices; msl_types.h builds on them.
 static inline uint16_t fm_float_to_half(float value) {

@@ -19,6 +19,7 @@ FM_OPEN
 
 #define FM_FUNCTION static __device__ __forceinline__ __attribute__((unused))
 #define FM_MEMBER __device__ __forceinline__
+#define FM_UNROLL _Pragma("unroll")
 
 FM_FUNCTION uint16_t fm_float_to_half(float value) { return __half_as_ushort(__float2half_rn(value)); }
 FM_FUNCTION float fm_half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
