@@ -24,6 +24,7 @@ export interface ChatBackendChoice {
 export async function openChatBackend(
   context: AppContext,
   { model, experts, typed }: ChatBackendChoice,
+  signal: AbortSignal,
   loading: (id: string) => void,
 ): Promise<ChatBackend> {
   const { port = DEFAULT_PORT } = await readSettings(context.home.settings);
@@ -35,5 +36,5 @@ export async function openChatBackend(
   const installed = await chooseInstalled(context, model);
   loading(installed.id);
   const choices = { typed, expertsPerToken: experts, promptCache: { gigabytes: null } };
-  return engineBackend(await openEngineOf(context, installed, context.signal, choices));
+  return engineBackend(await openEngineOf(context, installed, signal, choices));
 }

@@ -27,9 +27,19 @@ export interface Answering {
   firstPieceAt: number | null;
 }
 
+export interface Opening {
+  /** null until it is known which one it is. */
+  model: string | null;
+  /** Milliseconds since the epoch. */
+  since: number;
+}
+
 export interface ChatState {
+  /** Empty, as `place`, before the first one is there. */
   model: string;
   place: string;
+  /** What is being loaded; what is sent meanwhile is answered when it is there. */
+  opening: Opening | null;
   contextLength: number | null;
   entries: readonly Entry[];
   answering: Answering | null;
@@ -40,9 +50,20 @@ export interface ChatState {
   isClosed: boolean;
 }
 
+export interface ModelChoice {
+  /** null: the one that answers when none is named. */
+  model: string | null;
+  /** null: as the model says. */
+  experts: number | null;
+}
+
 export interface ChatDependencies {
-  /** null: the model that answers when none is named. `experts` null: as the model says. */
-  open: (model: string | null, experts: number | null) => Promise<ChatBackend>;
+  /** Whoever answers. Gives up when `signal` is aborted; `loading` is told the model, where one has to be loaded. */
+  open: (
+    choice: ModelChoice,
+    signal: AbortSignal,
+    loading: (model: string) => void,
+  ) => Promise<ChatBackend>;
   /** Ids of models that are ready here. */
   models: () => Promise<string[]>;
   /** What a path in a message is relative to, and what `~` is. */
@@ -56,20 +77,35 @@ export class Chat {
   readonly #listeners = new Set<() => void>();
   #messages: ChatMessage[] = [];
   #system: string | null;
-  #backend: ChatBackend;
+  readonly #first: Promise<ChatBackend>;
+  /** Who answers from here on; while it opens, questions wait for it. */
+  #backend: Promise<ChatBackend>;
   #abort: AbortController | null = null;
+  readonly #ending = new AbortController();
 
+  /** Opens `model` at once; see `opened`. */
   constructor(
     private readonly needs: ChatDependencies,
-    backend: ChatBackend,
+    model: string | null,
     private readonly options: { system: string | null } & Omit<ChatOptions, 'thinking'>,
     thinking: boolean | null,
   ) {
-    this.#backend = backend;
     this.#system = options.system;
-    const { model, place, contextLength } = backend;
-    const nothing = { entries: [], answering: null, last: null, experts: null };
-    this.#state = { model, place, contextLength, ...nothing, thinking, isClosed: false };
+    const nothing = { entries: [], answering: null, last: null, experts: null, opening: null };
+    this.#state = {
+      ...nothing,
+      ...{ model: '', place: '', contextLength: null, thinking, isClosed: false },
+    };
+    this.#first = this.#open({ model, experts: null });
+    this.#backend = this.#first;
+    this.#backend.catch(() => this.#set({ isClosed: true }));
+  }
+
+  /** Rejects with what `open` threw when the first model can't answer: the conversation is closed then. */
+  async opened(): Promise<void> {
+    await this.#first.catch((error: unknown) => {
+      if (!this.#ending.signal.aborted) throw error;
+    });
   }
 
   readonly state = (): ChatState => this.#state;
@@ -102,8 +138,23 @@ export class Chat {
 
   async close(): Promise<void> {
     this.stop();
+    this.#ending.abort();
     this.#set({ isClosed: true });
-    await this.#backend.close();
+    await this.#backend.then((backend) => backend.close()).catch(() => undefined);
+  }
+
+  async #open(choice: ModelChoice): Promise<ChatBackend> {
+    this.#set({ opening: { model: choice.model, since: this.needs.now() } });
+    try {
+      const backend = await this.needs.open(choice, this.#ending.signal, (model) => {
+        if (this.#state.opening !== null) this.#set({ opening: { ...this.#state.opening, model } });
+      });
+      const { model, place, contextLength } = backend;
+      this.#set({ model, place, contextLength, experts: choice.experts });
+      return backend;
+    } finally {
+      this.#set({ opening: null });
+    }
   }
 
   async #ask(line: string): Promise<void> {
@@ -125,7 +176,8 @@ export class Chat {
     let failure: FlashmoeError | null = null;
     try {
       const messages = [...system, ...this.#messages, asked];
-      for await (const event of this.#backend.answer(messages, options, signal)) {
+      const backend = await unlessAborted(this.#backend, signal);
+      for await (const event of backend.answer(messages, options, signal)) {
         if (event.type === 'finish') finish = event;
         else this.#hear(event);
       }
@@ -241,15 +293,14 @@ export class Chat {
     this.#note(count === null ? 'as many experts as the model says' : `${count} experts a token`);
   }
 
-  /** The one that answers stays until the other is there. */
+  /** The one that answers stays where the other doesn't come. */
   async #reopen(model: string, experts: number | null): Promise<void> {
-    const opened = await this.needs.open(model, experts);
-    const old = this.#backend;
-    this.#backend = opened;
+    const old = await this.#backend;
+    const opening = this.#open({ model, experts });
+    this.#backend = opening.catch(() => old);
+    const { model: id, place } = await opening;
     await old.close();
-    const { place, contextLength } = opened;
-    this.#set({ model: opened.model, place, contextLength, experts });
-    this.#note(`${opened.model} answers from here on (${place})`);
+    this.#note(`${id} answers from here on (${place})`);
   }
 
   async #save(path: string): Promise<void> {
@@ -296,6 +347,15 @@ export class Chat {
   }
 }
 
+/** A stop does not wait for what goes on without it. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(new FlashmoeError('ERR_INTERRUPTED', 'stopped'));
+    signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
 const KEYS = [
   ['Enter', 'sends; Alt-Enter, Ctrl-J or a \\ at the end begins a new line'],
   ['Up, Down', 'what was sent before'],
@@ -310,6 +370,11 @@ export function helpText(): string {
   );
   const width = Math.max(...[...commands, ...KEYS].map(([name]) => name.length));
   return [...commands, ...KEYS].map(([name, what]) => `${name.padEnd(width)}  ${what}`).join('\n');
+}
+
+/** `loading tiny, 12 s`. */
+export function openingText({ model, since }: Opening, now: number): string {
+  return `loading ${model ?? 'the model'}, ${formatDuration((now - since) / 1000)}`;
 }
 
 /** What is being waited for, in one line: `reading the prompt: 1,024 of 8,000 tokens, 12 s left`. */

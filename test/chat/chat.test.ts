@@ -144,8 +144,8 @@ function chatWith(
   folder = tmpdir(),
   others: ScriptedBackend[] = [],
 ): Chat {
-  const open = (model: string | null) => {
-    const found = others.find((other) => other.model === model);
+  const open = ({ model }: { model: string | null }) => {
+    const found = [backend, ...others].find((other) => model === null || other.model === model);
     return found === undefined
       ? Promise.reject(new Error(`${model} is not here`))
       : Promise.resolve(found);
@@ -154,7 +154,7 @@ function chatWith(
   const needs = { open, models, folder, homeDirectory: folder, now: () => 0 };
   return new Chat(
     needs,
-    backend,
+    null,
     { system: null, maxTokens: null, temperature: null, seed: null },
     null,
   );
@@ -219,6 +219,67 @@ test('another model takes over when it is open; one that is not here changes not
   await chat.send('/model');
   expect(entries(chat).at(-1)).toMatchObject({ text: 'tiny\nlarge (answers now)' });
 });
+
+test('what is sent while the model loads is answered when it is there', async () => {
+  const backend = new ScriptedBackend('tiny', [said('four'), FINISH]);
+  const ready = later<ChatBackend>();
+  const chat = slowChat(() => ready.promise);
+  const done = chat.send('2+2?');
+  await expect.poll(() => chat.state().answering).toMatchObject({ text: '' });
+  expect(chat.state().opening).toMatchObject({ model: 'tiny' });
+  ready.resolve(backend);
+  await done;
+  expect(entries(chat).at(-1)).toMatchObject({ type: 'answer', text: 'four' });
+  expect(chat.state()).toMatchObject({ model: 'tiny', opening: null });
+});
+
+test('a question that is stopped while the model loads is not asked, and the model goes on loading', async () => {
+  const backend = new ScriptedBackend('tiny', [said('four'), FINISH]);
+  const ready = later<ChatBackend>();
+  const chat = slowChat(() => ready.promise);
+  const done = chat.send('a');
+  await expect.poll(() => chat.stop()).toBe(true);
+  await done;
+  ready.resolve(backend);
+  await chat.send('b');
+  expect(backend.asked.map((messages) => messages.map(({ content }) => content))).toEqual([['b']]);
+});
+
+test('a first model that cannot be opened ends the conversation with its reason; leaving meanwhile does not', async () => {
+  const broken = slowChat(() => Promise.reject(new Error('a file is missing')));
+  await expect(broken.opened()).rejects.toThrow('a file is missing');
+  expect(broken.state().isClosed).toBe(true);
+  const left = slowChat(
+    (signal) =>
+      new Promise((_, reject) =>
+        signal.addEventListener('abort', () => reject(new Error('aborted'))),
+      ),
+  );
+  await left.close();
+  await expect(left.opened()).resolves.toBeUndefined();
+});
+
+function later<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((done) => (resolve = done));
+  return { promise, resolve };
+}
+
+function slowChat(backend: (signal: AbortSignal) => Promise<ChatBackend>): Chat {
+  return new Chat(
+    {
+      open: (_, signal, loading) => {
+        loading('tiny');
+        return backend(signal);
+      },
+      models: () => Promise.resolve([]),
+      ...{ folder: tmpdir(), homeDirectory: tmpdir(), now: () => 0 },
+    },
+    null,
+    { system: null, maxTokens: null, temperature: null, seed: null },
+    null,
+  );
+}
 
 test('a conversation is saved for its owner only, and loaded as it was', async () => {
   const folder = folderOf({ 'other.json': '{"format": "something else"}' });

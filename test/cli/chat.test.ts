@@ -108,6 +108,22 @@ describe.skipIf(missing !== null)('flashmoe chat on a terminal', () => {
   );
 
   test(
+    'what is typed before the model is loaded is answered when it is',
+    async () => {
+      const command = [process.execPath, mainScript, 'chat', '--temperature', '0'];
+      const at = openTerminal(command, { columns: 80, rows: 24 }, env);
+      try {
+        at.press('-l', 'What is 347 + 285?');
+        at.press('Enter');
+        await at.until((screen) => /^632$/m.test(screen) && screen.includes('tokens/s'));
+      } finally {
+        at.close();
+      }
+    },
+    LONG,
+  );
+
+  test(
     'run without a prompt is a conversation, too',
     async () => {
       const at = openTerminal(

@@ -5,7 +5,6 @@ import { openChatBackend } from '../../application/chat-backend.js';
 import { readyInstallations } from '../../application/ready-models.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { terminalText } from '../../base/terminal-text.js';
-import type { ChatBackend } from '../../chat/backend.js';
 import { Chat, type Entry } from '../../chat/chat.js';
 import type { RunOptions } from '../../settings/engine-options.js';
 import type { CliContext } from '../context.js';
@@ -15,25 +14,25 @@ export interface ChatArgs extends RunOptions {
 }
 
 export async function chat(context: CliContext, args: ChatArgs): Promise<number> {
-  const loading = (id: string): void => {
-    if (context.outputMode === 'ink') context.note(`loading ${id}`);
-  };
-  const open = (model: string | null, experts: number | null): Promise<ChatBackend> =>
-    openChatBackend(context, { model, experts, typed: args }, loading);
-  const backend = await open(args.model, null);
   const { system, maxTokens, temperature, seed } = args;
   const models = async (): Promise<string[]> =>
     (await readyInstallations(context.home)).map(({ id }) => id);
   const { host } = context;
   const conversation = new Chat(
     {
-      open,
+      open: (choice, signal, loading) =>
+        openChatBackend(
+          context,
+          { ...choice, typed: args },
+          AbortSignal.any([signal, context.signal]),
+          loading,
+        ),
       models,
       folder: process.cwd(),
       homeDirectory: host.homeDirectory,
       now: () => host.now(),
     },
-    backend,
+    args.model,
     { system, maxTokens, temperature, seed },
     args.thinking,
   );
@@ -42,6 +41,7 @@ export async function chat(context: CliContext, args: ChatArgs): Promise<number>
       const { chatOnTerminal } = await import('../../ui/ink/chat/mount-chat.js');
       await chatOnTerminal(conversation, context, context.style, () => host.now());
     } else {
+      await conversation.opened();
       await converse(context, conversation);
     }
   } finally {

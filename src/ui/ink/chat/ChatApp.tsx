@@ -15,6 +15,8 @@ import { LiveAnswer } from './LiveAnswer.js';
 import { StatusLine } from './StatusLine.js';
 
 const REDRAW_MS = 250;
+/** What was typed before single keys were taken is read at once. */
+const TYPED_AHEAD_MS = 200;
 
 interface ChatAppProps {
   chat: Chat;
@@ -36,7 +38,7 @@ export function ChatApp({ chat, style, now, window }: ChatAppProps) {
     newest.current = next;
     showEditor(next);
   };
-  useClock(state.answering !== null);
+  useClock(state.answering !== null || state.opening !== null);
   const { isRawModeSupported } = useStdin();
   const onKey = (key: ChatKey): void => {
     const line = newest.current;
@@ -84,8 +86,14 @@ function interrupt(chat: Chat, editor: Editor, setEditor: (editor: Editor) => vo
 
 /** Apart, because useInput throws where the terminal can't hand over single keys. */
 function Keys({ onKey }: { onKey: (key: ChatKey) => void }) {
+  const isFirst = useRef(true);
+  useEffect(() => {
+    const timer = setTimeout(() => (isFirst.current = false), TYPED_AHEAD_MS);
+    return () => clearTimeout(timer);
+  }, []);
   useInput((input, key) => {
-    for (const found of keysOf(input, key)) onKey(found);
+    for (const found of keysOf(input, key, isFirst.current)) onKey(found);
+    isFirst.current = false;
   });
   return null;
 }

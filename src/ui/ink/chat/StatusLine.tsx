@@ -1,5 +1,5 @@
 import { Text } from 'ink';
-import type { ChatState } from '../../../chat/chat.js';
+import { openingText, type ChatState } from '../../../chat/chat.js';
 import { formatExact } from '../../../base/format.js';
 import type { Style } from '../../style.js';
 import { shorten } from '../../table.js';
@@ -17,7 +17,13 @@ export function StatusLine({ state, now, width, style }: StatusLineProps) {
 
 /** `tiny-4bit, 23.1 tokens/s, 1,204 of 32,768 tokens, 980 cached, Ctrl-C stops`. */
 export function statusText(state: ChatState, now: number): string {
-  const { model, place, answering, last, contextLength } = state;
+  const { model, place, opening, answering, last, contextLength } = state;
+  if (opening !== null) {
+    const words = openingText(opening, now);
+    return answering === null
+      ? `${words}; what you send is answered then`
+      : `${words}, Ctrl-C stops`;
+  }
   if (answering !== null) {
     const { pieces, firstPieceAt } = answering;
     const seconds = firstPieceAt === null ? 0 : (now - firstPieceAt) / 1000;

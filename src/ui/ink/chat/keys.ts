@@ -19,10 +19,13 @@ const WITH_CTRL: Record<string, Exclude<Edit['type'], 'insert' | 'set'>> = {
   k: 'delete-to-end',
 };
 
-/** What one piece of input means: nothing, one key, or what was typed while the program was busy. */
-export function keysOf(input: string, key: Key): ChatKey[] {
+/**
+ * What one piece of input means: nothing, one key, or what was typed while the program was busy. Its Enter is a line feed
+ * where it was typed before this program took single keys: `isFirst`.
+ */
+export function keysOf(input: string, key: Key, isFirst: boolean): ChatKey[] {
   // Typed ahead, a line comes in one piece with its Enter. A paste of several lines has more ends, and is never sent.
-  const line = /^([^\r\n]+)\r$/.exec(input)?.[1];
+  const line = (isFirst ? /^([^\r\n]+)[\r\n]$/ : /^([^\r\n]+)\r$/).exec(input)?.[1];
   if (line !== undefined) {
     const text = terminalText(line);
     return [{ type: 'edit', edit: { type: 'insert', text } }, { type: 'send' }];

@@ -8,7 +8,7 @@ import { ChatApp } from './ChatApp.js';
 
 const FRAMES_PER_SECOND = 12;
 
-/** Runs until the conversation is closed. The cursor is back and raw mode off when this settles. */
+/** Runs until the conversation is closed; rejects when its first model can't answer. The cursor is back and raw mode off when this settles. */
 export async function chatOnTerminal(
   chat: Chat,
   streams: TerminalStreams,
@@ -18,6 +18,7 @@ export async function chatOnTerminal(
   const window = new TerminalWindow(streams.stdout);
   const view = <ChatApp chat={chat} style={style} now={now} window={window} />;
   await drawWhile(view, streams, window, FRAMES_PER_SECOND, () => closed(chat));
+  await chat.opened();
 }
 
 function closed(chat: Chat): Promise<void> {
