@@ -33,5 +33,6 @@ export async function withNamed<Words extends Named>(
     repo: entry === null ? repo : null,
     revision: words.revision ?? origin.revision,
     quant: words.quant ?? quant,
+    file: words.file ?? origin.file,
   };
 }

@@ -52,6 +52,8 @@ export interface NamedSource {
   revision: string | null;
   /** As --from takes it; null for a repository. */
   from: string | null;
+  /** Of a GGUF model: which file. */
+  file: string | null;
   /** Of what another machine shares; null where it can be chosen. */
   quant: Quant | null;
 }

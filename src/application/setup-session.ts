@@ -201,8 +201,8 @@ async function untilAttachable(lock: string, hasEnded: () => boolean): Promise<v
   }
 }
 
-function sourceWords({ repo, revision, from }: NamedSource): Partial<SetupCommand> {
-  return { model: null, repo, revision, from };
+function sourceWords({ repo, revision, from, file }: NamedSource): Partial<SetupCommand> {
+  return { model: null, repo, revision, from, file };
 }
 
 async function namedSource(
@@ -214,8 +214,8 @@ async function namedSource(
   const typed = { ...words, model: null, repo: null, revision: null, from: null };
   const found = await withSource(context, { ...typed, [kind]: text.trim() });
   const { model, repo } = requireTarget(found);
-  const { revision, from, quant } = found;
-  return { model, repo, revision, from, quant: quant === words.quant ? null : quant };
+  const { revision, from, file, quant } = found;
+  return { model, repo, revision, from, file, quant: quant === words.quant ? null : quant };
 }
 
 /** Shorter ones are over before a machine falls asleep. */

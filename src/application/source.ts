@@ -1,6 +1,7 @@
 // --from: what it names, before anything else is asked. A folder may say by itself which repository it is.
 
-import { basename, isAbsolute, join, resolve } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { FlashmoeError } from '../base/errors.js';
 import { locateCheckpoint } from '../hub/checkpoint-folder.js';
 import { askOffer, SHARE_KEY, shareClient, type ShareAddress } from '../share/offer.js';
@@ -21,17 +22,32 @@ export async function withSource<Words extends CheckpointOptions>(
   if (share !== null) return await withShared(context, words, share);
   const { host } = context;
   const home = words.from.replace(/^~(?=\/|$)/, host.homeDirectory);
-  const from = isAbsolute(home) ? home : resolve(home);
+  const path = isAbsolute(home) ? home : resolve(home);
+  const { from, file } = await folderOf(path, words.file);
   const repo = targetOf(words)?.repo ?? null;
   const at = await locateCheckpoint(from, repo, words.revision ?? DEFAULT_REVISION);
-  if (repo === null) return { ...words, from, repo: at.repo ?? localRepo(at.folder) };
+  if (repo === null) return { ...words, from, file, repo: at.repo ?? localRepo(at.folder) };
   if (at.repo !== null && at.repo.toLowerCase() !== repo.toLowerCase()) {
     throw new FlashmoeError('ERR_USAGE', `${from} is of ${at.repo}, not of ${repo}`, {
       hint: `leave ${words.model ?? '--repo'} away, or name the folder of that repository`,
       subject: '--from',
     });
   }
-  return { ...words, from };
+  return { ...words, from, file };
+}
+
+/** A GGUF file stands for itself in its folder. */
+async function folderOf(
+  path: string,
+  file: string | null,
+): Promise<{ from: string; file: string | null }> {
+  const isFile = (await stat(path).catch(() => null))?.isFile() === true;
+  if (!isFile || !/\.gguf$/i.test(path)) return { from: path, file };
+  if (file === null) return { from: dirname(path), file: basename(path) };
+  throw new FlashmoeError('ERR_USAGE', `${path} is a file already, and --file chooses one`, {
+    hint: 'leave --file away, or name the folder with --from',
+    subject: '--file',
+  });
 }
 
 /** What is shared is one model at its widths; words that ask for another are refused. */
@@ -48,7 +64,11 @@ async function withShared<Words extends CheckpointOptions>(
     const { model, repo, revision, quant } = manifest;
     const asked = targetOf(words)?.model ?? model;
     const widths = words.quant ?? quant;
-    if (asked !== model || widths !== quant || modelIdForRepo(repo) !== model) {
+    if (
+      asked !== model ||
+      widths !== quant ||
+      modelIdForRepo(repo, manifest.file ?? null) !== model
+    ) {
       throw new FlashmoeError(
         'ERR_USAGE',
         `${share.url} shares ${model} at ${quant}, not ${asked} at ${widths}`,

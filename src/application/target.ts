@@ -4,7 +4,8 @@ import { FlashmoeError } from '../base/errors.js';
 import { catalogEntry, entryForRepo, modelIdForRepo } from '../models/catalog.js';
 import type { CheckpointOptions } from '../settings/setup-options.js';
 
-export type TargetArgs = Pick<CheckpointOptions, 'model' | 'repo' | 'revision'>;
+export type TargetArgs = Pick<CheckpointOptions, 'model' | 'repo' | 'revision'> &
+  Partial<Pick<CheckpointOptions, 'file'>>;
 
 export interface Target {
   /** Catalogue id, or what stands for a repository given by name. */
@@ -29,9 +30,20 @@ export function targetOf(args: TargetArgs): Target | null {
       });
     }
     const repo = entryForRepo(args.repo)?.repo ?? args.repo;
-    return { model: modelIdForRepo(repo), repo, revision, bundled: isBundled(repo) };
+    return {
+      model: modelIdForRepo(repo, args.file ?? null),
+      repo,
+      revision,
+      bundled: isBundled(repo),
+    };
   }
   if (args.model === null) return null;
+  if (args.file !== undefined && args.file !== null) {
+    throw new FlashmoeError('ERR_USAGE', '--file chooses among the GGUF files of a repository', {
+      hint: `name the repository: --repo org/name --file '${args.file}'`,
+      subject: '--file',
+    });
+  }
   const { id, repo } = catalogEntry(args.model);
   return { model: id, repo, revision, bundled: isBundled(repo) };
 }

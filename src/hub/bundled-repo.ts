@@ -65,7 +65,7 @@ async function pathsBelow(folder: string, prefix: string): Promise<string[]> {
 
 /** Whether the Hub keeps such a file in LFS, with a sha256, or in git. */
 export function isLargeFile({ path, size }: Pick<BundledFile, 'path' | 'size'>): boolean {
-  return path.endsWith('.safetensors') || size > LFS_BYTES;
+  return /\.(safetensors|gguf)$/.test(path) || size > LFS_BYTES;
 }
 
 /** `hash`: sha256 or git's sha1 where it is known; null: the file is read, `onBytes` sees how far. */

@@ -29,7 +29,7 @@ export interface CheckpointFile {
 const CACHED = /^models--([A-Za-z0-9._-]+?)--([A-Za-z0-9._-]+)$/;
 
 /**
- * `path`: a folder with config.json, a snapshot, a `models--org--name` folder, or the cache itself when `repo` is
+ * `path`: a folder with config.json or GGUF files, a snapshot, a `models--org--name` folder, or the cache itself when `repo` is
  * named. Throws ERR_USAGE when it is none of these.
  */
 export async function locateCheckpoint(
@@ -105,10 +105,12 @@ async function cached(root: string, snapshot: string): Promise<CheckpointFolder>
 
 async function withConfig(folder: string): Promise<string> {
   if ((await stat(join(folder, 'config.json')).catch(() => null))?.isFile()) return folder;
-  const gguf = (await readdir(folder).catch((): string[] => [])).find((n) => n.endsWith('.gguf'));
-  const other = gguf === undefined ? '' : `; GGUF files like ${gguf} are not set up`;
-  throw new FlashmoeError('ERR_USAGE', `${folder} holds no config.json, so no checkpoint${other}`, {
-    hint: 'name a folder with config.json and shards, or a snapshot of the Hugging Face cache',
+  const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
+  // Their metadata stands for it.
+  if (names.some((name) => /\.gguf$/i.test(name))) return folder;
+  const what = 'holds neither config.json nor a GGUF file, so no checkpoint';
+  throw new FlashmoeError('ERR_USAGE', `${folder} ${what}`, {
+    hint: 'name a folder with config.json and shards, a GGUF file, or a snapshot of the Hugging Face cache',
     subject: '--from',
   });
 }

@@ -26,7 +26,8 @@ export async function planOfModel(
   };
   const isWeighed = manifest.files.some(({ path }) => path === CALIBRATION_FILE);
   const calibration = isWeighed ? await readCalibration(join(paths.root, CALIBRATION_FILE)) : null;
-  const asking = { model, quant, size: null, calibration, client, emit, signal: task.signal };
+  const { file = null } = manifest;
+  const asking = { model, quant, size: null, file, calibration, client, emit, signal: task.signal };
   const again = await planAt(asking, listing);
   if (again.pack.fingerprint !== fingerprint) {
     throw new FlashmoeError(

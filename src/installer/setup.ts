@@ -47,7 +47,7 @@ export async function openSetup(
   world: SetupContext,
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
-  const { model, repo, revision, quant, size = null, bytesPerSecond } = request;
+  const { model, repo, revision, quant, size = null, file = null, bytesPerSecond } = request;
   const { bundled, from = null, share = null } = request;
   if (request.calibration) requireNarrow(quant);
   const calibration = request.calibration ? await readCalibration(request.calibration) : null;
@@ -86,11 +86,12 @@ export async function openSetup(
       return { plan, run: (task) => runReporting(parts, task), close };
     }
     const planOnly = request.planOnly === true;
-    const carried = from === null ? null : { folder: from, repo, revision, paths, planOnly, ...to };
+    const carried =
+      from === null ? null : { folder: from, repo, revision, file, paths, planOnly, ...to };
     source = await openHubSource(world.hub, { repo, bundled, carried }, options);
     const { client } = source;
     const asking: PlanningTask = {
-      ...{ model, repo, revision, quant, size, client, paths, emit, signal, bytesPerSecond },
+      ...{ model, repo, revision, quant, size, file, client, paths, emit, signal, bytesPerSecond },
       ...{
         bundled: bundled !== null,
         calibration,

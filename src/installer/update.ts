@@ -69,7 +69,9 @@ export async function planUpdate(
     const old = await planOfModel(paths, manifest, client, to);
     const weighed = manifest.files.some(({ path }) => path === CALIBRATION_FILE);
     const calibration = weighed ? await readCalibration(join(paths.root, CALIBRATION_FILE)) : null;
-    const asking = { model, quant, size: old.size ?? null, calibration, client, emit, signal };
+    const { size = null, gguf } = old;
+    const file = gguf?.file ?? null;
+    const asking = { model, quant, size, file, calibration, client, emit, signal };
     const found = await planAt(asking, await client.listAt(repo, revision, commit, to));
     // Files of the user's own stay what they are.
     const stored = { ...found, ...(old.userFiles && { userFiles: old.userFiles }) };

@@ -180,9 +180,9 @@ const REPO_PART = /^[A-Za-z0-9](?:[A-Za-z0-9]|[._-](?![.-]|$)|_(?!$))*$/;
 
 /**
  * Model id, and with it folder name, of `org/name`: a catalogue id, or both parts in lower case, since file
- * systems may not tell cases apart. Throws ERR_USAGE for anything else.
+ * systems may not tell cases apart; behind them what `file` chooses among GGUF files. Throws ERR_USAGE for anything else.
  */
-export function modelIdForRepo(repo: string): string {
+export function modelIdForRepo(repo: string, file: string | null = null): string {
   const parts = repo.split('/');
   const isSafe = parts.every((part) => part.length <= 96 && REPO_PART.test(part));
   if (parts.length !== 2 || !isSafe) {
@@ -191,5 +191,15 @@ export function modelIdForRepo(repo: string): string {
       hint: 'give it as `org/name`, for example `--repo mlx-community/Qwen3.5-35B-A3B-4bit`',
     });
   }
-  return entryForRepo(repo)?.id ?? parts.join('--').toLowerCase();
+  const id = entryForRepo(repo)?.id ?? parts.join('--').toLowerCase();
+  if (file === null) return id;
+  // Several files of one repository may stand side by side.
+  const name = file
+    .toLowerCase()
+    .replace(/^.*\//, '')
+    .replace(/(-\d{5}-of-\d{5})?\.gguf$/, '')
+    .replace(/[^a-z0-9._-]+/g, '-')
+    .replace(/^[._-]+|[._-]+$/g, '')
+    .slice(0, 80);
+  return name === '' ? `${id}--gguf` : `${id}--${name}`;
 }

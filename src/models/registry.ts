@@ -28,7 +28,7 @@ export const SUPPORTED_MODEL_TYPES: string[] = FAMILIES.map(({ modelType }) => m
  * `json` is the parsed config.json; `names` are manifest names (`language_model.` dropped).
  * Throws ERR_UNSUPPORTED_MODEL naming the field, its value and what is supported.
  */
-export function readModelSpec(json: unknown, names: ReadonlySet<string>): ModelSpec {
+export function readModelSpec(json: unknown, names: Pick<ReadonlySet<string>, 'has'>): ModelSpec {
   const config = Config.of(json);
   return familyOf(config).readSpec(config, (name) => names.has(name));
 }

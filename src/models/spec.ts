@@ -75,6 +75,8 @@ export interface GatedDeltaNetSpec {
   qkNormEps: number;
   /** The head's output is times sigmoid(z) instead of silu(z). Absent: no. */
   sigmoidGate?: boolean;
+  /** Value head h uses key head h % keyHeads instead of h / (valueHeads / keyHeads). Absent: no. */
+  tiledHeads?: boolean;
   tensors: {
     /** Either qkv, z, a and b … */
     qkv?: string;
@@ -255,6 +257,19 @@ export type DType = 'U32' | 'BF16' | 'F16' | 'F32' | 'U8' | 'I64';
 /** How packed codes stand for numbers: MLX's modes of quantisation. */
 export type QuantMode = 'affine' | 'mxfp4' | 'nvfp4' | 'mxfp8';
 
+/** GGUF's blocks: values and their scales in one tensor of bytes, without bits and groups of their own. */
+export type BlockMode =
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q8_0'
+  | 'q2_k'
+  | 'q3_k'
+  | 'q4_k'
+  | 'q5_k'
+  | 'q6_k';
+
 /** One tensor of model_weights.bin. `bits`, `group_size` and `mode` only on the `.weight` of a quantised linear; no mode: affine. */
 export interface DenseTensor {
   offset: number;
@@ -263,7 +278,7 @@ export interface DenseTensor {
   dtype: DType;
   bits?: number;
   group_size?: number;
-  mode?: QuantMode;
+  mode?: QuantMode | BlockMode;
 }
 
 /** model_weights.json, format version 1. Offsets and sizes in bytes; every offset a multiple of 64. */
@@ -289,7 +304,7 @@ export interface ExpertComponent {
   /** On `.weight` of a quantised projection; absent on an unquantised one, which has no scales and biases. */
   bits?: number;
   group_size?: number;
-  mode?: QuantMode;
+  mode?: QuantMode | BlockMode;
 }
 
 export interface ExpertLayout {

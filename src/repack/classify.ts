@@ -315,7 +315,7 @@ function wrongShape(name: string, tensor: SourceTensor, needed: string): Flashmo
 /** Enough to see what kind of checkpoint it is. */
 const MOST_NAMES = 8;
 
-export function refuseLeftovers(unknown: string[], missing: string[]): void {
+export function refuseLeftovers(unknown: string[], missing: string[], said = 'config.json'): void {
   if (unknown.length === 0 && missing.length === 0) return;
   const list = (title: string, names: string[]) => {
     if (names.length === 0) return '';
@@ -324,7 +324,7 @@ export function refuseLeftovers(unknown: string[], missing: string[]): void {
     return `\n${title}:\n  ${shown}${more > 0 ? `\n  and ${more} more` : ''}`;
   };
   throw refusal(
-    `the tensors don't fit config.json: ${unknown.length} unknown, ${missing.length} missing` +
+    `the tensors don't fit ${said}: ${unknown.length} unknown, ${missing.length} missing` +
       list('unknown', unknown) +
       list('missing', missing),
     unknown[0] ?? missing[0],

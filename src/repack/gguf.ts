@@ -2,36 +2,31 @@
 // is in ggml-org/ggml, docs/gguf.md.
 
 import { FlashmoeError } from '../base/errors.js';
+import type { GgufList, GgufValue } from '../models/gguf/metadata.js';
+import { ggufType } from './gguf-types.js';
 import type { ReadRange } from './types.js';
 
 const MOST_PAIRS = 100_000;
 const MOST_TENSORS = 1_000_000;
 const MOST_KEY_BYTES = 65_535;
-const MOST_NAME_BYTES = 512;
+const MOST_NAME_BYTES = 64;
 const MOST_DIMS = 4;
 const MOST_DEPTH = 4;
 /** Tokens and merges are in it: a few dozen megabytes in real files. */
 const MOST_HEADER_BYTES = 256 << 20;
 const FIRST_READ = 1 << 20;
-
-/** Number in the file → name, values of a block, bytes of a block. */
-const TYPES: Readonly<Record<number, readonly [string, number, number]>> = {
-  ...{ 0: ['F32', 1, 4], 1: ['F16', 1, 2], 2: ['Q4_0', 32, 18], 3: ['Q4_1', 32, 20] },
-  ...{ 6: ['Q5_0', 32, 22], 7: ['Q5_1', 32, 24], 8: ['Q8_0', 32, 34], 10: ['Q2_K', 256, 84] },
-  ...{ 11: ['Q3_K', 256, 110], 12: ['Q4_K', 256, 144], 13: ['Q5_K', 256, 176] },
-  ...{ 14: ['Q6_K', 256, 210], 16: ['IQ2_XXS', 256, 66], 17: ['IQ2_XS', 256, 74] },
-  ...{ 18: ['IQ3_XXS', 256, 98], 19: ['IQ1_S', 256, 50], 20: ['IQ4_NL', 32, 18] },
-  ...{ 21: ['IQ3_S', 256, 110], 22: ['IQ2_S', 256, 82], 23: ['IQ4_XS', 256, 136] },
-  ...{ 24: ['I8', 1, 1], 25: ['I16', 1, 2], 26: ['I32', 1, 4], 27: ['I64', 1, 8] },
-  ...{ 28: ['F64', 1, 8], 29: ['IQ1_M', 256, 56], 30: ['BF16', 1, 2], 34: ['TQ1_0', 256, 54] },
-  ...{ 35: ['TQ2_0', 256, 66], 39: ['MXFP4', 32, 17], 40: ['NVFP4', 64, 36] },
-};
+const DEFAULT_ALIGNMENT = 32;
+/** A mark of byte order is a character of a token like any other. */
+const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** Bytes of a metadata value by its type; strings and arrays say their own. */
 const VALUE_BYTES: Readonly<Record<number, number>> = {
   ...{ 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 },
 };
 const [STRING, ARRAY] = [8, 9];
+/** Least bytes of an element that says its own length. */
+const LEAST_STRING = 8;
+const LEAST_ARRAY = 12;
 
 export interface GgufTensor {
   name: string;
@@ -44,20 +39,23 @@ export interface GgufTensor {
 }
 
 export interface GgufHeader {
-  /** Strings and numbers; arrays are passed over. */
-  metadata: ReadonlyMap<string, string | number | boolean>;
+  metadata: ReadonlyMap<string, GgufValue>;
   tensors: GgufTensor[];
 }
 
-/** Reads as much of the file as its header needs. Throws ERR_FORMAT naming file and tensor. */
+/** Reads as much of the file as its header needs, and no byte twice. Throws ERR_FORMAT naming file and tensor. */
 export async function readGguf(read: ReadRange, size: number, file: string): Promise<GgufHeader> {
-  for (let length = Math.min(size, FIRST_READ); ; length = Math.min(size, length * 4)) {
-    const header = parseGguf(await read(0, length), size, file);
+  let bytes = await read(0, Math.min(size, FIRST_READ));
+  for (;;) {
+    const header = parseGguf(bytes, size, file);
     if (header !== null) return header;
-    if (length >= size) throw bad(file, 'ends inside its header');
-    if (length >= MOST_HEADER_BYTES) {
+    if (bytes.byteLength >= size) throw bad(file, 'ends inside its header');
+    if (bytes.byteLength >= MOST_HEADER_BYTES) {
       throw bad(file, `has a header of more than ${MOST_HEADER_BYTES} bytes`);
     }
+    const end = Math.min(size, bytes.byteLength * 4);
+    const more = await read(bytes.byteLength, end - bytes.byteLength);
+    bytes = new Uint8Array(Buffer.concat([bytes, more]));
   }
 }
 
@@ -92,110 +90,87 @@ class Parser {
     if (this.#text(4) !== 'GGUF') throw this.#bad('is no GGUF file');
     const version = this.#u32();
     if (version === 0x03000000 || version === 0x02000000) throw this.#bad('is big-endian');
+    if (version === 1) throw this.#bad('has version 1, whose counts have another width');
     if (version !== 2 && version !== 3) throw this.#bad(`has the unknown version ${version}`);
     const tensorCount = this.#count(MOST_TENSORS, 'tensors');
     const pairs = this.#count(MOST_PAIRS, 'metadata pairs');
-    const metadata = new Map<string, string | number | boolean>();
+    const metadata = new Map<string, GgufValue>();
     for (let i = 0; i < pairs; i += 1) {
       const key = this.#string(MOST_KEY_BYTES);
-      if (metadata.has(key)) throw this.#bad(`${JSON.stringify(key)} occurs twice`);
-      const value = this.#value(this.#u32(), 0);
-      if (value !== null) metadata.set(key, value);
+      if (metadata.has(key)) throw this.#bad(`${shown(key)} occurs twice`);
+      metadata.set(key, this.#value(this.#u32(), 0));
     }
-    const infos = Array.from({ length: tensorCount }, () => this.#info());
-    const alignment = metadata.get('general.alignment') ?? 32;
+    const infos: GgufTensor[] = [];
+    for (let i = 0; i < tensorCount; i += 1) infos.push(this.#info());
+    const alignment = metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT;
     if (typeof alignment !== 'number' || alignment < 8 || alignment > 65_536 || alignment % 8 !== 0)
-      throw this.#bad(`has the impossible alignment ${String(alignment)}`);
+      throw this.#bad(`has the impossible alignment ${shown(alignment)}`);
     const data = Math.ceil(this.#at / alignment) * alignment;
     return { metadata, tensors: this.#placed(infos, data, alignment) };
   }
 
   #info(): GgufTensor {
     const name = this.#string(MOST_NAME_BYTES);
-    const fail = (problem: string): FlashmoeError =>
-      this.#bad(`tensor ${JSON.stringify(name.slice(0, 200))} ${problem}`);
+    const fail = (problem: string): FlashmoeError => this.#bad(`tensor ${shown(name)} ${problem}`);
     const dims = this.#u32();
     if (dims < 1 || dims > MOST_DIMS) throw fail(`has ${dims} dimensions`);
     const shape = Array.from({ length: dims }, () => this.#u64());
-    const number = this.#u32();
-    const type = TYPES[number];
-    if (type === undefined) throw fail(`is of the unknown type ${number}`);
+    const type = ggufType(this.#u32());
+    if (typeof type === 'string') throw fail(`is of the ${type}`);
     const [row = 0] = shape;
-    const [typeName, values, bytes] = type;
-    if (row % values !== 0)
-      throw fail(`has rows of ${row}, no multiple of ${values} (${typeName})`);
-    const size = shape.reduce((product, d) => product * d, 1) * (bytes / values);
-    if (!Number.isSafeInteger(Math.round(size)) || shape.includes(0)) {
+    if (row % type.values !== 0)
+      throw fail(`has rows of ${row}, no multiple of ${type.values} (${type.name})`);
+    const size = (shape.reduce((product, d) => product * d, 1) / type.values) * type.bytes;
+    if (!Number.isSafeInteger(size) || size === 0) {
       throw fail(`has the impossible shape [${shape.join(', ')}]`);
     }
-    return { name, type: typeName, shape: shape.reverse(), offset: this.#u64(), size };
+    return { name, type: type.name, shape: shape.reverse(), offset: this.#u64(), size };
   }
 
   /** With offsets in the file; no two overlap and none reaches out of it. */
   #placed(infos: GgufTensor[], data: number, alignment: number): GgufTensor[] {
     const names = new Set<string>();
     for (const { name } of infos) {
-      if (names.has(name)) throw this.#bad(`has tensor ${JSON.stringify(name)} twice`);
+      if (names.has(name)) throw this.#bad(`has tensor ${shown(name)} twice`);
       names.add(name);
     }
     const tensors = infos.map((info) => ({ ...info, offset: data + info.offset }));
     let end = data;
     for (const { name, offset, size } of tensors.toSorted((a, b) => a.offset - b.offset)) {
-      const known = JSON.stringify(name.slice(0, 200));
-      if ((offset - data) % alignment !== 0) throw this.#bad(`tensor ${known} is not aligned`);
-      if (offset < end) throw this.#bad(`tensor ${known} overlaps another`);
+      if ((offset - data) % alignment !== 0)
+        throw this.#bad(`tensor ${shown(name)} is not aligned`);
+      if (offset < end) throw this.#bad(`tensor ${shown(name)} overlaps another`);
       end = offset + size;
       if (end > this.size) {
-        throw this.#bad(`tensor ${known} reaches to byte ${end} in a file of ${this.size}`);
+        throw this.#bad(`tensor ${shown(name)} reaches to byte ${end} in a file of ${this.size}`);
       }
     }
     return tensors;
   }
 
-  #value(type: number, depth: number): string | number | boolean | null {
+  #value(type: number, depth: number): GgufValue {
     if (type === STRING) return this.#string(this.size);
-    if (type === ARRAY) {
-      if (depth === MOST_DEPTH) throw this.#bad(`has arrays deeper than ${MOST_DEPTH} levels`);
-      const of = this.#u32();
-      const count = this.#count(this.size, 'elements of an array');
-      const bytes = VALUE_BYTES[of];
-      if (bytes !== undefined) this.#skip(count * bytes);
-      else for (let i = 0; i < count; i += 1) this.#element(of, depth + 1);
-      return null;
-    }
-    const [view, at, bytes] = [this.#view, this.#at, VALUE_BYTES[type]];
+    if (type === ARRAY) return this.#list(depth);
+    const bytes = VALUE_BYTES[type];
     if (bytes === undefined) throw this.#bad(`has a value of the unknown type ${type}`);
+    const at = this.#at;
     this.#skip(bytes);
-    switch (type) {
-      case 0:
-        return view.getUint8(at);
-      case 1:
-        return view.getInt8(at);
-      case 2:
-        return view.getUint16(at, true);
-      case 3:
-        return view.getInt16(at, true);
-      case 4:
-        return view.getUint32(at, true);
-      case 5:
-        return view.getInt32(at, true);
-      case 6:
-        return view.getFloat32(at, true);
-      case 7:
-        return view.getUint8(at) !== 0;
-      case 10:
-        return Number(view.getBigUint64(at, true));
-      case 11:
-        return Number(view.getBigInt64(at, true));
-      default:
-        return view.getFloat64(at, true);
-    }
+    return numberAt(this.#view, at, type);
   }
 
-  /** Passed over; a string is not decoded. */
-  #element(type: number, depth: number): void {
-    if (type === STRING) this.#skip(this.#u64());
-    else this.#value(type, depth);
+  #list(depth: number): GgufList {
+    if (depth === MOST_DEPTH) throw this.#bad(`has arrays deeper than ${MOST_DEPTH} levels`);
+    const of = this.#u32();
+    const bytes = VALUE_BYTES[of];
+    const least = bytes ?? (of === ARRAY ? LEAST_ARRAY : LEAST_STRING);
+    if (bytes === undefined && of !== STRING && of !== ARRAY)
+      throw this.#bad(`has an array of the unknown type ${of}`);
+    const length = this.#count(Math.floor((this.size - this.#at) / least), 'elements of an array');
+    const from = this.#at;
+    if (bytes !== undefined) this.#skip(length * bytes);
+    else if (of === STRING) for (let i = 0; i < length; i += 1) this.#skip(this.#u64());
+    else for (let i = 0; i < length; i += 1) this.#list(depth + 1);
+    return new Elements(this.#bytes.subarray(from, this.#at), of, length);
   }
 
   #count(most: number, what: string): number {
@@ -213,7 +188,7 @@ class Parser {
   #text(length: number): string {
     const start = this.#at;
     this.#skip(length);
-    return new TextDecoder().decode(this.#bytes.subarray(start, start + length));
+    return UTF8.decode(this.#bytes.subarray(start, start + length));
   }
 
   #u32(): number {
@@ -240,21 +215,68 @@ class Parser {
   }
 }
 
-function bad(file: string, problem: string): FlashmoeError {
-  return new FlashmoeError('ERR_FORMAT', `${file}: ${problem}`, { subject: file });
+/** Elements of an array, decoded only where somebody asks: vocabularies are most of a header. */
+class Elements implements GgufList {
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly type: number,
+    readonly length: number,
+  ) {}
+
+  texts(): string[] | null {
+    if (this.type !== STRING) return null;
+    const view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
+    let at = 0;
+    return Array.from({ length: this.length }, () => {
+      const from = at + 8;
+      at = from + Number(view.getBigUint64(at, true));
+      return UTF8.decode(this.bytes.subarray(from, at));
+    });
+  }
+
+  numbers(): number[] | null {
+    const bytes = VALUE_BYTES[this.type];
+    if (bytes === undefined) return null;
+    const view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
+    return Array.from({ length: this.length }, (_, i) =>
+      Number(numberAt(view, i * bytes, this.type)),
+    );
+  }
 }
 
-/** A repository of GGUF files only: what its first file is, and what works in its place. */
-export function unreadGguf(file: string, { metadata, tensors }: GgufHeader): FlashmoeError {
-  const of = metadata.get('general.architecture');
-  const architecture = typeof of === 'string' ? of.slice(0, 40) : 'unknown';
-  const types = [...new Set(tensors.map(({ type }) => type))].sort().join(', ');
-  return new FlashmoeError(
-    'ERR_UNSUPPORTED_MODEL',
-    `${file} is a GGUF file (${JSON.stringify(architecture)} with ${types}), which flashmoe does not set up; nothing was fetched`,
-    {
-      subject: file,
-      hint: 'name an MLX conversion of the model, or the repository of its authors (BF16, FP8, int4 or MXFP4), which --quant makes as small',
-    },
-  );
+function numberAt(view: DataView, at: number, type: number): number | boolean {
+  switch (type) {
+    case 0:
+      return view.getUint8(at);
+    case 1:
+      return view.getInt8(at);
+    case 2:
+      return view.getUint16(at, true);
+    case 3:
+      return view.getInt16(at, true);
+    case 4:
+      return view.getUint32(at, true);
+    case 5:
+      return view.getInt32(at, true);
+    case 6:
+      return view.getFloat32(at, true);
+    case 7:
+      return view.getUint8(at) !== 0;
+    case 10:
+      return Number(view.getBigUint64(at, true));
+    case 11:
+      return Number(view.getBigInt64(at, true));
+    default:
+      return view.getFloat64(at, true);
+  }
+}
+
+/** Of a hostile file: bounded, and without control characters. */
+function shown(value: GgufValue): string {
+  const text = typeof value === 'string' ? value.slice(0, 200) : value;
+  return typeof text === 'object' ? 'a list' : JSON.stringify(text);
+}
+
+function bad(file: string, problem: string): FlashmoeError {
+  return new FlashmoeError('ERR_FORMAT', `${file}: ${problem}`, { subject: file });
 }

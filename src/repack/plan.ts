@@ -107,9 +107,10 @@ function finishPlan({ plan, routed }: Draft, { quant, size = null }: WidthChoice
   return wholePlan(plan(kept));
 }
 
-type PlanWithoutSums = Omit<PackPlan, 'order' | 'finalBytes' | 'peakBytes' | 'fingerprint'>;
+export type PlanWithoutSums = Omit<PackPlan, 'order' | 'finalBytes' | 'peakBytes' | 'fingerprint'>;
 
-function wholePlan(body: PlanWithoutSums): PackPlan {
+/** With the order of shards and everything that is added up. */
+export function wholePlan(body: PlanWithoutSums): PackPlan {
   const order = chooseOrder(body);
   const finalBytes = bytesOf(body);
   const whole = {

@@ -3,7 +3,9 @@
 
 import { FlashmoeError } from '../base/errors.js';
 import type { PackProjection, StackedTensor } from '../addon/types.js';
+import { blockMode } from '../models/gguf/blocks.js';
 import { PROJECTIONS } from '../models/names.js';
+import type { QuantMode } from '../models/spec.js';
 import type { RoutedLayer, RoutedProjection, StackedSource } from './classify.js';
 import { planWidths, widthWarnings, type WidthChoice } from './plan.js';
 import { tableSource } from './row-table.js';
@@ -11,6 +13,16 @@ import type { LayerPlan, PackPlan } from './types.js';
 
 /** Word for word what `buildPlan` makes of the checkpoint. Throws ERR_USAGE where the packed codes are not the checkpoint's. */
 export function replan(packed: PackPlan, choice: WidthChoice): PackPlan {
+  if (hasBlocks(packed)) {
+    throw new FlashmoeError(
+      'ERR_USAGE',
+      'the experts are in the blocks of a GGUF file, which stay as they are',
+      {
+        hint: 'choose another file of the repository with --file, or set the width up from an MLX conversion',
+        subject: '--quant',
+      },
+    );
+  }
   const original = packed.layers.find(({ conversions }) => conversions !== undefined);
   if (original !== undefined) throw notAsPublished(original.layer);
   const isTable = ({ table }: LayerPlan): boolean => table !== undefined;
@@ -73,7 +85,8 @@ function routedLayer(
         throw new FlashmoeError('ERR_PLAN', `layer ${layer}: its plan and layout do not agree`);
       }
       if (bits !== targetBits) throw notAsPublished(layer);
-      const width = bits === 0 ? null : { bits, groupSize, mode: part.mode ?? 'affine' };
+      const width =
+        bits === 0 ? null : { bits, groupSize, mode: (part.mode ?? 'affine') as QuantMode };
       const { weight, scales, biases, bias } = projection;
       return {
         ...{ name, rows, columns, width },
@@ -88,6 +101,11 @@ function routedLayer(
 
 function sourceOf({ source, offset, size, dtype }: StackedTensor): StackedSource {
   return { shard: source, offset, size, dtype };
+}
+
+function hasBlocks({ layouts }: Pick<PackPlan, 'layouts'>): boolean {
+  const modes = layouts.flatMap(({ components }) => components.map(({ mode = '' }) => mode));
+  return modes.some((mode) => blockMode(mode) !== null);
 }
 
 function notAsPublished(layer: number): FlashmoeError {

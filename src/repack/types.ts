@@ -3,7 +3,7 @@
 
 import type { ConvertPlace, ConvertWay, Encoding, PackProjection } from '../addon/types.js';
 import type { Quant } from '../models/quant.js';
-import type { DType, ExpertLayout, ModelSpec, QuantMode } from '../models/spec.js';
+import type { BlockMode, DType, ExpertLayout, ModelSpec, QuantMode } from '../models/spec.js';
 
 /** Reads [start, start + length) of a file wherever it lies, so a header parser can't tell disk from network. */
 export type ReadRange = (start: number, length: number) => Promise<Uint8Array>;
@@ -81,7 +81,7 @@ export interface DenseEntry {
   dtype: DType;
   bits?: number;
   group_size?: number;
-  mode?: QuantMode;
+  mode?: QuantMode | BlockMode;
   /** By one of the conversions: `sourceOffset` is of the tensor that it is made of. */
   made?: true;
 }

@@ -9,7 +9,12 @@ import { argumentsOf, option, toggle, type Values } from './option.js';
 export const checkpointOptions = {
   repo: option('--repo <org/name>', 'a repository of a supported family on the hub', text),
   revision: option('--revision <name>', 'branch, tag or commit', text, 'main'),
-  from: option('--from <where>', 'checkpoint folder, Hugging Face cache, or share URL', text),
+  file: option('--file <pattern>', "GGUF: which file of it, as '*Q4_K_M*'", text),
+  from: option(
+    '--from <where>',
+    'checkpoint folder, GGUF file, Hugging Face cache, or share URL',
+    text,
+  ),
   quant: option<Quant>('--quant <bits>', 'of the experts', oneOf(SETUP_QUANTS), '4bit'),
   size: option('--size <bytes>', 'mixed: 4 bits where they help most, in 150GB', byteCount),
   calibration: option(

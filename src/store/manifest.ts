@@ -26,6 +26,8 @@ const manifest = z.object({
   revision: z.string().min(1),
   commit: z.string().min(1),
   quant: z.enum(QUANTS),
+  /** Of a GGUF model: what chose it among the repository's files, as it was typed. */
+  file: z.string().min(1).optional(),
   fingerprint: sha256,
   files: z.array(z.object({ path: ownedPath, size: bytes, sha256 })),
   /** Those of `files` that the user named; absent where all are from the repository. */

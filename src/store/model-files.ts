@@ -10,7 +10,7 @@ import type { ModelManifest, OwnedFile } from './manifest.js';
 import type { RepoFile } from '../hub/types.js';
 import type { StoredPlan, UserFile } from './stored-plan.js';
 
-export type StoredFiles = Pick<StoredPlan, 'pack' | 'sideFiles' | 'userFiles'>;
+export type StoredFiles = Pick<StoredPlan, 'pack' | 'sideFiles' | 'userFiles' | 'gguf'>;
 
 /** In the model's folder: the checkpoint itself, where it was asked for. */
 const SOURCE_FOLDER = 'source';
@@ -42,8 +42,9 @@ export function sourceShards({ pack }: StoredFiles): OwnedFile[] {
 }
 
 /** Of the files that the plan names. */
-export function checkpointBytes({ pack, sideFiles }: StoredFiles): number {
-  return [...pack.shards, ...sideFiles].reduce((sum, { size }) => sum + size, 0);
+export function checkpointBytes({ pack, sideFiles, gguf }: StoredFiles): number {
+  const small = gguf === undefined ? sideFiles : [];
+  return [...pack.shards, ...small].reduce((sum, { size }) => sum + size, 0);
 }
 
 /** Most bytes that the checkpoint takes, with its index. */

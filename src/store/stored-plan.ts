@@ -29,6 +29,8 @@ export interface StoredPlan {
   revision: string;
   /** Budget in bytes that mixed widths were chosen for. */
   size?: number;
+  /** Of a GGUF model: its small files are made of its metadata. `file`: what chose it, as it was typed. */
+  gguf?: { file?: string };
   /** Tokenizer, template and config files at the plan's commit. */
   sideFiles: RepoFile[];
   /** Besides a calibration, which is a part of `pack`. */
@@ -41,6 +43,7 @@ const envelope = z.object({
   model: z.string().min(1),
   revision: z.string().min(1),
   size: z.number().int().positive().optional(),
+  gguf: z.object({ file: z.string().min(1).optional() }).optional(),
   sideFiles: z.array(
     z.object({
       path: z.string().refine(isSideFile),
@@ -110,8 +113,9 @@ export async function writeStoredPlan(path: string, plan: StoredPlan): Promise<v
   await writeFileAtomic(path, storedPlanText(plan));
 }
 
-/** The files of a plan as a listing, so that a resumed run can fetch without asking for it again. */
-export function listingOf({ pack, revision, sideFiles }: StoredPlan): RepoListing {
+/** The files of a plan as a listing, so that a resumed run can fetch without asking for it again; of those that are made, none. */
+export function listingOf({ pack, revision, sideFiles, gguf }: StoredPlan): RepoListing {
   const shards = pack.shards.map((shard): RepoFile => ({ ...shard, gitSha1: null }));
-  return { repo: pack.repo, revision, commit: pack.commit, files: [...shards, ...sideFiles] };
+  const small = gguf === undefined ? sideFiles : [];
+  return { repo: pack.repo, revision, commit: pack.commit, files: [...shards, ...small] };
 }

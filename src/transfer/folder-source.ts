@@ -22,6 +22,7 @@ import {
 import { HubClient } from '../hub/client.js';
 import type { HubSettings, RepoFile, RepoListing } from '../hub/types.js';
 import type { Emit } from '../jobs/events.js';
+import { chooseGguf } from '../repack/gguf-files.js';
 import { readJournal } from '../store/journal.js';
 import { listingOf, readStoredPlan } from '../store/stored-plan.js';
 
@@ -36,6 +37,8 @@ export interface FolderTask {
   folder: string;
   repo: string;
   revision: string;
+  /** Of a GGUF model: which file. */
+  file?: string | null;
   /** Of the model that it becomes. */
   paths: ModelPaths;
   /** Headers are all that will be asked for: shards whose hashes nobody knows are not read. */
@@ -55,7 +58,9 @@ export interface ServedFolder {
 export async function serveFolder(settings: HubSettings, task: FolderTask): Promise<ServedFolder> {
   const { repo, revision, emit } = task;
   const at = await locateCheckpoint(task.folder, repo, revision);
-  const { files, elsewhere, missing } = await checkpointFiles(at);
+  const { files: all, elsewhere, missing } = await checkpointFiles(at);
+  const gguf = ggufFiles(all, task.file ?? null);
+  const files = gguf ?? all;
   const tell = (paths: readonly string[], what: string): void => {
     if (paths.length === 0) return;
     emit({ type: 'notice', message: `${at.folder}: ${someOf(paths)}: ${what}` });
@@ -64,7 +69,8 @@ export async function serveFolder(settings: HubSettings, task: FolderTask): Prom
   tell(missing, 'links to nothing, left out');
   const isNamed = files.every((file) => file.hash !== null || !isLargeFile(file));
   const known = await earlierListing(task, files);
-  const isWhole = missing.length === 0 && hasAllShards(files.map(({ path }) => path));
+  const isWhole =
+    missing.length === 0 && (gguf !== null || hasAllShards(files.map(({ path }) => path)));
   const needsHub = known === null && !(isWhole && isNamed && at.commit !== null);
   const listing = known ?? (needsHub ? await hubListing(settings, task) : null);
   const served = await describeAll(files, listing, task);
@@ -76,6 +82,14 @@ export async function serveFolder(settings: HubSettings, task: FolderTask): Prom
   const message = `${at.folder} holds a part of ${repo}; what is there is used, the rest is fetched`;
   emit({ type: 'notice', message });
   return { hub, paths: new Set(served.map(({ path }) => path)) };
+}
+
+/** The files of one GGUF model, where the folder is one of them; others of the folder are not even read. */
+function ggufFiles(files: readonly CheckpointFile[], file: string | null): CheckpointFile[] | null {
+  const names = files.map(({ path }) => path);
+  if (file === null && names.some((path) => path.endsWith('.safetensors'))) return null;
+  const chosen = chooseGguf(names, file);
+  return chosen && files.filter(({ path }) => chosen.includes(path));
 }
 
 /** By the number that the names of shards tell. */

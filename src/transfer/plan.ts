@@ -58,7 +58,9 @@ export function makePlan(
   const work = remainingWork(pack, state);
   const byRanges = transferModeOf(state) === 'ranges' && circumstances.whole !== true;
   const ranged = byRanges ? rangedWork(pack, state) : null;
-  const sideBytes = sideFiles.reduce((sum, { size }) => sum + size, 0);
+  // Those of a GGUF model are made here.
+  const fetched = stored.gguf === undefined ? sideFiles : [];
+  const sideBytes = fetched.reduce((sum, { size }) => sum + size, 0);
   const shardBytes = pack.shards
     .filter(({ path }) => pack.order.includes(path))
     .reduce((sum, { size }) => sum + size, 0);
@@ -74,7 +76,7 @@ export function makePlan(
   const done = Math.min(
     downloadBytes,
     (keptBytes ?? doneOfShards) +
-      sideFiles.reduce((sum, { path, size }) => sum + (state.copied.has(path) ? size : 0), 0),
+      fetched.reduce((sum, { path, size }) => sum + (state.copied.has(path) ? size : 0), 0),
   );
   const smallBytes = smallFiles(stored).reduce((sum, { size }) => sum + size, 0);
   const finalBytes = pack.finalBytes + smallBytes + blocksBytes(pack) + kept;

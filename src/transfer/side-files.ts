@@ -4,16 +4,17 @@
 import { constants, createReadStream } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeDirectory, syncDirectory, withPath } from '../base/atomic-file.js';
+import { makeDirectory, syncDirectory, withPath, writeFileAtomic } from '../base/atomic-file.js';
 import type { RepoFile } from '../hub/types.js';
 import { FlashmoeError } from '../base/errors.js';
 import { hashFile } from '../base/hash-file.js';
 import { fileSize } from '../store/disk-sizes.js';
 import { hubSideFiles, userFiles } from '../store/model-files.js';
+import { madeFiles, textHash } from '../store/made-files.js';
 import type { UserFile } from '../store/stored-plan.js';
 import type { FileFact } from '../store/state.js';
 import type { TransferTask } from './transfer-task.js';
-import { forwardHubEvent } from './hub-events.js';
+import { forwardHubEvent, hubTask } from './hub-events.js';
 
 /** Where files of the user's own come from. */
 interface UserSources {
@@ -38,13 +39,28 @@ export async function fetchSideFiles(
   if (fromHub.length + fromUser.length === 0) return { downloadedBytes: 0 };
   await makeDirectory(paths.download);
   let downloadedBytes = 0;
+  const made = sources.isShared ? null : await madeFiles(task.client, stored, hubTask(task));
   for (const file of sources.isShared ? [...fromHub, ...fromUser] : fromHub) {
-    downloadedBytes += await fetchOne(task, file);
+    if (made === null) downloadedBytes += await fetchOne(task, file);
+    else await writeMade(task, file, made[file.path] ?? '');
   }
   for (const file of sources.isShared ? [] : fromUser) {
     await copyUserFile(task, file, sources.paths.get(file.path) ?? null);
   }
   return { downloadedBytes };
+}
+
+async function writeMade(
+  task: TransferTask,
+  { path: file, size }: Pick<RepoFile, 'path' | 'size'>,
+  text: string,
+): Promise<void> {
+  const { paths, signal, budget } = task;
+  const need = (): Promise<number> => Promise.resolve(size);
+  await budget.patiently(file, need, signal, () =>
+    writeFileAtomic(join(paths.download, file), text),
+  );
+  await keep(task, { file, bytes: size, sha256: textHash(text) });
 }
 
 async function copyUserFile(

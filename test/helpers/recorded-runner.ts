@@ -31,7 +31,7 @@ export function recordedRunner(name: string, stepMs: number): RecordedRunner {
       }
       const model = text.replace('/', '--');
       const from = kind === 'from' ? text : null;
-      return Promise.resolve({ model, repo: text, revision: null, from, quant: null });
+      return Promise.resolve({ model, repo: text, revision: null, from, file: null, quant: null });
     },
     plan: (choice) => {
       say('plan', choice);

@@ -56,7 +56,14 @@ async function planned(
   const events: InstallEvent[] = [];
   try {
     await planProvisioning({
-      ...{ model: 'acme--tiny', repo: 'acme/tiny', revision: 'main', quant: '4bit', size: null },
+      ...{
+        model: 'acme--tiny',
+        repo: 'acme/tiny',
+        revision: 'main',
+        quant: '4bit',
+        size: null,
+        file: null,
+      },
       ...{ bundled: false, client, bytesPerSecond: 0, signal: new AbortController().signal },
       paths: installationPaths(homePaths(join(folder, 'home')), 'acme--tiny', '4bit'),
       emit: (event) => events.push(event),

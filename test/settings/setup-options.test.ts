@@ -22,6 +22,7 @@ function parse(args: string[]): Typed {
 const TYPED: Record<keyof Typed, string[]> = {
   repo: ['--repo', 'acme/tiny'],
   revision: ['--revision', 'v2'],
+  file: ['--file', '*Q4_K_M*'],
   from: ['--from', '~/models/x'],
   quant: ['--quant', '2bit'],
   size: ['--size', '1.5TB'],

@@ -57,6 +57,7 @@ async function writeLast(
     revision: plan.stored.revision,
     commit: pack.commit,
     quant: pack.quant,
+    ...(plan.stored.gguf?.file !== undefined && { file: plan.stored.gguf.file }),
     fingerprint: pack.fingerprint,
     files,
     ...manifestUserFiles(plan.stored),

@@ -9,9 +9,10 @@ import type { HubClient } from '../../hub/client.js';
 import { checkNoTwins } from '../../hub/repo-path.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
 import { isSideFile } from '../../models/repository-files.js';
+import { chooseGguf } from '../../repack/gguf-files.js';
+import { buildGgufPlan } from '../../repack/gguf-plan.js';
 import { indexIn, readInventory, selectShards, type ShardSource } from '../../repack/inventory.js';
 import type { CalibrationRows } from '../../repack/calibration.js';
-import { readGguf, unreadGguf } from '../../repack/gguf.js';
 import { buildPlan } from '../../repack/plan.js';
 import type { PackPlan } from '../../repack/types.js';
 import { bytesBelow, neededFree } from '../../store/disk-usage.js';
@@ -24,6 +25,7 @@ import { INDEX_FILE, sourceFolder } from '../../store/model-files.js';
 import { makePlan, type ProvisioningPlan } from '../../transfer/plan.js';
 import type { Offer } from '../../share/offer.js';
 import { copyPlan } from '../../share/copy-plan.js';
+import { readGgufHeaders, textHash, textsOf } from '../../store/made-files.js';
 import { reconcile } from '../../store/reconcile.js';
 import { neededShards, reduceJournal, type JournalState } from '../../store/state.js';
 import {
@@ -44,6 +46,8 @@ export interface PlanningTask {
   quant: Quant;
   /** Of a setup request. */
   size: number | null;
+  /** Of a GGUF model: which file of the repository, with `*` and `?`. */
+  file: string | null;
   /** Shipped with this version: when it changed, an older one cannot be had any more and is replaced. */
   bundled: boolean;
   client: HubClient;
@@ -196,6 +200,8 @@ async function choosePlan(task: PlanningTask, journal: JournalContent | null): P
     const begun = stored.pack.calibration?.sha256;
     if (calibration !== null && calibration.sha256 !== begun) throw otherCalibration(paths.root);
     if (task.likeMlx === true && !isLikeMlx(stored.pack)) throw otherRule(paths.root);
+    const file = stored.gguf?.file ?? null;
+    if (task.file !== null && task.file !== file) throw otherFile(paths.root, file, task.file);
     if (task.size === null || task.size === stored.size) return stored;
     throw otherSize(paths.root, stored.size ?? null, task.size);
   }
@@ -224,6 +230,15 @@ function otherSize(folder: string, then: number | null, now: number): FlashmoeEr
     'ERR_JOURNAL',
     `${folder} began with ${began}, now ${formatBytes(now)} is asked for; nothing was changed`,
     { hint: `go on without --size, or delete ${folder} and start again`, subject: 'size' },
+  );
+}
+
+function otherFile(folder: string, then: string | null, now: string): FlashmoeError {
+  const began = then === null ? 'no --file' : `--file '${then}'`;
+  return new FlashmoeError(
+    'ERR_JOURNAL',
+    `${folder} began with ${began}, now '${now}' is asked for; nothing was changed`,
+    { hint: `go on without --file, or delete ${folder} and start again`, subject: '--file' },
   );
 }
 
@@ -257,14 +272,16 @@ async function commitNow(task: PlanningTask): Promise<string | null> {
 export async function planAt(
   task: Pick<
     PlanningTask,
-    'model' | 'quant' | 'size' | 'calibration' | 'likeMlx' | 'client' | 'emit' | 'signal'
+    'model' | 'quant' | 'size' | 'file' | 'calibration' | 'likeMlx' | 'client' | 'emit' | 'signal'
   >,
   listing: RepoListing,
 ): Promise<StoredPlan> {
   const { client, emit, quant } = task;
   const to = hubTask(task);
   const names = listing.files.map(({ path }) => path);
-  await refuseGguf(client, listing, to);
+  const isOther = names.some((path) => path.endsWith('.safetensors'));
+  const gguf = task.file === null && isOther ? null : chooseGguf(names, task.file);
+  if (gguf !== null) return await planGguf(task, listing, gguf);
   const config = await readJson(client, listing, 'config.json', MAX_CONFIG, to);
   const { index, warnings: ofIndex } = names.includes(INDEX_FILE)
     ? indexIn((await client.readSmall(listing, INDEX_FILE, MAX_INDEX, to)).toString('utf8'))
@@ -296,14 +313,41 @@ export async function planAt(
   return { schema: 1, model: task.model, revision: listing.revision, ...asked, sideFiles, pack };
 }
 
-/** Where a repository has nothing else, the header of the first file tells what it is. */
-async function refuseGguf(client: HubClient, listing: RepoListing, to: HubTask): Promise<void> {
-  const { files } = listing;
-  const first = files.find(({ path }) => path.endsWith('.gguf'));
-  if (first === undefined || files.some(({ path }) => path.endsWith('.safetensors'))) return;
-  const read = (start: number, length: number) =>
-    client.readRange(listing, first.path, start, length, to);
-  throw unreadGguf(first.path, await readGguf(read, first.size, first.path));
+/** What options of other sources would change of a model whose blocks stay as they are. */
+function requirePlain({ size, calibration, likeMlx }: GgufTask): void {
+  const given = [
+    ...(size === null ? [] : ['--size']),
+    ...(calibration ? ['--calibration'] : []),
+    ...(likeMlx === true ? ['--like-mlx'] : []),
+  ];
+  const [subject] = given;
+  if (subject === undefined) return;
+  throw new FlashmoeError('ERR_USAGE', `a GGUF file keeps the widths that it has: ${subject}`, {
+    hint: 'leave it away, and choose a smaller file with --file',
+    subject,
+  });
+}
+
+type GgufTask = Parameters<typeof planAt>[0];
+
+/** The same for `paths`, the files of one GGUF model. */
+async function planGguf(
+  task: GgufTask,
+  listing: RepoListing,
+  paths: readonly string[],
+): Promise<StoredPlan> {
+  requirePlain(task);
+  for (const path of paths) requireHash(listing, path);
+  checkNoTwins([...paths]);
+  const headers = await readGgufHeaders(task.client, listing, paths, hubTask(task));
+  const { repo, commit, revision } = listing;
+  const pack = buildGgufPlan({ ...headers, repo, commit, quant: task.quant });
+  const texts = await textsOf(task.client, listing, paths, hubTask(task), headers);
+  const sideFiles = Object.entries(texts).map(([path, text]) => ({
+    ...{ path, size: Buffer.byteLength(text), sha256: textHash(text), gitSha1: null },
+  }));
+  const gguf = task.file === null ? {} : { file: task.file };
+  return { schema: 1, model: task.model, revision, gguf, sideFiles, pack };
 }
 
 async function readJson(

@@ -12,6 +12,7 @@ import type { Emit } from '../../jobs/events.js';
 import { CALIBRATION_FILE } from '../../repack/calibration.js';
 import { smallFiles, userFiles } from '../../store/model-files.js';
 import type { JournalState } from '../../store/state.js';
+import { madeFiles } from '../../store/made-files.js';
 import { listingOf, type StoredPlan } from '../../store/stored-plan.js';
 import { hubTask } from '../../transfer/hub-events.js';
 
@@ -40,6 +41,8 @@ const UNREAD = new Set([
 export async function requireSpeech(step: SpeechStep): Promise<void> {
   const { stored, state, template, emit } = step;
   const texts: Record<string, string> = {};
+  const isHere = stored.sideFiles.every(({ path }) => state.copied.has(path));
+  const made = isHere ? null : await madeFiles(step.client, stored, hubTask(step));
   const own = new Set(userFiles(stored).map(({ path }) => path));
   for (const { path, size } of smallFiles(stored)) {
     if (path === CALIBRATION_FILE) continue;
@@ -48,7 +51,7 @@ export async function requireSpeech(step: SpeechStep): Promise<void> {
     // Beside a tokenizer.json it is not looked at.
     if (UNREAD.has(path) || (path === 'tiktoken.model' && 'tokenizer.json' in texts)) continue;
     if (size > MOST_BYTES) throw tooLarge(path, size);
-    texts[path] = await readOne(step, path);
+    texts[path] = made?.[path] ?? (await readOne(step, path));
   }
   const given = template === null ? null : await readFile(template, 'utf8');
   const { notices } = await checkSpeech({

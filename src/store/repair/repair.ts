@@ -28,6 +28,7 @@ import { hashFile } from '../../base/hash-file.js';
 import { listingOf, type StoredPlan, type UserFile } from '../stored-plan.js';
 import { makeBlock } from './block.js';
 import { blockCount, trustedChains } from './chains.js';
+import { madeFiles } from '../made-files.js';
 import { recordTexts } from './record-texts.js';
 
 export interface RepairTask extends HubTask {
@@ -182,10 +183,15 @@ class Repair {
   }
 
   async #sideFile(file: VerifiedFile): Promise<RepairedFile> {
-    const { client, paths } = this.#task;
+    const { client, paths, stored } = this.#task;
     const scratch = join(paths.download, file.path);
     await mkdir(paths.download, { recursive: true });
-    const { fetchedBytes } = await client.download(this.#listing, file.path, scratch, this.#task);
+    const made = await madeFiles(client, stored, this.#task);
+    if (made !== null) await writeFileAtomic(scratch, made[file.path] ?? '');
+    const { fetchedBytes } =
+      made === null
+        ? await client.download(this.#listing, file.path, scratch, this.#task)
+        : { fetchedBytes: 0 };
     const sha256 = await hashFile(scratch);
     if (sha256 !== file.sha256) throw otherFile(file, sha256);
     await rename(scratch, join(paths.root, file.path)).catch(rethrow);
