@@ -42,15 +42,14 @@ const filesOf = (metadata: GgufMetadata): Record<string, string> =>
   ggufSideFiles(metadata, readGgufModel(metadata, (name) => names.has(name)));
 
 /** As with special tokens parsed: added tokens first, text between them. */
-function encode({ encodeText, controlTokens }: Tokenizer, text: string): number[] {
-  const [first] = controlTokens
+function encode(tokenizer: Tokenizer, text: string): number[] {
+  const [first] = tokenizer.controlTokens
     .map((token) => ({ ...token, at: text.indexOf(token.content) }))
     .filter(({ at }) => at >= 0)
     .sort((a, b) => a.at - b.at || b.content.length - a.content.length);
-  if (first === undefined) return text === '' ? [] : encodeText(text);
+  if (first === undefined) return text === '' ? [] : tokenizer.encodeText(text);
   const [before, after] = [text.slice(0, first.at), text.slice(first.at + first.content.length)];
-  const tokens = { encodeText, controlTokens } as Tokenizer;
-  return [...encode(tokens, before), first.id, ...encode(tokens, after)];
+  return [...encode(tokenizer, before), first.id, ...encode(tokenizer, after)];
 }
 
 test('the tokenizer gives the ids that llama.cpp gives', async () => {
@@ -103,8 +102,8 @@ describe('text is cut as the model was trained, by', () => {
       'tokenizer.ggml.merges': texts(merges),
     });
     const files = { 'tokenizer.json': JSON.stringify(tokenizerJson(metadata)) };
-    const { encodeText } = await loadTokenizer({ label: 'a.gguf', texts: files });
-    return encodeText(text).map((id) => vocabulary[id] ?? '');
+    const tokenizer = await loadTokenizer({ label: 'a.gguf', texts: files });
+    return tokenizer.encodeText(text).map((id) => vocabulary[id] ?? '');
   };
 
   test.each([
