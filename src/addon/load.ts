@@ -93,10 +93,14 @@ export function loadAddon(candidates: readonly string[]): LoadedAddon {
  */
 export async function runJob<T>(job: NativeJob<T>, signal?: AbortSignal): Promise<T> {
   const cancel = () => job.cancel();
-  if (signal?.aborted) cancel();
+  const tooLate = signal?.aborted === true;
+  if (tooLate) cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    return await job.done;
+    const result = await job.done;
+    // A short job may be done before the word reaches it.
+    if (tooLate) throw new FlashmoeError('ERR_INTERRUPTED', 'stopped before the beginning');
+    return result;
   } catch (thrown) {
     // An abort may carry its own reason, such as a pause because the disk is full.
     if (signal?.aborted && signal.reason instanceof FlashmoeError) throw signal.reason;

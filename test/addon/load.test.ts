@@ -109,3 +109,10 @@ test('a full disk in native code becomes a resumable disk error', async () => {
     resumable: true,
   });
 });
+
+test('a signal that was aborted before is an interruption, even where the job is done before the word reaches it', async () => {
+  let cancelled = false;
+  const job = { done: Promise.resolve(1), cancel: () => (cancelled = true) };
+  await expect(runJob(job, AbortSignal.abort())).rejects.toMatchObject({ code: 'ERR_INTERRUPTED' });
+  expect(cancelled).toBe(true);
+});
