@@ -18,17 +18,17 @@ Napi::Object info_value(Napi::Env env, const fm_engine_info& info) {
     object.Set("maxPositions", number(env, info.max_positions));
     object.Set("layers", number(env, info.layers));
     object.Set("expertsPerToken", number(env, info.experts_per_token));
-    object.Set("denseBytes", number(env, static_cast<double>(info.dense_bytes)));
-    object.Set("expertBytesPerToken", number(env, static_cast<double>(info.expert_bytes_per_token)));
-    object.Set("stateBytes", number(env, static_cast<double>(info.state_bytes)));
-    object.Set("kvBytesPerToken", number(env, static_cast<double>(info.kv_bytes_per_token)));
-    object.Set("expertFileBytes", number(env, static_cast<double>(info.expert_file_bytes)));
-    object.Set("largestExpertBytes", number(env, static_cast<double>(info.largest_expert_bytes)));
-    object.Set("expertPoolBytes", number(env, static_cast<double>(info.expert_pool_bytes)));
+    object.Set("denseBytes", number(env, info.dense_bytes));
+    object.Set("expertBytesPerToken", number(env, info.expert_bytes_per_token));
+    object.Set("stateBytes", number(env, info.state_bytes));
+    object.Set("kvBytesPerToken", number(env, info.kv_bytes_per_token));
+    object.Set("expertFileBytes", number(env, info.expert_file_bytes));
+    object.Set("largestExpertBytes", number(env, info.largest_expert_bytes));
+    object.Set("expertPoolBytes", number(env, info.expert_pool_bytes));
     object.Set("expertsHeld", number(env, info.experts_held));
     object.Set("expertsMapped", Napi::Boolean::New(env, info.experts_mapped != 0));
     object.Set("prefillTokens", number(env, info.prefill_tokens));
-    object.Set("prefillBytesPerToken", number(env, static_cast<double>(info.prefill_bytes_per_token)));
+    object.Set("prefillBytesPerToken", number(env, info.prefill_bytes_per_token));
     return object;
 }
 
@@ -105,12 +105,12 @@ Napi::Value engine_value(Napi::Env env, std::shared_ptr<EngineHandle>& handle) {
     });
     method(object, "saveHottest", [reference](const Napi::CallbackInfo& info) {
         fm_error error;
-        check(fm_engine_save_hottest(reference->get("engine")->engine, path_of(info[0], "path").c_str(), &error), error);
+        check(fm_engine_save_hottest(reference->get("engine")->engine, name_of(info[0], "path").c_str(), &error), error);
         return info.Env().Undefined();
     });
     method(object, "warm", [reference](const Napi::CallbackInfo& info) {
         fm_error error;
-        check(fm_engine_warm(reference->get("engine")->engine, path_of(info[0], "path").c_str(), &error), error);
+        check(fm_engine_warm(reference->get("engine")->engine, name_of(info[0], "path").c_str(), &error), error);
         return info.Env().Undefined();
     });
     method(object, "close", [reference](const Napi::CallbackInfo& info) {
@@ -132,8 +132,8 @@ Options options_of(const Napi::Value& value) {
     const Napi::Value backend = object.Get("backend");
     const std::string name = backend.IsString() ? backend.As<Napi::String>().Utf8Value() : "";
     if (name != "cpu" && name != "metal") misuse("backend is not one of cpu, metal");
-    Options options{path_of(object.Get("modelDir"), "modelDir"), path_of(object.Get("expertsDir"), "expertsDir"), name,
-                    path_of(object.Get("kernelsDir"), "kernelsDir"), "", {}};
+    Options options{name_of(object.Get("modelDir"), "modelDir"), name_of(object.Get("expertsDir"), "expertsDir"), name,
+                    name_of(object.Get("kernelsDir"), "kernelsDir"), "", {}};
     options.values.threads = whole_of(object.Get("threads"), "threads");
     options.values.io_threads = whole_of(object.Get("ioThreads"), "ioThreads");
     options.values.token_limit = whole_of(object.Get("tokenLimit"), "tokenLimit");

@@ -8,11 +8,13 @@ Napi::Error coded_error(Napi::Env env, const std::string& code, const std::strin
     return error;
 }
 
-std::pair<std::string, std::string> caught() {
+std::pair<std::string, std::string> caught(const char* misuse) {
     try {
         throw;
-    } catch (const pack::Failure& failure) {
-        return {failure.code(), failure.what()};
+    } catch (const Misuse& error) {
+        return {misuse, error.what()};
+    } catch (const Error& error) {
+        return {error.code(), error.what()};
     } catch (const std::bad_alloc&) {
         return {"ENOMEM", "not enough memory"};
     } catch (const std::exception& error) {

@@ -4,6 +4,7 @@
 
 #include <napi.h>
 
+#include "core/error.h"
 #include "pack/control.h"
 
 #include <chrono>
@@ -23,8 +24,14 @@ using pack::Control;
 /// An Error with `code`, as load.ts expects it.
 Napi::Error coded_error(Napi::Env env, const std::string& code, const std::string& message);
 
-/// What was thrown, as code and message. To be called inside a catch block.
-std::pair<std::string, std::string> caught();
+/// A value from JavaScript that can't be right.
+struct Misuse : Error {
+    explicit Misuse(const std::string& message) : Error(FM_ENGINE, message) {}
+};
+
+/// What was thrown, as code and message. To be called inside a catch block. `misuse`: the code of a value that can't be right,
+/// where that is a job's.
+std::pair<std::string, std::string> caught(const char* misuse = "ERR_ENGINE");
 
 /// A job that failed before it began.
 Napi::Object failed_job(Napi::Env env, const std::string& code, const std::string& message);

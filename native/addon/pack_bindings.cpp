@@ -22,7 +22,7 @@ DType dtype_field(const Napi::Object& object) {
     if (name == "F16") return DType::f16;
     if (name == "F32") return DType::f32;
     if (name == "U8") return DType::u8;
-    fail_plan("dtype must be U32, BF16, F16, F32 or U8");
+    misuse("dtype must be U32, BF16, F16, F32 or U8");
 }
 
 StackedTensor stacked_tensor(const Napi::Value& value, const char* name) {
@@ -79,13 +79,11 @@ PackLayerJob pack_layer_job(const Napi::Value& value) {
         job.others = {count_field(others, "expertStride"), projections_of(others)};
         const Napi::Array experts = array_field(others, "experts");
         for (std::uint32_t i = 0; i < experts.Length(); ++i) {
-            const double expert = experts.Get(i).IsNumber() ? experts.Get(i).As<Napi::Number>().DoubleValue() : -1;
-            if (!(expert >= 0 && expert < 1e6)) fail_plan("experts must hold numbers of experts");
-            job.other_experts.push_back(static_cast<std::uint64_t>(expert));
+            job.other_experts.push_back(count_of(experts.Get(i), "expert"));
         }
     }
     const std::string method = text_field(object, "method");
-    if (method != "search" && method != "minmax") fail_plan("method must be search or minmax");
+    if (method != "search" && method != "minmax") misuse("method must be search or minmax");
     job.search = method == "search";
     job.threads = small_field(object, "threads");
     return job;
@@ -127,7 +125,7 @@ Napi::Value guarded(Napi::Env env, const char* function, Start start) {
     } catch (const Napi::Error&) {
         throw;
     } catch (...) {
-        const auto [code, message] = caught();
+        const auto [code, message] = caught("ERR_PLAN");
         return failed_job(env, code, std::string(function) + ": " + message);
     }
 }
@@ -147,10 +145,9 @@ Napi::Value copy_ranges_binding(const Napi::CallbackInfo& info) {
 
 Napi::Value hash_file_binding(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), "hashFile", [&] {
-        if (!info[0].IsString()) fail_plan("path must be a string");
         return Job<FileHash>::start(
             info.Env(), info[1],
-            [path = info[0].As<Napi::String>().Utf8Value()](Control& control) { return hash_file(path, control); },
+            [path = name_of(info[0], "path")](Control& control) { return hash_file(path, control); },
             [](Napi::Env env, FileHash& hash) {
                 Napi::Object object = Napi::Object::New(env);
                 object.Set("sha256", hash.sha256);
@@ -165,17 +162,12 @@ Napi::Value hash_file_binding(const Napi::CallbackInfo& info) {
 
 Napi::Value check_blocks_binding(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), "checkBlocks", [&] {
-        if (!info[0].IsString() || !info[1].IsArray()) fail_plan("path must be a string, chain a list");
         std::vector<std::string> chain;
-        const Napi::Array links = info[1].As<Napi::Array>();
-        for (std::uint32_t i = 0; i < links.Length(); ++i) {
-            const Napi::Value link = links.Get(i);
-            if (!link.IsString()) fail_plan("chain must hold strings");
-            chain.push_back(link.As<Napi::String>().Utf8Value());
-        }
+        const Napi::Array links = array_of(info[1], "chain");
+        for (std::uint32_t i = 0; i < links.Length(); ++i) chain.push_back(text_of(links.Get(i), "link"));
         return Job<BlockCheck>::start(
             info.Env(), info[2],
-            [path = info[0].As<Napi::String>().Utf8Value(), chain = std::move(chain)](Control& control) {
+            [path = name_of(info[0], "path"), chain = std::move(chain)](Control& control) {
                 return check_blocks(path, chain, control);
             },
             [](Napi::Env env, BlockCheck& check) {
@@ -202,13 +194,11 @@ ReadRateJob read_rate_job(const Napi::Value& value) {
     ReadRateJob job;
     const Napi::Array files = array_field(object, "files");
     for (uint32_t i = 0; i < files.Length(); ++i) {
-        const Napi::Value file = files.Get(i);
-        if (!file.IsString()) fail_plan("files must be paths");
-        job.files.push_back(file.As<Napi::String>().Utf8Value());
+        job.files.push_back(name_of(files.Get(i), "file"));
     }
     job.read_bytes = count_field(object, "readBytes");
     job.depth = small_field(object, "depth");
-    if (job.depth == 0 || job.depth > 64) fail_plan("depth must be 1 to 64");
+    if (job.depth == 0 || job.depth > 64) misuse("depth must be 1 to 64");
     job.seconds = static_cast<double>(count_field(object, "milliseconds")) / 1000;
     job.seed = count_field(object, "seed");
     job.cached = object.Get("cached").ToBoolean();

@@ -45,8 +45,8 @@ Napi::Value metal_device(const Napi::CallbackInfo& info) {
     if (!there) return answer;
     Napi::Object facts = Napi::Object::New(env);
     facts.Set("name", device.name);
-    facts.Set("recommendedWorkingSetBytes", number(env, static_cast<double>(device.recommended_working_set)));
-    facts.Set("maxBufferBytes", number(env, static_cast<double>(device.max_buffer_bytes)));
+    facts.Set("recommendedWorkingSetBytes", number(env, device.recommended_working_set));
+    facts.Set("maxBufferBytes", number(env, device.max_buffer_bytes));
     facts.Set("lowPower", device.low_power != 0);
     answer.Set("device", facts);
     return answer;
@@ -69,7 +69,7 @@ template <typename Call> Napi::Value in_this_thread(Napi::Env env, const char* n
 /// selfTestBackend(backend, kernelsDir, seed).
 Napi::Value self_test_backend(const Napi::CallbackInfo& info) {
     return in_this_thread(info.Env(), "selfTestBackend", [&] {
-        const std::string backend = path_of(info[0], "backend"), kernels = path_of(info[1], "kernelsDir");
+        const std::string backend = name_of(info[0], "backend"), kernels = name_of(info[1], "kernelsDir");
         fm_kernel_check checks[128];
         char isa[256];
         size_t count = 0;
@@ -85,7 +85,7 @@ Napi::Value self_test_backend(const Napi::CallbackInfo& info) {
 Napi::Value measure_rates(const Napi::CallbackInfo& info) {
     return in_this_thread(info.Env(), "measureRates", [&] {
         const Napi::Env env = info.Env();
-        const std::string backend = path_of(info[0], "backend"), kernels = path_of(info[1], "kernelsDir");
+        const std::string backend = name_of(info[0], "backend"), kernels = name_of(info[1], "kernelsDir");
         fm_rate rates[32];
         size_t count = 0;
         double wait_seconds = 0;
@@ -113,7 +113,7 @@ Napi::Value measure_rates(const Napi::CallbackInfo& info) {
 /// measureWired(backend, kernelsDir, file).
 Napi::Value measure_wired(const Napi::CallbackInfo& info) {
     return in_this_thread(info.Env(), "measureWired", [&] {
-        const std::string backend = path_of(info[0], "backend"), kernels = path_of(info[1], "kernelsDir"), file = path_of(info[2], "file");
+        const std::string backend = name_of(info[0], "backend"), kernels = name_of(info[1], "kernelsDir"), file = name_of(info[2], "file");
         double mapped = 0, allocated = 0;
         fm_error error;
         check(fm_measure_wired(backend.c_str(), kernels.c_str(), file.c_str(), &mapped, &allocated, &error), error);

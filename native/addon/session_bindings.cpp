@@ -16,15 +16,15 @@ Napi::Value stats_value(Napi::Env env, Step& step) {
     Napi::Object object = Napi::Object::New(env);
     object.Set("tokens", number(env, stats.tokens));
     object.Set("seconds", number(env, stats.seconds));
-    object.Set("expertBytesRead", number(env, static_cast<double>(stats.expert_bytes_read)));
-    object.Set("expertReads", number(env, static_cast<double>(stats.expert_reads)));
-    object.Set("expertUses", number(env, static_cast<double>(stats.expert_uses)));
-    object.Set("expertHits", number(env, static_cast<double>(stats.expert_hits)));
-    object.Set("expertWaits", number(env, static_cast<double>(stats.expert_waits)));
+    object.Set("expertBytesRead", number(env, stats.expert_bytes_read));
+    object.Set("expertReads", number(env, stats.expert_reads));
+    object.Set("expertUses", number(env, stats.expert_uses));
+    object.Set("expertHits", number(env, stats.expert_hits));
+    object.Set("expertWaits", number(env, stats.expert_waits));
     const uint64_t used = stats.expert_bytes_read + stats.expert_hits * step.largest_expert;
-    object.Set("expertBytesUsed", number(env, static_cast<double>(used)));
+    object.Set("expertBytesUsed", number(env, used));
     object.Set("ioSeconds", number(env, stats.io_seconds));
-    object.Set("deviceWaits", number(env, static_cast<double>(stats.device_waits)));
+    object.Set("deviceWaits", number(env, stats.device_waits));
     object.Set("deviceWaitSeconds", number(env, stats.device_wait_seconds));
     object.Set("deviceSeconds", number(env, stats.device_seconds));
     return object;
@@ -223,7 +223,7 @@ std::shared_ptr<StateFiles> state_files_of(const Napi::Value& value) {
         const Napi::Value item = list.Get(i);
         if (!item.IsObject()) misuse("a file must be an object");
         const auto file = item.As<Napi::Object>();
-        result->paths.push_back(path_of(file.Get("path"), "path"));
+        result->paths.push_back(name_of(file.Get("path"), "path"));
         result->files.push_back({nullptr, whole_of(file.Get("from"), "from"), whole_of(file.Get("to"), "to")});
     }
     for (size_t i = 0; i < result->paths.size(); ++i) result->files[i].path = result->paths[i].c_str();
@@ -256,7 +256,7 @@ void add_files(Napi::Object object, const SessionReference& reference) {
                 }
                 return total;
             },
-            [](Napi::Env env, uint64_t& bytes) { return number(env, static_cast<double>(bytes)); });
+            [](Napi::Env env, uint64_t& bytes) { return number(env, bytes); });
     });
     method(object, "restore", [reference](const Napi::CallbackInfo& info) {
         return session_job<bool>(

@@ -21,7 +21,7 @@ quant::ParamType param_type(const Napi::Object& object) {
     if (name == "BF16") return quant::ParamType::bf16;
     if (name == "F16") return quant::ParamType::f16;
     if (name == "F32") return quant::ParamType::f32;
-    fail_plan("dtype must be BF16, F16 or F32");
+    misuse("dtype must be BF16, F16 or F32");
 }
 
 quant::Encoding encoding(const Napi::Object& object) {
@@ -32,7 +32,7 @@ quant::Encoding encoding(const Napi::Object& object) {
     if (name == "F8_E4M3") return quant::Encoding::e4m3;
     if (name == "int4") return quant::Encoding::int4;
     if (name == "mxfp4") return quant::Encoding::e2m1;
-    fail_plan("encoding must be BF16, F16, F32, F8_E4M3, int4 or mxfp4");
+    misuse("encoding must be BF16, F16, F32, F8_E4M3, int4 or mxfp4");
 }
 
 Conversion conversion_of(const Napi::Object& object) {
@@ -93,7 +93,7 @@ Place place_of(const Napi::Object& object) {
         if (scales.IsObject()) place.scales = count_field(scales.As<Napi::Object>(), "file");
         return place;
     }
-    if (kind != "requantise") fail_plan("kind must be drop, copy, spread, requantise or convert");
+    if (kind != "requantise") misuse("kind must be drop, copy, spread, requantise or convert");
     place.kind = Place::Kind::requantise;
     place.bits = small_field(object, "bits");
     place.group_size = small_field(object, "groupSize");
@@ -122,7 +122,7 @@ TapeItem item_of(const Napi::Object& object) {
         item.type = TapeItem::Type::seal;
         item.sha256 = text_field(object, "sha256");
     } else {
-        fail_plan("type must be bytes, recall or seal");
+        misuse("type must be bytes, recall or seal");
     }
     return item;
 }
@@ -147,13 +147,13 @@ TapeJob tape_job(const Napi::Object& object) {
     job.binding = text_field(object, "binding");
     job.threads = small_field(object, "threads");
     const std::string method = text_field(object, "method");
-    if (method != "search" && method != "minmax") fail_plan("method must be search or minmax");
+    if (method != "search" && method != "minmax") misuse("method must be search or minmax");
     job.search = method == "search";
     const Napi::Value from = field(object, "from");
     if (from.IsObject()) {
         const Napi::Object state = from.As<Napi::Object>();
         const auto hash = bytes_of_hex(text_field(state, "hash"));
-        if (hash.size() != Sha256::kStateSize) fail_plan("hash must be a state of sha256");
+        if (hash.size() != Sha256::kStateSize) misuse("hash must be a state of sha256");
         job.from = TapeState{count_field(state, "at"), count_field(state, "item"), {}};
         std::copy(hash.begin(), hash.end(), job.from->hash.begin());
         const Napi::Value sums = field(object, "sums");
@@ -180,7 +180,7 @@ struct Handle {
 using Shared = std::shared_ptr<Handle>;
 
 TapeWriter& open_writer(const Shared& handle) {
-    if (handle->closed) fail_plan("the tape is closed");
+    if (handle->closed) misuse("the tape is closed");
     return *handle->writer;
 }
 
@@ -192,13 +192,13 @@ void settle_put(const Shared& handle, Napi::Env env, PendingPut* put, const std:
     try {
         std::rethrow_exception(failure);
     } catch (...) {
-        const auto [code, message] = caught();
+        const auto [code, message] = caught("ERR_PLAN");
         put->deferred.Reject(coded_error(env, code, message).Value());
     }
 }
 
 Napi::Value rejected(Napi::Env env, const char* function) {
-    const auto [code, message] = caught();
+    const auto [code, message] = caught("ERR_PLAN");
     auto deferred = Napi::Promise::Deferred::New(env);
     deferred.Reject(coded_error(env, code, std::string(function) + ": " + message).Value());
     return deferred.Promise();
@@ -208,25 +208,18 @@ Napi::Value put(const Shared& handle, const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     try {
         TapeWriter& writer = open_writer(handle);
-        const double position = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
-        if (!(position >= 0) || position != std::floor(position) || !info[1].IsArray()) {
-            fail_plan("a position and a list of chunks are needed");
-        }
-        const Napi::Array chunks = info[1].As<Napi::Array>();
-        std::vector<TapeWriter::Span> spans;
+        const uint64_t position = count_of(info[0], "position");
+        const Napi::Array chunks = array_of(info[1], "chunks");
+        std::vector<std::span<const std::uint8_t>> spans;
         for (std::uint32_t i = 0; i < chunks.Length(); ++i) {
-            const Napi::Value chunk = chunks.Get(i);
-            if (!chunk.IsTypedArray() || chunk.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-                fail_plan("a chunk is no Uint8Array");
-            }
-            const auto bytes = chunk.As<Napi::Uint8Array>();
+            const auto bytes = typed_of<Napi::Uint8Array>(chunks.Get(i), napi_uint8_array, "chunk");
             spans.push_back({bytes.Data(), bytes.ByteLength()});
         }
         auto* pending = new PendingPut(env);
         pending->chunks = Napi::Persistent(chunks.As<Napi::Object>());
         const Napi::Value promise = pending->deferred.Promise();
         if (handle->pending++ == 0) handle->channel.Ref(env);
-        writer.put(static_cast<std::uint64_t>(position), std::move(spans),
+        writer.put(position, std::move(spans),
                    [handle, pending](const std::exception_ptr& failure) {
                        handle->channel.BlockingCall([handle, pending, failure](Napi::Env env, Napi::Function) {
                            settle_put(handle, env, pending, failure);
@@ -261,7 +254,7 @@ Napi::Value checkpoint(const Shared& handle, const Napi::CallbackInfo& info) {
     return Job<Checkpoint>::start(
                info.Env(), info.Env().Undefined(),
                [handle, drain, journalled](Control& control) {
-                   if (handle->closed) fail_plan("the tape is closed");
+                   if (handle->closed) misuse("the tape is closed");
                    return handle->writer->checkpoint(drain, static_cast<std::uint64_t>(std::max(0.0, journalled)), control);
                },
                [handle](Napi::Env env, Checkpoint& here) { return checkpoint_object(env, *handle->writer, here); })
@@ -296,7 +289,7 @@ Napi::Value release(const Shared& handle, const Napi::CallbackInfo& info) {
     try {
         if (info[0].IsNumber()) handle->writer->release(info[0].As<Napi::Number>().Uint32Value());
     } catch (...) {
-        const auto [code, message] = caught();
+        const auto [code, message] = caught("ERR_PLAN");
         throw coded_error(info.Env(), code, message);
     }
     return info.Env().Undefined();
@@ -347,7 +340,7 @@ Napi::Value open_tape(const Napi::CallbackInfo& info) {
     } catch (const Napi::Error&) {
         throw;
     } catch (...) {
-        const auto [code, message] = caught();
+        const auto [code, message] = caught("ERR_PLAN");
         throw coded_error(env, code, message);
     }
 }

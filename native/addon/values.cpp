@@ -1,41 +1,60 @@
 #include "addon/values.h"
 
-#include "pack/failure.h"
+#include "core/error.h"
 
 #include <cmath>
 #include <cstring>
 
 namespace flashmoe::addon {
+namespace {
 
-using pack::Failure;
+constexpr double kMaxSafeInteger = 9007199254740991.0;
+
+} // namespace
 
 void check(fm_status status, const fm_error& error) {
-    if (status != FM_OK) throw Failure(fm_status_name(status), error.message);
+    if (status != FM_OK) throw Error(status, error.message);
 }
 
-void misuse(const std::string& message) { throw Failure(fm_status_name(FM_ENGINE), message); }
+void misuse(const std::string& message) { throw Misuse(message); }
 
 double number_of(const Napi::Value& value, const char* name, double min, double max) {
     const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
-    if (!(number >= min && number <= max)) misuse(std::string(name) + " is not a number in its range");
+    if (!(number >= min && number <= max)) misuse(std::string(name) + " must be a number in its range");
     return number;
 }
 
 uint32_t whole_of(const Napi::Value& value, const char* name) {
-    const double number = number_of(value, name, 0, UINT32_MAX);
-    if (number != std::floor(number)) misuse(std::string(name) + " is not a whole number");
-    return static_cast<uint32_t>(number);
+    const uint64_t count = count_of(value, name);
+    if (count > UINT32_MAX) misuse(std::string(name) + " is too large");
+    return static_cast<uint32_t>(count);
+}
+
+uint64_t count_of(const Napi::Value& value, const char* name) {
+    const double number = number_of(value, name, 0, kMaxSafeInteger);
+    if (number != std::floor(number)) misuse(std::string(name) + " must be a whole number");
+    return static_cast<uint64_t>(number);
 }
 
 std::string text_of(const Napi::Value& value, const char* name) {
-    if (!value.IsString()) misuse(std::string(name) + " is not a text");
+    if (!value.IsString()) misuse(std::string(name) + " must be a string");
     return value.As<Napi::String>().Utf8Value();
 }
 
-std::string path_of(const Napi::Value& value, const char* name) {
-    std::string path = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-    if (path.empty() || path.find('\0') != std::string::npos) misuse(std::string(name) + " is not a path");
-    return path;
+std::string name_of(const Napi::Value& value, const char* name) {
+    std::string text = text_of(value, name);
+    if (text.empty() || text.find('\0') != std::string::npos) misuse(std::string(name) + " must be a string that is not empty and has no NUL");
+    return text;
+}
+
+Napi::Object object_of(const Napi::Value& value, const char* name) {
+    if (!value.IsObject()) misuse(std::string(name) + " must be an object");
+    return value.As<Napi::Object>();
+}
+
+Napi::Array array_of(const Napi::Value& value, const char* name) {
+    if (!value.IsArray()) misuse(std::string(name) + " must be a list");
+    return value.As<Napi::Array>();
 }
 
 std::vector<int32_t> tokens_of(const Napi::Value& value) {
@@ -48,8 +67,6 @@ std::vector<uint32_t> lengths_of(const Napi::Value& value) {
     const auto array = typed_of<Napi::Uint32Array>(value, napi_uint32_array, "marks");
     return {array.Data(), array.Data() + array.ElementLength()};
 }
-
-Napi::Number number(Napi::Env env, double value) { return Napi::Number::New(env, value); }
 
 Napi::Value float_array(Napi::Env env, const std::vector<float>& values) {
     auto array = Napi::Float32Array::New(env, values.size());

@@ -35,9 +35,13 @@ template <typename Body> void method(Napi::Object object, const char* name, Body
 
 double number_of(const Napi::Value& value, const char* name, double min, double max);
 uint32_t whole_of(const Napi::Value& value, const char* name);
+/// Up to the largest integer that a JavaScript number holds exactly.
+uint64_t count_of(const Napi::Value& value, const char* name);
 std::string text_of(const Napi::Value& value, const char* name);
-/// Not empty, without a NUL that would cut it short where the system sees it.
-std::string path_of(const Napi::Value& value, const char* name);
+/// Of a path or a choice: not empty, without a NUL that would cut it short where the system sees it.
+std::string name_of(const Napi::Value& value, const char* name);
+Napi::Object object_of(const Napi::Value& value, const char* name);
+Napi::Array array_of(const Napi::Value& value, const char* name);
 std::vector<int32_t> tokens_of(const Napi::Value& value);
 /// None for undefined.
 std::vector<uint32_t> lengths_of(const Napi::Value& value);
@@ -49,7 +53,9 @@ template <typename Array> Array typed_of(const Napi::Value& value, napi_typedarr
     return value.As<Array>();
 }
 
-Napi::Number number(Napi::Env env, double value);
+template <typename Value> Napi::Number number(Napi::Env env, Value value) {
+    return Napi::Number::New(env, static_cast<double>(value));
+}
 Napi::Value float_array(Napi::Env env, const std::vector<float>& values);
 
 } // namespace flashmoe::addon

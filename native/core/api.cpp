@@ -97,20 +97,6 @@ Session::Progress wrap(fm_progress progress, void* user) {
 
 extern "C" {
 
-const char* fm_status_name(fm_status status) {
-    switch (status) {
-    case FM_OK: return "OK";
-    case FM_MODEL_DAMAGED: return "ERR_MODEL_DAMAGED";
-    case FM_MODEL_MISSING: return "ERR_MODEL_MISSING";
-    case FM_UNSUPPORTED_MODEL: return "ERR_UNSUPPORTED_MODEL";
-    case FM_CONTEXT: return "ERR_CONTEXT";
-    case FM_IO: return "ERR_IO";
-    case FM_INTERRUPTED: return "ERR_INTERRUPTED";
-    case FM_ENGINE: break;
-    }
-    return "ERR_ENGINE";
-}
-
 fm_status fm_engine_open(const fm_engine_options* options, fm_engine** engine, fm_error* error) {
     return guarded(error, [&] {
         if (options->model_dir == nullptr || options->experts_dir == nullptr) flashmoe::fail(FM_ENGINE, "a folder is missing");

@@ -57,7 +57,7 @@ class DenseWeights {
   private:
     Backend& backend_;
     const DenseManifest& manifest_;
-    File file_;
+    ModelFile file_;
     MappedFile mapping_;
     MappedGuard guard_;
     WrappedBuffer buffer_;

@@ -84,7 +84,7 @@ ExpertFiles::ExpertFiles(const std::string& experts_dir, const ModelSpec& spec, 
             fail(FM_MODEL_DAMAGED, manifest_path, ": ", manifest.experts, " experts, the model has ", moe->experts);
         }
         auto layer = std::make_unique<ExpertLayer>(
-            ExpertLayer{.file = File(experts_dir + "/" + entry.file, caching), .shapes = {}, .places = {}, .mapping = {}});
+            ExpertLayer{.file = ModelFile(experts_dir + "/" + entry.file, caching), .shapes = {}, .places = {}, .mapping = {}});
         if (layer->file.size() != entry.size) {
             fail(FM_MODEL_DAMAGED, layer->file.path(), ": ", layer->file.size(), " bytes, layout.json says ", entry.size);
         }

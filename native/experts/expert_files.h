@@ -41,7 +41,7 @@ struct ExpertShape {
 
 /// One layer's experts on disk, in their order: of one shape mostly, of several where a table says whose is which.
 struct ExpertLayer {
-    File file;
+    ModelFile file;
     std::vector<ExpertShape> shapes;
     /// By expert: where it begins and which of the shapes it has; empty where all have the first, stride by stride.
     struct Place {

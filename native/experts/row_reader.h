@@ -17,7 +17,7 @@ namespace flashmoe {
 struct RowTable {
     RowTable(const std::string& path, const RowTableFile& info);
 
-    File file;
+    ModelFile file;
     RowTableFile info;
 };
 

@@ -1,7 +1,7 @@
 // How a long job hears "stop" and tells how far it is.
 #pragma once
 
-#include "pack/failure.h"
+#include "core/error.h"
 
 #include <atomic>
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Control {
 
     void check() const {
         if (cancelled.load(std::memory_order_relaxed)) {
-            throw Failure("ERR_INTERRUPTED", "stopped before the end");
+            throw Error("ERR_INTERRUPTED", "stopped before the end");
         }
     }
     void report(std::uint64_t done, std::uint64_t total) const {

@@ -1,6 +1,6 @@
 // What becomes of values that are stored in another form than they come in.
 #include "core/half.h"
-#include "pack/failure.h"
+#include "core/error.h"
 #include "pack/placer.h"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ void store(quant::ParamType type, const float* values, std::size_t count, std::u
 }
 
 [[noreturn]] void broken(std::uint64_t expert, const std::string& what) {
-    throw Failure("ERR_SAFETENSORS", "matrix " + std::to_string(expert) + " of a tensor has " + what);
+    throw Error("ERR_SAFETENSORS", "matrix " + std::to_string(expert) + " of a tensor has " + what);
 }
 
 } // namespace

@@ -1,6 +1,6 @@
 #include "pack/copy_ranges.h"
 
-#include "pack/file.h"
+#include "core/file.h"
 #include "pack/sha256.h"
 
 #include <algorithm>
@@ -44,7 +44,7 @@ std::uint64_t copy_ranges(const CopyJob& job, const Control& control) {
         auto [entry, is_new] = sources.try_emplace(range.source);
         if (is_new) entry->second = File::open_source(range.source);
         if (range.source_offset + range.size > entry->second.size()) {
-            throw Failure("ERR_IO", range.source + ": is " + std::to_string(entry->second.size()) +
+            throw Error("ERR_IO", range.source + ": is " + std::to_string(entry->second.size()) +
                                         " bytes, but bytes up to " +
                                         std::to_string(range.source_offset + range.size) + " are needed");
         }

@@ -1,7 +1,7 @@
 #include "pack/importance.h"
 
 #include "core/half.h"
-#include "pack/failure.h"
+#include "core/error.h"
 
 #include <algorithm>
 #include <cmath>

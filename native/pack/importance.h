@@ -2,7 +2,7 @@
 // (docs/format.md, "Calibration").
 #pragma once
 
-#include "pack/file.h"
+#include "core/file.h"
 
 #include <cstdint>
 #include <vector>

@@ -2,7 +2,7 @@
 // believed only within the boot that wrote it.
 #pragma once
 
-#include "pack/file.h"
+#include "core/file.h"
 #include "pack/tape_items.h"
 
 #include <optional>

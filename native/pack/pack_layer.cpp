@@ -1,6 +1,6 @@
 #include "pack/pack_layer.h"
 
-#include "pack/file.h"
+#include "core/file.h"
 #include "pack/sha256.h"
 #include "quant/requantise.h"
 
@@ -26,7 +26,7 @@ class Sources {
         if (is_new) entry->second = File::open_source(tensor.source);
         const std::uint64_t end = tensor.offset + (experts - 1) * part.source_stride + part.source_size;
         if (end > entry->second.size()) {
-            throw Failure("ERR_IO", tensor.source + ": is " + std::to_string(entry->second.size()) +
+            throw Error("ERR_IO", tensor.source + ": is " + std::to_string(entry->second.size()) +
                                         " bytes, but bytes up to " + std::to_string(end) + " are needed");
         }
     }
@@ -184,7 +184,7 @@ class Packer {
         const auto sums = quant::requantise(source, target, method, quant::best_isa(),
                                             weights.empty() ? nullptr : &importance);
         if (sums.broken_groups > 0) {
-            throw Failure("ERR_SAFETENSORS", projection.scales->source + ": expert " + std::to_string(expert) +
+            throw Error("ERR_SAFETENSORS", projection.scales->source + ": expert " + std::to_string(expert) +
                                                  " has " + std::to_string(sums.broken_groups) +
                                                  " scales or biases that are no usable numbers");
         }

@@ -1,6 +1,6 @@
 #include "pack/placer.h"
 
-#include "pack/failure.h"
+#include "core/error.h"
 
 #include <algorithm>
 #include <cstring>
@@ -159,7 +159,7 @@ quant::ErrorSums Placer::requantise(const Place& place, const std::uint8_t* code
         {narrow.data(), new_scales.data(), new_biases.data()}, method, quant::best_isa(),
         weights.empty() ? nullptr : &importance);
     if (sums.broken_groups > 0) {
-        throw Failure("ERR_SAFETENSORS", "expert " + std::to_string(at / place.slice) + " of a projection has " +
+        throw Error("ERR_SAFETENSORS", "expert " + std::to_string(at / place.slice) + " of a projection has " +
                                              std::to_string(sums.broken_groups) +
                                              " scales or biases that are no usable numbers");
     }

@@ -1,7 +1,7 @@
 // Puts a piece of the tape where it belongs: copied, spread over experts, or requantised.
 #pragma once
 
-#include "pack/file.h"
+#include "core/file.h"
 #include "pack/tape_items.h"
 #include "quant/requantise.h"
 

@@ -18,7 +18,7 @@ namespace {
 constexpr uint64_t kPage = 16384;
 
 [[noreturn]] void fail_read(const std::string& path, const std::string& what) {
-    throw Failure("ERR_IO", path + ": " + what);
+    throw Error("ERR_IO", path + ": " + what);
 }
 
 /// A file opened past the page cache where the system allows it.
@@ -131,7 +131,7 @@ ReadRate measure_reads(const ReadRateJob& job, Control& control) {
         for (uint32_t i = 0; i < job.depth; ++i) threads.emplace_back(work);
     } catch (const std::system_error& error) {
         const std::lock_guard lock(mutex);
-        if (!failure) failure = std::make_exception_ptr(Failure("EAGAIN", std::string("no thread for measuring reads: ") + error.what()));
+        if (!failure) failure = std::make_exception_ptr(Error("EAGAIN", std::string("no thread for measuring reads: ") + error.what()));
         stop = true;
     }
     for (std::thread& thread : threads) thread.join();

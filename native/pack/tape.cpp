@@ -1,6 +1,6 @@
 #include "pack/tape.h"
 
-#include "pack/failure.h"
+#include "core/error.h"
 
 #include <algorithm>
 #include <system_error>
@@ -23,7 +23,7 @@ std::uint64_t piece_size(std::uint64_t window) {
 }
 
 std::exception_ptr interrupted() {
-    return std::make_exception_ptr(Failure("ERR_INTERRUPTED", "stopped before the end"));
+    return std::make_exception_ptr(Error("ERR_INTERRUPTED", "stopped before the end"));
 }
 
 } // namespace
@@ -62,7 +62,7 @@ TapeWriter::TapeWriter(TapeJob job)
         }
     } catch (const std::system_error&) {
         close();
-        throw Failure("EAGAIN", "no threads for the writer");
+        throw Error("EAGAIN", "no threads for the writer");
     }
 }
 
@@ -106,16 +106,16 @@ void TapeWriter::wait(Lock& lock, const std::function<bool()>& until) {
     if (closing_) std::rethrow_exception(interrupted());
 }
 
-void TapeWriter::put(std::uint64_t position, std::vector<Span> spans, Done done) {
+void TapeWriter::put(std::uint64_t position, std::vector<std::span<const std::uint8_t>> spans, Done done) {
     std::uint64_t size = 0;
-    for (const auto& span : spans) size += span.size;
+    for (const auto& span : spans) size += span.size();
     std::exception_ptr refused;
     {
         const std::lock_guard lock(mutex_);
         if (failure_) refused = failure_;
         else if (closing_) refused = interrupted();
         else if (size > job_.window / 2 || position > starts_.back() || size > starts_.back() - position) {
-            refused = std::make_exception_ptr(Failure("ERR_PLAN", "put: beyond the tape or the window"));
+            refused = std::make_exception_ptr(Error("ERR_PLAN", "put: beyond the tape or the window"));
         } else {
             puts_.push_back({position, size, std::move(spans), std::move(done)});
             changed_.notify_all();
@@ -165,12 +165,13 @@ void TapeWriter::spool_loop() {
 
 void TapeWriter::write_to_spool(const Put& put, std::uint64_t from) {
     std::uint64_t at = put.position;
-    for (const auto& [data, size] : put.spans) {
+    for (const auto& span : put.spans) {
+        const std::size_t size = span.size();
         std::uint64_t done = at < from ? std::min<std::uint64_t>(size, from - at) : 0;
         while (done < size) {
             const std::uint64_t offset = (at + done) % job_.window;
             const std::uint64_t part = std::min<std::uint64_t>(size - done, job_.window - offset);
-            spool_.write_at(data + done, part, offset);
+            spool_.write_at(span.data() + done, part, offset);
             done += part;
         }
         at += size;
@@ -268,7 +269,7 @@ void TapeWriter::seal(const TapeItem& item) {
             const std::lock_guard lock(mutex_);
             mismatch_ = Mismatch{cursor_.item, digest};
         }
-        throw Failure("ERR_HASH", "sha256 is " + digest + ", where the listing says " + item.sha256);
+        throw Error("ERR_HASH", "sha256 is " + digest + ", where the listing says " + item.sha256);
     }
     hash_ = Sha256();
     ++cursor_.item;

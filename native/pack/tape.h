@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pack/control.h"
-#include "pack/file.h"
+#include "core/file.h"
 #include "pack/mark.h"
 #include "pack/placer.h"
 #include "pack/sha256.h"
@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -42,10 +43,6 @@ struct Checkpoint {
 
 class TapeWriter {
   public:
-    struct Span {
-        const std::uint8_t* data;
-        std::size_t size;
-    };
     /// Called once from a thread of the writer: null, or why the bytes were not taken.
     using Done = std::function<void(std::exception_ptr)>;
 
@@ -56,7 +53,7 @@ class TapeWriter {
     TapeWriter& operator=(const TapeWriter&) = delete;
 
     /// The spans must stay as they are until `done`. Bytes that are there already are ignored.
-    void put(std::uint64_t position, std::vector<Span> spans, Done done);
+    void put(std::uint64_t position, std::vector<std::span<const std::uint8_t>> spans, Done done);
     TapeProgress progress();
     /// Syncs every file written since the last checkpoint. With `drain` all that was put is placed first. The errors of
     /// the items before `journalled` need not be told any more.
@@ -71,7 +68,7 @@ class TapeWriter {
     struct Put {
         std::uint64_t position;
         std::uint64_t size;
-        std::vector<Span> spans;
+        std::vector<std::span<const std::uint8_t>> spans;
         Done done;
     };
     /// A step of the cursor that is not yet in its file; `after` is where the tape stands once it is.

@@ -1,7 +1,7 @@
 // Believes no field of a job: a wrong number here would put bytes where others belong.
 #include "pack/tape_items.h"
 
-#include "pack/failure.h"
+#include "core/error.h"
 
 #include <algorithm>
 

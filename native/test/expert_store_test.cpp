@@ -44,7 +44,7 @@ class LayerFiles {
         std::vector<std::unique_ptr<ExpertLayer>> layers;
         for (uint32_t l = 0; l < kLayers; ++l) {
             layers.push_back(std::make_unique<ExpertLayer>(
-                ExpertLayer{.file = File(path(l)), .shapes = {kShape}, .places = {}, .mapping = {}}));
+                ExpertLayer{.file = ModelFile(path(l)), .shapes = {kShape}, .places = {}, .mapping = {}}));
             if (!tiered) continue;
             layers.back()->shapes.push_back(kShape);
             for (uint32_t e = 0; e < kExperts; ++e) layers.back()->places.push_back({uint64_t{e} * kStride, e % 3 == 0 ? 1u : 0u});
@@ -281,7 +281,7 @@ TEST("neighbours are read together, each into its own place, and a read that end
 #ifdef __linux__
 TEST("an I/O error of the system fails the read with its reason") {
     // Address 0 of this process is not mapped: reading there is EIO.
-    const ExpertLayer layer{.file = File("/proc/self/mem"), .shapes = {kShape}, .places = {}, .mapping = {}};
+    const ExpertLayer layer{.file = ModelFile("/proc/self/mem"), .shapes = {kShape}, .places = {}, .mapping = {}};
     std::string place(kStride, '?'), failure;
     std::byte* target = reinterpret_cast<std::byte*>(place.data());
     EXPECT_EQ(read_experts(layer, 0, 1, &target, failure), 0u);

@@ -42,8 +42,8 @@ template <typename Action> std::string code_of(Action action) {
     try {
         action();
         return "";
-    } catch (const Failure& failure) {
-        return failure.code();
+    } catch (const flashmoe::Error& error) {
+        return error.code();
     }
 }
 

@@ -204,7 +204,7 @@ double wired_bytes() {
 
 WiredGrowth measure_wired(Backend& backend, const std::string& path) {
     WiredGrowth growth;
-    const File file(path);
+    const ModelFile file(path);
     const size_t bytes = file.size() / kPage * kPage;
     {
         const MappedFile mapped(file);

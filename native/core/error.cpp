@@ -1,9 +1,23 @@
-#include "pack/failure.h"
+#include "core/error.h"
 
 #include <cerrno>
 #include <cstring>
 
-namespace flashmoe::pack {
+const char* fm_status_name(fm_status status) {
+    switch (status) {
+    case FM_OK: return "OK";
+    case FM_MODEL_DAMAGED: return "ERR_MODEL_DAMAGED";
+    case FM_MODEL_MISSING: return "ERR_MODEL_MISSING";
+    case FM_UNSUPPORTED_MODEL: return "ERR_UNSUPPORTED_MODEL";
+    case FM_CONTEXT: return "ERR_CONTEXT";
+    case FM_IO: return "ERR_IO";
+    case FM_INTERRUPTED: return "ERR_INTERRUPTED";
+    case FM_ENGINE: break;
+    }
+    return "ERR_ENGINE";
+}
+
+namespace flashmoe {
 
 namespace {
 
@@ -32,9 +46,9 @@ const char* errno_name(int error) {
 } // namespace
 
 void fail_errno(const std::string& path, const char* action, int error) {
-    throw Failure(errno_name(error), path + ": " + action + " failed: " + std::strerror(error));
+    throw Error(errno_name(error), path + ": " + action + " failed: " + std::strerror(error));
 }
 
-void fail_plan(const std::string& message) { throw Failure("ERR_PLAN", message); }
+void fail_plan(const std::string& message) { throw Error("ERR_PLAN", message); }
 
-} // namespace flashmoe::pack
+} // namespace flashmoe
