@@ -1,6 +1,8 @@
 // Products of packed rows and vectors a second, exact and with 8-bit activations, on every instruction set of this machine. One
 // thread, its CPU time, best of alternating rounds: only ratios within a run say something on a machine that does other things.
-// Usage: products [ROUNDS]; built and run by `make -C native products`.
+// FORMATS are bits of groups, or names of GGUF blocks, which are exact in every way. `GB/s` are the bytes of weights that one token
+// goes through.
+// Usage: products [ROUNDS [FORMATS]]; built and run by `make -C native products ROUNDS=9 FORMATS="4 q4_k"`.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +27,17 @@ double thread_seconds() {
 }
 
 struct Weights {
+    Weights(uint32_t rows, uint32_t cols, quant::Block block) : codes(size_t{rows} * cols / quant::block_values(block) * quant::block_bytes(block)) {
+        const quant::BlockKind& kind = quant::kind_of(block);
+        for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::byte>(i * 2654435761u >> 13);
+        const uint16_t half = 0x1c00;
+        for (size_t at = kind.half; at < codes.size(); at += kind.bytes) {
+            for (uint32_t i = 0; i < kind.halves; ++i) std::memcpy(codes.data() + at + 2 * i, &half, sizeof half);
+        }
+        spans[0] = {codes.data(), codes.size(), nullptr};
+        matrix = {.weight = {&spans[0], 0}, .scales = {}, .biases = {}, .rows = rows, .cols = cols, .bits = kind.bytes * 8 / kind.values, .group = kind.values,
+                  .type = ElementType::u8, .codes = Codes::blocks, .block = block};
+    }
     Weights(uint32_t rows, uint32_t cols, uint32_t bits)
         : codes(size_t{rows} * cols * bits / 8), scales(size_t{rows} * cols / 64, 0x3c80), biases(scales.size(), 0xbdf0) {
         for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::byte>(i * 2654435761u >> 13);
@@ -34,6 +47,7 @@ struct Weights {
         spans[2] = buffer(biases);
         matrix = {.weight = {&spans[0], 0}, .scales = {&spans[1], 0}, .biases = {&spans[2], 0}, .rows = rows, .cols = cols, .bits = bits, .group = 64};
     }
+    size_t bytes() const { return codes.size() + 2 * (scales.size() + biases.size()); }
     std::vector<std::byte> codes;
     std::vector<uint16_t> scales, biases;
     Buffer spans[3];
@@ -66,28 +80,31 @@ struct Way {
 
 int main(int count, char** arguments) {
     const int rounds = count > 1 ? std::atoi(arguments[1]) : 8;
-    std::printf("10^9 products a second; microseconds to prepare a vector\n%-12s %-4s %-14s %7s", "matrix", "bits", "", "prepare");
+    std::vector<std::string> formats(arguments + std::min(count, 2), arguments + count);
+    if (formats.empty()) formats = {"4", "2"};
+    std::printf("10^9 products a second; microseconds to prepare a vector\n%-12s %-4s %-14s %7s", "matrix", "", "", "prepare");
     for (const uint32_t tokens : kTokens) std::printf(" %7u", tokens);
-    std::printf("\n");
+    std::printf("    GB/s\n");
     const std::pair<uint32_t, uint32_t> sizes[] = {{768, 2048}, {2048, 768}};
     for (const auto& [rows, cols] : sizes) {
-        for (const uint32_t bits : {4u, 2u}) {
-            const Weights weights(rows, cols, bits);
+        for (const std::string& format : formats) {
+            const auto block = quant::block_named(format);
+            const Weights weights = block ? Weights(rows, cols, *block) : Weights(rows, cols, static_cast<uint32_t>(std::stoul(format)));
             std::vector<float> x(size_t{cols} * kMost);
             for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 7919 % 1000) / 500 - 1;
             std::vector<Way> ways;
             for (const cpu::Kernels* table : cpu::available_kernels()) {
                 if (std::strcmp(table->isa, "scalar") == 0) continue;
                 ways.emplace_back(*table, std::string(table->isa) + " exact");
-                ways.emplace_back(cpu::fast_kernels(*table), std::string(table->isa) + " fast");
+                if (!block) ways.emplace_back(cpu::fast_kernels(*table), std::string(table->isa) + " fast");
             }
             for (int round = 0; round < rounds; ++round) {
                 for (Way& way : ways) way.round(weights.matrix, x);
             }
             for (const Way& way : ways) {
-                std::printf("%-12s %-4u %-14s %7.2f", (std::to_string(rows) + "x" + std::to_string(cols)).c_str(), bits, way.name.c_str(), way.preparing * 1e6);
+                std::printf("%-12s %-4s %-14s %7.2f", (std::to_string(rows) + "x" + std::to_string(cols)).c_str(), format.c_str(), way.name.c_str(), way.preparing * 1e6);
                 for (size_t i = 0; i < std::size(kTokens); ++i) std::printf(" %7.1f", double{1} * rows * cols * kTokens[i] / way.best[i] / 1e9);
-                std::printf("\n");
+                std::printf(" %7.1f\n", static_cast<double>(weights.bytes()) / way.best[0] / 1e9);
             }
         }
     }

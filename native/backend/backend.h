@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "quant/blocks.h"
 
 namespace flashmoe {
 
@@ -18,8 +19,8 @@ constexpr bool is_float(ElementType type) {
     return type == ElementType::bf16 || type == ElementType::f16 || type == ElementType::f32;
 }
 
-/// How packed codes stand for numbers: MLX's modes of quantisation.
-enum class Codes : uint8_t { affine, mxfp4, nvfp4, mxfp8 };
+/// How packed codes stand for numbers: MLX's modes of quantisation, or blocks of GGUF.
+enum class Codes : uint8_t { affine, mxfp4, nvfp4, mxfp8, blocks };
 
 /// Bytes of one element.
 constexpr size_t element_bytes(ElementType type) {
@@ -51,13 +52,15 @@ struct Span {
 
 /// A linear map [rows, cols]. bits 0: plain elements of `type`. Otherwise packed codes, and scales and biases of
 /// `type` per group of `group` columns: w = scale * code + bias (scale may be negative). In the floating point modes scales are
-/// bytes and there are no biases: w = scale * code.
+/// bytes and there are no biases: w = scale * code. Blocks have all of it inside: `group` is then the values of a block, `bits` its
+/// bits a value without the fraction, and there are no scales and biases.
 struct Matrix {
     Span weight, scales, biases;
     uint32_t rows = 0, cols = 0;
     uint32_t bits = 0, group = 0;
     ElementType type = ElementType::bf16;
     Codes codes = Codes::affine;
+    quant::Block block = {};
     /// Added to each result: [rows] of bias_type, where has_bias.
     Span bias{};
     ElementType bias_type = ElementType::f32;
@@ -65,7 +68,10 @@ struct Matrix {
 
     /// Packed in a way that every backend has loops for.
     bool is_common() const { return codes == Codes::affine && (bits == 2 || bits == 4 || bits == 8) && group >= 32; }
-    size_t row_bytes() const { return bits != 0 ? size_t{cols} * bits / 8 : size_t{cols} * element_bytes(type); }
+    size_t row_bytes() const {
+        if (codes == Codes::blocks) return groups() * quant::block_bytes(block);
+        return bits != 0 ? size_t{cols} * bits / 8 : size_t{cols} * element_bytes(type);
+    }
     size_t groups() const { return bits != 0 ? cols / group : 0; }
     /// The same map restricted to rows [first, first + count).
     Matrix slice(uint32_t first, uint32_t count) const {
@@ -319,6 +325,7 @@ enum Feature : uint32_t {
     kSinksAndWindows,
     kSelectedKeys,
     kRareFormats,
+    kBlockFormats,
     kAddedBiases,
     kClampedUnits,
     kPermutedRows,
@@ -334,6 +341,7 @@ constexpr const char* kFeatureNames[kFeatures] = {
     "attention with sinks and sliding windows",
     "attention over selected keys",
     "weights of 3, 5 or 6 bits, in groups of 16 or in floating point modes",
+    "weights in blocks of GGUF",
     "biases of linear maps",
     "clamped gated units",
     "projections that interleave heads",

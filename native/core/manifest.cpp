@@ -26,6 +26,7 @@ ElementType parse_type(const Field& field) {
     field.damaged("\"" + name + "\" is not one of U32, BF16, F16, F32, U8, I64");
 }
 
+/// Of codes with scales beside them.
 Codes parse_mode(const Field& field) {
     const std::string& name = field.string();
     if (name == "mxfp4") return Codes::mxfp4;
@@ -46,11 +47,29 @@ void check_width(const Field& field, const TensorInfo& tensor) {
     case Codes::mxfp4: known = bits == 4 && group == 32; break;
     case Codes::nvfp4: known = bits == 4 && group == 16; break;
     case Codes::mxfp8: known = bits == 8 && group == 32; break;
+    case Codes::blocks: known = true; break; // their name has told both
     }
     if (known) return;
     fail(FM_UNSUPPORTED_MODEL, field.path(), ": ", bits, " bits in groups of ", group,
          "; supported are 2, 3, 4, 5, 6 or 8 bits in groups of 16, 32, 64 or 128, and of the floating point modes mxfp4 "
          "in groups of 32, nvfp4 of 16 and mxfp8 of 32");
+}
+
+/// Rows of bytes, whose `mode` says all about them.
+void parse_block(const Field& field, TensorInfo& tensor) {
+    const Field mode = field.at("mode");
+    const auto block = quant::block_named(mode.string());
+    if (!block) {
+        std::string names;
+        for (const quant::BlockKind& kind : quant::kBlockKinds) names += (names.empty() ? "" : ", ") + std::string(kind.name);
+        fail(FM_UNSUPPORTED_MODEL, mode.path(), ": \"", mode.string(), "\" is not one of ", names);
+    }
+    if (tensor.bits != 0) field.damaged("blocks have no bits and group_size");
+    if (tensor.offset % 2 != 0) field.damaged("blocks begin at an even offset");
+    tensor.codes = Codes::blocks;
+    tensor.block = *block;
+    tensor.group = quant::block_values(*block);
+    tensor.bits = quant::block_bytes(*block) * 8 / tensor.group;
 }
 
 TensorInfo parse_tensor(const Field& field, uint64_t file_size, uint64_t alignment) {
@@ -78,7 +97,9 @@ TensorInfo parse_tensor(const Field& field, uint64_t file_size, uint64_t alignme
     if (field.has("bits")) tensor.bits = static_cast<uint32_t>(field.at("bits").integer(1, 32));
     if (field.has("group_size")) tensor.group = static_cast<uint32_t>(field.at("group_size").integer(1, 1u << 20));
     if ((tensor.bits != 0) != (tensor.group != 0)) field.damaged("bits and group_size belong together");
-    if (tensor.bits != 0) {
+    if (tensor.type == ElementType::u8 && field.has("mode")) {
+        parse_block(field, tensor);
+    } else if (tensor.bits != 0) {
         if (tensor.type != ElementType::u32) field.damaged("quantised codes must be U32");
         if (field.has("mode")) tensor.codes = parse_mode(field.at("mode"));
         check_width(field, tensor);

@@ -18,6 +18,8 @@ struct TensorInfo {
     /// On the weight of a quantised linear; otherwise 0.
     uint32_t bits = 0, group = 0;
     Codes codes = Codes::affine;
+    /// With Codes::blocks, where `bits` and `group` are those of its kind.
+    quant::Block block = {};
 };
 
 struct DenseManifest {

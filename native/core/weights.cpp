@@ -25,10 +25,23 @@ const TensorInfo* need(const std::map<std::string, TensorInfo>& tensors, const s
     return &found->second;
 }
 
+void require_whole_groups(const std::string& where, const std::string& name, const Matrix& matrix) {
+    if (matrix.cols % matrix.group == 0) return;
+    fail(FM_MODEL_DAMAGED, where, ": ", name, " has ", matrix.cols, " columns, not a multiple of its ",
+         matrix.codes == Codes::blocks ? "blocks of " : "group of ", matrix.group);
+}
+
 } // namespace
 
+uint32_t parts_of(const Matrix& matrix) {
+    return matrix.bits == 0 || matrix.codes == Codes::blocks ? 1 : matrix.codes == Codes::affine ? 3 : 2;
+}
+
 uint32_t features_of(const Matrix& matrix) {
-    return (matrix.bits != 0 && !matrix.is_common() ? bit(kRareFormats) : 0) | (matrix.has_bias ? bit(kAddedBiases) : 0);
+    const uint32_t format = matrix.codes == Codes::blocks                ? bit(kBlockFormats)
+                            : matrix.bits != 0 && !matrix.is_common() ? bit(kRareFormats)
+                                                                      : 0;
+    return format | (matrix.has_bias ? bit(kAddedBiases) : 0);
 }
 
 Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::string& where, const std::string& name,
@@ -48,17 +61,17 @@ Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::
                   .bits = bits,
                   .group = group,
                   .type = found->second.type,
-                  .codes = found->second.codes};
-    if (bits == 0) {
-        need(tensors, where, weight_name, shape(cols));
+                  .codes = found->second.codes,
+                  .block = found->second.block};
+    if (parts_of(matrix) == 1) {
+        if (bits != 0) require_whole_groups(where, weight_name, matrix);
+        need(tensors, where, weight_name, shape(bits != 0 ? matrix.row_bytes() : cols));
         if (tensors.contains(name + ".scales") || tensors.contains(name + ".biases")) {
-            fail(FM_MODEL_DAMAGED, where, ": ", name, " has scales or biases, but its weight is not quantised");
+            fail(FM_MODEL_DAMAGED, where, ": ", name, " has scales or biases, but its weight is ", bits != 0 ? "in blocks" : "not quantised");
         }
         return matrix;
     }
-    if (cols % group != 0) {
-        fail(FM_MODEL_DAMAGED, where, ": ", weight_name, " has ", cols, " columns, not a multiple of its group of ", group);
-    }
+    require_whole_groups(where, weight_name, matrix);
     need(tensors, where, weight_name, shape(uint64_t{cols} * bits / 32));
     const TensorInfo* scales = need(tensors, where, name + ".scales", shape(cols / group));
     if (matrix.codes != Codes::affine) {
@@ -99,8 +112,8 @@ Matrix DenseWeights::stacked(const std::string& name, uint32_t stack, uint32_t r
     const Matrix matrix =
         bind_matrix(manifest_.tensors, "model_weights.json", name, buffer_.span(), stack, rows, cols);
     used_.insert(name + ".weight");
-    if (matrix.bits != 0) used_.insert(name + ".scales");
-    if (matrix.bits != 0 && matrix.codes == Codes::affine) used_.insert(name + ".biases");
+    if (parts_of(matrix) > 1) used_.insert(name + ".scales");
+    if (parts_of(matrix) > 2) used_.insert(name + ".biases");
     features_ |= features_of(matrix);
     return matrix;
 }

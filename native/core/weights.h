@@ -19,6 +19,8 @@ namespace flashmoe {
 Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::string& where, const std::string& name,
                    Span base, uint32_t stack, uint32_t rows, uint32_t cols);
 
+/// Tensors that a linear has: its weight, and scales and biases where they stand beside it.
+uint32_t parts_of(const Matrix& matrix);
 /// Features that a backend needs for a matrix, one bit each.
 uint32_t features_of(const Matrix& matrix);
 

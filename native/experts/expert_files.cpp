@@ -29,7 +29,7 @@ void bind_expert(ExpertShape& layer, const ExpertLayout& layout, const std::stri
     const std::pair<Matrix*, const char*> all[] = {{&layer.gate, "gate_proj"}, {&layer.up, "up_proj"}, {&layer.down, "down_proj"}};
     for (const auto& [matrix, name] : all) {
         if (biased) bind_bias(*matrix, layout, where, name);
-        used += (matrix->bits == 0 ? 1 : matrix->codes == Codes::affine ? 3 : 2) + (biased ? 1 : 0);
+        used += parts_of(*matrix) + (biased ? 1 : 0);
     }
     if (used != layout.components.size()) fail(FM_MODEL_DAMAGED, where, ": components that no expert has");
 }

@@ -14,18 +14,20 @@ enum class Block : std::uint8_t { q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k
 struct BlockKind {
     const char* name;
     std::uint32_t values, bytes;
+    /// Where its halves stand: `halves` of them from byte `half` on.
+    std::uint32_t half, halves;
 };
 /// By Block.
-constexpr std::array<BlockKind, 10> kBlockKinds = {{{"q4_0", 32, 18},
-                                                    {"q4_1", 32, 20},
-                                                    {"q5_0", 32, 22},
-                                                    {"q5_1", 32, 24},
-                                                    {"q8_0", 32, 34},
-                                                    {"q2_k", 256, 84},
-                                                    {"q3_k", 256, 110},
-                                                    {"q4_k", 256, 144},
-                                                    {"q5_k", 256, 176},
-                                                    {"q6_k", 256, 210}}};
+constexpr std::array<BlockKind, 10> kBlockKinds = {{{"q4_0", 32, 18, 0, 1},
+                                                    {"q4_1", 32, 20, 0, 2},
+                                                    {"q5_0", 32, 22, 0, 1},
+                                                    {"q5_1", 32, 24, 0, 2},
+                                                    {"q8_0", 32, 34, 0, 1},
+                                                    {"q2_k", 256, 84, 80, 2},
+                                                    {"q3_k", 256, 110, 108, 1},
+                                                    {"q4_k", 256, 144, 0, 2},
+                                                    {"q5_k", 256, 176, 0, 2},
+                                                    {"q6_k", 256, 210, 208, 1}}};
 
 constexpr std::uint32_t kMostBlockValues = 256;
 

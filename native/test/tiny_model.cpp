@@ -39,6 +39,20 @@ const char* kMla = R"("kind":"mla","heads":2,"qLoraRank":64,"kvLoraRank":64,"nop
  "scale":0.14,"loraNormEps":1e-6,)";
 const char* kDense = R"({"kind":"dense_mlp","intermediateSize":128,"tensors":{"gate":"l0.gate","up":"l0.up","down":"l0.down"}})";
 
+/// Rows of 4-bit codes in groups of 32, as q4_1 has them.
+std::string in_blocks(const std::string& codes, float scale, float bias) {
+    std::string blocks;
+    for (size_t at = 0; at < codes.size(); at += 16) {
+        for (const float value : {scale, bias}) {
+            const uint16_t bits = flashmoe::float_to_f16(value);
+            blocks.append(reinterpret_cast<const char*>(&bits), 2);
+        }
+        const auto code = [&](size_t j) { return static_cast<uint8_t>(codes[at + j / 2]) >> (j % 2 * 4) & 15; };
+        for (size_t j = 0; j < 16; ++j) blocks += static_cast<char>(code(j) | code(j + 16) << 4);
+    }
+    return blocks;
+}
+
 std::string moe(const std::string& name, const char* rest) {
     return "{\"kind\":\"moe\",\"experts\":8,\"topK\":3,\"intermediateSize\":64,\"routedScale\":1.5,\"normTopK\":true," +
            std::string(rest) + ",\"shared\":{\"intermediateSize\":64,\"tensors\":{\"gate\":\"" + name + ".sg\",\"up\":\"" +
@@ -47,7 +61,7 @@ std::string moe(const std::string& name, const char* rest) {
 
 } // namespace
 
-TinyModel::TinyModel() {
+TinyModel::TinyModel(Linears linears) : linears_(linears) {
     std::string pattern = (std::filesystem::temp_directory_path() / "flashmoe-native-XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) harness::fail_at(__FILE__, __LINE__, "no temporary folder");
     dir_ = pattern;
@@ -146,15 +160,24 @@ void TinyModel::add_linear(const std::string& name, const std::vector<uint32_t>&
         changed.back() = width;
         return changed;
     };
-    for (uint32_t i = 0; i < rows * cols * bits / 8; ++i) bin_ += static_cast<char>(random_.next() & 255);
+    // Codes are centred on zero: w = s * (code - half). Both are exact in every 16-bit type.
+    const float step = flashmoe::bf16_to_float(flashmoe::float_to_bf16(0.4f / static_cast<float>(1 << bits)));
+    const float least = flashmoe::bf16_to_float(flashmoe::float_to_bf16(-0.2f));
+    std::string codes;
+    for (uint32_t i = 0; i < rows * cols * bits / 8; ++i) codes += static_cast<char>(random_.next() & 255);
+    if (linears_ == Linears::blocks && bits == 4) {
+        bin_ += in_blocks(codes, step, least);
+        add(name + ".weight", with(cols / 32 * 20), "U8", 1);
+        tensors_.replace(tensors_.size() - 1, 1, ",\"mode\":\"q4_1\"}");
+        return;
+    }
+    bin_ += codes;
     add(name + ".weight", with(cols * bits / 32), "U32", 4);
     const std::string quant = ",\"bits\":" + std::to_string(bits) + ",\"group_size\":32}";
     tensors_.replace(tensors_.size() - 1, 1, quant);
-    // Codes are centred on zero: w = s * (code - half).
-    const float step = 0.4f / static_cast<float>(1 << bits);
     for (const bool biases : {false, true}) {
         for (uint32_t i = 0; i < rows * cols / 32; ++i) {
-            const uint16_t value = flashmoe::float_to_bf16(biases ? -0.2f : step);
+            const uint16_t value = flashmoe::float_to_bf16(biases ? least : step);
             bin_.append(reinterpret_cast<const char*>(&value), 2);
         }
         add(name + (biases ? ".biases" : ".scales"), with(cols / 32), "BF16", 2);
@@ -171,6 +194,10 @@ void TinyModel::write_experts() {
                           std::to_string(offset) + ",\"size\":" + std::to_string(size) + rest + "}";
             offset += size;
         };
+        if (linears_ == Linears::blocks) {
+            entry(".weight", kWeight / 16 * 20, ",\"dtype\":\"U8\",\"shape\":[64,40],\"mode\":\"q4_1\"");
+            continue;
+        }
         entry(".weight", kWeight, ",\"dtype\":\"U32\",\"shape\":[64,8],\"bits\":4,\"group_size\":32");
         entry(".scales", kParams, ",\"dtype\":\"BF16\",\"shape\":[64,2]");
         entry(".biases", kParams, ",\"dtype\":\"BF16\",\"shape\":[64,2]");
@@ -181,7 +208,14 @@ void TinyModel::write_experts() {
         for (uint32_t e = 0; e < kExperts; ++e) {
             std::string expert;
             for (int projection = 0; projection < 3; ++projection) {
-                for (uint32_t i = 0; i < kWeight; ++i) expert += static_cast<char>(random_.next() & 255);
+                std::string codes;
+                for (uint32_t i = 0; i < kWeight; ++i) codes += static_cast<char>(random_.next() & 255);
+                if (linears_ == Linears::blocks) {
+                    expert += in_blocks(codes, flashmoe::bf16_to_float(flashmoe::float_to_bf16(0.025f)),
+                                        flashmoe::bf16_to_float(flashmoe::float_to_bf16(-0.2f)));
+                    continue;
+                }
+                expert += codes;
                 for (const float value : {0.025f, -0.2f}) {
                     const uint16_t bits = flashmoe::float_to_bf16(value);
                     for (uint32_t i = 0; i < kParams / 2; ++i) expert.append(reinterpret_cast<const char*>(&bits), 2);

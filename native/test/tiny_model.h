@@ -12,7 +12,9 @@
 
 class TinyModel {
   public:
-    TinyModel();
+    /// What 4-bit linears and experts are stored as: the numbers are the same.
+    enum class Linears { groups, blocks };
+    explicit TinyModel(Linears linears = Linears::groups);
     ~TinyModel() { std::filesystem::remove_all(dir_); }
     TinyModel(const TinyModel&) = delete;
     TinyModel& operator=(const TinyModel&) = delete;
@@ -34,6 +36,7 @@ class TinyModel {
     void add_linear(const std::string& name, const std::vector<uint32_t>& shape, uint32_t bits);
     void write_experts();
 
+    const Linears linears_;
     std::string dir_, bin_, tensors_;
     size_t count_ = 0;
     flashmoe::Random random_{7};

@@ -9,10 +9,12 @@
 #define FM_TARGET __attribute__((target("avx2,fma,f16c")))
 #define FM_LANE FM_TARGET static inline __attribute__((always_inline))
 
+#include "backend/cpu/bytes_x86.h"
+
 namespace flashmoe::cpu {
 namespace {
 
-struct Lanes {
+struct Lanes : Bytes {
     using F = __m256;
     static constexpr uint32_t kLanes = 8;
     /// Rows whose sums for four tokens stay in registers.
@@ -83,6 +85,11 @@ struct Lanes {
                                                  _mm256_mullo_epi32(lanes, _mm256_set1_epi32(32 / kBits)));
         const __m256i groups = _mm256_srl_epi32(columns, _mm_cvtsi32_si128(static_cast<int>(group_shift)));
         return _mm256_permutevar8x32_ps(params, groups);
+    }
+    /// Sixteen signed bytes.
+    FM_LANE void widen(B bytes, F* out) {
+        out[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+        out[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
     }
     FM_LANE F codes(const int16_t* from) {
         return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));

@@ -7,15 +7,19 @@
 #endif
 #include <immintrin.h>
 
+#include <cstring>
+
 #include "backend/cpu/kernels.h"
 
 #define FM_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")))
 #define FM_LANE FM_TARGET static inline __attribute__((always_inline))
 
+#include "backend/cpu/bytes_x86.h"
+
 namespace flashmoe::cpu {
 namespace {
 
-struct Lanes {
+struct Lanes : Bytes {
     using F = __m512;
     static constexpr uint32_t kLanes = 16;
     /// Rows whose sums for four tokens stay in registers.
@@ -70,6 +74,8 @@ struct Lanes {
         const __m512i groups = _mm512_srl_epi32(columns, _mm_cvtsi32_si128(static_cast<int>(group_shift)));
         return _mm512_permutexvar_ps(groups, params);
     }
+    /// Sixteen signed bytes.
+    FM_LANE void widen(B bytes, F* out) { out[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
     FM_LANE F codes(const int16_t* from) {
         return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
     }

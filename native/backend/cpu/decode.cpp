@@ -1,6 +1,6 @@
 // Packed codes to floats. Affine codes of any width: a row is one little-endian stream of bits, the least significant first.
 // mxfp4, nvfp4: E2M1 nibbles, the low one first; mxfp8: E4M3 bytes. Scales of mxfp are E8M0, those of nvfp4 E4M3
-// (OCP Microscaling Formats 1.0).
+// (OCP Microscaling Formats 1.0). Blocks of GGUF: quant/blocks.h.
 #include "backend/cpu/decode.h"
 
 #include <array>
@@ -89,7 +89,12 @@ void raw_codes(const Matrix& matrix, const std::byte* codes, uint32_t count, flo
 } // namespace
 
 void decode(const Matrix& matrix, uint32_t row, uint32_t first, uint32_t count, float* out) {
-    const std::byte* codes = matrix.weight.as<const std::byte>() + row * matrix.row_bytes() + size_t{first} * matrix.bits / 8;
+    const std::byte* start = matrix.weight.as<const std::byte>() + row * matrix.row_bytes();
+    if (matrix.codes == Codes::blocks) {
+        const auto* blocks = reinterpret_cast<const uint8_t*>(start) + size_t{first / matrix.group} * quant::block_bytes(matrix.block);
+        return quant::decode_blocks(matrix.block, blocks, count / matrix.group, out);
+    }
+    const std::byte* codes = start + size_t{first} * matrix.bits / 8;
     raw_codes(matrix, codes, count, out);
     // A part of a row may begin and end inside a group.
     for (uint32_t at = 0; at < count;) {

@@ -8,7 +8,7 @@ namespace flashmoe::cpu {
 /// Columns that decode() can be asked for at once, and what first and count must be multiples of.
 constexpr uint32_t kDecodedTile = 512, kDecodedStep = 16;
 
-/// Columns [first, first + count) of a row of packed codes.
+/// Columns [first, first + count) of a row of packed codes; of one in blocks, whole blocks.
 void decode(const Matrix& matrix, uint32_t row, uint32_t first, uint32_t count, float* out);
 
 } // namespace flashmoe::cpu

@@ -84,7 +84,7 @@ void CpuBackend::experts(const ExpertBatch& op) {
     const size_t x_stride = std::max(kernels_.prepared_floats(shape), kernels_.prepared_floats(op.works[0].up));
     const size_t h_stride = kernels_.prepared_floats(op.works[0].down);
     const bool same = shape.codes == op.works[0].up.codes && shape.bits == op.works[0].up.bits && shape.group == op.works[0].up.group &&
-                      shape.type == op.works[0].up.type;
+                      shape.type == op.works[0].up.type && shape.block == op.works[0].up.block;
     uint32_t starts[kMaxExpertWorks + 1] = {0};
     for (uint32_t w = 0; w < op.count; ++w) starts[w + 1] = starts[w] + op.works[w].count;
     const uint32_t entries = starts[op.count];

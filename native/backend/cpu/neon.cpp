@@ -85,6 +85,44 @@ struct Lanes {
         const float high = values[((first + 2 * (32 / kBits)) >> group_shift) & 3];
         return vcombine_f32(vdup_n_f32(low), vdup_n_f32(high));
     }
+
+    using B = uint8x16_t;
+    FM_LANE B load_bytes(const std::byte* from) { return vld1q_u8(reinterpret_cast<const uint8_t*>(from)); }
+    FM_LANE B four_words(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+        const uint32_t words[4] = {a, b, c, d};
+        return vreinterpretq_u8_u32(vld1q_u32(words));
+    }
+    FM_LANE B every_byte(uint32_t value) { return vdupq_n_u8(static_cast<uint8_t>(value)); }
+    /// The bits of `kept` in (byte >> count); and of (byte << count).
+    FM_LANE B shifted_right(B bytes, uint32_t count, uint32_t kept) {
+        const B shifted = vshlq_u8(bytes, vdupq_n_s8(static_cast<int8_t>(-static_cast<int32_t>(count))));
+        return vandq_u8(shifted, every_byte(kept));
+    }
+    FM_LANE B shifted_left(B bytes, uint32_t count, uint32_t kept) {
+        return vandq_u8(vshlq_u8(bytes, vdupq_n_s8(static_cast<int8_t>(count))), every_byte(kept));
+    }
+    FM_LANE B either(B a, B b) { return vorrq_u8(a, b); }
+    FM_LANE B minus(B bytes, uint32_t value) { return vsubq_u8(bytes, every_byte(value)); }
+    /// Byte j is `value` where bit j is set.
+    FM_LANE B flags(uint16_t bits, uint32_t value) {
+        const B each = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
+        const B spread = vcombine_u8(vdup_n_u8(static_cast<uint8_t>(bits)), vdup_n_u8(static_cast<uint8_t>(bits >> 8)));
+        return vandq_u8(vtstq_u8(spread, each), every_byte(value));
+    }
+    FM_LANE float half(const std::byte* from) {
+        uint16_t bits;
+        std::memcpy(&bits, from, sizeof bits);
+        return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))), 0);
+    }
+    /// Sixteen signed bytes.
+    FM_LANE void widen(B bytes, F* out) {
+        const int16x8_t low = vmovl_s8(vget_low_s8(vreinterpretq_s8_u8(bytes)));
+        const int16x8_t high = vmovl_s8(vget_high_s8(vreinterpretq_s8_u8(bytes)));
+        out[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(low)));
+        out[1] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(low)));
+        out[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(high)));
+        out[3] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)));
+    }
     FM_LANE F codes(const int16_t* from) { return vcvtq_f32_s32(vmovl_s16(vld1_s16(from))); }
 };
 

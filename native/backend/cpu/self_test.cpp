@@ -27,6 +27,7 @@ class Checker {
         for (const uint32_t bits : {2u, 4u, 8u, 0u}) {
             for (const ElementType type : {ElementType::bf16, ElementType::f16, ElementType::f32}) check_format(bits, type);
         }
+        for (size_t block = 0; block < quant::kBlockKinds.size(); ++block) check_blocks(static_cast<quant::Block>(block));
         check_kv();
         check_rms_norm();
         check_swiglu();
@@ -116,6 +117,52 @@ class Checker {
         }
     }
 
+    /// Random bytes, with halves under which weights are within +-2.
+    void fill_blocks(RandomMatrix& made, uint32_t rows, uint32_t cols, quant::Block block) {
+        const quant::BlockKind& kind = quant::kind_of(block);
+        const size_t blocks = size_t{rows} * cols / kind.values;
+        made.weight.resize(blocks * kind.bytes);
+        auto* bytes = reinterpret_cast<uint8_t*>(made.weight.data());
+        for (std::byte& byte : made.weight) byte = static_cast<std::byte>(random_.next() & 255);
+        for (size_t i = 0; i < blocks; ++i) {
+            const auto set_half = [&](uint32_t index, double value) {
+                const uint16_t bits = float_to_f16(static_cast<float>(value));
+                std::memcpy(bytes + i * kind.bytes + kind.half + 2 * index, &bits, sizeof bits);
+            };
+            double most[2] = {1, 1};
+            for (uint32_t half = 0; half < kind.halves; ++half) {
+                for (uint32_t other = 0; other < kind.halves; ++other) set_half(other, other == half ? 1 : 0);
+                float ones[quant::kMostBlockValues];
+                quant::decode_blocks(block, bytes + i * kind.bytes, 1, ones);
+                for (uint32_t j = 0; j < kind.values; ++j) most[half] = std::max(most[half], std::fabs(double{ones[j]}));
+            }
+            for (uint32_t half = 0; half < kind.halves; ++half) set_half(half, uniform() / most[half]);
+        }
+        std::vector<float> values(size_t{rows} * cols);
+        quant::decode_blocks(block, bytes, blocks, values.data());
+        made.values.assign(values.begin(), values.end());
+        made.weight_buffer = {made.weight.data(), made.weight.size(), nullptr};
+        made.matrix = {.weight = {&made.weight_buffer, 0},
+                       .scales = {},
+                       .biases = {},
+                       .rows = rows,
+                       .cols = cols,
+                       .bits = kind.bytes * 8 / kind.values,
+                       .group = kind.values,
+                       .type = ElementType::u8,
+                       .codes = Codes::blocks,
+                       .block = block};
+    }
+
+    void check_blocks(quant::Block block) {
+        for (const uint32_t groups : {1u, 2u, 3u, 5u, 8u, 9u}) {
+            RandomMatrix made;
+            fill_blocks(made, 7, groups * quant::block_values(block), block);
+            check_rows(made);
+            check_values(made);
+        }
+    }
+
     /// Error in units of the sum of |w x|; and one token alone must give the very bits it gives among others.
     void check_rows(const RandomMatrix& made) {
         constexpr uint32_t kTokens = 11;
@@ -133,7 +180,8 @@ class Checker {
                     sum += term;
                     size += std::fabs(term);
                 }
-                record(matrix.bits == 0   ? "linear_plain"
+                record(matrix.codes == Codes::blocks ? "linear_blocks"
+                       : matrix.bits == 0   ? "linear_plain"
                        : matrix.bits == 2 ? "linear_2bit"
                        : matrix.bits == 4 ? "linear_4bit"
                                           : "linear_8bit",
