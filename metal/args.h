@@ -107,9 +107,18 @@ struct FmExpertWork {
     uint32_t first, count;
 };
 
+/// top_k 0: entries belong to the works as these say. Otherwise entry i is the router's: its expert is the one of number ids[i],
+/// found by the table of places, and its token i / top_k; of the works there is one, whose offsets count from an expert's
+/// beginning, and only experts of the table's part `part` are computed.
 struct FmExpertArgs {
     uint32_t hidden, width, group, works;
     uint32_t parts, rows_each, exponent;
+    uint32_t top_k, experts, part;
+};
+
+/// y = factor * shared + the results of each token, in order; factor is sigmoid(gate) or 1, and without `shared` there is none.
+struct FmCombineChosenArgs {
+    uint32_t hidden, top_k, shared, gated;
 };
 
 struct FmCombineArgs {

@@ -1,5 +1,5 @@
 // Routed experts: all of a step's experts in one dispatch for gate and up, one for down, one to add them up.
-// Weights lie in the buffer that reads from disk have filled; each work says where, in bytes.
+// Weights lie in the buffer that reads from disk have filled; each work says where, in bytes, or the router's own choice does.
 #include "args.h"
 #include "common.h"
 #include "rows.h"
@@ -9,6 +9,28 @@ static inline uint fm_work_of(constant FmExpertWork* works, uint count, uint ind
     uint work = 0;
     while (work + 1 < count && works[work + 1].first <= index) work++;
     return work;
+}
+
+/// Whose turn an entry is: the expert's work, and the byte from which its offsets count. Not `is_here` where the expert lies in
+/// another buffer than this dispatch's, or is none.
+struct FmExpertUse {
+    device const uchar* start;
+    uint work;
+    bool is_here;
+};
+
+static inline FmExpertUse fm_use_of(device const uchar* data, constant FmExpertWork* works, device const uint* places,
+                                    device const uint* ids, constant FmExpertArgs& args, uint entry) {
+    FmExpertUse use = {data, 0, true};
+    if (args.top_k == 0) {
+        use.work = fm_work_of(works, args.works, entry);
+        return use;
+    }
+    uint id = ids[entry];
+    uint safe = min(id, args.experts - 1);
+    use.start = data + places[2 * safe + 1];
+    use.is_here = id < args.experts && places[2 * safe] == args.part;
+    return use;
 }
 
 /// A matrix whose parts lie at these bytes of `data`.
@@ -38,20 +60,23 @@ kernel void fm_expert_gate_up(device const uchar* data [[buffer(0)]],
                               device const float* x [[buffer(3)]],
                               device float* h [[buffer(4)]],
                               constant FmExpertArgs& args [[buffer(5)]],
+                              device const uint* places [[buffer(6)]],
+                              device const uint* ids [[buffer(7)]],
                               uint3 block [[threadgroup_position_in_grid]],
                               uint lane [[thread_index_in_simdgroup]],
                               uint simd [[simdgroup_index_in_threadgroup]])
 {
     threadgroup float4 staged[FM_ROW_SIMDS * FM_SLICE_QUADS];
     threadgroup float sums[2 * FM_ROW_SUMS];
-    uint work = fm_work_of(works, args.works, block.y);
+    FmExpertUse use = fm_use_of(data, works, places, ids, args, block.y);
+    if (!use.is_here) return;
     uint part = simd % args.parts;
     uint first = (block.x * (FM_ROW_SIMDS / args.parts) + simd / args.parts) * args.rows_each;
-    FmRows<S> gate = fm_expert_matrix<BITS, S>(data, works[work].gate_weight, works[work].gate_scales, works[work].gate_biases,
+    FmRows<S> gate = fm_expert_matrix<BITS, S>(use.start, works[use.work].gate_weight, works[use.work].gate_scales, works[use.work].gate_biases,
                                                args.width, args.hidden, args.group);
-    FmRows<S> up = fm_expert_matrix<BITS, S>(data, works[work].up_weight, works[work].up_scales, works[work].up_biases,
+    FmRows<S> up = fm_expert_matrix<BITS, S>(use.start, works[use.work].up_weight, works[use.work].up_scales, works[use.work].up_biases,
                                              args.width, args.hidden, args.group);
-    device const float* input = x + ulong(tokens[block.y]) * args.hidden;
+    device const float* input = x + ulong(args.top_k == 0 ? tokens[block.y] : block.y / args.top_k) * args.hidden;
     threadgroup float* gates = sums + simd * FM_MAX_ROWS_EACH;
     threadgroup float* ups = gates + FM_ROW_SUMS;
 
@@ -98,6 +123,9 @@ kernel void fm_expert_down(device const uchar* data [[buffer(0)]],
                            device const float* h [[buffer(3)]],
                            device float* out [[buffer(4)]],
                            constant FmExpertArgs& args [[buffer(5)]],
+                           device const uint* places [[buffer(6)]],
+                           device const uint* ids [[buffer(7)]],
+                           device const float* routed [[buffer(8)]],
                            uint3 block [[threadgroup_position_in_grid]],
                            uint lane [[thread_index_in_simdgroup]],
                            uint simd [[simdgroup_index_in_threadgroup]])
@@ -105,15 +133,16 @@ kernel void fm_expert_down(device const uchar* data [[buffer(0)]],
     threadgroup float4 staged[FM_ROW_SIMDS * FM_SLICE_QUADS];
     threadgroup float sums[FM_ROW_SUMS];
     threadgroup float* mine = sums + simd * FM_MAX_ROWS_EACH;
-    uint work = fm_work_of(works, args.works, block.y);
-    FmRows<S> down = fm_expert_matrix<BITS, S>(data, works[work].down_weight, works[work].down_scales, works[work].down_biases,
+    FmExpertUse use = fm_use_of(data, works, places, ids, args, block.y);
+    if (!use.is_here) return;
+    FmRows<S> down = fm_expert_matrix<BITS, S>(use.start, works[use.work].down_weight, works[use.work].down_scales, works[use.work].down_biases,
                                                args.hidden, args.width, args.group);
     FmWalk walk = fm_walk(args.width, args.group, args.parts, args.rows_each, args.exponent, block.x, simd);
     fm_walk_rows<BITS, S>(down, h + block.y * args.width, walk, staged + simd * FM_SLICE_QUADS, mine, lane);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     uint row = walk.first + lane;
     if (walk.part == 0 && lane < walk.rows_each && row < args.hidden) {
-        out[ulong(block.y) * args.hidden + row] = weights[block.y] * fm_sum_parts(mine, walk.parts, lane);
+        out[ulong(block.y) * args.hidden + row] = (args.top_k == 0 ? weights[block.y] : routed[block.y]) * fm_sum_parts(mine, walk.parts, lane);
     }
 }
 
@@ -125,17 +154,20 @@ kernel void fm_expert_gate_up_plain(device const uchar* data [[buffer(0)]],
                                     device const float* x [[buffer(3)]],
                                     device float* h [[buffer(4)]],
                                     constant FmExpertArgs& args [[buffer(5)]],
+                                    device const uint* places [[buffer(6)]],
+                                    device const uint* ids [[buffer(7)]],
                                     uint3 block [[threadgroup_position_in_grid]],
                                     uint lane [[thread_index_in_simdgroup]],
                                     uint simd [[simdgroup_index_in_threadgroup]],
                                     uint simds [[simdgroups_per_threadgroup]])
 {
-    uint work = fm_work_of(works, args.works, block.y);
+    FmExpertUse use = fm_use_of(data, works, places, ids, args, block.y);
+    if (!use.is_here) return;
     uint row = block.x * simds + simd;
     uint safe = min(row, args.width - 1);
-    device const float* input = x + ulong(tokens[block.y]) * args.hidden;
-    float gate = fm_expert_row<S>(data, works[work].gate_weight, safe, args.hidden, input, lane);
-    float up = fm_expert_row<S>(data, works[work].up_weight, safe, args.hidden, input, lane);
+    device const float* input = x + ulong(args.top_k == 0 ? tokens[block.y] : block.y / args.top_k) * args.hidden;
+    float gate = fm_expert_row<S>(use.start, works[use.work].gate_weight, safe, args.hidden, input, lane);
+    float up = fm_expert_row<S>(use.start, works[use.work].up_weight, safe, args.hidden, input, lane);
     if (lane == 0 && row < args.width) h[block.y * args.width + row] = fm_silu(gate) * up;
 }
 
@@ -146,16 +178,20 @@ kernel void fm_expert_down_plain(device const uchar* data [[buffer(0)]],
                                  device const float* h [[buffer(3)]],
                                  device float* out [[buffer(4)]],
                                  constant FmExpertArgs& args [[buffer(5)]],
+                                 device const uint* places [[buffer(6)]],
+                                 device const uint* ids [[buffer(7)]],
+                                 device const float* routed [[buffer(8)]],
                                  uint3 block [[threadgroup_position_in_grid]],
                                  uint lane [[thread_index_in_simdgroup]],
                                  uint simd [[simdgroup_index_in_threadgroup]],
                                  uint simds [[simdgroups_per_threadgroup]])
 {
-    uint work = fm_work_of(works, args.works, block.y);
+    FmExpertUse use = fm_use_of(data, works, places, ids, args, block.y);
+    if (!use.is_here) return;
     uint row = block.x * simds + simd;
     uint safe = min(row, args.hidden - 1);
-    float sum = fm_expert_row<S>(data, works[work].down_weight, safe, args.width, h + block.y * args.width, lane);
-    if (lane == 0 && row < args.hidden) out[ulong(block.y) * args.hidden + row] = weights[block.y] * sum;
+    float sum = fm_expert_row<S>(use.start, works[use.work].down_weight, safe, args.width, h + block.y * args.width, lane);
+    if (lane == 0 && row < args.hidden) out[ulong(block.y) * args.hidden + row] = (args.top_k == 0 ? weights[block.y] : routed[block.y]) * sum;
 }
 
 /// y[token] += every entry of that token, in ascending entry order, so that the sum does not depend on timing. Entry i is
@@ -181,6 +217,26 @@ kernel void fm_combine(device const float* out [[buffer(0)]],
         if (tokens[entry] == token) sum += out[ulong(rows[entry]) * args.hidden + column];
     }
     y[ulong(token) * args.hidden + column] = sum;
+}
+
+/// What a router's experts add up to for each token. Grid: (ceil(hidden / threads), tokens).
+kernel void fm_combine_chosen(device const float* out [[buffer(0)]],
+                              device const float* shared [[buffer(1)]],
+                              device const float* gate [[buffer(2)]],
+                              device float* y [[buffer(3)]],
+                              constant FmCombineChosenArgs& args [[buffer(4)]],
+                              uint3 block [[threadgroup_position_in_grid]],
+                              uint3 size [[threads_per_threadgroup]],
+                              uint index [[thread_index_in_threadgroup]])
+{
+    uint column = block.x * size.x + index;
+    if (column >= args.hidden) return;
+    ulong at = ulong(block.y) * args.hidden + column;
+    float factor = args.gated != 0 ? fm_sigmoid(gate[block.y]) : 1.0f;
+    float sum = args.shared != 0 ? fma(factor, shared[at], 0.0f) : 0.0f;
+    ulong first = ulong(block.y) * args.top_k;
+    for (uint k = 0; k < args.top_k; k++) sum += out[(first + k) * args.hidden + column];
+    y[at] = sum;
 }
 
 template [[host_name("fm_expert_gate_up_q2_bf16")]] [[kernel]] decltype(fm_expert_gate_up<2, bfloat>) fm_expert_gate_up<2, bfloat>;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "core/error.h"
 #include "quant/blocks.h"
@@ -315,6 +316,35 @@ struct ExpertSum {
     uint32_t width;
 };
 
+/// Where a device finds a layer's experts by their numbers.
+struct ExpertTable {
+    /// A buffer in which some of them lie, all of one shape: the matrices' spans are offsets from an expert's beginning.
+    struct Part {
+        Span start;
+        Matrix gate, up, down;
+    };
+    std::vector<Part> parts;
+    /// u32 [experts, 2]: which part, and how many bytes from its start the expert begins.
+    Span places;
+    uint32_t experts = 0;
+};
+
+/// The experts whose numbers the router has written, of a layer that is in memory whole, and the shared expert's last map:
+/// y = factor * (down . inner) + a token's results, added in the order of its ids; factor is sigmoid(gate[t]), or 1 without a
+/// gate; without a shared expert the sum begins at 0. What is no expert's number makes y any number: the host looks at the ids.
+struct ChosenExperts {
+    const ExpertTable* table;
+    /// u32 and f32 [tokens, top_k], ascending a token; tokens * top_k is at most kMaxExpertEntries.
+    Span ids, weights;
+    /// f32 [tokens, hidden] and [tokens * top_k, hidden].
+    Span x, results, y;
+    /// rows 0: no shared expert. f32 [tokens, shared_down.cols], [tokens] or none; and room for [tokens, hidden].
+    Matrix shared_down;
+    Span shared_inner, shared_gate, shared_room;
+    uint32_t tokens, top_k, hidden;
+    float clamp = 0;
+};
+
 /// Most tokens that a linear, an attention, a delta net or a router takes at once.
 constexpr uint32_t kMaxBatchTokens = 64;
 
@@ -356,6 +386,8 @@ constexpr uint32_t bit(Feature feature) { return 1u << feature; }
 /// What a backend with a device of its own has done so far; zero where the host computes.
 struct BackendCounters {
     uint64_t dispatches = 0;
+    /// Handed to the device: lists of dispatches, each of which costs the host a call and the device a start.
+    uint64_t submits = 0;
     /// Times the host stood still for the device: in wait() and wait_for() alike.
     uint64_t waits = 0;
     double waited_seconds = 0, device_seconds = 0;
@@ -421,6 +453,9 @@ class Backend {
     virtual void route(const Router& op) = 0;
     virtual void experts(const ExpertBatch& op) = 0;
     virtual void add_experts(const ExpertSum& op) = 0;
+    /// It takes experts by the numbers that its router wrote, so that the host need not wait for them.
+    virtual bool chooses_experts() const { return false; }
+    virtual void chosen_experts(const ChosenExperts& op);
     /// Hands what was appended to the device, which begins with it while the host goes on. The ticket is for
     /// wait_for(); 0: everything is done already.
     virtual uint64_t submit() { return 0; }
@@ -440,6 +475,7 @@ class Backend {
 // What is beyond a backend is refused when a model is bound, so that these are never reached there.
 inline void Backend::clamped_swiglu(Span, Span, Span, size_t, float) { fail(FM_ENGINE, kFeatureNames[kClampedUnits]); }
 inline void Backend::permute(Span, Span, Span, uint32_t, uint32_t, uint32_t) { fail(FM_ENGINE, kFeatureNames[kPermutedRows]); }
+inline void Backend::chosen_experts(const ChosenExperts&) { fail(FM_ENGINE, name(), " takes no experts by number"); }
 inline void Backend::index_select(const IndexSelect&) { fail(FM_ENGINE, kFeatureNames[kLightningIndexer]); }
 inline void Backend::block_select(const BlockSelect&) { fail(FM_ENGINE, kFeatureNames[kBlockIndexer]); }
 inline void Backend::group_norm(Span, Span, Span, uint32_t, uint32_t, float, uint32_t) { fail(FM_ENGINE, kFeatureNames[kResidualStreams]); }

@@ -14,11 +14,19 @@ void DenseMlp::append(const Batch& batch, Span x, Span y) const {
     const Span up = scratch.take(count);
     {
         const SideBySide two(batch.backend);
-        batch.backend.linear(gate_, x, gate, batch.tokens);
-        batch.backend.linear(up_, x, up, batch.tokens);
+        begin(batch, x, gate, up);
     }
-    batch.backend.swiglu(gate, up, gate, count);
+    unite(batch, gate, up);
     batch.backend.linear(down_, gate, y, batch.tokens);
+}
+
+void DenseMlp::begin(const Batch& batch, Span x, Span gate, Span up) const {
+    batch.backend.linear(gate_, x, gate, batch.tokens);
+    batch.backend.linear(up_, x, up, batch.tokens);
+}
+
+void DenseMlp::unite(const Batch& batch, Span gate, Span up) const {
+    batch.backend.swiglu(gate, up, gate, size_t{batch.tokens} * gate_.rows);
 }
 
 } // namespace flashmoe

@@ -13,6 +13,12 @@ class DenseMlp {
     /// y = mlp(x), both [tokens, hidden].
     void append(const Batch& batch, Span x, Span y) const;
 
+    /// The same in three steps, for what goes on beside: gate and up of x, both [tokens, width]; their product; and the last map.
+    void begin(const Batch& batch, Span x, Span gate, Span up) const;
+    void unite(const Batch& batch, Span gate, Span up) const;
+    const Matrix& down() const { return down_; }
+    uint32_t width() const { return gate_.rows; }
+
   private:
     Matrix gate_, up_, down_;
 };

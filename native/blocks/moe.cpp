@@ -46,7 +46,7 @@ void RoutingRoom::plan(uint32_t token_count, uint32_t top_k, uint32_t expert_cou
     counts.assign(expert_count, 0);
     for (size_t i = 0; i < size_t{token_count} * top_k; ++i) {
         if (chosen[i] == kDropped) continue;
-        if (chosen[i] >= expert_count) fail(FM_ENGINE, "the router chose no expert: what it was given is not finite");
+        if (chosen[i] >= expert_count) fail(FM_ENGINE, kNoExpert);
         ++counts[chosen[i]];
     }
     starts.assign(expert_count, 0);
@@ -83,11 +83,17 @@ Moe::Moe(const MoeSpec& spec, uint32_t layer, uint32_t hidden, uint32_t top_k, D
 
 size_t Moe::scratch_floats() const {
     const size_t shared = shared_ ? shared_->scratch_floats() + hidden_ + 1 : 0;
-    return std::max<size_t>(experts_, shared);
+    return experts_ + shared;
 }
 
 void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, ExpertStore& store, RoutingRoom& room,
                  ExpertObserver* observer) const {
+    // A token's experts are computed as they come, hits first, and kept apart; a prompt's are too many for that, and come in
+    // order. Either way each token's are added by ascending number.
+    const bool apart = tokens * top_k_ <= kMaxExpertEntries;
+    if (apart && tokens <= kMaxBatchTokens && room.mass == 1 && observer == nullptr) {
+        if (const ExpertTable* table = store.table(layer_)) return append_chosen(batch, tokens, x, y, *table, room);
+    }
     route(batch, tokens, x, room);
     // The only wait of a layer: its answer says which experts to read. Everything before it is done then, the last
     // layer's experts included, so that their places are free.
@@ -95,33 +101,79 @@ void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, ExpertStor
     store.device_is_done();
     if (room.mass < 1) room.drop_light(tokens, top_k_, normalise_);
     room.plan(tokens, top_k_, experts_);
-    // A token's experts are computed as they come, hits first, and kept apart; a prompt's are too many for that, and come in
-    // order. Either way each token's are added by ascending number.
-    const bool apart = tokens * top_k_ <= kMaxExpertEntries;
     ExpertLease lease(store, layer_, room.experts.data(), room.counts.data(), static_cast<uint32_t>(room.experts.size()), !apart);
     std::memset(y.as<float>(), 0, size_t{tokens} * hidden_ * sizeof(float));
     if (shared_) add_shared(batch, tokens, x, y);
-    // A device computes this while the first experts are read.
-    batch.backend.submit();
+    // A device computes this while the first experts are read; where none is, it goes with them.
+    if (lease.reads()) batch.backend.submit();
     add_routed(batch.backend, x, y, store, lease, apart, room, observer);
+}
+
+void Moe::append_chosen(const Batch& batch, uint32_t tokens, Span x, Span y, const ExpertTable& table, RoutingRoom& room) const {
+    Backend& backend = batch.backend;
+    const uint32_t count = tokens * top_k_;
+    const Batch whole{backend, batch.position, tokens, batch.ropes, batch.scratch};
+    ScratchCursor scratch(batch.scratch);
+    const Span logits = scratch.take(size_t{tokens} * experts_);
+    ChosenExperts op{.table = &table,
+                     .ids = room.chosen_by(layer_),
+                     .weights = room.weights,
+                     .x = x,
+                     .results = room.results,
+                     .y = y,
+                     .shared_down = {},
+                     .shared_inner = {},
+                     .shared_gate = {},
+                     .shared_room = {},
+                     .tokens = tokens,
+                     .top_k = top_k_,
+                     .hidden = hidden_,
+                     .clamp = clamp_};
+    Span up;
+    if (shared_) {
+        const size_t inner = size_t{tokens} * shared_->width();
+        op.shared_down = shared_->down();
+        op.shared_inner = scratch.take(inner);
+        up = scratch.take(inner);
+        op.shared_room = scratch.take(size_t{tokens} * hidden_);
+        if (shared_gate_.rows != 0) op.shared_gate = scratch.take(tokens);
+    }
+    {
+        const SideBySide maps(backend);
+        backend.linear(router_, x, logits, tokens);
+        if (op.shared_gate) backend.linear(shared_gate_, x, op.shared_gate, tokens);
+        if (shared_) shared_->begin(whole, x, op.shared_inner, up);
+    }
+    {
+        const SideBySide both(backend);
+        backend.route(router_of(tokens, logits, op.ids, op.weights));
+        if (shared_) shared_->unite(whole, op.shared_inner, up);
+    }
+    backend.chosen_experts(op);
+    room.unseen.push_back({layer_, count});
+}
+
+Router Moe::router_of(uint32_t tokens, Span logits, Span ids, Span weights) const {
+    return {.logits = logits,
+            .choice_bias = choice_bias_,
+            .ids = ids,
+            .weights = weights,
+            .experts = experts_,
+            .top_k = top_k_,
+            .groups = groups_,
+            .top_groups = top_groups_,
+            .sigmoid = sigmoid_,
+            .normalise = normalise_,
+            .scale = scale_,
+            .tokens = tokens};
 }
 
 void Moe::route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const {
     for (uint32_t first = 0; first < tokens; first += kMaxBatchTokens) {
         const uint32_t count = std::min(kMaxBatchTokens, tokens - first);
         batch.backend.linear(router_, x + size_t{first} * hidden_ * sizeof(float), batch.scratch, count);
-        batch.backend.route({.logits = batch.scratch,
-                             .choice_bias = choice_bias_,
-                             .ids = room.ids + size_t{first} * top_k_ * sizeof(uint32_t),
-                             .weights = room.weights + size_t{first} * top_k_ * sizeof(float),
-                             .experts = experts_,
-                             .top_k = top_k_,
-                             .groups = groups_,
-                             .top_groups = top_groups_,
-                             .sigmoid = sigmoid_,
-                             .normalise = normalise_,
-                             .scale = scale_,
-                             .tokens = count});
+        batch.backend.route(router_of(count, batch.scratch, room.ids + size_t{first} * top_k_ * sizeof(uint32_t),
+                                      room.weights + size_t{first} * top_k_ * sizeof(float)));
     }
 }
 
@@ -256,6 +308,8 @@ void Moe::add_routed(Backend& backend, Span x, Span y, const ExpertStore& store,
         }
         for (uint32_t i = 0; i < count; ++i) add(taken[i]);
         flush(backend, made, x, y, apart, room);
+        // What comes last goes with what comes after the experts, and is given back at the wait behind that.
+        if (apart && lease.is_done()) break;
         in_use.add(taken, count);
         // The last group is computed while places of those before it are read into.
         if (lease.wants_room()) in_use.shrink_to(1);

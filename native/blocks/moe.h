@@ -18,6 +18,14 @@ struct RoutingRoom {
     Span ids, weights;
     /// f32 [min(tokens * top_k, kMaxExpertEntries), hidden]: what experts give, before it is added.
     Span results;
+    /// u32 [layers, chosen_each]: what routers chose whose experts a device took by number, and which
+    /// layers' those are. The host looks at them after the next wait.
+    Span chosen;
+    size_t chosen_each = 0;
+    struct Chosen {
+        uint32_t layer, count;
+    };
+    std::vector<Chosen> unseen;
     /// Chosen experts, ascending; and, expert by expert, the tokens with their weights.
     std::vector<uint32_t> experts, counts, tokens;
     std::vector<float> token_weights;
@@ -25,6 +33,7 @@ struct RoutingRoom {
     std::vector<uint32_t> starts, rows;
     /// Experts that a device may still be reading.
     std::vector<uint32_t> held, order;
+    Span chosen_by(uint32_t layer) const { return chosen + layer * chosen_each * sizeof(uint32_t); }
     static constexpr uint32_t kDropped = UINT32_MAX - 1;
 
     /// Of a token's chosen weight, what the experts that are computed carry together at least; 1: all of them are.
@@ -58,6 +67,9 @@ class Moe {
     class InUse;
     struct Works;
 
+    /// Without the host's knowing what was chosen: nothing is waited for.
+    void append_chosen(const Batch& batch, uint32_t tokens, Span x, Span y, const ExpertTable& table, RoutingRoom& room) const;
+    Router router_of(uint32_t tokens, Span logits, Span ids, Span weights) const;
     void route(const Batch& batch, uint32_t tokens, Span x, const RoutingRoom& room) const;
     void add_shared(const Batch& batch, uint32_t tokens, Span x, Span y) const;
     void add_routed(Backend& backend, Span x, Span y, const ExpertStore& store, ExpertLease& lease, bool apart,

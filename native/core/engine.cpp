@@ -135,14 +135,17 @@ void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
     if (tokens == scratch_.tokens && logit_rows == scratch_.logit_rows) return;
     // In the middle of a step operations may be under way in the room that goes.
     backend_->wait();
+    see_chosen();
     const Model& model = *model_;
     const size_t batch = std::min(tokens, kMaxBatchTokens), choices = size_t{tokens} * model.max_top_k;
+    const size_t most_entries = std::min<size_t>(kMaxExpertEntries, choices);
     const std::pair<Span*, size_t> parts[] = {
         {&scratch_.logits, size_t{logit_rows} * model.vocab},
         {&scratch_.scratch, batch * model.scratch_floats + kScratchParts * kScratchAlign},
         {&routing_.ids, choices},
         {&routing_.weights, choices},
-        {&routing_.results, std::min<size_t>(kMaxExpertEntries, choices) * model.hidden}};
+        {&routing_.chosen, model.layers.size() * most_entries},
+        {&routing_.results, most_entries * model.hidden}};
     size_t total = 0;
     for (const auto& [span, count] : parts) {
         *span = scratch_.buffer.span(total);
@@ -155,6 +158,7 @@ void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
     scratch_.buffer = WrappedBuffer(*backend_, scratch_.memory.data(), scratch_.memory.size());
     scratch_.tokens = tokens;
     scratch_.logit_rows = logit_rows;
+    routing_.chosen_each = most_entries;
     routing_.reserve(tokens, model.max_top_k, model.max_experts);
 }
 
@@ -201,6 +205,7 @@ void Engine::read_ahead(const Pass& pass, const int32_t* tokens) {
 
 void Engine::settle() noexcept {
     // What was under way ends before anyone puts the state back; that it failed is known already.
+    routing_.unseen.clear();
     try {
         backend_->wait();
     } catch (const std::exception&) {
@@ -212,6 +217,7 @@ void Engine::settle() noexcept {
 void Engine::give_way(StepMeter& meter) {
     if (!turns.wanted()) return;
     backend_->wait();
+    see_chosen();
     meter.pause();
     turns.unlock();
     turns.lock();
@@ -246,8 +252,15 @@ void Engine::run(const Pass& pass, const std::function<bool(uint32_t)>& keep_goi
     write_logits(pass);
     // Operations may still be under way where no logits were asked for.
     backend_->wait();
+    see_chosen();
     weights_->require_intact();
     files_->require_intact();
+}
+
+/// What routers chose that nobody waited for: that they are experts at all, and which are used how often.
+void Engine::see_chosen() {
+    for (const auto& [layer, count] : routing_.unseen) experts_->used(layer, routing_.chosen_by(layer).as<uint32_t>(), count);
+    routing_.unseen.clear();
 }
 
 void Engine::run_layer(const Pass& pass, uint32_t index) {

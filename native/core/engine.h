@@ -120,6 +120,7 @@ class Engine {
     void reserve(uint32_t tokens, uint32_t logit_rows);
     void run(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
     void give_way(StepMeter& meter);
+    void see_chosen();
     /// Waits for whatever is under way, after a failure.
     void settle() noexcept;
     /// The pass's n-gram rows begin to be read.

@@ -71,6 +71,7 @@ class ExpertFiles {
     ExpertFiles(std::vector<std::unique_ptr<ExpertLayer>> layers, uint32_t experts);
 
     const ExpertLayer& layer(uint32_t index) const { return *layers_[index]; }
+    bool has_layer(uint32_t index) const { return layers_[index] != nullptr; }
     /// The n-gram rows of a layer that has some.
     const RowTable& table(uint32_t index) const { return *tables_[index]; }
     /// Of layout.json; 0 when the model has no experts.

@@ -9,6 +9,8 @@ namespace {
 
 // Blocks bound what a device keeps in one buffer, and are the steps in which a pool grows and shrinks.
 constexpr uint64_t kBlock = 256u << 20;
+// Of what is laid out: a layer of most models in one, and its experts within the reach of 32 bits.
+constexpr uint64_t kLaidOutBlock = uint64_t{2} << 30;
 
 } // namespace
 
@@ -20,17 +22,67 @@ void ExpertPool::resize(uint64_t bytes) {
     // is one block.
     const uint64_t whole = std::max<uint64_t>(1, kBlock / largest_) * largest_;
     const uint64_t block = std::min(whole, std::max<uint64_t>(1, bytes / largest_) * largest_);
+    homes_.clear();
     if (block != block_bytes_) {
         while (!blocks_.empty()) drop_last_block();
         block_bytes_ = block;
     }
-    const uint64_t wanted = std::max<uint64_t>(1, bytes / block_bytes_);
-    while (blocks_.size() > wanted) drop_last_block();
-    while (blocks_.size() < wanted) add_block();
+    while (bytes_ > std::max(bytes, block)) drop_last_block();
+    while (blocks_.empty() || bytes_ + block <= bytes) add_block(block);
+}
+
+void ExpertPool::lay_out(const std::function<uint64_t(uint32_t, uint32_t)>& bytes_of) {
+    if (is_laid_out()) return;
+    while (!blocks_.empty()) drop_last_block();
+    // What is there when it is cut back is of the size that resize() asks for.
+    block_bytes_ = std::max<uint64_t>(1, kBlock / largest_) * largest_;
+    std::vector<std::vector<std::pair<size_t, uint64_t>>> blocks(1);
+    uint64_t filled = 0;
+    for (size_t first = 0; first < places_.size(); first += experts_) {
+        const auto layer = static_cast<uint32_t>(first / experts_);
+        uint64_t whole = 0;
+        for (uint32_t e = 0; e < experts_; ++e) whole += bytes_of(layer, e);
+        const bool starts = filled + whole > kLaidOutBlock && whole <= kLaidOutBlock;
+        for (uint32_t e = 0; e < experts_; ++e) {
+            const uint64_t bytes = bytes_of(layer, e);
+            if (bytes == 0) continue;
+            if (filled != 0 && (filled + bytes > kLaidOutBlock || (starts && e == 0))) {
+                blocks.emplace_back();
+                filled = 0;
+            }
+            blocks.back().push_back({first + e, bytes});
+            filled += bytes;
+        }
+    }
+    for (const auto& block : blocks) {
+        uint64_t bytes = 0;
+        for (const auto& each : block) bytes += each.second;
+        add_block(bytes);
+    }
+    homes_.assign(places_.size(), kNone);
+    homed_ = 0;
+    for (uint32_t index = 0; index < blocks.size(); ++index) {
+        uint32_t range = 0;
+        while (!ranges_[range].live || ranges_[range].block != index) ++range;
+        uint64_t offset = 0;
+        for (const auto& [expert, bytes] : blocks[index]) {
+            if (offset != 0) {
+                const uint32_t next = new_range();
+                insert_after(range, next);
+                ranges_[next].block = index;
+                range = next;
+            }
+            ranges_[range].offset = offset;
+            ranges_[range].bytes = bytes;
+            homes_[expert] = range;
+            offset += bytes;
+            ++homed_;
+        }
+    }
 }
 
 uint32_t ExpertPool::take(uint32_t layer, uint32_t expert, uint64_t bytes) {
-    uint32_t range = take_spare(bytes);
+    uint32_t range = is_laid_out() ? homes_[size_t{layer} * experts_ + expert] : take_spare(bytes);
     if (range == kNone) range = take_by_hand(bytes);
     if (range == kNone) return kNone;
     Range& taken = ranges_[range];
@@ -54,6 +106,7 @@ void ExpertPool::let_go_and_drop(uint32_t range) {
 
 void ExpertPool::drop(uint32_t range) {
     forget(range);
+    if (is_laid_out()) return;
     ranges_[range].spare = true;
     spare_.push_back(range);
 }
@@ -117,6 +170,7 @@ void ExpertPool::forget(uint32_t range) {
         --count_;
         held_bytes_ -= gone.bytes;
     }
+    ready_ -= gone.ready ? 1 : 0;
     gone.layer = kNone;
     gone.ready = gone.used = gone.spare = false;
 }
@@ -150,13 +204,14 @@ void ExpertPool::remove(uint32_t range) {
     unused_.push_back(range);
 }
 
-void ExpertPool::add_block() {
+void ExpertPool::add_block(uint64_t bytes) {
     auto block = std::make_unique<Block>();
-    block->memory = PageMemory(block_bytes_);
+    block->memory = PageMemory(bytes);
     block->buffer = WrappedBuffer(backend_, block->memory.data(), block->memory.size());
     const uint32_t whole = new_range();
     ranges_[whole].block = static_cast<uint32_t>(blocks_.size());
-    ranges_[whole].bytes = block_bytes_;
+    ranges_[whole].bytes = bytes;
+    bytes_ += bytes;
     if (hand_ == kNone) {
         ranges_[whole].previous = ranges_[whole].next = whole;
     } else {
@@ -176,6 +231,7 @@ void ExpertPool::drop_last_block() {
     for (uint32_t range = 0; range < ranges_.size(); ++range) {
         if (!ranges_[range].live || ranges_[range].block != last) continue;
         if (ranges_[range].pins > 0) fail(FM_ENGINE, "experts are in use while their memory is given back");
+        bytes_ -= ranges_[range].bytes;
         forget(range);
         remove(range);
     }

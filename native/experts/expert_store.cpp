@@ -34,12 +34,12 @@ void touch_pages(const std::byte* data, uint64_t bytes) {
 } // namespace
 
 ExpertStore::ExpertStore(Backend& backend, ExpertFiles& files, uint64_t pool_bytes, uint32_t threads)
-    : files_(files), experts_(files.experts()), pool_(backend, files.layers(), experts_, files.largest_stride()),
+    : backend_(backend), files_(files), experts_(files.experts()), pool_(backend, files.layers(), experts_, files.largest_stride()),
       heat_(size_t{files.layers()} * experts_), touched_(files.is_mapped() ? heat_.size() : 0), items_(experts_) {
     jobs_.reserve(experts_);
     in_use_.reserve(experts_);
     ranks_.reserve(experts_);
-    if (!files.is_mapped()) pool_.resize(pool_bytes);
+    if (!files.is_mapped()) take_room(pool_bytes);
     // Last: from here on the lists belong to whoever holds the lock.
     threads_.emplace("reading experts", 0, threads, [this](uint32_t) { work(); }, [this] { stop(); });
 }
@@ -56,9 +56,79 @@ void ExpertStore::resize(uint64_t bytes) {
     std::unique_lock lock(mutex_);
     warming_.clear();
     result_changed_.wait(lock, [&] { return in_flight_ == 0; });
+    tables_.clear();
     // Files that are mapped from now on need no pool: what is left of it is one expert.
-    pool_.resize(files_.is_mapped() ? 0 : bytes);
+    take_room(files_.is_mapped() ? 0 : bytes);
     if (files_.is_mapped() && touched_.empty()) touched_.resize(heat_.size());
+    work_changed_.notify_all();
+}
+
+/// A pool of so many bytes. Where all experts fit each gets a place of its own, and for a device that finds them by number all
+/// are read while nobody waits for others.
+void ExpertStore::take_room(uint64_t bytes) {
+    if (bytes < files_.total_bytes()) return pool_.resize(bytes);
+    const auto has_experts = [&](uint32_t layer) { return files_.has_layer(layer); };
+    pool_.lay_out([&](uint32_t layer, uint32_t expert) { return has_experts(layer) ? files_.layer(layer).shape(expert).expert_stride : 0; });
+    if (!backend_.chooses_experts()) return;
+    // The last one is taken first.
+    for (uint32_t layer = files_.layers(); layer-- > 0;) {
+        for (uint32_t expert = has_experts(layer) ? experts_ : 0; expert-- > 0;) warming_.push_back({layer, expert});
+    }
+}
+
+const ExpertTable* ExpertStore::table(uint32_t layer) {
+    const std::lock_guard lock(mutex_);
+    if (!backend_.chooses_experts() || !pool_.is_whole()) return nullptr;
+    if (tables_.empty()) make_tables();
+    return &tables_[layer];
+}
+
+void ExpertStore::make_tables() {
+    if (places_.size() == 0) {
+        places_ = PageMemory(size_t{files_.layers()} * experts_ * 2 * sizeof(uint32_t));
+        places_buffer_ = WrappedBuffer(backend_, places_.data(), places_.size());
+    }
+    tables_.resize(files_.layers());
+    for (uint32_t index = 0; index < files_.layers(); ++index) {
+        if (!files_.has_layer(index)) continue;
+        const ExpertLayer& layer = files_.layer(index);
+        ExpertTable& table = tables_[index];
+        table.experts = experts_;
+        table.places = places_buffer_.span(size_t{index} * experts_ * 2 * sizeof(uint32_t));
+        std::vector<uint32_t> shapes;
+        for (uint32_t expert = 0; expert < experts_; ++expert) {
+            const Span at = pool_.at(pool_.find(index, expert));
+            const uint32_t shape = layer.shape_of(expert);
+            uint32_t part = 0;
+            while (part < table.parts.size() && (table.parts[part].start.buffer != at.buffer || shapes[part] != shape)) ++part;
+            if (part == table.parts.size()) {
+                table.parts.push_back({{at.buffer, 0}, layer.shapes[shape].gate, layer.shapes[shape].up, layer.shapes[shape].down});
+                shapes.push_back(shape);
+            }
+            table.places.as<uint32_t>()[2 * expert] = part;
+            table.places.as<uint32_t>()[2 * expert + 1] = static_cast<uint32_t>(at.offset);
+        }
+    }
+}
+
+void ExpertStore::used(uint32_t layer, const uint32_t* ids, uint32_t count) {
+    const std::lock_guard lock(mutex_);
+    std::vector<bool> seen(experts_);
+    for (uint32_t i = 0; i < count; ++i) {
+        if (ids[i] >= experts_) fail(FM_ENGINE, kNoExpert);
+        heat_up(layer, ids[i], 1);
+        if (seen[ids[i]]) continue;
+        seen[ids[i]] = true;
+        ++counters_.uses;
+        ++counters_.hits;
+    }
+}
+
+void ExpertStore::heat_up(uint32_t layer, uint32_t expert, uint32_t times) {
+    uint32_t& heat = heat_[size_t{layer} * experts_ + expert];
+    heat += times;
+    if (heat <= kMostHeat) return;
+    for (uint32_t& each : heat_) each /= 2;
 }
 
 uint64_t ExpertStore::pool_bytes() const {
@@ -96,10 +166,17 @@ void ExpertStore::warm(std::vector<ExpertName> experts) {
     if (files_.is_mapped()) return;
     {
         const std::lock_guard lock(mutex_);
+        // Where all are read anyway they keep their order, which is that of the disk.
+        if (pool_.is_laid_out() && backend_.chooses_experts()) return;
         // The last one is taken first.
         warming_.assign(experts.rbegin(), experts.rend());
     }
     work_changed_.notify_all();
+}
+
+void ExpertStore::finish_warming() {
+    std::unique_lock lock(mutex_);
+    result_changed_.wait(lock, [&] { return warming_.empty() && in_flight_ == 0; });
 }
 
 /// Experts of a prompt that may be read ahead of its computation.
@@ -112,6 +189,7 @@ uint32_t ExpertStore::most_ahead() const {
 /// Of a prompt's experts, those that stay: as many of the most chosen as are a layer's part of the pool, once there is room
 /// for reading ahead.
 void ExpertStore::choose_kept(const uint32_t* counts) {
+    if (pool_.is_laid_out()) return;
     const uint64_t room = pool_.bytes() / files_.largest_stride(), ahead = most_ahead();
     const uint64_t share = room <= ahead ? 0 : (room - ahead) / std::max(files_.expert_layers(), 1u);
     if (share >= count_) return;
@@ -137,11 +215,7 @@ void ExpertStore::begin(uint32_t layer, const uint32_t* experts, const uint32_t*
     counters_.uses += count;
     for (uint32_t i = 0; i < count; ++i) {
         Item& item = items_[i];
-        uint32_t& heat = heat_[size_t{layer} * experts_ + experts[i]];
-        heat += counts[i];
-        if (heat > kMostHeat) {
-            for (uint32_t& each : heat_) each /= 2;
-        }
+        heat_up(layer, experts[i], counts[i]);
         if (mapped) {
             if (touched_[size_t{layer} * experts_ + experts[i]]) item.state = State::ready;
         } else if (const uint32_t range = pool_.find(layer, experts[i]); range != ExpertPool::kNone) {
@@ -319,6 +393,18 @@ Span ExpertLease::at(uint32_t index) const {
     const ExpertLayer& layer = store_.files_.layer(store_.layer_);
     if (layer.mapping != nullptr) return layer.mapping->span(layer.offset(store_.asked_[index]));
     return store_.pool_.at(store_.items_[index].range);
+}
+
+bool ExpertLease::reads() const {
+    const std::lock_guard lock(store_.mutex_);
+    return std::any_of(store_.items_.begin(), store_.items_.begin() + store_.count_, [](const auto& item) {
+        return item.state != ExpertStore::State::ready && item.state != ExpertStore::State::taken;
+    });
+}
+
+bool ExpertLease::is_done() const {
+    const std::lock_guard lock(store_.mutex_);
+    return store_.taken_ == store_.count_;
 }
 
 bool ExpertLease::wants_room() const {

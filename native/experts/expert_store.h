@@ -26,6 +26,9 @@ struct ExpertCounters {
     double waited_seconds = 0;
 };
 
+/// Of a router's answer that is none.
+inline constexpr const char* kNoExpert = "the router chose no expert: what it was given is not finite";
+
 /// An expert by layer and number.
 struct ExpertName {
     uint32_t layer, expert;
@@ -45,6 +48,11 @@ class ExpertStore {
     uint32_t held() const;
     ExpertCounters counters() const;
     const ExpertLayer& layer(uint32_t index) const { return files_.layer(index); }
+    /// Of experts that are all in memory, where those of a layer lie; null where they aren't, or the backend can't use it. Good
+    /// until the next resize().
+    const ExpertTable* table(uint32_t layer);
+    /// That a table was used: [tokens, top_k] numbers as the device wrote them. Throws FM_ENGINE where one is none.
+    void used(uint32_t layer, const uint32_t* ids, uint32_t count);
     /// The device has done everything: what it read may be overwritten.
     void device_is_done();
 
@@ -52,6 +60,8 @@ class ExpertStore {
     std::vector<ExpertName> hottest(size_t most) const;
     /// Reads experts into the pool while nobody waits for others, as long as there is free room.
     void warm(std::vector<ExpertName> experts);
+    /// Waits until all of those are there, or there is no more room.
+    void finish_warming();
 
   private:
     friend class ExpertLease;
@@ -69,6 +79,9 @@ class ExpertStore {
         uint32_t range;
     };
 
+    void take_room(uint64_t bytes);
+    void make_tables();
+    void heat_up(uint32_t layer, uint32_t expert, uint32_t times);
     void begin(uint32_t layer, const uint32_t* experts, const uint32_t* counts, uint32_t count, bool in_order);
     void issue();
     void end() noexcept;
@@ -81,11 +94,16 @@ class ExpertStore {
     void choose_kept(const uint32_t* counts);
     uint32_t most_ahead() const;
 
+    Backend& backend_;
     ExpertFiles& files_;
     const uint32_t experts_;
     ExpertPool pool_;
     /// How often each expert was chosen, halved now and then.
     std::vector<uint32_t> heat_;
+    /// By layer, and the memory of their places; empty until all is there.
+    std::vector<ExpertTable> tables_;
+    PageMemory places_;
+    WrappedBuffer places_buffer_;
     /// Of mapped files: read once already.
     std::vector<bool> touched_;
 
@@ -137,6 +155,9 @@ class ExpertLease {
     /// one as long as one is to come. Throws FM_IO naming file, expert and offset when a read failed.
     uint32_t next(bool wait);
     Span at(uint32_t index) const;
+    /// Some of them weren't there when they were asked for; and all have been handed out.
+    bool reads() const;
+    bool is_done() const;
     /// Reading can't go on until something is given back.
     bool wants_room() const;
     /// Computed: its place may be used again.

@@ -102,40 +102,58 @@ describe.each(FAMILIES)('%s', (family) => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  const logits = async (program: string, tokens: Int32Array, piece: number, schedule: string) => {
+  const run = async (program: string, tokens: Int32Array, piece: number, schedule: string, mode: string) => {
     const out = join(folder, 'logits.f32');
     const places = [kernels, folder, join(folder, 'packed_experts'), out];
     const { stdout } = await execa(join(programs, program), [
       ...places,
       String(piece),
       schedule,
-      '0',
+      mode,
       ...Array.from(tokens, String),
     ]);
-    console.log(`${family}, ${tokens.length} tokens by ${piece}, ${schedule}: ${stdout}`);
-    const [, waits, expertLayers] = /waits for a token (\d+), layers \d+, of experts (\d+)/.exec(stdout) ?? [];
-    // Once a layer for the router's answer, once for the logits.
-    expect(Number(waits)).toBe(Number(expertLayers) + 1);
+    console.log(`${family}, ${mode}, ${tokens.length} tokens by ${piece}, ${schedule}: ${stdout}`);
+    const counted = /command buffers (\d+), waits (\d+), experts read (\d+), layers \d+, of experts (\d+)/.exec(stdout) ?? [];
+    const [buffers = NaN, waits, reads = NaN, expertLayers = NaN] = counted.slice(1).map(Number);
+    // Experts in a pool: once a layer for the router's answer, once for the logits. All of them in memory: only that.
+    const wanted = mode === 'resident' ? 1 : expertLayers + 1;
+    expect(waits).toBe(wanted);
+    // A command buffer a wait; where experts have to be read the device is handed more, to compute meanwhile.
+    expect(buffers).toBeGreaterThanOrEqual(wanted);
+    expect(buffers).toBeLessThanOrEqual(wanted + 2 * reads);
+    if (mode === 'resident') expect(reads).toBe(0);
     const bytes = await readFile(out);
     return new Float32Array(new Uint8Array(bytes).buffer);
   };
 
   test.each([
-    ['metal-model', 40, 40, 'forward'],
-    ['metal-model', 14, 7, 'reverse'],
-    ['metal-model', 3, 1, 'random'],
-    ['stand-in-model', 14, 7, 'forward'],
-  ])('%s: the reference of %i tokens, %i at a time, %s', async (program, count, piece, schedule) => {
+    ['metal-model', 40, 40, 'forward', 'cached'],
+    ['metal-model', 14, 7, 'reverse', 'resident'],
+    ['metal-model', 3, 1, 'random', 'cached'],
+    ['stand-in-model', 14, 7, 'forward', 'resident'],
+  ])('%s: the reference of %i tokens, %i at a time, %s, %s', async (program, count, piece, schedule, mode) => {
     // SKIP, as said above: without its compiler there is no such program.
     if (program.startsWith('stand-in') && !hasObjectiveC) return;
     const golden = await readGolden(family);
     const prompt = golden.prompt.slice(0, count);
     const reference = golden.tensors.get('logits');
     if (!reference) throw new Error('golden.safetensors has no logits');
-    const got = await logits(program, prompt, piece, schedule);
+    const got = await run(program, prompt, piece, schedule, mode);
     const vocab = reference.length / golden.prompt.length;
-    const difference = relativeDifference(got, reference.slice(0, prompt.length * vocab));
+    const difference = relativeDifference(got.slice(0, prompt.length * vocab), reference.slice(0, prompt.length * vocab));
     console.log(`${family}: largest difference ${difference.toExponential(1)} of the spread`);
     expect(difference).toBeLessThan(TOLERANCE);
+  }, 120_000);
+
+  test('the same bits from experts that the host asks for and from all of them, taken by number', async () => {
+    const { prompt } = await readGolden(family);
+    const tokens = prompt.slice(0, 5);
+    const cached = await run('metal-model', tokens, 5, 'forward', 'cached');
+    for (const piece of [5, 2]) {
+      const resident = await run('metal-model', tokens, piece, 'random', 'resident');
+      // Of the token after the prompt, which is decoded alone: pieces of a prompt may be multiplied in another order.
+      const last = cached.length - cached.length / (tokens.length + 1);
+      expect(resident.slice(piece === 5 ? 0 : last)).toEqual(cached.slice(piece === 5 ? 0 : last));
+    }
   }, 120_000);
 });

@@ -1,5 +1,5 @@
 // Runs a packed model through the Metal backend's host code and the executed kernels, and writes logits as raw f32.
-// Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE EXPERTS_PER_TOKEN [TOKEN...]
+// Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE resident|cached [TOKEN...]
 // Without tokens they come from MODEL_DIR/tokens.txt, and MODEL_DIR/reference.f32 is what the logits are held against.
 #include <algorithm>
 #include <cmath>
@@ -43,7 +43,9 @@ static bool agrees(const std::string &path, const std::vector<float> &logits) {
 int main(int argc, char **argv) {
     using namespace flashmoe;
     if (argc < 8) return 64;
-    const EngineOptions options{argv[2], argv[3], 1, 2, 0, static_cast<uint32_t>(atoi(argv[7])), Caching::page_cache};
+    EngineOptions options{argv[2], argv[3], 1, 2, 0, 0, Caching::page_cache};
+    const bool resident = strcmp(argv[7], "resident") == 0;
+    if (resident) options.expert_bytes = UINT64_MAX;
     const size_t piece = strtoull(argv[5], nullptr, 10);
     fm_msl::ExecutedOptions executed;
     if (strcmp(argv[6], "reverse") == 0) executed.schedule = fm_msl::Schedule::reverse;
@@ -58,6 +60,7 @@ int main(int argc, char **argv) {
         auto backend = std::make_unique<metal::MetalBackend>(open_test_device(executed), metal::kernel_source(argv[1]));
         const metal::MetalBackend &metal = *backend;
         auto engine = std::make_shared<Engine>(options, std::move(backend));
+        if (resident) engine->experts()->finish_warming();
         Session session(engine, static_cast<uint32_t>(tokens.size()) + 1);
         const size_t vocab = engine->info().vocab_size;
         std::vector<float> logits(tokens.size() * vocab);
@@ -66,14 +69,18 @@ int main(int argc, char **argv) {
             session.evaluate(tokens.data() + at, count, logits.data() + at * vocab, nullptr, {});
         }
         // Another token, as generation does it: what the host waits for.
+        const BackendCounters before = metal.counters();
         const fm_step_stats step = session.decode(tokens.back());
+        logits.insert(logits.end(), session.logits().begin(), session.logits().end());
         FILE *out = fopen(argv[4], "wb");
         if (out == nullptr || fwrite(logits.data(), sizeof(float), logits.size(), out) != logits.size()) return 1;
         fclose(out);
+        logits.resize(tokens.size() * vocab);
         if (argc == 8 && !agrees(std::string(argv[2]) + "/reference.f32", logits)) return 1;
-        printf("dispatches %llu, waits for a token %llu, layers %u, of experts %u\n",
-               static_cast<unsigned long long>(metal.counters().dispatches), static_cast<unsigned long long>(step.device_waits),
-               engine->info().layers, expert_layers(engine->model()));
+        const auto since = [&](uint64_t BackendCounters::*what) { return static_cast<unsigned long long>(metal.counters().*what - before.*what); };
+        printf("a token: dispatches %llu, command buffers %llu, waits %llu, experts read %llu, layers %u, of experts %u\n",
+               since(&BackendCounters::dispatches), since(&BackendCounters::submits), static_cast<unsigned long long>(step.device_waits),
+               static_cast<unsigned long long>(step.expert_reads), engine->info().layers, expert_layers(engine->model()));
     } catch (const Error &error) {
         fprintf(stderr, "%s\n", error.what());
         return 1;

@@ -84,16 +84,23 @@ std::string failing_check(const std::string &source, const std::vector<std::stri
     return "";
 }
 
-/// Logits of a few tokens read at once and one more, of the model in `folder`.
+/// Logits of a few tokens read at once and one more, of the model in `folder`: with experts that the host asks for, and with
+/// all of them in memory, taken by number.
 std::vector<float> logits_of(const std::string &source, const std::string &folder) {
     constexpr int32_t TOKENS[] = {1, 5, 9, 2, 7, 3, 11, 4, 8};
-    auto backend = std::make_unique<metal::MetalBackend>(open_test_device({}), source);
-    auto engine = std::make_shared<Engine>(EngineOptions{folder, folder + "/packed_experts", 1, 2, 0, 0, Caching::page_cache}, std::move(backend));
-    Session session(engine, 16);
-    session.prefill(TOKENS, std::size(TOKENS), {});
-    std::vector<float> all = session.logits();
-    session.decode(6);
-    all.insert(all.end(), session.logits().begin(), session.logits().end());
+    std::vector<float> all;
+    for (const bool resident : {false, true}) {
+        auto backend = std::make_unique<metal::MetalBackend>(open_test_device({}), source);
+        EngineOptions options{folder, folder + "/packed_experts", 1, 2, 0, 0, Caching::page_cache};
+        if (resident) options.expert_bytes = UINT64_MAX;
+        auto engine = std::make_shared<Engine>(options, std::move(backend));
+        if (resident) engine->experts()->finish_warming();
+        Session session(engine, 16);
+        session.prefill(TOKENS, std::size(TOKENS), {});
+        all.insert(all.end(), session.logits().begin(), session.logits().end());
+        session.decode(6);
+        all.insert(all.end(), session.logits().begin(), session.logits().end());
+    }
     return all;
 }
 

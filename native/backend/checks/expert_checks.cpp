@@ -193,6 +193,80 @@ void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits,
     checker.clear();
 }
 
+/// Experts by the numbers that a router wrote give the very numbers that the same experts give in a list, wherever they lie.
+void check_chosen_of(Checker& checker, uint32_t bits, ElementType type, bool shared) {
+    constexpr uint32_t hidden = 128, width = 64, group = 32, experts = 5, top_k = 2, tokens = 3, entries = tokens * top_k;
+    Backend& backend = checker.backend();
+    const size_t bytes = 2 * Checker::matrix_bytes(width, hidden, bits, group, type) + Checker::matrix_bytes(hidden, width, bits, group, type);
+    // Two buffers, and neither in the order of numbers.
+    constexpr uint32_t part_of[experts] = {1, 0, 1, 1, 0}, place_of[experts] = {2, 1, 0, 1, 0};
+    const Span slots[] = {checker.poisoned(2 * bytes), checker.poisoned(3 * bytes)};
+    std::vector<ExpertWork> all(experts);
+    ExpertTable table{.parts = {}, .places = {}, .experts = experts};
+    std::vector<uint32_t> places;
+    for (uint32_t e = 0; e < experts; ++e) {
+        const Span slot = slots[part_of[e]];
+        size_t at = place_of[e] * bytes;
+        const Span start = slot + at;
+        all[e].gate = checker.matrix_in(slot, at, width, hidden, bits, group, type).matrix;
+        all[e].up = checker.matrix_in(slot, at, width, hidden, bits, group, type).matrix;
+        all[e].down = checker.matrix_in(slot, at, hidden, width, bits, group, type).matrix;
+        places.push_back(part_of[e]);
+        places.push_back(static_cast<uint32_t>(start.offset));
+    }
+    for (uint32_t part = 0; part < 2; ++part) {
+        ExpertWork shape = all[part == 0 ? 4 : 2];
+        const size_t start = slots[part].offset;
+        for (Matrix* matrix : {&shape.gate, &shape.up, &shape.down}) {
+            for (Span* span : {&matrix->weight, &matrix->scales, &matrix->biases}) *span = {nullptr, span->offset - (*span ? start : span->offset)};
+        }
+        table.parts.push_back({{slots[part].buffer, 0}, shape.gate, shape.up, shape.down});
+    }
+    table.places = checker.words(places);
+    const std::vector<uint32_t> ids{1, 3, 0, 4, 2, 3};
+    std::vector<float> weights;
+    for (uint32_t i = 0; i < entries; ++i) weights.push_back(static_cast<float>(checker.uniform()));
+    const Span x = checker.floats(tokens * hidden), inner = checker.floats(tokens * width), gate = checker.floats(tokens);
+    const RandomMatrix down = checker.matrix(hidden, width, bits, group, type);
+    const Span results = checker.poisoned(entries * hidden * sizeof(float)), y = checker.poisoned(tokens * hidden * sizeof(float));
+    const Span room = checker.poisoned(tokens * hidden * sizeof(float));
+    backend.chosen_experts({.table = &table,
+                            .ids = checker.words(ids),
+                            .weights = checker.floats(weights),
+                            .x = x,
+                            .results = results,
+                            .y = y,
+                            .shared_down = shared ? down.matrix : Matrix{},
+                            .shared_inner = inner,
+                            .shared_gate = shared ? gate : Span{},
+                            .shared_room = room,
+                            .tokens = tokens,
+                            .top_k = top_k,
+                            .hidden = hidden});
+    std::vector<ExpertWork> works;
+    std::vector<uint32_t> rows, order;
+    for (uint32_t i = 0; i < entries; ++i) {
+        works.push_back(all[ids[i]]);
+        works.back().first = i;
+        works.back().count = 1;
+        rows.push_back(i / top_k);
+        order.push_back(i);
+    }
+    const Span listed = checker.floats(std::vector<float>(tokens * hidden)), apart = checker.poisoned(entries * hidden * sizeof(float));
+    if (shared) {
+        const Span out = checker.poisoned(tokens * hidden * sizeof(float));
+        backend.linear(down.matrix, inner, out, tokens);
+        backend.add_gated(listed, out, gate, hidden, tokens);
+    }
+    for (uint32_t i = 0; i < entries; ++i) backend.experts({&works[i], 1, rows.data(), weights.data(), x, apart, i});
+    backend.add_experts({rows.data(), order.data(), entries, apart, listed, hidden});
+    backend.wait();
+    uint32_t other = 0;
+    for (uint32_t i = 0; i < tokens * hidden; ++i) other += y.as<float>()[i] == listed.as<float>()[i] ? 0 : 1;
+    checker.record("experts by number: the bits of the same in a list", 0, other);
+    checker.clear();
+}
+
 } // namespace
 
 void check_router(Checker& checker) {
@@ -206,6 +280,9 @@ void check_experts(Checker& checker) {
     for (const uint32_t bits : {0u, 2u, 4u, 8u}) {
         for (const ElementType type : {ElementType::bf16, ElementType::f16, ElementType::f32}) {
             for (const ExpertShape& shape : kExperts) check_experts_of(checker, shape, bits, type);
+            for (const bool shared : {true, false}) {
+                if (checker.backend().chooses_experts()) check_chosen_of(checker, bits, type, shared);
+            }
             if (bits != 4 || type != ElementType::bf16) continue;
             for (const ExpertShape& shape : kManyRows) check_experts_of(checker, shape, bits, type);
         }

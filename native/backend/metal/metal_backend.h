@@ -40,6 +40,8 @@ class MetalBackend final : public Backend {
     void route(const Router& op) override;
     void experts(const ExpertBatch& op) override;
     void add_experts(const ExpertSum& op) override;
+    bool chooses_experts() const override { return true; }
+    void chosen_experts(const ChosenExperts& op) override;
     uint64_t submit() override { return recorder_.submit(); }
     void wait_for(uint64_t ticket) override { recorder_.wait_for(ticket); }
     void wait() override { recorder_.wait(); }
@@ -73,7 +75,7 @@ class MetalBackend final : public Backend {
         Kernel delta_step_32{"fm_delta_step_32"}, delta_step_64{"fm_delta_step_64"};
         Kernel delta_step_128{"fm_delta_step_128"}, delta_step_256{"fm_delta_step_256"};
         Kernel mla_append{"fm_mla_append"}, mla_attend_128{"fm_mla_attend_128"}, mla_attend_512{"fm_mla_attend_512"};
-        Kernel route_256{"fm_route_256"}, route_512{"fm_route_512"}, route_1024{"fm_route_1024"}, combine{"fm_combine"};
+        Kernel route_256{"fm_route_256"}, route_512{"fm_route_512"}, route_1024{"fm_route_1024"}, combine{"fm_combine"}, combine_chosen{"fm_combine_chosen"};
     };
 
     gpu::Buffer& room(Room& room, size_t bytes);
@@ -82,7 +84,13 @@ class MetalBackend final : public Backend {
     /// Works [first, first + count), whose results go to `row` on; their number.
     uint32_t experts_of_one_buffer(const ExpertBatch& op, uint32_t first, uint32_t count, uint32_t row);
     /// Last argument and dispatch of a product of the routed experts; the plain ones take a row a simdgroup.
-    void dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, uint32_t width, uint32_t works, uint32_t entries);
+    /// Whose entries a dispatch of experts computes: works' in a list, or a router's of one part of a table.
+    struct ExpertChoice {
+        uint32_t works, entries;
+        const ChosenExperts* chosen = nullptr;
+        uint32_t part = 0;
+    };
+    void dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, uint32_t width, const ExpertChoice& choice);
     /// Head-wise linears of latent attention.
     void head_linear(FormatKernels& kernels, const Matrix& matrix, gpu::Buffer& x, size_t x_offset, gpu::Buffer& y,
                      size_t y_offset, uint32_t heads, uint32_t head_rows, uint32_t first_row, uint32_t rows, uint32_t x_stride,

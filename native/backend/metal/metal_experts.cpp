@@ -22,9 +22,12 @@ void MetalBackend::route(const Router& op) {
     recorder_.dispatch({op.tokens, 1, 1}, kSimd);
 }
 
-void MetalBackend::dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, uint32_t width, uint32_t works, uint32_t entries) {
+void MetalBackend::dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, uint32_t width, const ExpertChoice& choice) {
+    const uint32_t entries = choice.entries;
     const RowShare share = share_rows(matrix.rows, matrix.cols, entries);
-    recorder_.bytes(5, FmExpertArgs{hidden, width, matrix.group, works, share.parts, share.rows_each, FM_CODE_EXPONENT});
+    const ChosenExperts* chosen = choice.chosen;
+    recorder_.bytes(5, FmExpertArgs{hidden, width, matrix.group, choice.works, share.parts, share.rows_each, FM_CODE_EXPONENT,
+                                    chosen ? chosen->top_k : 0, chosen ? chosen->table->experts : 0, choice.part});
     if (matrix.bits == 0) recorder_.dispatch({groups_of(matrix.rows, kSimds), entries, 1}, kThreads);
     else recorder_.dispatch({share.groups, entries, 1}, FM_ROW_SIMDS * kSimd);
 }
@@ -72,7 +75,10 @@ uint32_t MetalBackend::experts_of_one_buffer(const ExpertBatch& op, uint32_t fir
     recorder_.bytes(2, tokens, entries * sizeof *tokens);
     recorder_.bind(3, op.x);
     recorder_.bind(4, inner);
-    dispatch_expert_rows(gate, gate.cols, gate.rows, count, entries);
+    // Of a router's own choice: not looked at.
+    recorder_.bind(6, op.x);
+    recorder_.bind(7, op.x);
+    dispatch_expert_rows(gate, gate.cols, gate.rows, {count, entries});
 
     recorder_.begin(kernels_.expert_down.of(down));
     recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
@@ -80,8 +86,58 @@ uint32_t MetalBackend::experts_of_one_buffer(const ExpertBatch& op, uint32_t fir
     recorder_.bytes(2, weights, entries * sizeof *weights);
     recorder_.bind(3, inner);
     recorder_.bind(4, op.results + size_t{row} * down.rows * sizeof(float));
-    dispatch_expert_rows(down, down.rows, down.cols, count, entries);
+    for (const uint32_t index : {6, 7, 8}) recorder_.bind(index, inner);
+    dispatch_expert_rows(down, down.rows, down.cols, {count, entries});
     return entries;
+}
+
+void MetalBackend::chosen_experts(const ChosenExperts& op) {
+    const uint32_t entries = op.tokens * op.top_k;
+    const uint32_t width = op.table->parts.front().gate.rows;
+    gpu::Buffer& inner = room(inner_, size_t{entries} * width * sizeof(float));
+    const auto part_of = [&](uint32_t part) {
+        const auto& [start, gate, up, down] = op.table->parts[part];
+        const auto at = [](const Span& span) { return static_cast<uint32_t>(span.offset); };
+        recorder_.bind(0, start);
+        recorder_.bytes(1, FmExpertWork{at(gate.weight), at(gate.scales), at(gate.biases), at(up.weight), at(up.scales), at(up.biases),
+                                        at(down.weight), at(down.scales), at(down.biases), 0, 0});
+        recorder_.bytes(2, uint32_t{0});
+        recorder_.bind(6, op.table->places);
+        recorder_.bind(7, op.ids);
+        return ExpertChoice{1, entries, &op, part};
+    };
+    const auto parts = static_cast<uint32_t>(op.table->parts.size());
+    // Each part's dispatch passes over what lies in another: they don't see each other.
+    recorder_.begin_side_by_side();
+    for (uint32_t part = 0; part < parts; ++part) {
+        const Matrix& gate = op.table->parts[part].gate;
+        recorder_.begin(kernels_.expert_gate_up.of(gate));
+        const ExpertChoice choice = part_of(part);
+        recorder_.bind(3, op.x);
+        recorder_.bind(4, inner);
+        dispatch_expert_rows(gate, op.hidden, width, choice);
+    }
+    if (op.shared_down.rows != 0) linear(op.shared_down, op.shared_inner, op.shared_room, op.tokens);
+    recorder_.end_side_by_side();
+    recorder_.begin_side_by_side();
+    for (uint32_t part = 0; part < parts; ++part) {
+        const Matrix& down = op.table->parts[part].down;
+        recorder_.begin(kernels_.expert_down.of(down));
+        const ExpertChoice choice = part_of(part);
+        recorder_.bind(3, inner);
+        recorder_.bind(4, op.results);
+        recorder_.bind(8, op.weights);
+        dispatch_expert_rows(down, op.hidden, width, choice);
+    }
+    recorder_.end_side_by_side();
+    const bool shared = op.shared_down.rows != 0;
+    recorder_.begin(kernels_.combine_chosen);
+    recorder_.bind(0, op.results);
+    recorder_.bind(1, shared ? op.shared_room : op.results);
+    recorder_.bind(2, op.shared_gate ? op.shared_gate : op.results);
+    recorder_.bind(3, op.y);
+    recorder_.bytes(4, FmCombineChosenArgs{op.hidden, op.top_k, shared ? 1u : 0u, op.shared_gate ? 1u : 0u});
+    recorder_.dispatch({groups_of(op.hidden, kThreads), op.tokens, 1}, kThreads);
 }
 
 void MetalBackend::add_experts(const ExpertSum& op) {

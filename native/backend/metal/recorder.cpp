@@ -11,6 +11,8 @@ namespace {
 constexpr ElementType kTypes[] = {ElementType::bf16, ElementType::f16, ElementType::f32};
 constexpr const char* kTypeNames[] = {"bf16", "f16", "f32"};
 constexpr uint32_t kBits[] = {2, 4, 8, 0};
+/// A device begins with what it is handed: so many dispatches it computes while the host records the next.
+constexpr uint32_t kMostRecorded = 256;
 
 } // namespace
 
@@ -78,6 +80,7 @@ void Recorder::dispatch(gpu::Size3 groups, uint32_t threads) {
     command_->dispatch(groups, {threads, 1, 1});
     barrier_due_ = !side_by_side_;
     counters_.dispatches++;
+    if (++recorded_ >= kMostRecorded && !side_by_side_) submit();
 }
 
 void Recorder::begin_side_by_side() { side_by_side_ = true; }
@@ -94,6 +97,8 @@ void Recorder::retire(std::unique_ptr<gpu::Buffer> buffer) {
 uint64_t Recorder::submit() {
     if (command_ != nullptr) {
         command_->commit();
+        counters_.submits++;
+        recorded_ = 0;
         // Between command buffers of one queue Metal orders uses of the same buffer itself.
         barrier_due_ = false;
         flights_.push_back({++tickets_, std::move(command_), std::move(retired_)});

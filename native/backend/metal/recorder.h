@@ -79,6 +79,7 @@ class Recorder {
     std::vector<std::unique_ptr<gpu::Buffer>> retired_;
     std::deque<Flight> flights_;
     uint64_t tickets_ = 0;
+    uint32_t recorded_ = 0;
     /// Of the dispatch being recorded.
     const Kernel* kernel_ = nullptr;
     bool barrier_due_ = false, side_by_side_ = false;
