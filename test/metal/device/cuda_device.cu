@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -44,24 +45,52 @@ std::string &launched_prefix() {
     return prefix;
 }
 
+bool &as_graphs() {
+    static bool graphs = true;
+    return graphs;
+}
+
+bool is_managed(void *memory) {
+    cudaPointerAttributes attributes;
+    MUST(cudaPointerGetAttributes(&attributes, memory));
+    return attributes.type == cudaMemoryTypeManaged;
+}
+
+/// That its pages cannot be written, as /proc/self/maps says.
+bool is_read_only(const void *memory) {
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line);) {
+        unsigned long begin, end;
+        char access[5] = {};
+        if (sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, access) != 3) continue;
+        const auto at = reinterpret_cast<unsigned long>(memory);
+        if (begin <= at && at < end) return access[1] != 'w';
+    }
+    return false;
+}
+
 class CudaBuffer final : public gpu::Buffer {
   public:
-    CudaBuffer(void *host, size_t bytes, bool owned) : host_(static_cast<std::byte *>(host)), bytes_(bytes), owned_(owned) {
-        MUST(cudaMalloc(&address, bytes));
+    /// `host` null: of the device alone.
+    CudaBuffer(void *host, size_t bytes) : host_(static_cast<std::byte *>(host)), bytes_(bytes) {
+        managed_ = host != nullptr && is_managed(host);
+        if (managed_) address = host;
+        else MUST(cudaMalloc(&address, bytes));
+        mirrored_ = host != nullptr && !managed_ && !is_read_only(host);
+        if (host != nullptr && !managed_ && !mirrored_) MUST(cudaMemcpy(address, host, bytes, cudaMemcpyHostToDevice));
         live++;
     }
     ~CudaBuffer() override {
-        MUST(cudaFree(address));
-        if (owned_) free(host_);
+        if (!managed_) MUST(cudaFree(address));
         live--;
     }
     std::byte *contents() override { return host_; }
     size_t size() const override { return bytes_; }
     void upload(cudaStream_t stream) {
-        if (host_ != nullptr) MUST(cudaMemcpyAsync(address, host_, bytes_, cudaMemcpyHostToDevice, stream));
+        if (mirrored_) MUST(cudaMemcpyAsync(address, host_, bytes_, cudaMemcpyHostToDevice, stream));
     }
     void download() {
-        if (host_ != nullptr) MUST(cudaMemcpy(host_, address, bytes_, cudaMemcpyDeviceToHost));
+        if (mirrored_) MUST(cudaMemcpy(host_, address, bytes_, cudaMemcpyDeviceToHost));
     }
 
     void *address = nullptr;
@@ -71,7 +100,7 @@ class CudaBuffer final : public gpu::Buffer {
   private:
     std::byte *host_;
     size_t bytes_;
-    bool owned_;
+    bool managed_ = false, mirrored_ = false;
 };
 
 class CudaPipeline final : public gpu::Pipeline {
@@ -147,13 +176,22 @@ class CudaCommand final : public gpu::Command {
             if (!buffer->device_newer) buffer->upload(stream_);
         }
         for (CudaBuffer *buffer : written_) buffer->device_newer = true;
+        const auto launch_all = [&] {
+            for (Recorded &call : recorded_) {
+                void *arguments[] = {&call.buffers, &call.values};
+                MUST(cudaLaunchKernel(call.kernel->entry, call.groups, call.threads, arguments, 0, stream_));
+            }
+        };
+        if (!as_graphs()) {
+            MUST(cudaEventRecord(start_, stream_));
+            launch_all();
+            MUST(cudaEventRecord(end_, stream_));
+            return;
+        }
         // One graph, built when everything is known: a launch by itself costs more than most of these kernels.
         cudaGraph_t graph;
         MUST(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-        for (Recorded &call : recorded_) {
-            void *arguments[] = {&call.buffers, &call.values};
-            MUST(cudaLaunchKernel(call.kernel->entry, call.groups, call.threads, arguments, 0, stream_));
-        }
+        launch_all();
         MUST(cudaStreamEndCapture(stream_, &graph));
         MUST(cudaGraphInstantiate(&executable_, graph, 0));
         MUST(cudaGraphDestroy(graph));
@@ -173,7 +211,7 @@ class CudaCommand final : public gpu::Command {
         float milliseconds = 0;
         MUST(cudaEventElapsedTime(&milliseconds, start_, end_));
         seconds_ = milliseconds / 1000;
-        MUST(cudaGraphExecDestroy(executable_));
+        if (executable_ != nullptr) MUST(cudaGraphExecDestroy(executable_));
         return "";
     }
     double seconds() const override { return seconds_; }
@@ -192,7 +230,7 @@ class CudaCommand final : public gpu::Command {
 
 class CudaDevice final : public gpu::Device {
   public:
-    explicit CudaDevice(bool resident) : resident_(resident) { MUST(cudaStreamCreate(&stream_)); }
+    CudaDevice() { MUST(cudaStreamCreate(&stream_)); }
     ~CudaDevice() override { cudaStreamDestroy(stream_); }
     gpu::DeviceFacts facts() const override {
         cudaDeviceProp properties;
@@ -200,12 +238,13 @@ class CudaDevice final : public gpu::Device {
         return {properties.name, properties.totalGlobalMem, properties.totalGlobalMem, false};
     }
     std::unique_ptr<gpu::Buffer> allocate(size_t bytes) override {
-        void *host = resident_ ? nullptr : aligned_alloc(16384, bytes);
-        if (host != nullptr) memset(host, 0xff, bytes);
-        return std::make_unique<CudaBuffer>(host, bytes, true);
+        auto buffer = std::make_unique<CudaBuffer>(nullptr, bytes);
+        // Poison: what a kernel reads that nobody wrote is no number.
+        MUST(cudaMemset(buffer->address, 0xff, bytes));
+        return buffer;
     }
     std::unique_ptr<gpu::Buffer> wrap(void *memory, size_t bytes) override {
-        return std::make_unique<CudaBuffer>(memory, bytes, false);
+        return std::make_unique<CudaBuffer>(memory, bytes);
     }
     std::string compile(const std::string &source) override { return source.empty() ? "no kernel source" : ""; }
     std::unique_ptr<gpu::Pipeline> pipeline(const std::string &name, std::string &problem) override {
@@ -219,7 +258,6 @@ class CudaDevice final : public gpu::Device {
     std::unique_ptr<gpu::Command> command() override { return std::make_unique<CudaCommand>(stream_); }
 
   private:
-    bool resident_;
     cudaStream_t stream_ = nullptr;
 };
 
@@ -240,14 +278,16 @@ CudaRegistration::CudaRegistration(CudaKernel kernel) {
     if (!table().emplace(name, std::move(kernel)).second) abort();
 }
 
-std::unique_ptr<flashmoe::gpu::Device> open_cuda_device(bool resident) { return std::make_unique<CudaDevice>(resident); }
+std::unique_ptr<flashmoe::gpu::Device> open_cuda_device() { return std::make_unique<CudaDevice>(); }
 
 std::unique_ptr<flashmoe::gpu::Buffer> resident_buffer(size_t bytes, uint32_t seed) {
-    auto buffer = std::make_unique<CudaBuffer>(nullptr, bytes, false);
+    auto buffer = std::make_unique<CudaBuffer>(nullptr, bytes);
     randomise<<<2048, 256>>>(static_cast<uint32_t *>(buffer->address), bytes / 4, seed);
     MUST(cudaDeviceSynchronize());
     return buffer;
 }
+
+void launch_as_graphs(bool graphs) { as_graphs() = graphs; }
 
 void launch_only(const std::string &prefix) { launched_prefix() = prefix; }
 

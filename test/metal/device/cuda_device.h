@@ -1,5 +1,6 @@
-// The thin device API over kernels compiled by CUDA. Host memory is mirrored: what a command binds is copied to the
-// device before it runs, and what its kernels may write is copied back when it is waited for.
+// The thin device API over kernels compiled by CUDA. Managed memory (managed_memory.cu) is used where it lies; mapped files, which
+// nobody writes, are copied to the device once. Other host memory is mirrored: what a command binds is copied to the device
+// before it runs, and what its kernels may write is copied back when it is waited for.
 #pragma once
 
 #include <memory>
@@ -8,8 +9,8 @@
 
 #include "backend/metal/device.h"
 
-/// `resident`: allocated buffers are device memory that the host cannot see, for timing.
-std::unique_ptr<flashmoe::gpu::Device> open_cuda_device(bool resident);
+/// Allocated buffers are device memory that the host cannot see.
+std::unique_ptr<flashmoe::gpu::Device> open_cuda_device();
 
 /// `bytes` of device memory, filled with random words.
 std::unique_ptr<flashmoe::gpu::Buffer> resident_buffer(size_t bytes, uint32_t seed);
@@ -19,6 +20,9 @@ std::vector<std::string> cuda_kernels_never_run();
 
 /// From now on commands launch only kernels whose names begin so; empty: all.
 void launch_only(const std::string &prefix);
+
+/// From now on a command buffer is one graph, for the time that its kernels take, or a launch for each, which begins sooner.
+void launch_as_graphs(bool graphs);
 
 /// Bytes a second of a copy within device memory, read and written.
 double copy_bandwidth();

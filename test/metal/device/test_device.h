@@ -11,5 +11,9 @@ std::unique_ptr<flashmoe::gpu::Device> open_test_device(const fm_msl::ExecutedOp
 /// Device objects that nobody has given back.
 int leftover_objects();
 
+/// From now on a command buffer is handed over whole, for the time that its kernels take, or kernel by kernel, which begins sooner.
+/// Only CUDA tells the two apart.
+void hand_over_whole(bool whole);
+
 /// Kernels that nothing in this process has dispatched.
 std::vector<std::string> kernels_never_run();
