@@ -73,6 +73,7 @@ class Speed {
 
 int main(int count, char **arguments) {
     if (count != 7) return 64;
+    setvbuf(stdout, nullptr, _IOLBF, 0);
     const std::string folder = arguments[2];
     const double percent = atof(arguments[3]);
     const auto number = [&](int index) { return static_cast<uint32_t>(atoi(arguments[index])); };
