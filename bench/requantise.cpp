@@ -1,6 +1,6 @@
 // How fast one core requantises 4-bit codes in memory: bytes of codes and parameters read per second of CPU time.
 // Weights are normal ones, quantised over the range of each group as published models are. Methods take turns, the best
-// of ROUNDS passes counts. Usage: requantise [ROUNDS [ISA]], or make -C native speed ROUNDS=9  → one line of JSON an instruction set.
+// of ROUNDS passes counts. Usage: requantise [ROUNDS [ISA [BITS]]], or make -C native speed ROUNDS=9 BITS=3  → one line of JSON an instruction set.
 #include "core/half.h"
 #include "quant/requantise.h"
 
@@ -59,16 +59,17 @@ struct Weights {
 
 int main(int argc, char** argv) {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 9;
+    const unsigned bits = argc > 3 ? static_cast<unsigned>(std::atoi(argv[3])) : 2;
     const Weights weights;
-    std::vector<uint8_t> codes(kGroups * kGroupSize / 4), scales(2 * kGroups), biases(2 * kGroups);
+    std::vector<uint8_t> codes(kGroups * kGroupSize * bits / 8), scales(2 * kGroups), biases(2 * kGroups);
     for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
-        if (!has_isa(isa) || (argc > 2 && std::string_view(argv[2]) != isa_name(isa))) continue;
+        if (!has_isa(isa) || (argc > 2 && argv[2][0] != 0 && std::string_view(argv[2]) != isa_name(isa))) continue;
         double minmax = 1e9, search = 1e9, weighed = 1e9;
         ErrorSums sums;
         const Importance importance = weights.importance();
         const auto timed = [&](double& best, Method method, const Importance* columns) {
             const double start = cpu_seconds();
-            const auto left = requantise(weights.view(), {codes.data(), scales.data(), biases.data()}, method, isa, columns);
+            const auto left = requantise(weights.view(), {codes.data(), scales.data(), biases.data(), bits}, method, isa, columns);
             best = std::min(best, cpu_seconds() - start);
             return left;
         };

@@ -3,7 +3,7 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-    exports.Set("contract", Napi::Number::New(env, 8));
+    exports.Set("contract", Napi::Number::New(env, 9));
     flashmoe::addon::register_pack(env, exports);
     flashmoe::addon::register_tape(env, exports);
     flashmoe::addon::register_engine(env, exports);

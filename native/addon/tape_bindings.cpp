@@ -96,6 +96,7 @@ Place place_of(const Napi::Object& object) {
     if (kind != "requantise") misuse("kind must be drop, copy, spread, requantise or convert");
     place.kind = Place::Kind::requantise;
     place.bits = small_field(object, "bits");
+    if (field(object, "targetBits").IsNumber()) place.target_bits = small_field(object, "targetBits");
     place.group_size = small_field(object, "groupSize");
     place.dtype = param_type(object);
     place.scales = count_field(object, "scales");

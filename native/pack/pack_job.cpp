@@ -45,7 +45,7 @@ void check_widths(const Projection& p) {
         fail_plan(part_name(p, 0) + ": " + std::to_string(p.source_bits) + " bits in groups of " +
                   std::to_string(g) + " is no supported width");
     }
-    const bool narrows = p.target_bits == 2 && (p.source_bits == 4 || p.source_bits == 8) && g >= 32 && !has_byte_scales(p);
+    const bool narrows = quant::is_narrowing(p.source_bits, p.target_bits) && g >= 32 && !has_byte_scales(p);
     if (p.target_bits != p.source_bits && !narrows) {
         fail_plan(part_name(p, 0) + ": can't become " + std::to_string(p.target_bits) + " bits");
     }

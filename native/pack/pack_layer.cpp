@@ -172,8 +172,8 @@ class Packer {
                                   projection.group_size,
                                   projection.rows * projection.columns / projection.group_size};
         std::uint8_t* const base = space.expert.data();
-        const quant::TwoBitTarget target{base + parts[0].target_offset, base + parts[1].target_offset,
-                                         base + parts[2].target_offset};
+        const quant::AffineTarget target{base + parts[0].target_offset, base + parts[1].target_offset,
+                                         base + parts[2].target_offset, projection.target_bits};
         const auto method = job_.search ? quant::Method::search : quant::Method::minmax;
         std::vector<std::uint8_t> weights;
         quant::Importance importance{};

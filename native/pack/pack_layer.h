@@ -1,5 +1,5 @@
 // One MoE layer: stacked source tensors in, experts back to back in one file, hashed in order.
-// Layout and 2-bit method: docs/format.md.
+// Layout and requantising: docs/format.md.
 #pragma once
 
 #include "pack/control.h"

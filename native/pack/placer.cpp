@@ -143,7 +143,7 @@ quant::ErrorSums Placer::requantise(const Place& place, const std::uint8_t* code
     std::vector<std::uint8_t> biases(groups * width);
     files_.read(place.scales, scales.data(), scales.size(), at / group * width);
     files_.read(place.biases, biases.data(), biases.size(), at / group * width);
-    std::vector<std::uint8_t> narrow(size * 2 / place.bits);
+    std::vector<std::uint8_t> narrow(groups * target_group_bytes(place));
     std::vector<std::uint8_t> new_scales(groups * 2);
     std::vector<std::uint8_t> new_biases(groups * 2);
     const auto method = search_ ? quant::Method::search : quant::Method::minmax;
@@ -156,7 +156,7 @@ quant::ErrorSums Placer::requantise(const Place& place, const std::uint8_t* code
     }
     const auto sums = quant::requantise(
         {codes, scales.data(), biases.data(), place.dtype, place.bits, place.group_size, groups},
-        {narrow.data(), new_scales.data(), new_biases.data()}, method, quant::best_isa(),
+        {narrow.data(), new_scales.data(), new_biases.data(), place.target_bits}, method, quant::best_isa(),
         weights.empty() ? nullptr : &importance);
     if (sums.broken_groups > 0) {
         throw Error("ERR_SAFETENSORS", "expert " + std::to_string(at / place.slice) + " of a projection has " +
@@ -165,7 +165,7 @@ quant::ErrorSums Placer::requantise(const Place& place, const std::uint8_t* code
     }
     const std::uint64_t expert = at / place.slice * place.stride;
     const std::uint64_t within = at % place.slice;
-    files_.write(place.file, narrow.data(), narrow.size(), expert + place.offsets[0] + within * 2 / place.bits);
+    files_.write(place.file, narrow.data(), narrow.size(), expert + place.offsets[0] + within / group * target_group_bytes(place));
     files_.write(place.file, new_scales.data(), new_scales.size(), expert + place.offsets[1] + within / group * 2);
     files_.write(place.file, new_biases.data(), new_biases.size(), expert + place.offsets[2] + within / group * 2);
     return sums;

@@ -56,7 +56,7 @@ class Check {
         const std::uint64_t group = group_bytes(p);
         if (p.slice % group != 0 || p.from % group != 0 || size % group != 0) fail("groups are cut");
         const std::uint64_t groups = p.slice / group;
-        const std::uint64_t results[] = {p.slice * 2 / p.bits, groups * 2, groups * 2};
+        const std::uint64_t results[] = {groups * target_group_bytes(p), groups * 2, groups * 2};
         for (std::size_t i = 0; i < 3; ++i) {
             if (p.offsets[i] > p.stride || results[i] > p.stride - p.offsets[i]) fail("reaches out of its expert");
             inside(p.file, last * p.stride + p.offsets[i], results[i]);
@@ -114,7 +114,7 @@ class Check {
     }
 
     void widths(const Place& p) const {
-        const bool is_width = p.bits == 4 || p.bits == 8;
+        const bool is_width = quant::is_narrowing(p.bits, p.target_bits);
         const bool is_group = p.group_size == 32 || p.group_size == 64 || p.group_size == 128;
         if (!is_width || !is_group) fail("no supported width");
         if (p.importance.columns == 0) return;

@@ -67,8 +67,10 @@ struct Place {
     std::uint64_t unit = 0;
     /// spread with a unit: where the second way begins in an expert; `offset` is the first's.
     std::uint64_t second = 0;
-    /// requantise: width and group of the codes, where the parameters are, where the three results go in an expert.
+    /// requantise: width and group of the codes, the width that they get, where the parameters are, where the three results go
+    /// in an expert.
     unsigned bits = 0;
+    unsigned target_bits = 2;
     unsigned group_size = 0;
     quant::ParamType dtype = quant::ParamType::bf16;
     std::size_t scales = 0;
@@ -134,8 +136,9 @@ std::uint64_t grain_of(const Place& place);
 /// Bytes of the source's own scales for so many values of one way of an expert; 0 where it has none.
 std::uint64_t scale_bytes(const Place& place, std::uint64_t values);
 
-/// Bytes of codes of one group.
+/// Bytes of codes of one group, as they come and as they are stored.
 inline std::uint64_t group_bytes(const Place& place) { return std::uint64_t{place.group_size} * place.bits / 8; }
+inline std::uint64_t target_group_bytes(const Place& place) { return std::uint64_t{place.group_size} * place.target_bits / 8; }
 /// Bytes of one stored parameter.
 inline std::uint64_t parameter_bytes(const Place& place) {
     return place.dtype == quant::ParamType::f32 ? 4 : 2;

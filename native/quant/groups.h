@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 namespace flashmoe::quant {
@@ -36,13 +37,15 @@ inline const std::uint8_t* weights_of(const Importance& importance, std::size_t 
 }
 
 /// `importance` may be null.
-using Kernel = ErrorSums (*)(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance);
+using Kernel = ErrorSums (*)(const Codes& source, const AffineTarget& target, Method method, const Importance* importance);
 
-ErrorSums requantise4_scalar(const Codes&, const TwoBitTarget&, Method, const Importance*);
-ErrorSums requantise4_avx2(const Codes&, const TwoBitTarget&, Method, const Importance*);
-ErrorSums requantise4_avx512(const Codes&, const TwoBitTarget&, Method, const Importance*);
-ErrorSums requantise4_neon(const Codes&, const TwoBitTarget&, Method, const Importance*);
-/// Any width, value by value.
-ErrorSums requantise_values(const Codes&, const TwoBitTarget&, Method, const Importance*);
+ErrorSums requantise4_scalar(const Codes&, const AffineTarget&, Method, const Importance*);
+ErrorSums requantise4_avx2(const Codes&, const AffineTarget&, Method, const Importance*);
+ErrorSums requantise4_avx512(const Codes&, const AffineTarget&, Method, const Importance*);
+ErrorSums requantise4_neon(const Codes&, const AffineTarget&, Method, const Importance*);
+/// To 2 bits from any width, value by value.
+ErrorSums requantise_values(const Codes&, const AffineTarget&, Method, const Importance*);
+/// To any width, as values are quantised.
+ErrorSums requantise_any_width(const Codes&, const AffineTarget&, Method, Isa, const Importance*);
 
 } // namespace flashmoe::quant

@@ -14,8 +14,8 @@ static QuantiseKernel kernel_for(Isa isa) {
     }
 }
 
-ErrorSums quantise(const Values& source, const AffineTarget& target, Rule rule, Isa isa) {
-    return kernel_for(isa)(source, target, rule);
+ErrorSums quantise(const Values& source, const AffineTarget& target, Rule rule, Isa isa, const Importance* importance) {
+    return kernel_for(isa)(source, target, rule, rule == Rule::fit ? importance : nullptr);
 }
 
 } // namespace flashmoe::quant

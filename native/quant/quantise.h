@@ -17,21 +17,15 @@ struct Values {
     std::size_t groups;
 };
 
-/// Room for groups * group_size * bits / 8 bytes of codes and groups BF16 parameters each.
-struct AffineTarget {
-    std::uint8_t* codes;
-    std::uint8_t* scales;
-    std::uint8_t* biases;
-    unsigned bits; // 2, 3, 4, 5, 6 or 8
-};
-
 /// `range_error` is what Rule::mlx leaves on the same values; a group with a value that is NaN or beyond 1e30 is broken.
-ErrorSums quantise(const Values& source, const AffineTarget& target, Rule rule, Isa isa = best_isa());
+/// Importance is for Rule::fit; null: all columns count alike.
+ErrorSums quantise(const Values& source, const AffineTarget& target, Rule rule, Isa isa = best_isa(),
+                   const Importance* importance = nullptr);
 
-using QuantiseKernel = ErrorSums (*)(const Values&, const AffineTarget&, Rule);
-ErrorSums quantise_scalar(const Values&, const AffineTarget&, Rule);
-ErrorSums quantise_avx2(const Values&, const AffineTarget&, Rule);
-ErrorSums quantise_avx512(const Values&, const AffineTarget&, Rule);
-ErrorSums quantise_neon(const Values&, const AffineTarget&, Rule);
+using QuantiseKernel = ErrorSums (*)(const Values&, const AffineTarget&, Rule, const Importance*);
+ErrorSums quantise_scalar(const Values&, const AffineTarget&, Rule, const Importance*);
+ErrorSums quantise_avx2(const Values&, const AffineTarget&, Rule, const Importance*);
+ErrorSums quantise_avx512(const Values&, const AffineTarget&, Rule, const Importance*);
+ErrorSums quantise_neon(const Values&, const AffineTarget&, Rule, const Importance*);
 
 } // namespace flashmoe::quant

@@ -21,8 +21,8 @@ namespace {
 
 } // namespace
 
-ErrorSums quantise_avx512(const Values& source, const AffineTarget& target, Rule rule) {
-    return quantise_any(source, target, rule);
+ErrorSums quantise_avx512(const Values& source, const AffineTarget& target, Rule rule, const Importance* importance) {
+    return quantise_any(source, target, rule, importance);
 }
 
 } // namespace flashmoe::quant

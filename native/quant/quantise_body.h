@@ -44,6 +44,9 @@ struct Group {
     const float* values;
     unsigned size;
     float low, high, sum, squares;
+    /// Where columns don't count alike: how much each value does, their sum, and that of the values by them.
+    const float* weights = nullptr;
+    float weight = 0, weighted = 0;
 };
 
 inline Group measured(const float* values, unsigned size) {
@@ -65,12 +68,30 @@ inline Group measured(const float* values, unsigned size) {
     float lows[kWide], highs[kWide];
     std::memcpy(lows, low, sizeof lows);
     std::memcpy(highs, high, sizeof highs);
-    Group group{values, size, lows[0], highs[0], total(sum), total(squares)};
+    Group group{values, size, lows[0], highs[0], total(sum), total(squares), nullptr, 0, 0};
     for (int i = 1; i < kWide; ++i) {
         group.low = lows[i] < group.low ? lows[i] : group.low;
         group.high = highs[i] > group.high ? highs[i] : group.high;
     }
     return group;
+}
+
+/// Gives a group its weights, as floats in `room`.
+inline void weigh(Group& group, const std::uint8_t* weights, float* room) {
+    Floats weight[kParts] = {}, weighted[kParts] = {};
+    for (unsigned i = 0; i < group.size; ++i) room[i] = weights[i];
+    for (unsigned i = 0; i < group.size; i += kWide) {
+        for (int p = 0; p < kParts; ++p) {
+            Floats v, w;
+            load(v, group.values + i + static_cast<unsigned>(p * kLanes));
+            load(w, room + i + static_cast<unsigned>(p * kLanes));
+            weight[p] += w;
+            weighted[p] += w * v;
+        }
+    }
+    group.weights = room;
+    group.weight = total(weight);
+    group.weighted = total(weighted);
 }
 
 struct Fit {
@@ -115,7 +136,7 @@ inline Fit mlx_codes(const Group& group, float bins, std::int32_t* codes) {
 }
 
 /// What codes on this grid leave.
-inline float error_of(const Group& group, float scale, float bias, float bins) {
+template <bool kWeighted> inline float error_of(const Group& group, float scale, float bias, float bins) {
     const float inverse = scale == 0 ? 0 : 1 / scale;
     Floats error[kParts] = {};
     for (unsigned i = 0; i < group.size; i += kWide) {
@@ -127,7 +148,13 @@ inline float error_of(const Group& group, float scale, float bias, float bins) {
             select(q, q < most, q, most);
             q = (q + kRounder) - kRounder;
             const Floats off = v - (q * scale + bias);
-            error[p] += off * off;
+            if constexpr (kWeighted) {
+                Floats w;
+                load(w, group.weights + i + static_cast<unsigned>(p * kLanes));
+                error[p] += w * (off * off);
+            } else {
+                error[p] += off * off;
+            }
         }
     }
     return total(error);
@@ -147,7 +174,7 @@ inline void codes_of(const Group& group, const Fit& fit, float bins, std::int32_
 }
 
 /// Scale and bias of least squared error for the codes that a grid gives. Values are counted from the middle of their range.
-inline Fit refitted(const Group& group, float middle, float scale, float bins) {
+template <bool kWeighted> inline Fit refitted(const Group& group, float middle, float scale, float bins) {
     const float inverse = scale == 0 ? 0 : 1 / scale;
     const float half = bins / 2;
     Floats codes[kParts] = {}, squares[kParts] = {}, products[kParts] = {};
@@ -160,14 +187,23 @@ inline Fit refitted(const Group& group, float middle, float scale, float bins) {
             select(q, q > zero, q, zero);
             select(q, q < most, q, most);
             q = (q + kRounder) - kRounder;
-            codes[p] += q;
-            squares[p] += q * q;
-            products[p] += q * v;
+            if constexpr (kWeighted) {
+                Floats w;
+                load(w, group.weights + i + static_cast<unsigned>(p * kLanes));
+                const Floats wq = w * q;
+                codes[p] += wq;
+                squares[p] += wq * q;
+                products[p] += wq * v;
+            } else {
+                codes[p] += q;
+                squares[p] += q * q;
+                products[p] += q * v;
+            }
         }
     }
-    const auto size = static_cast<float>(group.size);
+    const float size = kWeighted ? group.weight : static_cast<float>(group.size);
     const float code = total(codes) / size;
-    const float mean = group.sum / size - middle;
+    const float mean = (kWeighted ? group.weighted : group.sum) / size - middle;
     const float spread = total(squares) - size * code * code;
     const float fitted = spread > 0 ? (total(products) - size * code * mean) / spread : scale;
     return {stored_bf16(fitted), stored_bf16(middle + (mean - fitted * code))};
@@ -187,12 +223,12 @@ inline const float* shrinks_of(unsigned bits, int& count) {
     }
 }
 
-/// True, and `best` and `codes` are replaced, where a fit leaves less than `best`.
-inline bool improve(const Group& group, unsigned bits, float bins, Fit& best) {
+/// True, and `best` is replaced, where a fit leaves less than `best`.
+template <bool kWeighted> inline bool improve(const Group& group, unsigned bits, float bins, Fit& best) {
     const float middle = group.low + (group.high - group.low) / 2;
     bool improved = false;
     const auto consider = [&](Fit fit) {
-        fit.error = error_of(group, fit.scale, fit.bias, bins);
+        fit.error = error_of<kWeighted>(group, fit.scale, fit.bias, bins);
         if (!(fit.error < best.error)) return;
         best = fit;
         improved = true;
@@ -202,9 +238,9 @@ inline bool improve(const Group& group, unsigned bits, float bins, Fit& best) {
     const float* shrinks = shrinks_of(bits, count);
     for (int i = 0; i < count; ++i) {
         const float scale = shrinks[i] * (group.high - group.low) / bins;
-        Fit fit = refitted(group, middle, scale, bins);
+        Fit fit = refitted<kWeighted>(group, middle, scale, bins);
         // Few codes move much when their grid does: once more from where the first fit came to.
-        if (bits == 2) fit = refitted(group, fit.bias + fit.scale * (bins / 2), fit.scale, bins);
+        if (bits == 2) fit = refitted<kWeighted>(group, fit.bias + fit.scale * (bins / 2), fit.scale, bins);
         consider(fit);
     }
     return improved;
@@ -219,13 +255,23 @@ inline void pack(const std::int32_t* codes, unsigned size, unsigned bits, std::u
     }
 }
 
-inline ErrorSums quantise_any(const Values& source, const AffineTarget& target, Rule rule) {
+/// The best fit for values that don't count alike; its error is the plain one. Codes are chosen with stored parameters in
+/// any case, so the first that is considered is no worse than MLX's own.
+inline void fit_weighted(Group& group, const std::uint8_t* weights, unsigned bits, float bins, Fit& best) {
+    float room[kMostValues];
+    weigh(group, weights, room);
+    best.error = std::numeric_limits<float>::infinity();
+    improve<true>(group, bits, bins, best);
+    best.error = error_of<false>(group, best.scale, best.bias, bins);
+}
+
+inline ErrorSums quantise_any(const Values& source, const AffineTarget& target, Rule rule, const Importance* importance) {
     ErrorSums sums;
     const auto bins = static_cast<float>((1u << target.bits) - 1);
     const std::size_t code_bytes = std::size_t{source.group_size} * target.bits / 8;
     std::int32_t codes[kMostValues];
     for (std::size_t i = 0; i < source.groups; ++i) {
-        const Group group = measured(source.values + i * source.group_size, source.group_size);
+        Group group = measured(source.values + i * source.group_size, source.group_size);
         // False for NaN.
         if (!(std::fabs(group.sum) < kMaxParameter && group.squares < kMaxParameter)) {
             ++sums.broken_groups;
@@ -233,7 +279,12 @@ inline ErrorSums quantise_any(const Values& source, const AffineTarget& target, 
         }
         Fit fit = mlx_codes(group, bins, codes);
         sums.range_error += static_cast<double>(fit.error);
-        if (rule == Rule::fit && improve(group, target.bits, bins, fit)) codes_of(group, fit, bins, codes);
+        if (importance != nullptr) {
+            fit_weighted(group, weights_of(*importance, i, group.size), target.bits, bins, fit);
+            codes_of(group, fit, bins, codes);
+        } else if (rule == Rule::fit && improve<false>(group, target.bits, bins, fit)) {
+            codes_of(group, fit, bins, codes);
+        }
         sums.squared_error += static_cast<double>(fit.error);
         sums.sum += static_cast<double>(group.sum);
         sums.sum_of_squares += static_cast<double>(group.squares);

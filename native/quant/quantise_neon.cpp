@@ -19,8 +19,8 @@ namespace {
 
 } // namespace
 
-ErrorSums quantise_neon(const Values& source, const AffineTarget& target, Rule rule) {
-    return quantise_any(source, target, rule);
+ErrorSums quantise_neon(const Values& source, const AffineTarget& target, Rule rule, const Importance* importance) {
+    return quantise_any(source, target, rule, importance);
 }
 
 } // namespace flashmoe::quant

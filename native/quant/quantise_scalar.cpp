@@ -18,8 +18,8 @@ namespace {
 
 } // namespace
 
-ErrorSums quantise_scalar(const Values& source, const AffineTarget& target, Rule rule) {
-    return quantise_any(source, target, rule);
+ErrorSums quantise_scalar(const Values& source, const AffineTarget& target, Rule rule, const Importance* importance) {
+    return quantise_any(source, target, rule, importance);
 }
 
 } // namespace flashmoe::quant

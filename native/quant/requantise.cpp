@@ -62,9 +62,10 @@ static Kernel kernel_for(Isa isa) {
     }
 }
 
-ErrorSums requantise(const Codes& source, const TwoBitTarget& target, Method method, Isa isa,
+ErrorSums requantise(const Codes& source, const AffineTarget& target, Method method, Isa isa,
                      const Importance* importance) {
     if (method == Method::minmax) importance = nullptr;
+    if (target.bits != 2) return requantise_any_width(source, target, method, isa, importance);
     if (source.bits != 4) return requantise_values(source, target, method, importance);
     return kernel_for(isa)(source, target, method, importance);
 }

@@ -77,7 +77,7 @@ inline Fit weighted_fit(const std::uint8_t* codes, const Importance& importance,
 
 /// kLanes groups from `first` on, kBytes of codes each; `place` is the number of the first one among the source's.
 template <std::size_t kBytes, bool kWeighted>
-inline void requantise_lanes(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance,
+inline void requantise_lanes(const Codes& source, const AffineTarget& target, Method method, const Importance* importance,
                              std::size_t first, std::size_t place, LaneSums& sums) {
     constexpr float n = 2 * kBytes;
     const std::uint8_t* const codes = source.codes + first * kBytes;
@@ -136,7 +136,7 @@ inline void add_lanes(const LaneSums& lanes, int count, ErrorSums& sums) {
 
 /// Fewer than kLanes groups: padded with zeros to a full set.
 template <std::size_t kBytes, bool kWeighted>
-inline void requantise_rest(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance,
+inline void requantise_rest(const Codes& source, const AffineTarget& target, Method method, const Importance* importance,
                             std::size_t first, ErrorSums& sums) {
     const std::size_t count = source.groups - first;
     const std::size_t param_bytes = source.type == ParamType::f32 ? 4 : 2;
@@ -147,7 +147,7 @@ inline void requantise_rest(const Codes& source, const TwoBitTarget& target, Met
     std::memcpy(biases, source.biases + first * param_bytes, count * param_bytes);
     const Codes rest{codes, scales, biases, source.type, source.bits, source.group_size, kLanes};
     LaneSums lanes{};
-    requantise_lanes<kBytes, kWeighted>(rest, {out_codes, out_scales, out_biases}, method, importance, 0, first, lanes);
+    requantise_lanes<kBytes, kWeighted>(rest, {out_codes, out_scales, out_biases, target.bits}, method, importance, 0, first, lanes);
     add_lanes(lanes, static_cast<int>(count), sums);
     std::memcpy(target.codes + first * kBytes / 2, out_codes, count * kBytes / 2);
     std::memcpy(target.scales + 2 * first, out_scales, 2 * count);
@@ -155,7 +155,7 @@ inline void requantise_rest(const Codes& source, const TwoBitTarget& target, Met
 }
 
 template <std::size_t kBytes, bool kWeighted>
-inline ErrorSums requantise_groups(const Codes& source, const TwoBitTarget& target, Method method,
+inline ErrorSums requantise_groups(const Codes& source, const AffineTarget& target, Method method,
                                    const Importance* importance) {
     LaneSums lanes{};
     ErrorSums sums;
@@ -170,7 +170,7 @@ inline ErrorSums requantise_groups(const Codes& source, const TwoBitTarget& targ
 }
 
 template <bool kWeighted>
-inline ErrorSums requantise_sized(const Codes& source, const TwoBitTarget& target, Method method,
+inline ErrorSums requantise_sized(const Codes& source, const AffineTarget& target, Method method,
                                   const Importance* importance) {
     switch (source.group_size) {
     case 32: return requantise_groups<16, kWeighted>(source, target, method, importance);
@@ -179,7 +179,7 @@ inline ErrorSums requantise_sized(const Codes& source, const TwoBitTarget& targe
     }
 }
 
-inline ErrorSums requantise_any(const Codes& source, const TwoBitTarget& target, Method method,
+inline ErrorSums requantise_any(const Codes& source, const AffineTarget& target, Method method,
                                 const Importance* importance) {
     if (importance != nullptr) return requantise_sized<true>(source, target, method, importance);
     return requantise_sized<false>(source, target, method, nullptr);

@@ -85,7 +85,7 @@ inline Floats fused(const Floats& a, const Floats& b, const Floats& c) {
 
 } // namespace
 
-ErrorSums requantise4_neon(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance) {
+ErrorSums requantise4_neon(const Codes& source, const AffineTarget& target, Method method, const Importance* importance) {
     return requantise_any(source, target, method, importance);
 }
 

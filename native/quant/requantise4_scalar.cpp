@@ -60,7 +60,7 @@ inline Floats fused(const Floats& a, const Floats& b, const Floats& c) {
 
 } // namespace
 
-ErrorSums requantise4_scalar(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance) {
+ErrorSums requantise4_scalar(const Codes& source, const AffineTarget& target, Method method, const Importance* importance) {
     return requantise_any(source, target, method, importance);
 }
 

@@ -97,7 +97,7 @@ Group decode(const Codes& source, std::size_t index, float scale, float bias, co
 
 } // namespace
 
-ErrorSums requantise_values(const Codes& source, const TwoBitTarget& target, Method method, const Importance* importance) {
+ErrorSums requantise_values(const Codes& source, const AffineTarget& target, Method method, const Importance* importance) {
     ErrorSums sums;
     for (std::size_t i = 0; i < source.groups; ++i) {
         const float scale = parameter(source.scales, source.type, i);

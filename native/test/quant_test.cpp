@@ -131,7 +131,7 @@ Packed pack_sample(const Sample& from, Method method, Isa isa) {
     Packed to{std::vector<uint8_t>(from.groups * from.group_size / 4 + 1, 0xa5),
               std::vector<uint8_t>(from.groups * 2 + 1, 0xa5), std::vector<uint8_t>(from.groups * 2 + 1, 0xa5), {}};
     const Importance importance = from.importance();
-    to.sums = requantise(from.view(), {to.codes.data(), to.scales.data(), to.biases.data()}, method, isa,
+    to.sums = requantise(from.view(), {to.codes.data(), to.scales.data(), to.biases.data(), 2}, method, isa,
                          from.weights.empty() ? nullptr : &importance);
     for (auto* bytes : {&to.codes, &to.scales, &to.biases}) {
         EXPECT_EQ(int{bytes->back()}, 0xa5);
@@ -294,7 +294,7 @@ TEST("a weighted matrix cut in the middle of its rows gives the bytes of the who
     for (size_t first = 0, count = 5; first < from.groups; first += count, count = std::min(count + 9, from.groups - first)) {
         const Importance importance = from.importance(first);
         requantise({&from.codes[first * 32], &from.scales[2 * first], &from.biases[2 * first], from.type, 4, 64, count},
-                   {&cut.codes[first * 16], &cut.scales[2 * first], &cut.biases[2 * first]}, Method::search, best_isa(),
+                   {&cut.codes[first * 16], &cut.scales[2 * first], &cut.biases[2 * first], 2}, Method::search, best_isa(),
                    &importance);
     }
     EXPECT(cut.codes == whole.codes && cut.scales == whole.scales && cut.biases == whole.biases);
@@ -311,7 +311,7 @@ TEST("a matrix cut into slices of rows gives the bytes and the sums of the whole
         const size_t first = row * row_groups;
         const Codes slice{&from.codes[first * 32], &from.scales[2 * first], &from.biases[2 * first],
                           from.type, 4, 64, rows * row_groups};
-        sliced.sums.add(requantise(slice, {&sliced.codes[first * 16], &sliced.scales[2 * first], &sliced.biases[2 * first]},
+        sliced.sums.add(requantise(slice, {&sliced.codes[first * 16], &sliced.scales[2 * first], &sliced.biases[2 * first], 2},
                                    Method::search));
     }
     EXPECT(sliced.codes == whole.codes && sliced.scales == whole.scales && sliced.biases == whole.biases);

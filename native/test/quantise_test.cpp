@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "core/half.h"
@@ -23,12 +24,13 @@ struct Result {
     }
 };
 
-Result quantised(const std::vector<float>& values, unsigned group, unsigned bits, Rule rule, Isa isa = best_isa()) {
+Result quantised(const std::vector<float>& values, unsigned group, unsigned bits, Rule rule, Isa isa = best_isa(),
+                 const Importance* importance = nullptr) {
     const size_t groups = values.size() / group;
     Result result{std::vector<uint8_t>(values.size() * bits / 8), std::vector<uint8_t>(groups * 2),
                   std::vector<uint8_t>(groups * 2), {}};
     result.sums = quantise({values.data(), group, groups},
-                           {result.codes.data(), result.scales.data(), result.biases.data(), bits}, rule, isa);
+                           {result.codes.data(), result.scales.data(), result.biases.data(), bits}, rule, isa, importance);
     return result;
 }
 
@@ -45,7 +47,8 @@ float half_at(const std::vector<uint8_t>& from, size_t index) {
 }
 
 /// Decoded as docs/format.md says, code by code.
-double error_of(const std::vector<float>& values, const Result& result, unsigned group, unsigned bits) {
+double error_of(const std::vector<float>& values, const Result& result, unsigned group, unsigned bits,
+                const std::vector<uint8_t>& weights = {}) {
     double error = 0;
     for (size_t i = 0; i < values.size(); ++i) {
         unsigned code = 0;
@@ -54,7 +57,7 @@ double error_of(const std::vector<float>& values, const Result& result, unsigned
             code |= (result.codes[bit / 8] >> (bit % 8) & 1u) << b;
         }
         const double off = values[i] - (double{half_at(result.scales, i / group)} * code + half_at(result.biases, i / group));
-        error += off * off;
+        error += off * off * (weights.empty() ? 1 : weights[i % weights.size()]);
     }
     return error;
 }
@@ -87,6 +90,75 @@ TEST("the error that quantising tells is that of the stored bytes, and a fit nev
             EXPECT_EQ(fit.sums.range_error, mlx.sums.squared_error);
         }
     }
+}
+
+/// Columns of which some count much more.
+std::vector<uint8_t> uneven(size_t columns) {
+    std::mt19937 random(7);
+    std::vector<uint8_t> weights(columns);
+    for (auto& weight : weights) weight = static_cast<uint8_t>(1 + (random() % 8 == 0 ? 200 : random() % 12));
+    return weights;
+}
+
+TEST("weights of columns lower the error by them, every instruction set writes the same, and the plain error is told") {
+    const auto values = normal(6 * 40 * 64, 3);
+    const auto weights = uneven(6 * 64);
+    const Importance importance{weights.data(), 6, 0};
+    for (const unsigned bits : {2u, 3u, 4u, 5u}) {
+        const auto plain = quantised(values, 64, bits, Rule::fit);
+        const auto weighed = quantised(values, 64, bits, Rule::fit, Isa::scalar, &importance);
+        EXPECT(error_of(values, weighed, 64, bits, weights) < error_of(values, plain, 64, bits, weights));
+        EXPECT(std::fabs(weighed.sums.squared_error / error_of(values, weighed, 64, bits) - 1) < 1e-5);
+        EXPECT_EQ(weighed.sums.range_error, plain.sums.range_error);
+        for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::neon}) {
+            if (has_isa(isa)) EXPECT(quantised(values, 64, bits, Rule::fit, isa, &importance) == weighed);
+        }
+        const std::vector<uint8_t> even(6 * 64, 9);
+        const Importance alike{even.data(), 6, 0};
+        EXPECT(std::fabs(quantised(values, 64, bits, Rule::fit, best_isa(), &alike).sums.squared_error /
+                             plain.sums.squared_error - 1) < 1e-3);
+    }
+}
+
+TEST("codes of 4 and 8 bits become 3 and 5 as the values that they stand for, cut anywhere, weighed or not") {
+    const auto values = normal(5 * 30 * 32, 11);
+    const auto weights = uneven(5 * 32);
+    constexpr size_t kGroups = 5 * 30;
+    for (const auto& [from, to] : {std::pair{4u, 3u}, std::pair{8u, 3u}, std::pair{8u, 5u}}) {
+        const auto wide = quantised(values, 32, from, Rule::fit);
+        std::vector<float> stored(values.size());
+        for (size_t i = 0; i < stored.size(); ++i) {
+            const unsigned code = from == 8 ? wide.codes[i] : wide.codes[i / 2] >> (4 * (i % 2)) & 15;
+            stored[i] = half_at(wide.scales, i / 32) * static_cast<float>(code) + half_at(wide.biases, i / 32);
+        }
+        for (const bool weighed : {false, true}) {
+            const Importance whole{weights.data(), 5, 0};
+            const auto expected = quantised(stored, 32, to, Rule::fit, best_isa(), weighed ? &whole : nullptr);
+            Result cut{std::vector<uint8_t>(expected.codes.size()), std::vector<uint8_t>(kGroups * 2),
+                       std::vector<uint8_t>(kGroups * 2), {}};
+            for (size_t first = 0, count = 7; first < kGroups; first += count, count = std::min<size_t>(count + 40, kGroups - first)) {
+                const Importance importance{weights.data(), 5, first % 5};
+                cut.sums.add(requantise({&wide.codes[first * 4 * from], &wide.scales[2 * first], &wide.biases[2 * first],
+                                         ParamType::bf16, from, 32, count},
+                                        {&cut.codes[first * 4 * to], &cut.scales[2 * first], &cut.biases[2 * first], to},
+                                        Method::search, best_isa(), weighed ? &importance : nullptr));
+            }
+            EXPECT(cut.codes == expected.codes && cut.scales == expected.scales && cut.biases == expected.biases);
+            EXPECT(std::fabs(cut.sums.squared_error / expected.sums.squared_error - 1) < 1e-12);
+            EXPECT_EQ(cut.sums.values, values.size());
+        }
+    }
+}
+
+TEST("a scale that is no number is counted at every width") {
+    const auto values = normal(4 * 64, 2);
+    auto wide = quantised(values, 64, 4, Rule::fit);
+    wide.scales[3] = 0x7f;
+    wide.scales[2] = 0xc0;
+    Result narrow{std::vector<uint8_t>(4 * 24), std::vector<uint8_t>(8), std::vector<uint8_t>(8), {}};
+    const auto sums = requantise({wide.codes.data(), wide.scales.data(), wide.biases.data(), ParamType::bf16, 4, 64, 4},
+                                 {narrow.codes.data(), narrow.scales.data(), narrow.biases.data(), 3}, Method::search);
+    EXPECT_EQ(sums.broken_groups, 1u);
 }
 
 TEST("halves are rounded away from zero, and a maximum below 0 counts as 0, as in MLX's Metal kernel") {

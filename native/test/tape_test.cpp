@@ -141,7 +141,7 @@ void expect_placed(const TestTape& tape) {
         Bytes expert(kCodes / 2 + 2 * kParameters);
         quant::requantise({codes + e * kCodes, parameters + e * kParameters, parameters + (kExperts + e) * kParameters,
                            quant::ParamType::bf16, 4, 64, kGroups},
-                          {expert.data(), expert.data() + kCodes / 2, expert.data() + kCodes / 2 + kParameters},
+                          {expert.data(), expert.data() + kCodes / 2, expert.data() + kCodes / 2 + kParameters, 2},
                           quant::Method::search);
         EXPECT(std::equal(expert.begin(), expert.end(), file.begin() + static_cast<std::ptrdiff_t>(e * kStride)));
         EXPECT(std::equal(spread + e * kCodes, spread + (e + 1) * kCodes,

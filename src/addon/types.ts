@@ -49,7 +49,7 @@ export interface PackProjection {
   biases: StackedTensor | null;
   /** [rows] a expert, added to its results: copied. */
   bias?: StackedTensor;
-  /** Equal to sourceBits: bytes are copied as they are. 2 from 4 or 8: requantised, scales and biases become BF16. */
+  /** Equal to sourceBits: bytes are copied as they are. 2, 3 or 5 from more, 4 or 8: requantised, parameters become BF16. */
   targetBits: number;
   targetOffsets: { weight: number; scales: number; biases: number; bias?: number };
   /** For projections that are requantised: how much their columns count. Absent: all alike. */
@@ -152,7 +152,7 @@ export type WritePlace =
       second?: number;
     }
   | ConvertPlace
-  /** Codes of `bits` that become 2 bits; their parameters lie in two other files, from the tensor's first byte on. */
+  /** Codes of `bits` that become `targetBits`, absent: 2; their parameters lie in two other files, from the tensor's first byte on. */
   | {
       kind: 'requantise';
       file: number;
@@ -160,6 +160,7 @@ export type WritePlace =
       slice: number;
       stride: number;
       bits: number;
+      targetBits?: number;
       groupSize: number;
       dtype: 'BF16' | 'F16' | 'F32';
       scales: number;
@@ -507,7 +508,7 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   /** Version of this contract; addon/load.ts refuses another one. */
-  readonly contract: 8;
+  readonly contract: 9;
   selfTest(): SelfTest;
   /** The GPU that the backend metal would use, or why there is none. */
   metalDevice(): { device: MetalDevice | null; reason: string };

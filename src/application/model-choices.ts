@@ -3,7 +3,7 @@
 import { formatBytes, formatRate } from '../base/format.js';
 import { volumeOf } from '../base/volume.js';
 import { CATALOG, type CatalogEntry } from '../models/catalog.js';
-import { SETUP_QUANTS } from '../models/quant.js';
+import { OFFERED_QUANTS } from '../models/quant.js';
 import { estimate, verdict, type MachineFacts } from '../models/verdict.js';
 import { speedsBeside } from '../models/measured-speeds.js';
 import type { ExpectedSpeed, ModelChoice, Verdict } from './setup-runner.js';
@@ -56,7 +56,10 @@ function choiceOf(
     title: entry.title,
     repo: entry.repo,
     downloadBytes: entry.downloadBytes,
-    finalBytes: SETUP_QUANTS.map((quant) => ({ quant, bytes: estimate(entry, quant).finalBytes })),
+    finalBytes: OFFERED_QUANTS.map((quant) => ({
+      quant,
+      bytes: estimate(entry, quant).finalBytes,
+    })),
     verdict: bestVerdict(entry, machine),
     installed,
   };
@@ -64,7 +67,7 @@ function choiceOf(
 
 /** Of a model that is here, whether the catalogue knows it or not. */
 export function aboutInstalled({ manifest }: Ready): string {
-  const { model, quant, finalBytes, receipt } = manifest;
+  const { model, finalBytes, receipt } = manifest;
   const entry = CATALOG.find(({ id }) => id === model);
   const known =
     entry === undefined
@@ -73,9 +76,8 @@ export function aboutInstalled({ manifest }: Ready): string {
           entry.goodFor,
           `context ${entry.contextLength.toLocaleString('en-US')} tokens`,
           `licence ${entry.license}`,
-          ...(quant === 'tiered'
-            ? []
-            : [`${formatBytes(estimate(entry, quant).memoryBytes)} of memory`]),
+          // The same at every width.
+          `${formatBytes(estimate(entry, '4bit').memoryBytes)} of memory`,
         ];
   const speed = receipt?.tokensPerSecond;
   return [

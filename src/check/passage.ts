@@ -14,7 +14,9 @@ export const PASSAGE =
  * exchanged it has 3.7 or more, with random weights thousands.
  */
 const AGAIN_BOUND: Readonly<Record<Quant, number>> = {
+  '5bit': 3,
   '4bit': 3,
+  '3bit': 3.1,
   mixed: 3,
   tiered: 3.3,
   '2bit': 3.3,
@@ -25,7 +27,9 @@ const AGAIN_BOUND: Readonly<Record<Quant, number>> = {
  * occurs needs 4.
  */
 const PROSE_BOUND: Readonly<Record<Quant, number>> = {
+  '5bit': 2,
   '4bit': 2,
+  '3bit': 2.1,
   mixed: 2,
   tiered: 2.4,
   '2bit': 2.4,

@@ -1,6 +1,6 @@
 // What the catalogue knows of a model.
 
-import type { SetupQuant } from './quant.js';
+import type { OfferedQuant } from './quant.js';
 
 export interface CatalogEntry {
   id: string;
@@ -16,7 +16,7 @@ export interface CatalogEntry {
   experts: number;
   expertsPerToken: number;
   /** Bytes of one expert in a layer file, its stride; mixed: without a size of one's own. */
-  expertBytes: Record<SetupQuant, number>;
+  expertBytes: Record<OfferedQuant, number>;
   denseBytes: number;
   /** Of n-gram rows, a file of their own that stays on the disk. Absent: none. */
   tableBytes?: number;

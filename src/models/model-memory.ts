@@ -3,7 +3,7 @@
 
 import type { CatalogEntry } from './catalog.js';
 import type { ModelMemory } from './memory-plan.js';
-import type { SetupQuant } from './quant.js';
+import type { OfferedQuant } from './quant.js';
 import type { ExpertLayout, LayerSpec, MixerSpec, ModelSpec, RopeSpec } from './spec.js';
 
 const FLOAT = 4;
@@ -78,7 +78,7 @@ function meanSize(
 }
 
 /** The same estimated from the catalogue: rotations are left out, a fiftieth of a token's room. */
-export function memoryOfEntry(entry: CatalogEntry, quant: SetupQuant): ModelMemory {
+export function memoryOfEntry(entry: CatalogEntry, quant: OfferedQuant): ModelMemory {
   const expertBytes = entry.expertBytes[quant];
   return {
     denseBytes: entry.residentBytes,

@@ -3,7 +3,7 @@
 
 import { formatBinaryBytes, formatBytes } from '../base/format.js';
 import type { CatalogEntry } from './catalog.js';
-import type { SetupQuant } from './quant.js';
+import type { OfferedQuant } from './quant.js';
 
 export interface MachineFacts {
   memoryBytes: number;
@@ -47,7 +47,7 @@ const SHARDS_HELD = 2;
 /** Free space that should remain. */
 const DISK_MARGIN = 1.02;
 
-export function estimate(entry: CatalogEntry, quant: SetupQuant): ModelEstimate {
+export function estimate(entry: CatalogEntry, quant: OfferedQuant): ModelEstimate {
   const expertBytes = entry.expertBytes[quant];
   const finalBytes =
     entry.denseBytes +
@@ -64,7 +64,7 @@ export function estimate(entry: CatalogEntry, quant: SetupQuant): ModelEstimate 
   };
 }
 
-export function verdict(entry: CatalogEntry, quant: SetupQuant, machine: MachineFacts): Verdict {
+export function verdict(entry: CatalogEntry, quant: OfferedQuant, machine: MachineFacts): Verdict {
   const needs = estimate(entry, quant);
   const usable = machine.memoryBytes - SYSTEM_BYTES;
   if (needs.memoryBytes > usable) {
@@ -97,7 +97,7 @@ export function verdict(entry: CatalogEntry, quant: SetupQuant, machine: Machine
 }
 
 /** Low: nothing cached and the disk half used. High: the disk's own rate, with spare memory full of experts. */
-function tokensPerSecond(entry: CatalogEntry, quant: SetupQuant, machine: MachineFacts) {
+function tokensPerSecond(entry: CatalogEntry, quant: OfferedQuant, machine: MachineFacts) {
   const rate = machine.readBytesPerSecond;
   if (rate === null || rate <= 0) return null;
   const { bytesPerToken, memoryBytes, finalBytes } = estimate(entry, quant);

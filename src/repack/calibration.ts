@@ -199,7 +199,7 @@ export function requireNarrow(quant: Quant): void {
     'ERR_USAGE',
     'experts that stay as published have nothing to be weighed',
     {
-      hint: 'add --quant 2bit or mixed',
+      hint: 'add --quant 2bit, 3bit or mixed',
       subject: '--calibration',
     },
   );

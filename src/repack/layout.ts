@@ -16,22 +16,28 @@ export const DENSE_ALIGNMENT = 64;
 
 export const roundUp = (value: number, to: number) => Math.ceil(value / to) * to;
 
-/** Bits of a projection in the packed file: two, unless it is kept, or of a width that isn't narrowed. */
-export function targetBits(projection: RoutedProjection, kept: ReadonlySet<Projection>): number {
+/** Which projections keep their source's width, and how many bits the others get where their width is one that is narrowed. */
+export interface Narrowing {
+  kept: ReadonlySet<Projection>;
+  bits: number;
+}
+
+/** Bits of a projection in the packed file. */
+export function targetBits(projection: RoutedProjection, { kept, bits }: Narrowing): number {
   const { width, name } = projection;
-  return isNarrowed(width) && !kept.has(name) ? 2 : (width?.bits ?? 0);
+  return isNarrowed(width, bits) && !kept.has(name) ? bits : (width?.bits ?? 0);
 }
 
-/** Whether codes of this width can become two bits. */
-export function isNarrowed(width: Width | null): boolean {
+/** Whether codes of this width can become `bits` wide. */
+export function isNarrowed(width: Width | null, bits: number): boolean {
   if (width === null || width.mode !== 'affine') return false;
-  return (width.bits === 4 || width.bits === 8) && width.groupSize >= 32;
+  return (width.bits === 4 || width.bits === 8) && bits < width.bits && width.groupSize >= 32;
 }
 
-/** Layout of one expert whose projections in `kept` have their source's width; `expert_size` = sum of its components. */
+/** Layout of one expert; `expert_size` = sum of its components. */
 export function expertLayout(
   projections: readonly RoutedProjection[],
-  kept: ReadonlySet<Projection>,
+  narrowing: Narrowing,
 ): ExpertLayout {
   const components: ExpertComponent[] = [];
   let offset = 0;
@@ -48,7 +54,7 @@ export function expertLayout(
       if (bias) add({ name: `${name}.bias`, dtype: bias.dtype as DType, shape: [rows] });
       continue;
     }
-    const bits = targetBits(projection, kept);
+    const bits = targetBits(projection, narrowing);
     const group_size = width.groupSize;
     // Requantised parameters are written as BF16, copied ones stay what they were.
     const dtype = bits === width.bits ? (scales.dtype as DType) : 'BF16';
@@ -72,7 +78,7 @@ export function stackedTensor(tensor: StackedSource): StackedTensor {
 export function packProjection(
   projection: RoutedProjection,
   layout: ExpertLayout,
-  kept: ReadonlySet<Projection>,
+  narrowing: Narrowing,
 ): PackProjection {
   const offsetOf = (part: string) =>
     layout.components.find(({ name }) => name === `${projection.name}.${part}`)?.offset ?? 0;
@@ -85,7 +91,7 @@ export function packProjection(
     scales: projection.scales && stackedTensor(projection.scales),
     biases: projection.biases && stackedTensor(projection.biases),
     ...(projection.bias && { bias: stackedTensor(projection.bias) }),
-    targetBits: targetBits(projection, kept),
+    targetBits: targetBits(projection, narrowing),
     targetOffsets: {
       weight: offsetOf('weight'),
       scales: offsetOf('scales'),

@@ -8,13 +8,14 @@ import { Config } from '../models/config.js';
 import { manifestName, type Projection, PROJECTIONS } from '../models/names.js';
 import { readQuantization, refuseWithoutScales } from '../models/quantization.js';
 import { isOriginalLayout } from '../models/raw-layout.js';
-import type { Quant } from '../models/quant.js';
+import { NARROW_BITS, type Quant } from '../models/quant.js';
 import { type OriginalFacts, originalName } from '../models/original-layout.js';
 import { originalFacts, readModelSpec } from '../models/registry.js';
 import type { ExpertLayout } from '../models/spec.js';
 import { type CalibrationRows, fitting, importanceOf } from './calibration.js';
 import { classify, type Packable, type RoutedLayer } from './classify.js';
-import { denseLayout, expertLayout, isNarrowed, packProjection } from './layout.js';
+import { ENCODED_BITS } from './encoded-tensor.js';
+import { denseLayout, expertLayout, isNarrowed, type Narrowing, packProjection } from './layout.js';
 import { manifestBytes, type PlanBody } from './manifests.js';
 import { classifyOriginal, originalDense, originalLayer, requireReadable } from './original.js';
 import { planTable } from './row-table.js';
@@ -72,6 +73,10 @@ export function planWidths(
   choice: WidthChoice,
 ): PackPlan {
   const { quant, calibration = null } = choice;
+  requireWider(
+    routed.flatMap(({ projections }) => projections.map(({ width }) => width?.bits ?? Infinity)),
+    quant,
+  );
   const fixed = {
     schema: 1 as const,
     quant,
@@ -88,7 +93,7 @@ export function planWidths(
   };
   const plan = (kept: KeptWidths) => ({
     ...fixed,
-    ...planLayers({ routed, tables }, kept, calibration),
+    ...planLayers({ routed, tables }, { kept, bits: NARROW_BITS[quant] }, calibration),
   });
   if (quant !== 'tiered') return finishPlan({ routed, plan }, choice);
   const tiered = (kept: KeptExperts) => ({
@@ -146,11 +151,15 @@ function originalPlan(input: PlanInput): Draft {
   const names = new Set([...inventory.tensors.keys()].map(originalName));
   const spec = readModelSpec(config, names);
   const found = classifyOriginal(inventory, spec, factsFor(config, likeMlx), likeMlx);
+  requireWider(
+    found.layers.flatMap(({ matrices }) => matrices.map((each) => ENCODED_BITS[each.encoding])),
+    quant,
+  );
   const fixed = {
     ...{ schema: 1 as const, quant, repo, commit, spec, shards: inventory.shards },
     dense: originalDense(found.dense, likeMlx),
     skipped: found.skipped,
-    warnings: [...(input.warnings ?? [])],
+    warnings: [...(input.warnings ?? []), ...backendWarnings(quant)],
   };
   const routed = found.layers.map(({ layer }) => ({
     layer,
@@ -162,7 +171,7 @@ function originalPlan(input: PlanInput): Draft {
       const wide = kept.get(layer.layer);
       return originalLayer(
         layer,
-        (name) => (wide?.has(name) ? 4 : NARROW[quant]),
+        (name) => (wide?.has(name) ? 4 : NARROW_BITS[quant]),
         likeMlx,
         layouts,
       );
@@ -178,9 +187,6 @@ function factsFor(config: unknown, likeMlx: boolean): OriginalFacts {
   return likeMlx || denseBits === undefined ? facts : { ...facts, denseBits };
 }
 
-/** Bits of a projection that isn't kept. */
-const NARROW: Readonly<Record<Quant, number>> = { '4bit': 4, '2bit': 2, mixed: 2, tiered: 2 };
-
 /** Everything that is written. */
 function bytesOf(body: PlanBody): number {
   return body.layers.reduce((sum, { size }) => sum + size, body.dense.size) + manifestBytes(body);
@@ -188,13 +194,13 @@ function bytesOf(body: PlanBody): number {
 
 function planLayers(
   { routed, tables }: Packable,
-  kept: KeptWidths,
+  { kept, bits }: { kept: KeptWidths; bits: number },
   calibration: CalibrationRows | null,
 ): Pick<PackPlan, 'layouts' | 'layers'> {
   const layouts: ExpertLayout[] = [];
   const none = new Set<Projection>();
   const layers = routed.map((layer) =>
-    planLayer(layer, kept.get(layer.layer) ?? none, layouts, calibration),
+    planLayer(layer, { kept: kept.get(layer.layer) ?? none, bits }, layouts, calibration),
   );
   return { layouts, layers: [...layers, ...tables.map((table) => planTable(table, layouts))] };
 }
@@ -207,11 +213,12 @@ function tieredLayers(
 ): Pick<PackPlan, 'layouts' | 'layers'> {
   const layouts: ExpertLayout[] = [];
   const layers = routed.map((layer): LayerPlan => {
-    const narrow = planLayer(layer, new Set(), layouts, calibration);
+    const bits = NARROW_BITS.tiered;
+    const narrow = planLayer(layer, { kept: new Set(), bits }, layouts, calibration);
     const experts = kept.get(layer.layer) ?? [];
     if (experts.length === 0) return narrow;
     const all = new Set(layer.projections.map(({ name }) => name));
-    const { layout, projections } = planLayer(layer, all, layouts, calibration);
+    const { layout, projections } = planLayer(layer, { kept: all, bits }, layouts, calibration);
     const strideOf = (at: number): number => layouts[at]?.expert_stride ?? 0;
     const size =
       (layer.experts - experts.length) * strideOf(narrow.layout) +
@@ -223,11 +230,11 @@ function tieredLayers(
 
 function planLayer(
   { layer, experts, projections }: RoutedLayer,
-  kept: ReadonlySet<Projection>,
+  narrowing: Narrowing,
   layouts: ExpertLayout[],
   calibration: CalibrationRows | null,
 ): LayerPlan {
-  const layout = expertLayout(projections, kept);
+  const layout = expertLayout(projections, narrowing);
   const text = JSON.stringify(layout);
   let index = layouts.findIndex((known) => JSON.stringify(known) === text);
   if (index === -1) index = layouts.push(layout) - 1;
@@ -247,7 +254,7 @@ function planLayer(
     shards: [...new Set(sources.flatMap((tensor) => tensor?.shard ?? []))].sort(),
     experts,
     projections: projections.map((projection) => {
-      const packed = packProjection(projection, layout, kept);
+      const packed = packProjection(projection, layout, narrowing);
       if (calibration === null || packed.sourceBits === packed.targetBits) return packed;
       const { name, columns } = projection;
       const importance = importanceOf(calibration, { layer, projection: name, experts, columns });
@@ -256,21 +263,44 @@ function planLayer(
   };
 }
 
+/** Refuses to call experts wider than they are published: no width brings back what they have lost. */
+function requireWider(published: readonly number[], quant: Quant): void {
+  if (quant !== '3bit' && quant !== '5bit') return;
+  const most = Math.max(...published);
+  if (most >= NARROW_BITS[quant]) return;
+  throw new FlashmoeError(
+    'ERR_USAGE',
+    `the experts are published with ${most} bits, so ${NARROW_BITS[quant]} would not make them better`,
+    { hint: 'leave --quant away, or name a narrower width', subject: '--quant' },
+  );
+}
+
 /** About experts whose width in the file is not what `quant` says. */
 export function widthWarnings(routed: readonly RoutedLayer[], quant: Quant): string[] {
-  const wanted = quant === '2bit' ? 2 : 4;
+  // Of mixed and tiered some projections stay with 4.
+  const wanted = quant === 'mixed' || quant === 'tiered' ? 4 : NARROW_BITS[quant];
   const odd = new Map<number, number>();
   for (const { projections } of routed) {
     for (const { width } of projections) {
       const bits = width?.bits ?? 0;
-      const stays = quant === '4bit' || !isNarrowed(width);
+      const stays = quant === '4bit' || !isNarrowed(width, NARROW_BITS[quant]);
       if (stays && bits !== wanted) odd.set(bits, (odd.get(bits) ?? 0) + 1);
     }
   }
-  return [...odd].map(([bits, count]) => {
+  const stay = [...odd].map(([bits, count]) => {
     const width = bits === 0 ? 'not quantised' : `stored with ${bits} bits`;
     return `${count} expert projections are ${width} in the source and stay so`;
   });
+  return [...stay, ...backendWarnings(quant)];
+}
+
+/** Before a night is spent: who wants the GPU's speed takes another width. */
+function backendWarnings(quant: Quant): string[] {
+  const bits = NARROW_BITS[quant];
+  if (bits !== 3 && bits !== 5) return [];
+  return [
+    `experts of ${bits} bits are computed on the CPU, with --backend cpu: the GPU has no kernels for them`,
+  ];
 }
 
 /** sha256 in hex over the plan with sorted keys: equal iff the same bytes would be written from the same sources. */

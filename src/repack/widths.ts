@@ -35,7 +35,7 @@ export function chooseWidths(
   const everything = all(({ projections }) => projections.map(({ name }) => name));
   const nothing = all(() => []);
   if (quant === '4bit') return everything;
-  if (quant === '2bit') return nothing;
+  if (quant !== 'mixed') return nothing;
   if (size === null) return all(() => SENSITIVITY.slice(0, 1));
   if (bytesOf(everything) <= size) return everything;
   const least = bytesOf(nothing);

@@ -214,7 +214,7 @@ class Builder {
     stride: number,
   ): void {
     const { weight, scales, biases, sourceBits: bits, groupSize, targetOffsets } = projection;
-    const { columns, importance } = projection;
+    const { columns, importance, targetBits } = projection;
     if (scales === null || biases === null) throw new RangeError('codes without parameters');
     const ahead: (() => void)[] = [];
     const scratch = [scales, biases].map((tensor, part) =>
@@ -227,6 +227,8 @@ class Builder {
       ...{ kind: 'requantise', file, from: 0, slice: weight.size / layer.experts, stride },
       ...{ bits, groupSize, dtype: scales.dtype as 'BF16' | 'F16' | 'F32' },
       ...{ scales: scalesFile, biases: biasesFile, offsets: targetOffsets },
+      // Left away where it is 2, so that a setup that began before there were others goes on.
+      ...(targetBits === 2 ? {} : { targetBits }),
       ...(importance === undefined
         ? {}
         : { columns, importance: { offset: importance.offset, stride: importance.stride } }),

@@ -19,7 +19,7 @@ export const checkpointOptions = {
   size: option('--size <bytes>', 'mixed: 4 bits where they help most, in 150GB', byteCount),
   calibration: option(
     '--calibration <file>',
-    '2bit, mixed: weigh errors by `flashmoe calibrate`',
+    '2bit, 3bit, mixed: weigh errors by `flashmoe calibrate`',
     path,
   ),
   likeMlx: toggle('--like-mlx', 'an original: codes as MLX on a Mac would choose them'),

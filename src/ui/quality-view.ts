@@ -29,7 +29,9 @@ const WIDTH = 80;
 
 export function qualityText(of: ModelQuality): string {
   const { model, quant, overall, projections, calibrationTokens: tokens } = of;
-  if (quant === '4bit') return `${model}: the experts are as published, byte for byte`;
+  if (quant === '4bit' && overall === null) {
+    return `${model}: the experts are as published, byte for byte`;
+  }
   if (overall === null) return `${model}: an older flashmoe requantised it and kept no errors`;
   const layers = [...new Set(projections.map(({ layer }) => layer))];
   const rows = layers.map((layer) => [

@@ -1,7 +1,6 @@
 // The questions before a run: machine, model, bits, plan. Forward with enter, back with escape.
 
 import { asFlashmoeError } from '../base/errors.js';
-import { SETUP_QUANTS } from '../models/quant.js';
 import type { SetupChoice } from '../application/setup-runner.js';
 import {
   blocked,
@@ -120,7 +119,7 @@ function screens(store: WizardStore, options: WizardOptions): Record<Question, Q
       busy: null,
       load: () => Promise.resolve({}),
       keys: (key) => {
-        store.set({ quantIndex: moved(key, store.get().quantIndex, SETUP_QUANTS.length) });
+        store.set({ quantIndex: moved(key, store.get().quantIndex, store.get().quants.length) });
       },
     },
     plan: {

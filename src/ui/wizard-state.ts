@@ -1,6 +1,6 @@
 // What the wizard shows at one moment. Plain data, so a view is a function of it.
 
-import { SETUP_QUANTS, type Quant } from '../models/quant.js';
+import { OFFERED_QUANTS, type Quant } from '../models/quant.js';
 import type { PlanSummary } from '../jobs/events.js';
 import { EMPTY_RUN, type Finding, type RunView } from '../jobs/run-view.js';
 import type { ModelChoice, NamedSource, SourceKind } from '../application/setup-runner.js';
@@ -44,6 +44,8 @@ export interface WizardState {
   showsKeys: boolean;
   /** The tries that failed are shown in place of the shards. */
   showsRetries: boolean;
+  /** To choose among, or the one that was named. */
+  quants: readonly Quant[];
   quantIndex: number;
   /** null: there is no service manager, or it was declined on the command line. */
   service: boolean | null;
@@ -69,6 +71,7 @@ export const FIRST_STATE: WizardState = {
   refusal: null,
   showsKeys: false,
   showsRetries: false,
+  quants: OFFERED_QUANTS,
   quantIndex: 0,
   service: null,
   plan: null,
@@ -104,7 +107,7 @@ export function chosenModel(state: WizardState): ModelChoice | null {
 }
 
 export function chosenQuant(state: WizardState): Quant {
-  return SETUP_QUANTS[state.quantIndex] ?? '4bit';
+  return state.quants[state.quantIndex] ?? '4bit';
 }
 
 /** Bytes missing on the volume for the plan's peak; 0 when it fits. */

@@ -2,7 +2,6 @@
 // React; a view subscribes to its state and feeds it keys.
 
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
-import { SETUP_QUANTS, type Quant } from '../models/quant.js';
 import type { Receipt } from '../store/receipt.js';
 import { reduce } from '../jobs/run-view.js';
 import type { RunningSetup, SetupChoice, StartTask } from '../application/setup-runner.js';
@@ -34,7 +33,7 @@ export function createWizard(options: WizardOptions): Wizard {
     // A frame is drawn before the first look-up begins: it must not offer to go on.
     busy: 'starting',
     service: options.service,
-    quantIndex: Math.max(0, (SETUP_QUANTS as readonly Quant[]).indexOf(options.quant ?? '4bit')),
+    ...(options.quant === null ? {} : { quants: [options.quant] }),
   };
   return onStore(first, options, async (store) => {
     const answer = await askQuestions(store, options);

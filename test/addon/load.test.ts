@@ -41,7 +41,7 @@ test('an override is the only candidate', () => {
 
 test('a binary of another contract is passed over for the next one', async () => {
   const stale = await fakeAddon('stale', 'exports.contract = 0');
-  const good = await fakeAddon('good', 'exports.contract = 8');
+  const good = await fakeAddon('good', 'exports.contract = 9');
   expect(loadAddon([stale, good]).path).toBe(good);
 });
 
@@ -49,7 +49,7 @@ test('a prebuilt addon is loaded only with the hash that its release recorded', 
   const folder = join(dir, 'prebuilds', 'linux-x64');
   await mkdir(folder, { recursive: true });
   const path = join(folder, 'flashmoe.node.cjs');
-  const source = 'exports.contract = 8';
+  const source = 'exports.contract = 9';
   await writeFile(path, source);
   expect(thrownBy(() => loadAddon([path])).message).toContain(`${path}: has no recorded sha256`);
   const sha256 = createHash('sha256').update(source).digest('hex');

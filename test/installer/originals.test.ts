@@ -53,10 +53,13 @@ describe('an original checkpoint', { timeout: 120_000 }, () => {
   it.each<[string, Quant, number]>([
     ['qwen3_moe-bf16', '4bit', 9],
     ['qwen3_5_moe-bf16', '2bit', 8],
+    ['qwen3_5_moe-bf16', '5bit', 8],
     ['deepseek_v3-fp8', 'mixed', 9],
+    ['deepseek_v3-fp8', '3bit', 9],
     // Exact: no error is left to tell.
     ['kimi_k2-int4', '4bit', 0],
     ['kimi_k2-int4', '2bit', 9],
+    ['kimi_k2-int4', '3bit', 9],
     ['gpt_oss-mxfp4', '4bit', 0],
     ['gpt_oss-mxfp4', 'mixed', 4],
   ])('%s becomes %s, answers, and keeps to its peak', async (name, quant, quantised) => {
@@ -72,6 +75,12 @@ describe('an original checkpoint', { timeout: 120_000 }, () => {
       expect(errors?.relativeRmse).toBeLessThanOrEqual(errors?.rangeRelativeRmse ?? 0);
     }
     if (quantised > 0) expect(receipt?.weightErrors?.relativeRmse).toBeGreaterThan(0);
+  });
+
+  it('is not made wider than its authors published it', async () => {
+    const { error } = await setUpOriginal('kimi_k2-int4', '5bit');
+    expect(error).toMatchObject({ code: 'ERR_USAGE', subject: '--quant' });
+    expect(error?.message).toContain('published with 4 bits');
   });
 
   it('that is killed again and again makes the files of a setup that was left alone', async () => {

@@ -39,6 +39,8 @@ const QUESTIONS: Record<Quant, TokensQuestion[]> = {
       margins: golden.greedy_margin,
     },
   ],
+  '5bit': [NOTHING_KNOWN],
+  '3bit': [NOTHING_KNOWN],
   '2bit': [NOTHING_KNOWN],
   mixed: [NOTHING_KNOWN],
   tiered: [NOTHING_KNOWN],

@@ -93,6 +93,8 @@ describe('a width that is made of the model as published', { timeout: 120_000 },
     for (const [name, choice] of Object.entries<Partial<RequantiseChoice>>({
       plain: { quant: '2bit' },
       weighed: { quant: '2bit', calibration },
+      'three bits': { quant: '3bit' },
+      'three bits, weighed': { quant: '3bit', calibration },
       mixed: { quant: 'mixed' },
       sized: { quant: 'mixed', size },
     })) {

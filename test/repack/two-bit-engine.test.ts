@@ -18,6 +18,7 @@ const source = join(packageRoot, 'models', 'tiny');
 let dir: string;
 let two: PackedDirectory;
 let four: PackedDirectory;
+let three: PackedDirectory;
 let mixed: PackedDirectory;
 let tiered: PackedDirectory;
 /** That mixed and tiered fill. */
@@ -26,6 +27,7 @@ let size = 0;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'flashmoe-two-bit-'));
   two = await packDirectory(source, join(dir, '2bit'), { addon, quant: '2bit', threads: 2 });
+  three = await packDirectory(source, join(dir, '3bit'), { addon, quant: '3bit', threads: 2 });
   four = await packDirectory(source, join(dir, '4bit'), { addon, quant: '4bit', threads: 2 });
   // Room for down_proj of every layer and gate_proj of some: three layouts in one model.
   size = Math.round(two.plan.finalBytes + 0.45 * (four.plan.finalBytes - two.plan.finalBytes));
@@ -120,6 +122,7 @@ test.each(['2-bit', 'mixed', 'tiered'])(
 test('the known answers of the bundled model are given at every width', async () => {
   for (const [quant, packed] of [
     ['4bit', four],
+    ['3bit', three],
     ['2bit', two],
     ['mixed', mixed],
     ['tiered', tiered],

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FlashmoeError } from '../../src/base/errors.js';
 import { quantOf } from '../../src/cli/command-options.js';
+import type { SETUP_QUANTS } from '../../src/models/quant.js';
 import { readValue } from '../../src/settings/option.js';
 import { checkpointOptions } from '../../src/settings/setup-options.js';
 import { readInventory } from '../../src/repack/inventory.js';
@@ -33,12 +34,14 @@ const CONFIG = {
   quantization: { bits: 4, group_size: 64 },
 };
 
-async function planOf(quant: '4bit' | '2bit' | 'mixed', size?: number): Promise<PackPlan> {
-  const shards = deal(declare(specOf(CONFIG), { bits: () => 4 }), 1e6);
+async function planOf(quant: SetupQuant, size?: number, published = 4): Promise<PackPlan> {
+  const shards = deal(declare(specOf(CONFIG), { bits: () => published }), 1e6);
   const { inventory, warnings } = await readInventory(shardSources(shards), null);
   const rest = { repo: 'org/name', commit: 'c'.repeat(40), quant, ...(size && { size }) };
   return buildPlan({ config: CONFIG, inventory, warnings, ...rest });
 }
+
+type SetupQuant = (typeof SETUP_QUANTS)[number];
 
 /** Kept projections of each layer, by their first letters. */
 const kept = ({ layers, layouts }: PackPlan): string[] =>
@@ -87,6 +90,38 @@ describe('mixed widths', () => {
 
 const byteCount = (text: string): number => readValue(checkpointOptions.size, '--size', text, 0);
 
+describe('three and five bits', () => {
+  const widths = ({ layouts }: PackPlan): number[] =>
+    layouts.flatMap(({ components }) => components.flatMap(({ bits }) => bits ?? []));
+
+  test('are what every projection gets that was published with more', async () => {
+    expect(widths(await planOf('3bit'))).toEqual([3, 3, 3]);
+    expect(widths(await planOf('3bit', undefined, 8))).toEqual([3, 3, 3]);
+    expect(widths(await planOf('5bit', undefined, 8))).toEqual([5, 5, 5]);
+    const [two, three, four] = [await planOf('2bit'), await planOf('3bit'), await planOf('4bit')];
+    expect(three.finalBytes).toBeGreaterThan(two.finalBytes);
+    expect(three.finalBytes).toBeLessThan(four.finalBytes);
+    expect(three.warnings.join()).toContain('the GPU has no kernels');
+  });
+
+  test('are never more than was published', async () => {
+    for (const [quant, published] of [
+      ['5bit', 4],
+      ['3bit', 2],
+    ] as const) {
+      await expect(planOf(quant, undefined, published)).rejects.toMatchObject({
+        code: 'ERR_USAGE',
+        subject: '--quant',
+        message: expect.stringContaining(`published with ${published} bits`) as string,
+      });
+    }
+  });
+
+  test('leave alone what was published with as many bits', async () => {
+    expect(widths(await planOf('3bit', undefined, 3))).toEqual([3, 3, 3]);
+  });
+});
+
 describe('what is written', () => {
   let dir: string;
   beforeAll(async () => {
@@ -94,10 +129,14 @@ describe('what is written', () => {
   });
   afterAll(() => rm(dir, { recursive: true, force: true }));
 
-  test.each(FAMILIES)('of a mixed %s has exactly the bytes that were promised', async (family) => {
-    const { plan, modelDir, expertsDir } = await packDirectory(fixture(family), join(dir, family), {
+  test.each([
+    ...FAMILIES.map((family) => [family, 'mixed'] as const),
+    ['qwen3_moe', '3bit'] as const,
+  ])('of %s at %s has exactly the bytes that were promised', async (family, quant) => {
+    const target = join(dir, `${family}-${quant}`);
+    const { plan, modelDir, expertsDir } = await packDirectory(fixture(family), target, {
       addon: testAddon(),
-      quant: 'mixed',
+      quant,
       threads: 2,
     });
     const files = [

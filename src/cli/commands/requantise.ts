@@ -19,7 +19,7 @@ export async function requantise(context: CliContext, args: RequantiseArgs): Pro
   const { quant } = args;
   if (quant === null) {
     throw new FlashmoeError('ERR_USAGE', 'no width was named', {
-      hint: 'add --quant 2bit, or --size',
+      hint: 'add --quant 3bit or 2bit, or --size',
       subject: '--quant',
     });
   }

@@ -1,6 +1,7 @@
 import { isWorthMeasuring, type DepthRate } from '../../addon/read-rate.js';
 import { formatBytes, formatRate } from '../../base/format.js';
 import { CATALOG } from '../../models/catalog.js';
+import { isOffered } from '../../models/quant.js';
 import { FASTEST_BEFORE_M5, speedsBeside } from '../../models/measured-speeds.js';
 import { verdict } from '../../models/verdict.js';
 import type { Check } from '../check.js';
@@ -75,8 +76,7 @@ function allowed(
   memory: number,
 ): string {
   const entry = CATALOG.find((candidate) => candidate.id === model);
-  // How much of it is 4 bits wide is a matter of its size.
-  if (entry === undefined || quant === 'tiered') return '';
+  if (entry === undefined || !isOffered(quant)) return '';
   const machine = { memoryBytes: memory, freeBytes: null, readBytesPerSecond: rate };
   const speed = verdict(entry, quant, machine).tokensPerSecond;
   if (speed === null) return '';

@@ -1,16 +1,20 @@
 import { Text } from 'ink';
 import { formatBytes } from '../../base/format.js';
-import { SETUP_QUANTS } from '../../models/quant.js';
+import type { Quant } from '../../models/quant.js';
 import { wrapText } from '../table.js';
 import { chosenModel } from '../wizard-state.js';
 import { Frame, isLow } from './Frame.js';
 import type { ScreenProps } from './MachineScreen.js';
 
-const WORDS = {
+const NARROWER = 'requantised here, error minimised';
+const WORDS: Readonly<Record<Quant, string>> = {
+  '5bit': NARROWER,
   '4bit': 'as published, byte for byte',
-  '2bit': 'requantised here, error minimised',
+  '3bit': NARROWER,
+  '2bit': NARROWER,
   mixed: '2-bit, the most sensitive third as published',
-} as const;
+  tiered: '2-bit, the most used experts as published',
+};
 
 const COST = [
   'What 2-bit costs: about half the disk and half the bytes read per token, but quality.',
@@ -33,7 +37,7 @@ export function QuantScreen({ state, size, style }: ScreenProps) {
         ['q', 'quit'],
       ]}
     >
-      {SETUP_QUANTS.map((quant, index) => {
+      {state.quants.map((quant, index) => {
         const chosen = index === state.quantIndex;
         const bytes = model?.finalBytes.find((each) => each.quant === quant)?.bytes ?? null;
         return (
