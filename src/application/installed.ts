@@ -78,7 +78,7 @@ export async function chooseWidth(
   );
   if (found !== undefined) return found;
   const missing = name ?? 'tiny';
-  throw new FlashmoeError('ERR_MODEL_MISSING', `${missing} is not provisioned here at ${quant}`, {
+  throw new FlashmoeError('ERR_MODEL_MISSING', `${missing} is not set up here at ${quant}`, {
     hint: `${setupCommandFor(missing)} --quant ${quant}`,
   });
 }

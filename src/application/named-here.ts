@@ -6,6 +6,15 @@ import { CATALOG, entryForRepo } from '../models/catalog.js';
 import { locatedPaths } from '../store/location.js';
 import { originOf } from '../store/origin.js';
 import type { AppContext } from './context.js';
+import { readyInstallations } from './ready-models.js';
+
+/** Of the catalogue, or of a model that is ready here. */
+export async function isModelName({ home }: AppContext, word: string): Promise<boolean> {
+  const name = word.toLowerCase();
+  if (CATALOG.some(({ id }) => id === name)) return true;
+  const ready = await readyInstallations(home);
+  return ready.some(({ id, manifest }) => id === name || manifest.model === name);
+}
 
 type Named = CheckpointOptions & { quant: Quant | null };
 

@@ -27,25 +27,21 @@ export function choose(ready: readonly Ready[], name: string | null, settings: S
     const [first, second] = name === null ? [preferred, exact] : [exact, preferred];
     const found = first ?? second ?? widths[0];
     if (found !== undefined) return found;
-    throw new FlashmoeError(
-      'ERR_MODEL_MISSING',
-      `${wanted} is not provisioned here${known(ready)}`,
-      {
-        hint: setupCommandFor(wanted),
-        subject: wanted,
-      },
-    );
+    throw new FlashmoeError('ERR_MODEL_MISSING', `${wanted} is not set up here${known(ready)}`, {
+      hint: setupCommandFor(wanted),
+      subject: wanted,
+    });
   }
   // Whoever answers wrongly is taken by name only.
   const trusted = ready.filter(({ manifest }) => manifest.check?.verdict !== 'failed');
   const [only, another] = trusted.length > 0 ? trusted : ready;
   if (only === undefined) {
-    throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is provisioned here yet', {
+    throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is set up here yet', {
       hint: 'flashmoe setup',
     });
   }
   if (another === undefined) return only;
-  throw new FlashmoeError('ERR_USAGE', `several models are provisioned${known(ready)}`, {
+  throw new FlashmoeError('ERR_USAGE', `several models are set up${known(ready)}`, {
     hint: `name one, for example \`--model ${only.id}\``,
   });
 }

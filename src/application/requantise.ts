@@ -95,7 +95,7 @@ async function notHere(context: AppContext, wanted: string): Promise<FlashmoeErr
     ({ id, manifest }) => id === wanted || manifest.model === wanted,
   );
   if (other === undefined) {
-    return new FlashmoeError('ERR_MODEL_MISSING', `${wanted} is not provisioned here`, {
+    return new FlashmoeError('ERR_MODEL_MISSING', `${wanted} is not set up here`, {
       hint: '`flashmoe status` shows what is',
       subject: wanted,
     });

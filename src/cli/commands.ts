@@ -91,6 +91,12 @@ const GROUPS: readonly { title: string; entries: readonly Entry[] }[] = [
   },
 ];
 
+/** What may be typed first. */
+export const commandNames: readonly string[] = [
+  ...GROUPS.flatMap(({ entries }) => entries.flatMap(({ names }) => names)),
+  ...['completions', 'man', 'help'],
+];
+
 function entry(names: readonly string[], load: Entry['load']): Entry {
   return { names, load };
 }

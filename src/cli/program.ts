@@ -2,9 +2,9 @@
 
 import { Command, CommanderError, Option } from 'commander';
 import { EXIT, FlashmoeError } from '../base/errors.js';
-import { defineCommands } from './commands.js';
+import { commandNames, defineCommands } from './commands.js';
 import type { CliContext, GlobalOptions } from './context.js';
-import { synonymOf } from './synonyms.js';
+import { synonymOf, whyNotHere } from './synonyms.js';
 
 /** Parses `args` (without node and script), runs the command, returns the exit status. Never throws. */
 export async function runProgram(args: string[], version: string): Promise<number> {
@@ -20,19 +20,28 @@ export async function runProgram(args: string[], version: string): Promise<numbe
     status = result;
   };
   try {
-    await defineCommands(program, open, done, args[0]);
-    await program.parseAsync(args, { from: 'user' });
+    const words = wordsFor(args);
+    await defineCommands(program, open, done, words[0]);
+    await program.parseAsync(words, { from: 'user' });
     return status;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done;
     // Without a command the help itself, on stderr by now, is the message.
     if (thrown instanceof CommanderError && thrown.code === 'commander.help') return EXIT.usage;
     return await report(
-      thrown instanceof CommanderError ? usageError(thrown, args) : thrown,
+      thrown instanceof CommanderError ? usageError(thrown, wordsFor(args)) : thrown,
       context,
       args,
     );
   }
+}
+
+/** `help X` is `X --help`, and for a word that is no command what that word alone gets; `-v` is what most people type. */
+function wordsFor(args: readonly string[]): string[] {
+  const [first = '', ...rest] = args;
+  if (first === '-v' && rest.length === 0) return ['--version'];
+  if (first !== 'help' || rest.length === 0) return [...args];
+  return commandNames.includes(rest[0] ?? '') ? [...rest, '--help'] : rest.slice(0, 1);
 }
 
 function createProgram(version: string): Command {
@@ -61,15 +70,47 @@ function createProgram(version: string): Command {
 function usageError(error: CommanderError, args: readonly string[]): FlashmoeError {
   const [first = '', nearest] = error.message.replace(/^error: /, '').split('\n');
   const message = first.replace(/\.$/, '');
-  const word = /^unknown command '([^']*)'$/.exec(message)?.[1] ?? '';
-  // Behind a command a near miss is one of its own words.
-  const meant = synonymOf(word, args[0] === word);
-  const hint = meant
-    ? `here it is called \`flashmoe ${meant}\``
-    : nearest
-      ? nearest.replace(/^\((.*)\)$/, '$1').replace('Did', 'did')
-      : '`flashmoe --help` lists the commands, `flashmoe COMMAND --help` the options of one';
-  return new FlashmoeError('ERR_USAGE', message, { hint });
+  const word = /^unknown command '([^']*)'$/.exec(message)?.[1] ?? null;
+  const hint =
+    (word === null ? null : meantBy(word, args)) ??
+    nearest?.replace(/^\((.*)\)$/, '$1').replace('Did', 'did') ??
+    howToType(message, args[0] ?? '');
+  return new FlashmoeError('ERR_USAGE', plainly(message, args[0] ?? ''), { hint });
+}
+
+/** Behind a command a near miss is one of its own words. */
+function meantBy(word: string, args: readonly string[]): string | null {
+  const isFirst = args[0] === word;
+  const why = isFirst ? whyNotHere(word) : null;
+  if (why !== null) return why;
+  const begun = isFirst && word.length > 2 ? commandNames.filter((n) => n.startsWith(word)) : [];
+  if (begun.length === 1) return `did you mean ${begun[0]}?`;
+  const meant = synonymOf(word, isFirst);
+  return meant === null ? null : `here it is called \`flashmoe ${meant}\``;
+}
+
+/** What commander says of arguments, without its words. */
+function plainly(message: string, command: string): string {
+  const missing = /^missing required argument '(.+)'$/.exec(message)?.[1];
+  if (missing !== undefined) return `flashmoe ${command}: the ${missing} is missing`;
+  const [, most, typed] = /^too many arguments.*Expected (\d+) .*got (\d+)$/.exec(message) ?? [];
+  if (most !== undefined) {
+    const takes = most === '0' ? 'no argument' : `at most ${most}`;
+    return `flashmoe ${command} takes ${takes}, and ${typed} ${typed === '1' ? 'was' : 'were'} typed`;
+  }
+  const [, value, name, choices] =
+    /^command-argument value '(.*)' is invalid for argument '(.+)'\. Allowed choices are (.+)$/.exec(
+      message,
+    ) ?? [];
+  return value === undefined ? message : `'${value}' is no ${name}; there are ${choices}`;
+}
+
+function howToType(message: string, command: string): string {
+  if (!commandNames.includes(command)) {
+    return '`flashmoe --help` lists the commands, `flashmoe help COMMAND` explains one';
+  }
+  const quotes = message.startsWith('too many') ? 'words that belong together need quotes; ' : '';
+  return `${quotes}\`flashmoe help ${command}\` shows how it is typed`;
 }
 
 async function report(

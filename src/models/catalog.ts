@@ -146,14 +146,23 @@ export function catalogEntry(id: string): CatalogEntry {
   if (entry) return entry;
   throw new FlashmoeError(
     'ERR_UNKNOWN_MODEL',
-    `there is no model ${JSON.stringify(id)}; known are ${CATALOG.map((e) => e.id).join(', ')}`,
+    `there is no model ${JSON.stringify(id)}${like(id)}`,
     { hint: wayTo(id) },
   );
 }
 
+/** Those that begin with the same word: whoever types `qwen` or `deepseek:671b` means one of them. */
+function like(id: string): string {
+  const word = /^[a-z]+/.exec(id.toLowerCase())?.[0] ?? '';
+  const near = CATALOG.filter((entry) => word.length > 2 && entry.id.startsWith(word));
+  return near.length === 0 ? '' : `; did you mean one of ${near.map((e) => e.id).join(', ')}?`;
+}
+
 function wayTo(id: string): string {
   const repo = repoOfName(id);
-  if (repo === null) return 'pass `--repo org/name` for another repository of a supported family';
+  if (repo === null) {
+    return '`flashmoe models` says what each is good for; `--repo org/name` takes another repository of a supported family';
+  }
   return `nothing of it is here; \`flashmoe setup --repo ${repo}\` begins it`;
 }
 

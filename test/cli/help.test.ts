@@ -100,6 +100,17 @@ describe('help', () => {
   });
 });
 
+test('what people type for the version and for the help of a command gives just that', async () => {
+  const [v, version, help, own] = await Promise.all([
+    flashmoe(['-v']),
+    flashmoe(['--version']),
+    flashmoe(['help', 'service', 'install']),
+    flashmoe(['service', 'install', '--help']),
+  ]);
+  expect(v).toEqual(version);
+  expect(help).toEqual(own);
+});
+
 describe('what was typed wrong exits 64 with one hint', () => {
   test.each([
     [['setpu'], "unknown command 'setpu'", 'did you mean setup?'],
@@ -109,10 +120,24 @@ describe('what was typed wrong exits 64 with one hint', () => {
     [['lst'], "unknown command 'lst'", 'did you mean list?'],
     [['instal'], "unknown command 'instal'", 'here it is called `flashmoe setup`'],
     [['service', 'instal'], "unknown command 'instal'", 'did you mean install?'],
-    [['setup', 'tiny', '--quant', '3bit'], 'Allowed choices are 4bit, 2bit', 'COMMAND --help'],
-    [['serve', '--port', '99999'], 'It must be a whole number from 0 to 65535', 'COMMAND --help'],
-    [['run', '--temperature', 'hot', 'hi'], 'must be a number from 0 to 5', 'COMMAND --help'],
-    [['plan', 'qwen'], 'there is no model "qwen"; known are qwen3.5-397b', '--repo org/name'],
+    [['setup', 'tiny', '--quant', '3bit'], 'Allowed choices are 4bit, 2bit', 'help setup'],
+    [['serve', '--port', '99999'], 'It must be a whole number from 0 to 65535', 'help serve'],
+    [['run', '--temperature', 'hot', 'hi'], 'must be a number from 0 to 5', 'help run'],
+    [['plan', 'qwen'], 'there is no model "qwen"; did you mean one of qwen3.5-397b', 'models'],
+    [['pull', 'llama3'], 'there is no model "llama3"', '--repo org/name'],
+    [['stat'], "unknown command 'stat'", 'did you mean status?'],
+    [['sto'], "unknown command 'sto'", 'did you mean stop?'],
+    [['restart'], "unknown command 'restart'", '`flashmoe service restart`'],
+    [['login'], "unknown command 'login'", 'no account is needed'],
+    [['push', 'x'], "unknown command 'push'", 'nothing is uploaded'],
+    [['help', 'xyz'], "unknown command 'xyz'", 'lists the commands'],
+    [['help', 'lst'], "unknown command 'lst'", 'did you mean list?'],
+    [['--modle', 'tiny'], "unknown option '--modle'", 'lists the commands'],
+    [['show'], 'flashmoe show: the model is missing', '`flashmoe help show`'],
+    [['status', 'tiny'], 'flashmoe status takes no argument, and 1 was typed', 'help status'],
+    [['chat', 'hello', 'there'], 'flashmoe chat takes at most 1, and 2 were typed', 'quotes'],
+    [['launch', 'claude'], "'claude' is no client; there are claude-code", 'help launch'],
+    [['run', 'hello', 'there'], 'two arguments, and hello is no model', 'stands in quotes'],
     [['plan', '--repo', '../etc'], '"../etc" is no repository name', '`org/name`'],
     [['plan', 'tiny', '--repo', 'a/b'], 'tiny and --repo a/b are two models', 'not both'],
     [['setup'], 'no model was named', 'flashmoe setup'],

@@ -136,7 +136,7 @@ describe('logits', () => {
     const none = await logits(['./nowhere', '--tokens', tokens, '--out', target]);
     expect(none.stderr).toContain('./nowhere: there is no such folder');
     const name = await logits(['nothing', '--tokens', tokens, '--out', target]);
-    expect(name.stderr).toContain('nothing is not provisioned here');
+    expect(name.stderr).toContain('nothing is not set up here');
   });
 
   test('that are interrupted leave neither a store nor half a file', async () => {

@@ -118,7 +118,9 @@ describe.runIf(isLinux)('flashmoe service', () => {
     expect(readFileSync(log, 'utf8')).toMatch(/not started: .*\d+/);
     const other = await at(['serve', '--port', String(port)]);
     expect(other.status).toBe(69);
-    expect(other.stderr).toMatch(/port \d+ on 127\.0\.0\.1 is in use by .*pid \d+/);
+    expect(other.stderr).toContain(
+      `already serving, without a model, at http://127.0.0.1:${port}/`,
+    );
   });
 
   test('models on a volume that is not there are waited for, with the reason in health and log', async () => {
@@ -136,7 +138,7 @@ describe.runIf(isLinux)('flashmoe service', () => {
     expect(await health()).toContain('"loading"');
     mkdirSync(volume);
     // What is on the volume is looked up once it is there: here no model is.
-    await vi.waitFor(async () => expect(await health()).toContain('tiny is not provisioned here'), {
+    await vi.waitFor(async () => expect(await health()).toContain('tiny is not set up here'), {
       timeout: 20_000,
     });
     expect((await at(['service', 'logs'])).stdout).toContain(`${volume} is there`);

@@ -107,7 +107,7 @@ describe('the home of version 0.1.0', () => {
       const done = await at(
         verb === 'run' ? ['run', '--model', id, 'Who are you?'] : [verb, ...rest],
       );
-      expect(done.stderr + done.stdout, next).not.toMatch(/there is no model|not provisioned here/);
+      expect(done.stderr + done.stdout, next).not.toMatch(/there is no model|not set up here/);
       expect(done.status, next).toBe(id === 'acme--small' ? 1 : 0);
     }
   });

@@ -40,6 +40,7 @@ export async function getSetting(
   const value = at[key] ?? null;
   if (context.json) context.emit('setting', { key, model: id, value });
   else if (value !== null) context.print(option.kind.write(value));
+  else context.note(`${key} is not set${id === null ? '' : ` for ${id}`}; ${defaultOf(option)}`);
   return value === null ? EXIT.failed : EXIT.done;
 }
 
@@ -76,6 +77,10 @@ export function printPath(context: CliContext): number {
   if (context.json) context.emit('settings', { path });
   else context.print(path);
   return EXIT.done;
+}
+
+function defaultOf({ fallback }: Option<unknown>): string {
+  return fallback === null ? 'flashmoe decides' : `its default is ${fallback}`;
 }
 
 /** Throws ERR_USAGE for a key that there is not, or not for one model; ERR_MODEL_MISSING for a model that is not here. */

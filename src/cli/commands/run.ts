@@ -8,11 +8,32 @@ import type { RunOptions } from '../../settings/engine-options.js';
 import type { CliContext } from '../context.js';
 import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf } from '../../application/installed.js';
+import { isModelName } from '../../application/named-here.js';
 
 export interface RunArgs extends RunOptions {
   /** null or `-`: read from stdin. */
   prompt: string | null;
   thinking: boolean | null;
+}
+
+/**
+ * `MODEL PROMPT`, `MODEL` or `PROMPT`: a single word that names a model is one, since nobody asks that. Throws ERR_USAGE for
+ * two words of which the first is no model.
+ */
+export async function readWords(
+  context: CliContext,
+  model: string | null,
+  [first, second]: readonly (string | undefined)[],
+): Promise<{ model: string | null; prompt: string | null }> {
+  if (first === undefined) return { model, prompt: null };
+  if (model === null && (await isModelName(context, first))) {
+    return { model: first, prompt: second ?? null };
+  }
+  if (second === undefined) return { model, prompt: first };
+  const why = model === null ? `${first} is no model` : `the model is ${model} already`;
+  throw new FlashmoeError('ERR_USAGE', `two arguments, and ${why}`, {
+    hint: 'a prompt of several words stands in quotes: flashmoe run "Why is the sky blue?"',
+  });
 }
 
 export async function run(context: CliContext, args: RunArgs): Promise<number> {

@@ -5,6 +5,7 @@ import { stat } from 'node:fs/promises';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import type { ServerEvent } from '../../server/context.js';
+import { servedAt } from '../../server/already-serving.js';
 import { isTold } from '../../server/log-level.js';
 import type { InstalledModel } from '../../server/model-host.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
@@ -21,7 +22,6 @@ import { chooseInstalled, openEngineOf } from '../../application/installed.js';
 import { aboutInstalled } from '../../application/model-choices.js';
 import { readyInstallations, type Ready } from '../../application/ready-models.js';
 import { DEFAULT_KEEP_ALIVE_MINUTES, type ServeOptions } from '../../settings/engine-options.js';
-import { findServer } from '../../chat/server-backend.js';
 import { Presence } from '../../store/presence.js';
 import { readSettings } from '../../settings/file.js';
 import type { Settings } from '../../settings/schema.js';
@@ -99,7 +99,7 @@ async function serveUntilTold(
       if (isTold(event, args.logLevel ?? 'info')) tell(context, service, event);
     },
   }).catch(async (error: unknown) => {
-    throw await orAlreadyServing(error, port, context.host.env['FLASHMOE_API_KEY'] || null);
+    throw await orAlreadyServing(error, port);
   });
   try {
     if (!context.signal.aborted) await once(context.signal, 'abort');
@@ -113,17 +113,15 @@ async function serveUntilTold(
 }
 
 /** A port that a server of ours has is no riddle. */
-async function orAlreadyServing(
-  thrown: unknown,
-  port: number,
-  apiKey: string | null,
-): Promise<unknown> {
+async function orAlreadyServing(thrown: unknown, port: number): Promise<unknown> {
   if (!(thrown instanceof FlashmoeError) || thrown.code !== 'ERR_PORT_IN_USE') return thrown;
-  const server = await findServer({ port, apiKey }, null);
-  if (server === null) return thrown;
+  const served = await servedAt(port);
+  if (served === null) return thrown;
+  const what =
+    served.model === null ? 'already serving, without a model,' : `already serving ${served.model}`;
   return new FlashmoeError(
     'ERR_PORT_IN_USE',
-    `already serving ${server.model} at http://127.0.0.1:${port}/; nothing was changed`,
+    `${what} at http://127.0.0.1:${port}/; nothing was changed`,
     {
       hint: '`flashmoe chat` talks to it, `flashmoe ps` says what it does; for a second server name another --port',
       subject: String(port),

@@ -146,7 +146,7 @@ async function modelsToCheck(context: CliContext, name: string | null): Promise<
     const { id, paths, manifest } = choose(ready, name, await readSettings(context.home.settings));
     return [{ id, paths, manifest, manifestLost: false }];
   }
-  throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is provisioned here yet', {
+  throw new FlashmoeError('ERR_MODEL_MISSING', 'no model is set up here yet', {
     hint: 'flashmoe setup',
   });
 }
