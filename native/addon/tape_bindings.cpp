@@ -55,6 +55,7 @@ Conversion conversion_of(const Napi::Object& object) {
         const auto target = plain.As<Napi::Object>();
         conversion.plain = param_type(target);
         conversion.addend = static_cast<float>(small_field(target, "addend"));
+        conversion.log_of_negative = target.Get("logOfNegative").ToBoolean();
     }
     const Napi::Array ways = array_field(object, "ways");
     for (std::uint32_t i = 0; i < ways.Length(); ++i) {

@@ -164,6 +164,8 @@ struct DeltaNet {
     uint32_t tokens;
     /// The gate is sigmoid(z) instead of silu(z).
     bool sigmoid_gate = false;
+    /// Value head h uses key head h % key_heads instead of h / (value_heads / key_heads).
+    bool tiled_heads = false;
 };
 
 /// RMS norm of the latent, RoPE of the shared key part and of each query's, then latent | key part go to the cache.
@@ -364,6 +366,7 @@ enum Feature : uint32_t {
     kResidualStreams,
     kBlockIndexer,
     kNgramRows,
+    kTiledHeads,
     kFeatures,
 };
 constexpr const char* kFeatureNames[kFeatures] = {
@@ -380,6 +383,7 @@ constexpr const char* kFeatureNames[kFeatures] = {
     "several residual streams",
     "attention to blocks of keys",
     "n-gram rows",
+    "value heads in turn of all key heads of a delta net",
 };
 constexpr uint32_t bit(Feature feature) { return 1u << feature; }
 

@@ -6,6 +6,7 @@ GatedDeltaNet::GatedDeltaNet(const GatedDeltaNetSpec& spec, uint32_t hidden, flo
     : key_heads_(spec.key_heads), value_heads_(spec.value_heads), key_dim_(spec.key_dim), value_dim_(spec.value_dim),
       conv_kernel_(spec.conv_kernel), channels_(2 * key_heads_ * key_dim_ + value_heads_ * value_dim_),
       qk_norm_eps_(spec.qk_norm_eps), norm_eps_(norm_eps), sigmoid_gate_(spec.sigmoid_gate),
+      tiled_heads_(spec.tiled_heads),
       out_(weights.matrix(spec.out, hidden, value_heads_ * value_dim_)),
       conv_(weights.transposed(spec.conv, channels_, conv_kernel_)),
       a_log_(weights.values(spec.a_log, {value_heads_})), dt_bias_(weights.values(spec.dt_bias, {value_heads_})),
@@ -45,7 +46,8 @@ void GatedDeltaNet::bind_fused(const GatedDeltaNetSpec& spec, uint32_t hidden, D
 }
 
 uint32_t GatedDeltaNet::features() const {
-    return (qkvz_.rows != 0 ? bit(kPermutedRows) : 0) | (sigmoid_gate_ ? bit(kSigmoidGates) : 0);
+    return (qkvz_.rows != 0 ? bit(kPermutedRows) : 0) | (sigmoid_gate_ ? bit(kSigmoidGates) : 0) |
+           (tiled_heads_ ? bit(kTiledHeads) : 0);
 }
 
 size_t GatedDeltaNet::history_bytes() const {
@@ -115,7 +117,8 @@ void GatedDeltaNet::append(const Batch& batch, Span x, Span y, const LayerState&
                        .qk_norm_eps = qk_norm_eps_,
                        .norm_eps = norm_eps_,
                        .tokens = tokens,
-                       .sigmoid_gate = sigmoid_gate_});
+                       .sigmoid_gate = sigmoid_gate_,
+                       .tiled_heads = tiled_heads_});
     backend.linear(out_, out, y, tokens);
 }
 

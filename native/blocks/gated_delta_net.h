@@ -20,7 +20,7 @@ class GatedDeltaNet : public Mixer {
 
     uint32_t key_heads_, value_heads_, key_dim_, value_dim_, conv_kernel_, channels_;
     float qk_norm_eps_, norm_eps_;
-    bool sigmoid_gate_;
+    bool sigmoid_gate_, tiled_heads_;
     Matrix qkv_, z_, a_, b_, out_;
     /// Instead of the four above: rows of key head after key head, and where in them each channel lies.
     Matrix qkvz_, ba_;

@@ -117,6 +117,7 @@ GatedDeltaNetSpec parse_gated_delta_net(const Field& field) {
         net.ba = tensors.at("ba").string();
     }
     net.sigmoid_gate = flag(field, "sigmoidGate");
+    net.tiled_heads = flag(field, "tiledHeads");
     if (net.value_heads % net.key_heads != 0) field.at("keyHeads").damaged("does not divide valueHeads");
     if (net.conv_kernel < 2) field.at("convKernel").damaged("expected at least 2");
     return net;

@@ -51,6 +51,8 @@ struct GatedDeltaNetSpec {
     /// Instead of qkv, z, a and b: the same rows, key head by key head.
     std::string qkvz = {}, ba = {};
     bool sigmoid_gate = false;
+    /// Value head h uses key head h % key_heads instead of h / (value_heads / key_heads).
+    bool tiled_heads = false;
 };
 
 /// Chooses the keys of a latent attention.

@@ -45,8 +45,9 @@ struct Conversion {
     bool via_bf16 = false;
     /// Codes and scales stay as they are; only biases are made. int4.
     bool exact = false;
-    /// Added to plain values, which are stored in this type.
+    /// Added to plain values, which are stored in this type; or ln(-value) is.
     float addend = 0;
+    bool log_of_negative = false;
     quant::ParamType plain = quant::ParamType::f32;
     std::vector<Way> ways;
 };

@@ -95,11 +95,8 @@ export interface PackLayerResult {
   error: ErrorSums[];
 }
 
-/**
- * How a checkpoint's values are stored: F8_E4M3 in blocks of 128 x 128, int4 and mxfp4 in groups of a row. mxfp4_blocks is GGUF's
- * form of the same: a scale, then 16 bytes with the codes of values 0 to 15 in their low halves and of 16 to 31 in the others.
- */
-export type Encoding = 'BF16' | 'F16' | 'F32' | 'F8_E4M3' | 'int4' | 'mxfp4' | 'mxfp4_blocks';
+/** How an original checkpoint's values are stored: F8_E4M3 in blocks of 128 x 128, int4 and mxfp4 in groups of a row. */
+export type Encoding = 'BF16' | 'F16' | 'F32' | 'F8_E4M3' | 'int4' | 'mxfp4';
 
 /** Where one matrix goes in each slice: affine codes with BF16 parameters, or plain values at `weight` when `bits` is 0. */
 export interface ConvertWay {
@@ -123,7 +120,7 @@ export interface ConvertPlace {
   scales: { file: number; stride: number; groupSize: number; dtype: 'BF16' | 'F16' | 'F32' } | null;
   /** As MLX's Metal kernel chooses codes; else with the least squared error that is found. */
   likeMlx: boolean;
-  /** int4: codes and scales stay, biases are made. mxfp4_blocks: codes and scales are put apart. */
+  /** int4: codes and scales stay, biases are made. */
   exact: boolean;
   /** What plain values become; `addend` is added first, or ln(-value) taken. */
   plain: { dtype: 'BF16' | 'F16' | 'F32'; addend: number; logOfNegative?: true } | null;

@@ -13,7 +13,6 @@ export const ENCODED_BITS: Readonly<Record<Encoding, number>> = {
   F8_E4M3: 8,
   int4: 4,
   mxfp4: 4,
-  mxfp4_blocks: 4.25,
 };
 
 /** Rows and columns that share a scale in checkpoints of 8 bits. */

@@ -5,7 +5,7 @@ import type { ConvertWay } from '../addon/types.js';
 import { FlashmoeError } from '../base/errors.js';
 import { layerFileName } from '../base/paths.js';
 import { readGgufModel } from '../models/gguf/registry.js';
-import { type Projection, PROJECTIONS } from '../models/names.js';
+import { PROJECTIONS } from '../models/names.js';
 import { parametersOf } from '../models/parameters.js';
 import type { ExpertComponent, ExpertLayout, ModelSpec } from '../models/spec.js';
 import type { Quant } from '../models/quant.js';
@@ -37,7 +37,6 @@ export interface GgufPlanInput extends GgufModelFiles {
   commit: string;
 }
 
-const MXFP4_GROUP = 32;
 /** What a plain tensor of an expert must begin on. */
 const BIAS_ALIGNMENT = 4;
 
@@ -172,11 +171,7 @@ function layoutOf(tensors: readonly ExpertTensor[]): ExpertLayout {
     const found = tensors.find(({ projections }) => projections.includes(name));
     if (found === undefined) continue;
     const { rows, columns, tensor, bias } = found;
-    if (tensor.dtype === 'MXFP4') {
-      const width = { bits: 4, group_size: MXFP4_GROUP };
-      add(`${name}.weight`, { dtype: 'U32', shape: [rows, columns / 8], mode: 'mxfp4' }, width);
-      add(`${name}.scales`, { dtype: 'U8', shape: [rows, columns / MXFP4_GROUP] });
-    } else add(`${name}.weight`, formOf(tensor.dtype, [rows, columns]));
+    add(`${name}.weight`, formOf(tensor.dtype, [rows, columns]));
     if (bias !== null) add(`${name}.bias`, { dtype: 'F32', shape: [rows] });
   }
   return { expert_size: end, expert_stride: roundUp(end, PAGE), components };
@@ -194,19 +189,5 @@ function placed(
     return { ...AS_IT_IS, pieces: [pieceOf(from)], slice, ...turns, columns: width, ways };
   };
   const weight = spread(tensor, 'weight', columns);
-  const all = [tensor.dtype === 'MXFP4' ? asMxfp4(weight, projections, at) : weight];
-  return bias === null ? all : [...all, spread(bias, 'bias', bias.shape.at(-1) ?? 0)];
-}
-
-/** Codes and scales apart, as MLX has them; no value changes. */
-function asMxfp4(
-  conversion: Conversion,
-  projections: readonly Projection[],
-  at: (component: string) => number,
-): Conversion {
-  const ways = projections.map((name): ConvertWay => {
-    const offsets = { weight: at(`${name}.weight`), scales: at(`${name}.scales`), biases: 0 };
-    return { bits: 4, groupSize: MXFP4_GROUP, offsets };
-  });
-  return { ...conversion, encoding: 'mxfp4_blocks', exact: true, ways };
+  return bias === null ? [weight] : [weight, spread(bias, 'bias', bias.shape.at(-1) ?? 0)];
 }

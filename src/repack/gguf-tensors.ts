@@ -14,7 +14,7 @@ import { DTYPE_BYTES } from './safetensors.js';
 import type { SourceTensor } from './types.js';
 
 const FLOATS = ['F32', 'F16', 'BF16'];
-const READ = 'Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, and for experts MXFP4';
+const READ = 'Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K';
 
 /** How a tensor of the result is stored. */
 export interface Form {
@@ -116,7 +116,7 @@ export class GgufTensors {
         requireShape(bias.name, bias, [experts, height]);
         if (bias.dtype !== 'F32') throw wrongTensor(bias.name, bias, 'F32');
       }
-      if (tensor.dtype !== 'MXFP4') this.#isRead(tensor);
+      this.#isRead(tensor);
       return [{ projections, rows, columns, tensor, bias }];
     });
     return { ...layer, tensors };

@@ -1,13 +1,17 @@
 // A local checkpoint packed in one go: for `logits` on a plain folder, and for tests.
 
-import { copyFile, mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runJob } from '../addon/load.js';
 import type { NativeAddon } from '../addon/types.js';
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
 import type { Quant } from '../models/quant.js';
+import { readGgufModel } from '../models/gguf/registry.js';
+import { ggufSideFiles } from '../models/gguf/side-files.js';
 import { isSideFile } from '../models/repository-files.js';
 import { CALIBRATION_FILE, readCalibration } from './calibration.js';
+import { chooseGguf, readGgufFiles } from './gguf-files.js';
+import { buildGgufPlan } from './gguf-plan.js';
 import { parseIndex, readInventory, selectShards, type ShardSource } from './inventory.js';
 import { extractDense, finishDense, packLayer, type PackTarget, writeLayout } from './pack.js';
 import { buildPlan } from './plan.js';
@@ -25,6 +29,8 @@ export interface PackDirectoryOptions {
   size?: number;
   calibration?: string;
   likeMlx?: boolean;
+  /** Of a GGUF model: which file, with `*` and `?`. */
+  file?: string;
   threads: number;
   signal?: AbortSignal;
 }
@@ -43,7 +49,7 @@ export async function packDirectory(
   options: PackDirectoryOptions,
 ): Promise<PackedDirectory> {
   const { addon, quant, threads, signal } = options;
-  const plan = await planDirectory(source, options);
+  const { plan, texts } = await planWithTexts(source, options);
   const expertsDir = join(target, quant === '4bit' ? 'packed_experts' : `packed_experts_${quant}`);
   const to: PackTarget = {
     addon,
@@ -58,7 +64,8 @@ export async function packDirectory(
     await copyFile(options.calibration, join(target, CALIBRATION_FILE));
   }
   const hashes = new Map<number, string>();
-  if (plan.dense.conversions === undefined) {
+  const isMade = [plan.dense, ...plan.layers].some(({ conversions }) => conversions !== undefined);
+  if (!isMade) {
     for (const shard of plan.order) await extractDense(plan, shard, to);
     for (const { layer } of plan.layers) {
       hashes.set(layer, (await packLayer(plan, layer, to)).sha256);
@@ -72,9 +79,12 @@ export async function packDirectory(
   }
   await finishDense(plan, to);
   await writeLayout(plan, hashes, to);
-  for (const file of (await readdir(source)).filter(isSideFile)) {
-    await copyFile(join(source, file), join(target, file));
+  if (texts === null) {
+    for (const file of (await readdir(source)).filter(isSideFile)) {
+      await copyFile(join(source, file), join(target, file));
+    }
   }
+  for (const [file, text] of Object.entries(texts ?? {})) await writeFile(join(target, file), text);
   return { plan, modelDir: target, expertsDir };
 }
 
@@ -83,17 +93,38 @@ export async function planDirectory(
   source: string,
   options: PackDirectoryOptions,
 ): Promise<PackPlan> {
-  const { addon, quant, size = null, signal } = options;
-  const config = await readJson(source, 'config.json');
+  return (await planWithTexts(source, options)).plan;
+}
+
+/** `texts`: small files that are made; null where they are the folder's own. */
+async function planWithTexts(
+  source: string,
+  options: PackDirectoryOptions,
+): Promise<{ plan: PackPlan; texts: Record<string, string> | null }> {
   const files = await readdir(source).catch((error: unknown) => {
     throw asFlashmoeError(error);
   });
-  const indexName = 'model.safetensors.index.json';
-  const index = files.includes(indexName)
-    ? parseIndex(await readSmall(join(source, indexName)))
-    : null;
+  const { file = null } = options;
+  const isOther = files.some((path) => path.endsWith('.safetensors'));
+  const gguf = file === null && isOther ? null : chooseGguf(files, file);
+  if (gguf === null) return { plan: await planShards(source, files, options), texts: null };
+  const read = await readGgufFiles(await hashedSources(source, gguf, options));
+  const { quant } = options;
+  const plan = buildGgufPlan({ ...read, repo: LOCAL.repo, commit: LOCAL.commit, quant });
+  const model = readGgufModel(read.metadata, (name) => read.inventory.tensors.has(name));
+  return { plan, texts: ggufSideFiles(read.metadata, model) };
+}
+
+/** A folder has no commit; its shards' hashes identify it all the same. */
+const LOCAL = { repo: 'local/folder', commit: 'local' };
+
+async function hashedSources(
+  source: string,
+  paths: readonly string[],
+  { addon, signal }: PackDirectoryOptions,
+): Promise<ShardSource[]> {
   const sources: ShardSource[] = [];
-  for (const path of selectShards(files)) {
+  for (const path of paths) {
     const file = join(source, path);
     const { sha256, bytes } = await runJob(
       addon.hashFile(file, () => undefined),
@@ -101,9 +132,23 @@ export async function planDirectory(
     );
     sources.push({ path, size: bytes, sha256, read: fileRange(file) });
   }
+  return sources;
+}
+
+async function planShards(
+  source: string,
+  files: readonly string[],
+  options: PackDirectoryOptions,
+): Promise<PackPlan> {
+  const { quant, size = null } = options;
+  const config = await readJson(source, 'config.json');
+  const indexName = 'model.safetensors.index.json';
+  const index = files.includes(indexName)
+    ? parseIndex(await readSmall(join(source, indexName)))
+    : null;
+  const sources = await hashedSources(source, selectShards(files), options);
   const { inventory, warnings } = await readInventory(sources, index);
-  // A folder has no commit; its shards' hashes identify it all the same.
-  const [repo, commit] = ['local/folder', 'local'];
+  const { repo, commit } = LOCAL;
   const read =
     options.calibration === undefined ? null : await readCalibration(options.calibration);
   const calibration = read && { ...read, repo };

@@ -18,7 +18,7 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 std::vector<double> copy(Span span, size_t count) { return {span.as<float>(), span.as<float>() + count}; }
 
-void check_shape(Checker& checker, const Shape& s) {
+void check_shape(Checker& checker, const Shape& s, bool tiled) {
     const size_t keys = size_t{s.key_heads} * s.key_dim, values = size_t{s.value_heads} * s.value_dim;
     const size_t channels = 2 * keys + values, before = s.conv_kernel - 1;
     const DeltaNet op{.qkv = checker.floats(s.tokens * channels),
@@ -39,7 +39,8 @@ void check_shape(Checker& checker, const Shape& s) {
                       .conv_kernel = s.conv_kernel,
                       .qk_norm_eps = 1e-6f,
                       .norm_eps = 1e-6f,
-                      .tokens = s.tokens};
+                      .tokens = s.tokens,
+                      .tiled_heads = tiled};
     // Inputs of the convolution, oldest first: history, then the batch.
     std::vector<double> line = copy(op.history, before * channels);
     const std::vector<double> batch = copy(op.qkv, s.tokens * channels);
@@ -66,7 +67,8 @@ void check_shape(Checker& checker, const Shape& s) {
         }
         for (uint32_t h = 0; h < s.value_heads; ++h) {
             const size_t scalar = size_t{t} * s.value_heads + h;
-            const double* q = &x[h / (s.value_heads / s.key_heads) * s.key_dim];
+            const uint32_t key_head = tiled ? h % s.key_heads : h / (s.value_heads / s.key_heads);
+            const double* q = &x[key_head * s.key_dim];
             const double* k = q + keys;
             const double rate = std::exp(double{op.a_log.as<float>()[h]});
             const double decay = std::exp(-rate * std::log1p(std::exp(double{op.a.as<float>()[scalar]} + op.dt_bias.as<float>()[h])));
@@ -100,7 +102,10 @@ void check_shape(Checker& checker, const Shape& s) {
 } // namespace
 
 void check_delta_net(Checker& checker) {
-    for (const Shape& shape : kShapes) check_shape(checker, shape);
+    for (const Shape& shape : kShapes) check_shape(checker, shape, false);
+    if ((checker.backend().features() & bit(kTiledHeads)) != 0) {
+        for (const Shape& shape : kShapes) check_shape(checker, shape, true);
+    }
 }
 
 } // namespace flashmoe::checks

@@ -43,7 +43,7 @@ void CpuBackend::delta_net(const DeltaNet& op) {
         const float rate = -std::exp(op.a_log.as<float>()[head]);
         for (size_t t = 0; t < op.tokens; ++t) {
             const float* row = op.qkv.as<float>() + t * channels;
-            const size_t key_head = (head / repeat) * size_t{op.key_dim};
+            const size_t key_head = (op.tiled_heads ? head % op.key_heads : head / repeat) * size_t{op.key_dim};
             normalise(row + key_head, q, op.key_dim, op.qk_norm_eps, q_factor);
             normalise(row + keys + key_head, k, op.key_dim, op.qk_norm_eps, 1.0f);
             const size_t scalar = t * op.value_heads + head;
