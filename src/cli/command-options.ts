@@ -2,12 +2,11 @@
 
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { FlashmoeError } from '../base/errors.js';
-import { BACKENDS } from '../engine/backend.js';
 import { QUANTS, type Quant } from '../models/quant.js';
 
 type Example = readonly [command: string, what: string];
 
-export function quantOption(what = 'of the experts (default: 4bit)'): Option {
+export function quantOption(what: string): Option {
   return new Option('--quant <bits>', what).choices(QUANTS);
 }
 
@@ -42,21 +41,9 @@ export function settingModelOption(): Option {
   return new Option('--model <name>', 'for this model only: a name of `flashmoe status`');
 }
 
-export function backendOption(): Option {
-  return new Option('--backend <name>', 'compute on (default: metal on a Mac, else cpu)').choices([
-    ...BACKENDS,
-  ]);
-}
-
 export function wholeNumber(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It is not a whole number');
   return Number(text);
-}
-
-export function portNumber(text: string): number {
-  const port = wholeNumber(text);
-  if (port > 65_535) throw new InvalidArgumentError('Ports end at 65535');
-  return port;
 }
 
 const EXAMPLES = new WeakMap<Command, readonly Example[]>();

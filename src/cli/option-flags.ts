@@ -17,11 +17,18 @@ export function addOptions(command: Command, set: OptionSet): void {
 }
 
 export function flagOf(option: Option<unknown>): Flag {
-  const { flags, about, kind, fallback } = option;
+  const { flags, about, kind, fallback, isRequired = false } = option;
   const flag = new Flag(flags, fallback === null ? about : `${about} (default: ${fallback})`);
+  flag.makeOptionMandatory(isRequired);
   if (valueName(option) === null) return flag;
   if (kind.choices !== undefined) return flag.choices(kind.choices);
-  return flag.argParser(argumentReader(option, 'it'));
+  const read = argumentReader(option, 'it');
+  if (!flag.variadic) return flag.argParser(read);
+  // commander hands in one value after the other, and what the ones before came to.
+  return flag.argParser((text, before?: unknown[]) => [
+    ...(before ?? []),
+    ...(read(text) as unknown[]),
+  ]);
 }
 
 /** For a positional argument that is read as an option's value is. */

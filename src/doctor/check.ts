@@ -11,5 +11,5 @@ export interface Check {
   timeoutMs: number;
   /** Runs when all others have ended, and beside none: it measures, or takes the machine for itself. */
   alone?: true;
-  run(world: DoctorContext, signal: AbortSignal): Promise<Finding[]>;
+  run(context: DoctorContext, signal: AbortSignal): Promise<Finding[]>;
 }

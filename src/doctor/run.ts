@@ -17,11 +17,11 @@ export interface DoctorOptions {
 /** Runs the chosen checks. ERR_USAGE for an id there is none of; ERR_INTERRUPTED after an abort. */
 export async function examine(
   checks: readonly Check[],
-  world: DoctorContext,
+  context: DoctorContext,
   { signal, only }: DoctorOptions,
 ): Promise<DoctorReport> {
   const chosen = only === undefined ? checks : choose(checks, only);
-  const shared = askOnce(world, signal);
+  const shared = askOnce(context, signal);
   const found = new Map<Check, Finding[]>();
   const run = async (check: Check): Promise<void> => {
     found.set(check, await runOne(check, shared, signal));
@@ -35,7 +35,7 @@ export async function examine(
     number
   >;
   for (const { severity } of findings) counts[severity] += 1;
-  return { schema: 1, version: world.version, findings, counts, ok: counts.fail === 0 };
+  return { schema: 1, version: context.version, findings, counts, ok: counts.fail === 0 };
 }
 
 function choose(checks: readonly Check[], only: readonly string[]): Check[] {
@@ -52,16 +52,16 @@ function choose(checks: readonly Check[], only: readonly string[]): Check[] {
 }
 
 /** Checks that ask the same costly question share the answer, and outlive each other's time box. */
-function askOnce(world: DoctorContext, signal: AbortSignal): DoctorContext {
+function askOnce(context: DoctorContext, signal: AbortSignal): DoctorContext {
   const probes = new Map<string, ReturnType<DoctorContext['probeAddon']>>();
   let models: ReturnType<DoctorContext['models']> | undefined;
   let manager: ReturnType<DoctorContext['serviceManager']> | undefined;
   return {
-    ...world,
-    models: () => (models ??= world.models(signal)),
-    serviceManager: () => (manager ??= world.serviceManager(signal)),
+    ...context,
+    models: () => (models ??= context.models(signal)),
+    serviceManager: () => (manager ??= context.serviceManager(signal)),
     probeAddon: (path) => {
-      const probe = probes.get(path) ?? world.probeAddon(path, signal);
+      const probe = probes.get(path) ?? context.probeAddon(path, signal);
       probes.set(path, probe);
       return probe;
     },
@@ -69,12 +69,16 @@ function askOnce(world: DoctorContext, signal: AbortSignal): DoctorContext {
 }
 
 /** A check that throws or hangs is a finding itself, with the check's id. */
-async function runOne(check: Check, world: DoctorContext, signal: AbortSignal): Promise<Finding[]> {
+async function runOne(
+  check: Check,
+  context: DoctorContext,
+  signal: AbortSignal,
+): Promise<Finding[]> {
   const box = new AbortController();
   const limit = setTimeout(check.timeoutMs, 'late' as const, { signal: box.signal });
   try {
     const outcome = await Promise.race([
-      check.run(world, AbortSignal.any([signal, box.signal])),
+      check.run(context, AbortSignal.any([signal, box.signal])),
       limit,
     ]);
     if (outcome !== 'late') return outcome;

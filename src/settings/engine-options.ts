@@ -133,6 +133,22 @@ export const serveOptions = {
 
 export type ServeOptions = Values<typeof serveOptions>;
 
+/** Beside the server's own. */
+export const SHARE_PORT = 11436;
+
+export const shareOptions = {
+  host: option('--host <address>', 'address to listen on', text, '127.0.0.1'),
+  port: { ...portOption, fallback: String(SHARE_PORT) },
+};
+
+export type ShareOptions = Values<typeof shareOptions>;
+
+export const installOptions = {
+  dryRun: toggle('--dry-run', 'print the definition file, change nothing'),
+  onDemand: toggle('--on-demand', 'not at login: `flashmoe service start` starts it'),
+  backend: engineOptions.backend,
+};
+
 const tokens = wholeNumberFrom(0, 999_999_999_999_999);
 
 export const runOptions = {

@@ -34,6 +34,16 @@ export function oneOf<const Choices extends readonly [string, ...string[]]>(
   };
 }
 
+/** Typed one behind the other: `--text a.md b.md`. */
+export function listOf<Value>(each: Kind<Value>): Kind<Value[]> {
+  return {
+    what: `a list, each ${each.what}`,
+    schema: z.array(each.schema).min(1),
+    read: (typed, now) => [each.read(typed, now)],
+    write: (values) => values.map((value) => each.write(value)).join(' '),
+  };
+}
+
 export function numberFrom(least: number, most: number, unit = ''): Kind<number> {
   return {
     what: `a number ${unit}from ${least} to ${most}`,

@@ -23,6 +23,8 @@ export interface Option<Value> {
   kind: Kind<Value>;
   /** What holds when nothing is said, in words. */
   fallback: string | null;
+  /** There is no doing without it. */
+  isRequired?: true;
 }
 
 // A set may hold options of any kind; `unknown` would not do, since `write` takes what `schema` gives.
@@ -31,7 +33,11 @@ export type OptionSet = Readonly<Record<string, Option<any>>>;
 
 /** Values by the names of a set; null: nothing was said. */
 export type Values<Set extends OptionSet> = {
-  -readonly [Name in keyof Set]: Set[Name] extends Option<infer Value> ? Value | null : never;
+  -readonly [Name in keyof Set]: Set[Name] extends Option<infer Value>
+    ? Set[Name] extends { isRequired: true }
+      ? Value
+      : Value | null
+    : never;
 };
 
 export function option<Value>(
@@ -41,6 +47,10 @@ export function option<Value>(
   fallback: string | null = null,
 ): Option<Value> {
   return { flags, about, kind, fallback };
+}
+
+export function required<Value>(of: Option<Value>): Option<Value> & { isRequired: true } {
+  return { ...of, isRequired: true };
 }
 
 /** A switch: typed, it means true, and `--no-…` means false. */

@@ -1,25 +1,17 @@
 // flashmoe bench [MODEL]: one pass after the page cache has forgotten the model, one with what the first left there.
 
-import type { BackendName } from '../../addon/types.js';
-import { EXIT, FlashmoeError } from '../../base/errors.js';
+import { EXIT } from '../../base/errors.js';
 import { readOrigin } from '../../engine/open-native.js';
 import { measureSpeed, type Speed } from '../../engine/speed.js';
-import type { Quant } from '../../models/quant.js';
+import type { BenchOptions } from '../../settings/measuring-options.js';
 import { speedText, type SpeedReport } from '../../ui/speed-view.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth } from '../../application/installed.js';
 import { openToMeasure } from '../../application/open-to-measure.js';
 import { diskBytesRead, peakResidentBytes } from '../../base/process-usage.js';
 
-export interface BenchArgs {
+export interface BenchArgs extends BenchOptions {
   model: string | null;
-  prompt: number | null;
-  decode: number | null;
-  threads: number | null;
-  experts: number | null;
-  quant: Quant | null;
-  backend: BackendName | null;
-  directReads: boolean | null;
   /** Also a row for the table of machines; true: below the home. */
   publish: string | boolean;
 }
@@ -29,10 +21,6 @@ const DECODE = 64;
 
 export async function bench(context: CliContext, args: BenchArgs): Promise<number> {
   const { host, signal } = context;
-  for (const [name, value] of Object.entries(args)) {
-    if (value !== 0) continue;
-    throw new FlashmoeError('ERR_USAGE', `--${name} 0: at least 1 is needed`);
-  }
   const ready = await chooseWidth(context, args.model, args.quant);
   const { id, paths, manifest } = ready;
   const expertsDir = paths.experts(manifest.quant);

@@ -2,7 +2,6 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { BackendName } from '../../addon/types.js';
 import { writeFileAtomic } from '../../base/atomic-file.js';
 import { entryForRepo } from '../../models/catalog.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
@@ -12,6 +11,7 @@ import { openNative } from '../../engine/open-native.js';
 import { PromptWorker } from '../../engine/prompt-worker/worker.js';
 import { parseConversations } from '../../eval/records.js';
 import type { Quant } from '../../models/quant.js';
+import { CALIBRATION_TOKENS, type CalibrateOptions } from '../../settings/measuring-options.js';
 import { calibrationBytes } from '../../repack/calibration.js';
 import { commandLine } from '../../application/command-line.js';
 import type { CliContext } from '../context.js';
@@ -19,13 +19,8 @@ import { chooseWidth, IO_THREADS } from '../../application/installed.js';
 import { nativeAddon } from '../../application/native.js';
 import { readSettings } from '../../settings/file.js';
 
-export interface CalibrateArgs {
+export interface CalibrateArgs extends CalibrateOptions {
   model: string | null;
-  texts: string[];
-  out: string | null;
-  tokens: number;
-  quant: Quant | null;
-  backend: BackendName | null;
 }
 
 const MOST_TEXT = 256 << 20;
@@ -33,7 +28,7 @@ const MOST_TEXT = 256 << 20;
 export async function calibrate(context: CliContext, args: CalibrateArgs): Promise<number> {
   const { host, signal } = context;
   const texts = await Promise.all(
-    args.texts.map(async (path) => ({ path, text: await readText(path) })),
+    args.text.map(async (path) => ({ path, text: await readText(path) })),
   );
   const { id, paths, manifest } = await chooseWidth(context, args.model, args.quant);
   const out = resolve(args.out ?? `${id}.calibration.safetensors`);
@@ -54,7 +49,7 @@ export async function calibrate(context: CliContext, args: CalibrateArgs): Promi
   try {
     const { layers, tokens } = await observeTexts({
       ...{ native, texts: encoded, signal },
-      mostTokens: args.tokens,
+      mostTokens: args.tokens ?? CALIBRATION_TOKENS,
       onProgress: (done, total) => progress(context, id, done, total),
     });
     const { repo, commit, quant } = manifest;

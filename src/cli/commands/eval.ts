@@ -2,24 +2,17 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { BackendName } from '../../addon/types.js';
 import { packageRoot } from '../../base/package-root.js';
 import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { parseRecords, type EvalRecord } from '../../eval/records.js';
 import { evaluate, type EvalReport } from '../../eval/run.js';
-import type { Quant } from '../../models/quant.js';
+import type { EvalOptions } from '../../settings/measuring-options.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, openEngineOf } from '../../application/installed.js';
 import type { Ready } from '../../application/ready-models.js';
 
-export interface EvalArgs {
+export interface EvalArgs extends EvalOptions {
   model: string | null;
-  skills: string[];
-  backend: BackendName | null;
-  experts: number | null;
-  quant: Quant | null;
-  limit: number | null;
-  prompts: string | null;
 }
 
 /** The questions that the bundled model was trained to answer, none of which it has seen. */
@@ -60,14 +53,14 @@ async function readSkills({
     throw new FlashmoeError('ERR_USAGE', `${folder} cannot be read`, { cause });
   });
   const known = names.filter((name) => name.endsWith(SUFFIX)).map((name) => basename(name, SUFFIX));
-  const unknown = skills.find((skill) => !known.includes(skill));
+  const unknown = skills?.find((skill) => !known.includes(skill));
   if (unknown !== undefined || known.length === 0) {
     throw new FlashmoeError(
       'ERR_USAGE',
       `there are no prompts for ${JSON.stringify(unknown ?? folder)}; known are ${known.join(', ')}`,
     );
   }
-  const chosen = (skills.length > 0 ? skills : known).sort();
+  const chosen = (skills ?? known).sort();
   const entries = chosen.map(async (skill): Promise<[string, EvalRecord[]]> => {
     const file = join(folder, skill + SUFFIX);
     const records = parseRecords(file, await readFile(file, 'utf8'));

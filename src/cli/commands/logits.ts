@@ -3,13 +3,12 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { BackendName, CacheType } from '../../addon/types.js';
 import { inTemporaryFolder } from '../../base/temporary-folder.js';
 import { asFlashmoeError, EXIT, FlashmoeError } from '../../base/errors.js';
 import { formatBytes } from '../../base/format.js';
 import { writeLogits, type LogitsWritten } from '../../engine/logits.js';
 import { openNative, readOrigin } from '../../engine/open-native.js';
-import type { Quant } from '../../models/quant.js';
+import type { LogitsOptions } from '../../settings/measuring-options.js';
 import { packDirectory } from '../../repack/pack-directory.js';
 import type { CliContext } from '../context.js';
 import { chooseWidth, IO_THREADS } from '../../application/installed.js';
@@ -17,15 +16,12 @@ import { readyInstallations } from '../../application/ready-models.js';
 import { nativeAddon } from '../../application/native.js';
 import { readSettings } from '../../settings/file.js';
 
-export interface LogitsArgs {
+export interface LogitsArgs extends LogitsOptions {
   target: string;
-  tokens: string;
-  out: string;
-  experts: number | null;
-  quant: Quant | null;
-  backend: BackendName | null;
-  cache: CacheType;
 }
+
+/** As they are typed here, for comparing with other programs' names. */
+const WIDTHS = { q4: '4bit', q2: '2bit' } as const;
 
 interface Store {
   id: string;
@@ -42,7 +38,11 @@ export async function logits(context: CliContext, args: LogitsArgs): Promise<num
   if (await isSource(context, args.target)) {
     await withPacked(context, args, (store) => compute(context, args, store, tokens, out));
   } else {
-    const { id, paths, manifest } = await chooseWidth(context, args.target, args.quant);
+    const { id, paths, manifest } = await chooseWidth(
+      context,
+      args.target,
+      args.quant && WIDTHS[args.quant],
+    );
     const store = { id, modelDir: paths.root, expertsDir: paths.experts(manifest.quant) };
     await compute(context, args, store, tokens, out);
   }
@@ -78,7 +78,7 @@ async function withPacked(
     await inTemporaryFolder(host, 'logits', async (folder) => {
       const { modelDir, expertsDir } = await packDirectory(resolve(target), join(folder, 'store'), {
         addon: nativeAddon(context),
-        quant: quant ?? '4bit',
+        quant: WIDTHS[quant ?? 'q4'],
         threads: host.cores,
         signal,
       });
@@ -97,7 +97,7 @@ async function withPacked(
 
 async function compute(
   context: CliContext,
-  { experts, backend: wanted, cache }: LogitsArgs,
+  { experts, backend: wanted, cache: typed }: LogitsArgs,
   { id, modelDir, expertsDir }: Store,
   tokens: number[],
   target: string,
@@ -106,6 +106,7 @@ async function compute(
   const started = host.monotonic();
   const { repo, revision, quant } = await readOrigin({ id, modelDir, expertsDir });
   const settings = await readSettings(context.home.settings);
+  const cache = typed ?? '16bit';
   const native = await openNative({
     // Only the CPU has f32 caches: whoever asks for them and names no backend means it.
     backend: wanted ?? (cache === 'f32' ? 'cpu' : (settings.backend ?? null)),

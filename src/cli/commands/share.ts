@@ -7,18 +7,15 @@ import { serveShared } from '../../hub/share-server.js';
 import { SHARE_KEY } from '../../share/offer.js';
 import { sharedRepo } from '../../share/shared-repo.js';
 import { isLoopbackAddress } from '../../server/guard.js';
+import { SHARE_PORT, type ShareOptions } from '../../settings/engine-options.js';
 import type { CliContext } from '../context.js';
 import { chooseInstalled } from '../../application/installed.js';
 
-export interface ShareArgs {
+export interface ShareArgs extends ShareOptions {
   model: string | null;
-  host: string | null;
-  port: number | null;
 }
 
 const HOST = '127.0.0.1';
-/** Beside the server's own. */
-const PORT = 11436;
 const KEY_BYTES = 18;
 const LEAST_KEY = 16;
 
@@ -26,7 +23,8 @@ export async function share(context: CliContext, args: ShareArgs): Promise<numbe
   const { signal, interruption } = context;
   const { id, paths, manifest } = await chooseInstalled(context, args.model);
   const repo = await sharedRepo(id, paths, manifest);
-  const { host = HOST, port = PORT } = { host: args.host ?? HOST, port: args.port ?? PORT };
+  const host = args.host ?? HOST;
+  const port = args.port ?? SHARE_PORT;
   const isOpen = !isLoopbackAddress(host);
   const key = keyOf(context, isOpen);
   const shared = await serveShared(repo, { host, port, key: key?.value ?? null });

@@ -1,6 +1,8 @@
-import { Argument, Option, type Command } from 'commander';
-import { examples, modelOption, portNumber } from '../command-options.js';
+import { Argument, type Command } from 'commander';
+import { portOption } from '../../settings/engine-options.js';
+import { examples, modelOption } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
+import { flagOf } from '../option-flags.js';
 
 interface Flags {
   model?: string;
@@ -8,6 +10,7 @@ interface Flags {
   dryRun?: boolean;
 }
 
+const serverPort = { ...portOption, about: 'of the server', fallback: null };
 const LAUNCHED = ['claude-code', 'codex', 'opencode', 'continue', 'qwen-code', 'pi'];
 const CLIENTS = ['openclaw', ...LAUNCHED, 'cline', 'open-webui'];
 
@@ -17,7 +20,7 @@ export function defineConnect(program: Command, open: Open, done: Done): void {
     .description('point a client at this server: its own configuration, with a backup')
     .addArgument(new Argument('<client>', 'which one').choices(CLIENTS))
     .addOption(modelOption())
-    .addOption(new Option('--port <port>', 'of the server').argParser(portNumber))
+    .addOption(flagOf(serverPort))
     .option('--dry-run', 'print the settings, change nothing')
     .action(async (client: string, flags: Flags) => {
       const { connect } = await import('../commands/connect.js');
@@ -38,7 +41,7 @@ export function defineLaunch(program: Command, open: Open, done: Done): void {
     .addArgument(new Argument('<client>', 'which one').choices(LAUNCHED))
     .argument('[words...]', 'behind --, for the client')
     .addOption(modelOption())
-    .addOption(new Option('--port <port>', 'of the server').argParser(portNumber))
+    .addOption(flagOf(serverPort))
     .action(async (client: string, words: string[], flags: Flags) => {
       const { launch } = await import('../commands/launch.js');
       const { model = null, port = null } = flags;

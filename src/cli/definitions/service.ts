@@ -1,19 +1,14 @@
 import { Option, type Command } from 'commander';
-import type { BackendName } from '../../addon/types.js';
-import { backendOption, examples, wholeNumber } from '../command-options.js';
+import { installOptions } from '../../settings/engine-options.js';
+import { examples, wholeNumber } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
+import { addOptions, typedValues } from '../option-flags.js';
 
 const ORDERS = [
   ['start', 'start the installed server now', 'also where System Settings switched it off'],
   ['stop', 'stop it until the next login, or until it is started', 'running answers may end first'],
   ['restart', 'end it and start it anew', 'after an upgrade'],
 ] as const;
-
-interface InstallFlags {
-  dryRun?: boolean;
-  onDemand?: boolean;
-  backend?: BackendName;
-}
 
 export function defineService(program: Command, open: Open, done: Done): void {
   const service = program
@@ -30,14 +25,13 @@ export function defineService(program: Command, open: Open, done: Done): void {
   const install = service
     .command('install')
     .description('start the server now and at every login')
-    .option('--dry-run', 'print the definition file, change nothing')
-    .option('--on-demand', 'not at login: `flashmoe service start` starts it')
-    .addOption(backendOption())
-    .action(async (flags: InstallFlags) => {
+    .action(async () => {
       const { installService } = await import('../commands/service.js');
-      const { dryRun = false, onDemand = false, backend = null } = flags;
-      done(await installService(await open(install), { dryRun, onDemand, backend }));
+      const { dryRun, onDemand, backend } = typedValues(install, installOptions);
+      const args = { dryRun: dryRun === true, onDemand: onDemand === true, backend };
+      done(await installService(await open(install), args));
     });
+  addOptions(install, installOptions);
   examples(install, [['flashmoe service install --dry-run', 'print the definition first']]);
   for (const [order, what, example] of ORDERS) {
     const command = service

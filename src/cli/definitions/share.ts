@@ -1,21 +1,20 @@
-import { Option, type Command } from 'commander';
-import { examples, portNumber } from '../command-options.js';
+import type { Command } from 'commander';
+import { shareOptions } from '../../settings/engine-options.js';
+import { examples } from '../command-options.js';
 import type { Done, Open } from '../definition.js';
+import { addOptions, typedValues } from '../option-flags.js';
 
 export function defineShare(program: Command, open: Open, done: Done): void {
   const command = program
     .command('share')
     .description('offer a model to `setup --from` of another machine, read-only')
     .argument('[model]', 'a name of `flashmoe status`; the default one without it')
-    .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
-    .addOption(
-      new Option('--port <port>', 'port, 0 for any (default: 11436)').argParser(portNumber),
-    )
-    .action(async (model: string | undefined, flags: { host?: string; port?: number }) => {
+    .action(async (model: string | undefined) => {
       const { share } = await import('../commands/share.js');
-      const { host = null, port = null } = flags;
-      done(await share(await open(command), { model: model ?? null, host, port }));
+      const args = { ...typedValues(command, shareOptions), model: model ?? null };
+      done(await share(await open(command), args));
     });
+  addOptions(command, shareOptions);
   examples(command, [
     ['flashmoe share', 'on loopback, for ssh -L'],
     ['flashmoe share tiny --host 0.0.0.0', 'for this network; prints a key'],

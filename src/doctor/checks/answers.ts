@@ -16,26 +16,26 @@ export const answers: Check = {
   title: 'answers of every model, judged',
   timeoutMs: BUDGET_MS + 30_000,
   alone: true,
-  async run(world, signal) {
-    const { complete } = await world.models(signal);
+  async run(context, signal) {
+    const { complete } = await context.models(signal);
     if (complete.length === 0) {
       return [{ id, severity: 'skip', title: 'no model is set up that could be asked' }];
     }
-    if (!(await hasWorkingAddon(world, signal))) {
+    if (!(await hasWorkingAddon(context, signal))) {
       return [{ id, severity: 'skip', title: 'models not asked: no engine loads here' }];
     }
     const end = monotonic() + BUDGET_MS;
     const findings: Finding[] = [];
     for (const { id: name, root } of complete) {
       if (!existsSync(root)) continue;
-      findings.push(await ask(world, name, end - monotonic(), signal));
+      findings.push(await ask(context, name, end - monotonic(), signal));
     }
     return findings;
   },
 };
 
 async function ask(
-  world: DoctorContext,
+  context: DoctorContext,
   name: string,
   leftMs: number,
   signal: AbortSignal,
@@ -49,7 +49,7 @@ async function ask(
   if (leftMs <= 0) return late;
   const timer = AbortSignal.timeout(Math.ceil(leftMs));
   try {
-    const known = await world.askKnown(name, AbortSignal.any([signal, timer]));
+    const known = await context.askKnown(name, AbortSignal.any([signal, timer]));
     const asked = known.map(({ name: question }) => question).join(', ');
     return { id, severity: 'ok', title: `${name} answers as it must: ${asked}` };
   } catch (thrown) {

@@ -9,14 +9,14 @@ export const twins: Check = {
   id: 'service.homebrew',
   title: 'whether Homebrew has a second service of the server',
   timeoutMs: 10_000,
-  async run(world, signal) {
+  async run(context, signal) {
     const id = 'service.homebrew';
-    const brew = homebrewDefinition(world.host);
+    const brew = homebrewDefinition(context.host);
     if (!existsSync(brew)) {
       return [{ id, severity: 'ok', title: 'Homebrew runs no second server' }];
     }
-    const manager = await world.serviceManager(signal);
-    const own = manager?.definitionPath(world.service.label);
+    const manager = await context.serviceManager(signal);
+    const own = manager?.definitionPath(context.service.label);
     if (own === undefined || !existsSync(own)) {
       return [{ id, severity: 'info', title: `Homebrew runs the server: ${brew}` }];
     }

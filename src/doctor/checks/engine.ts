@@ -10,19 +10,19 @@ export const engine: Check = {
   id,
   title: 'native addon loads and its kernels compute right values',
   timeoutMs: 120_000,
-  async run(world, signal) {
+  async run(context, signal) {
     const broken: string[] = [];
-    for (const path of world.addonPaths.filter((candidate) => existsSync(candidate))) {
-      const probe = await world.probeAddon(path, signal);
+    for (const path of context.addonPaths.filter((candidate) => existsSync(candidate))) {
+      const probe = await context.probeAddon(path, signal);
       if (probe.ok) {
         const { backend, isa, checks } = probe.selfTest;
         const kernels = `${checks.length} kernels agree with their reference`;
-        const title = `engine ${backend} (${isa}) of flashmoe ${world.version}: ${kernels}`;
+        const title = `engine ${backend} (${isa}) of flashmoe ${context.version}: ${kernels}`;
         return [{ id, severity: 'ok', title, why: path }];
       }
       broken.push(`${path} ${probe.reason}`);
     }
-    if (broken.length === 0) return [await notBuilt(world, signal)];
+    if (broken.length === 0) return [await notBuilt(context, signal)];
     return [
       {
         id,
@@ -35,8 +35,8 @@ export const engine: Check = {
   },
 };
 
-async function notBuilt(world: DoctorContext, signal: AbortSignal): Promise<Finding> {
-  const { complete } = await world.models(signal);
+async function notBuilt(context: DoctorContext, signal: AbortSignal): Promise<Finding> {
+  const { complete } = await context.models(signal);
   return {
     id,
     severity: complete.length === 0 ? 'info' : 'fail',
@@ -47,9 +47,12 @@ async function notBuilt(world: DoctorContext, signal: AbortSignal): Promise<Find
 }
 
 /** Whether some addon of this installation loads: then nothing has to be built. */
-export async function hasWorkingAddon(world: DoctorContext, signal: AbortSignal): Promise<boolean> {
-  for (const path of world.addonPaths.filter((candidate) => existsSync(candidate))) {
-    if ((await world.probeAddon(path, signal)).ok) return true;
+export async function hasWorkingAddon(
+  context: DoctorContext,
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (const path of context.addonPaths.filter((candidate) => existsSync(candidate))) {
+    if ((await context.probeAddon(path, signal)).ok) return true;
   }
   return false;
 }

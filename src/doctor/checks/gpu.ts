@@ -9,8 +9,8 @@ export const gpu: Check = {
   id,
   title: 'the GPU answers the engine',
   timeoutMs: 30_000,
-  async run(world, signal) {
-    const { platform, arch } = world.host;
+  async run(context, signal) {
+    const { platform, arch } = context.host;
     if (platform !== 'darwin' || arch !== 'arm64') {
       return [
         {
@@ -20,10 +20,10 @@ export const gpu: Check = {
         },
       ];
     }
-    const path = world.addonPaths.find((candidate) => existsSync(candidate));
+    const path = context.addonPaths.find((candidate) => existsSync(candidate));
     if (path === undefined)
       return [{ id, severity: 'skip', title: 'the engine is not built on this machine yet' }];
-    const found = await world.probeDevice(path, signal);
+    const found = await context.probeDevice(path, signal);
     if (found.device !== null) {
       const { name, recommendedWorkingSetBytes } = found.device;
       const title = `${name} answers, and keeps ${formatBytes(recommendedWorkingSetBytes)} resident`;

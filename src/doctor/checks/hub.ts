@@ -15,8 +15,8 @@ export const token: Check = {
   id: 'hub.token',
   title: 'where the token for the hub comes from',
   timeoutMs: 5_000,
-  async run(world) {
-    const { token: found } = (await settingsOf(world)).settings;
+  async run(context) {
+    const { token: found } = (await settingsOf(context)).settings;
     const id = 'hub.token';
     return [
       found
@@ -36,8 +36,8 @@ export const endpoint: Check = {
   id: 'hub.endpoint',
   title: 'endpoint, proxy and offline switch in effect',
   timeoutMs: 5_000,
-  async run(world) {
-    const { settings } = await settingsOf(world);
+  async run(context) {
+    const { settings } = await settingsOf(context);
     const url = new URL(settings.endpoint);
     const { token: found } = settings;
     if (found === null || url.protocol === 'https:' || isLoopback(url)) return [inEffect(settings)];

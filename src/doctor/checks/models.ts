@@ -12,8 +12,8 @@ export const models: Check = {
   id,
   title: 'files of every model against the sizes in its manifest',
   timeoutMs: 30_000,
-  async run(world, signal) {
-    const { complete, unfinished, unreadable } = await world.models(signal);
+  async run(context, signal) {
+    const { complete, unfinished, unreadable } = await context.models(signal);
     const findings: Finding[] = [
       ...(await Promise.all(complete.map(compare))),
       ...unfinished.map((name): Finding => ({

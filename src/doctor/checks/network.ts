@@ -6,8 +6,8 @@ export const network: Check = {
   id: 'hub.answers',
   title: 'the hub answers over this network',
   timeoutMs: 12_000,
-  async run(world, signal) {
-    const answer = await world.hubAnswer(AbortSignal.any([signal, AbortSignal.timeout(10_000)]));
+  async run(context, signal) {
+    const answer = await context.hubAnswer(AbortSignal.any([signal, AbortSignal.timeout(10_000)]));
     const id = 'hub.answers';
     if (answer === null) return [];
     const where = new URL(answer.endpoint);

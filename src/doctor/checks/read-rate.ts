@@ -18,8 +18,8 @@ export const readRate: Check = {
   title: 'uncached reads of expert size at depths 1, 4 and 8, and the tokens/s they allow',
   timeoutMs: 60_000,
   alone: true,
-  async run(world, signal) {
-    const { complete } = await world.models(signal);
+  async run(context, signal) {
+    const { complete } = await context.models(signal);
     const sized = await Promise.all(complete.map(expertFiles));
     const largest = sized.toSorted((a, b) => b.totalBytes - a.totalBytes)[0];
     if (largest === undefined) {
@@ -31,11 +31,11 @@ export const readRate: Check = {
       const has = `${model.id} has ${formatBytes(totalBytes)} of experts`;
       return [{ id, severity: 'skip', title: `reads not measured: ${has}, too little to tell` }];
     }
-    if (!(await hasWorkingAddon(world, signal))) {
+    if (!(await hasWorkingAddon(context, signal))) {
       return [{ id, severity: 'skip', title: 'reads not measured: no engine loads here' }];
     }
-    const rates = await world.measureReads({ files, expertBytes }, signal);
-    return [judge(world, model, expertBytes, rates)];
+    const rates = await context.measureReads({ files, expertBytes }, signal);
+    return [judge(context, model, expertBytes, rates)];
   },
 };
 

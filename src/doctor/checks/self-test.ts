@@ -13,14 +13,14 @@ export const selfTest: Check = {
   title: 'every operation of the CPU and the GPU agrees with its reference',
   timeoutMs: 600_000,
   alone: true,
-  async run(world, signal) {
-    const path = world.addonPaths.find((candidate) => existsSync(candidate));
+  async run(context, signal) {
+    const path = context.addonPaths.find((candidate) => existsSync(candidate));
     if (path === undefined) {
       const title = 'the engine is not built on this machine yet';
       return [{ id: this.id, severity: 'fail', title, hint: 'flashmoe setup' }];
     }
-    const cpu = await world.probeBackend(path, 'cpu', signal);
-    const metal = await world.probeBackend(path, 'metal', signal);
+    const cpu = await context.probeBackend(path, 'cpu', signal);
+    const metal = await context.probeBackend(path, 'metal', signal);
     return [
       findingOf('cpu', cpu, null),
       findingOf('metal', metal, cpu.state === 'tested' ? cpu.selfTest : null),

@@ -13,11 +13,11 @@ export const server: Check = {
   id,
   title: 'who owns the port, and whether the server there is healthy',
   timeoutMs: 10_000,
-  async run(world, signal) {
-    const asked = await askHealth(world.port, signal);
-    if (asked === 'refused') return [nobody(world)];
-    if (asked === 'silent') return [await stranger(world, 'does not answer /health')];
-    return [judge(world, asked.answer) ?? (await stranger(world, 'is not a flashmoe server'))];
+  async run(context, signal) {
+    const asked = await askHealth(context.port, signal);
+    if (asked === 'refused') return [nobody(context)];
+    if (asked === 'silent') return [await stranger(context, 'does not answer /health')];
+    return [judge(context, asked.answer) ?? (await stranger(context, 'is not a flashmoe server'))];
   },
 };
 
@@ -48,14 +48,14 @@ const nobody = ({ port }: DoctorContext): Finding => ({
   hint: 'flashmoe serve',
 });
 
-async function stranger(world: DoctorContext, what: string): Promise<Finding> {
-  const owner = (await world.portOwner(world.port)) ?? 'a process of another user';
+async function stranger(context: DoctorContext, what: string): Promise<Finding> {
+  const owner = (await context.portOwner(context.port)) ?? 'a process of another user';
   return {
     id: 'server.port',
     severity: 'fail',
-    title: `port ${world.port} is held by ${owner}, which ${what}`,
+    title: `port ${context.port} is held by ${owner}, which ${what}`,
     why: 'the flashmoe server cannot start there',
-    hint: `stop it, or choose another port: \`flashmoe serve --port ${world.port + 1}\``,
+    hint: `stop it, or choose another port: \`flashmoe serve --port ${context.port + 1}\``,
   };
 }
 

@@ -23,9 +23,9 @@ export const definition: Check = {
   id: 'service.definition',
   title: 'definition of the background service: no versioned path, programs exist',
   timeoutMs: 10_000,
-  async run(world, signal) {
-    const manager = await world.serviceManager(signal);
-    const path = manager?.definitionPath(world.service.label);
+  async run(context, signal) {
+    const manager = await context.serviceManager(signal);
+    const path = manager?.definitionPath(context.service.label);
     if (!manager || path === undefined) return [noManager];
     let text: string;
     try {
@@ -34,11 +34,16 @@ export const definition: Check = {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       return [notInstalled('service.definition')];
     }
-    return [judge(world, manager, path, text)];
+    return [judge(context, manager, path, text)];
   },
 };
 
-function judge(world: DoctorContext, manager: ServiceManager, path: string, text: string): Finding {
+function judge(
+  context: DoctorContext,
+  manager: ServiceManager,
+  path: string,
+  text: string,
+): Finding {
   const found = /[^\s"<>]*\/Cellar\/[^\s"<>]*/.exec(text)?.[0];
   if (found !== undefined) {
     return {
@@ -50,7 +55,7 @@ function judge(world: DoctorContext, manager: ServiceManager, path: string, text
       fix: rewrite,
     };
   }
-  const missing = world.service.command.slice(0, 2).find((program) => !existsSync(program));
+  const missing = context.service.command.slice(0, 2).find((program) => !existsSync(program));
   if (missing !== undefined) {
     return {
       id: 'service.program',
@@ -61,13 +66,13 @@ function judge(world: DoctorContext, manager: ServiceManager, path: string, text
     };
   }
   const current = (['login', 'demand'] as const).map((start) =>
-    manager.render({ ...world.service, start }),
+    manager.render({ ...context.service, start }),
   );
   if (!current.includes(text)) {
     return {
       id: 'service.outdated',
       severity: 'warn',
-      title: `${path} differs from what flashmoe ${world.version} writes`,
+      title: `${path} differs from what flashmoe ${context.version} writes`,
       why: 'it was edited, or written by another version or for another home',
       hint: REINSTALL,
       fix: rewrite,
@@ -81,20 +86,20 @@ export const state: Check = {
   id: 'service.state',
   title: 'background service: running, last exit',
   timeoutMs: 10_000,
-  async run(world, signal) {
-    const manager = await world.serviceManager(signal);
+  async run(context, signal) {
+    const manager = await context.serviceManager(signal);
     // The definition's finding says what to do instead.
     if (!manager) return [{ id: 'service.state', severity: 'skip', title: NO_MANAGER }];
-    const status = await manager.status(world.service.label, signal);
-    const text = await readFile(manager.definitionPath(world.service.label), 'utf8').catch(
+    const status = await manager.status(context.service.label, signal);
+    const text = await readFile(manager.definitionPath(context.service.label), 'utf8').catch(
       () => '',
     );
-    const isOnDemand = text === manager.render({ ...world.service, start: 'demand' });
-    return [verdict(status, world, isOnDemand)];
+    const isOnDemand = text === manager.render({ ...context.service, start: 'demand' });
+    return [verdict(status, context, isOnDemand)];
   },
 };
 
-function verdict(status: ServiceStatus, world: DoctorContext, isOnDemand: boolean): Finding {
+function verdict(status: ServiceStatus, context: DoctorContext, isOnDemand: boolean): Finding {
   const id = 'service.state';
   if (!status.installed) return notInstalled(id);
   const title = `${status.manager}: ${status.detail}`;
@@ -107,7 +112,7 @@ function verdict(status: ServiceStatus, world: DoctorContext, isOnDemand: boolea
     id,
     severity: 'fail',
     title: `${title}; it ended with status ${status.lastExitCode}`,
-    hint: `flashmoe service logs, and read ${world.service.stderrPath}`,
+    hint: `flashmoe service logs, and read ${context.service.stderrPath}`,
   };
 }
 

@@ -8,9 +8,9 @@ export const tokenValid: Check = {
   id,
   title: 'whether the hub still takes the token',
   timeoutMs: 15_000,
-  async run(world, signal) {
-    const { env, homeDirectory } = world.host;
-    const userAgent = `flashmoe/${world.version}`;
+  async run(context, signal) {
+    const { env, homeDirectory } = context.host;
+    const userAgent = `flashmoe/${context.version}`;
     const { settings } = await hubSettings({ env, homeDirectory, userAgent });
     if (settings.token === null) {
       return [{ id, severity: 'skip', title: 'no token is set that could be tried' }];
@@ -18,7 +18,9 @@ export const tokenValid: Check = {
     if (settings.offline) {
       return [{ id, severity: 'skip', title: 'token not tried: offline by choice' }];
     }
-    const verdict = await world.tokenVerdict(AbortSignal.any([signal, AbortSignal.timeout(8_000)]));
+    const verdict = await context.tokenVerdict(
+      AbortSignal.any([signal, AbortSignal.timeout(8_000)]),
+    );
     const { source } = settings.token;
     switch (verdict?.state) {
       case 'valid':
