@@ -3,13 +3,7 @@
 #include "args.h"
 #include "common.h"
 #include "rows.h"
-
-/// Entry `index` belongs to the last work whose first entry is not behind it.
-static inline uint fm_work_of(constant FmExpertWork* works, uint count, uint index) {
-    uint work = 0;
-    while (work + 1 < count && works[work + 1].first <= index) work++;
-    return work;
-}
+#include "works.h"
 
 /// Whose turn an entry is: the expert's work, and the byte from which its offsets count. Not `is_here` where the expert lies in
 /// another buffer than this dispatch's, or is none.
@@ -31,14 +25,6 @@ static inline FmExpertUse fm_use_of(device const uchar* data, constant FmExpertW
     use.start = data + places[2 * safe + 1];
     use.is_here = id < args.experts && places[2 * safe] == args.part;
     return use;
-}
-
-/// A matrix whose parts lie at these bytes of `data`.
-template <int BITS, typename S>
-static inline FmRows<S> fm_expert_matrix(device const uchar* data, uint weight, uint scales, uint biases, uint rows, uint cols, uint group) {
-    FmRows<S> matrix = {(device const uint*)(data + weight), (device const S*)(data + scales), (device const S*)(data + biases),
-                        rows, cols * uint(BITS) / 32, cols / group};
-    return matrix;
 }
 
 /// One row of unquantised weights of type S times x.

@@ -307,6 +307,9 @@ struct ExpertBatch {
     uint32_t first_row;
     /// 0 = none.
     float clamp = 0;
+    /// A prompt's: a device may multiply an expert of several entries with all of them at once, which rounds otherwise than one by
+    /// one. What an entry gets depends on its own expert's entries alone.
+    bool tiled = false;
 };
 
 /// y[tokens[i]] += results[rows[i]] for i from 0 on, in that order: what a token gets doesn't depend on when.

@@ -248,7 +248,7 @@ struct Moe::Works {
 
 void Moe::flush(Backend& backend, Works& made, Span x, Span y, bool apart, const RoutingRoom& room) const {
     if (made.count == 0) return;
-    backend.experts({made.works, made.count, room.tokens.data(), room.token_weights.data(), x, room.results, made.row, clamp_});
+    backend.experts({made.works, made.count, room.tokens.data(), room.token_weights.data(), x, room.results, made.row, clamp_, !apart});
     if (apart) {
         made.row += made.entries;
     } else {

@@ -116,12 +116,12 @@ class Bench {
                 const Matrix gate = take(width, hidden), up = take(width, hidden), down = take(hidden, width);
                 works.push_back({gate, up, down, e * tokens, tokens});
             }
-            backend.experts({works.data(), count, rows.data(), weights.data(), x.span(), results.span(), 0});
+            backend.experts({works.data(), count, rows.data(), weights.data(), x.span(), results.span(), 0, 0, tokens > 1});
             backend.add_experts({rows.data(), places.data(), static_cast<uint32_t>(places.size()), results.span(), y.span(), hidden});
         };
         const double third = static_cast<double>(slot) * count / 3, in = tokens * 4.0 * hidden, inner = tokens * 4.0 * width * count;
-        time_only("fm_expert_gate_up", name + ": gate+up", 2 * third + in + inner, copies, call);
-        time_only("fm_expert_down", name + ": down", third + inner + in * count, copies, call);
+        time_only(tokens > 1 ? "fm_expert_tile_gate_up" : "fm_expert_gate_up", name + ": gate+up", 2 * third + in + inner, copies, call);
+        time_only(tokens > 1 ? "fm_expert_tile_down" : "fm_expert_down", name + ": down", third + inner + in * count, copies, call);
         time(name + ": gate+up, down, combine", bytes, copies, call);
     }
 

@@ -154,7 +154,7 @@ std::vector<Site> kernel_barriers(const std::string &folder) {
 std::vector<std::string> groups_of_file(const std::string &file) {
     if (file == "router.metal") return {"router"};
     if (file == "attention.metal") return {"attention"};
-    if (file == "experts.metal") return {"experts"};
+    if (file == "experts.metal" || file == "expert_tiles.metal") return {"experts"};
     if (file == "delta_net.metal") return {"delta_net"};
     if (file == "mla.metal") return {"mla"};
     return {"dense"};

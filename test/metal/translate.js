@@ -22,7 +22,9 @@ const POSITIONS = new Map([
 ]);
 const FORBIDDEN = new Map([
   ['dispatchThreads', 'ragged dispatch'],
-  ['simdgroup_matrix', 'not in the subset'],
+  ['simdgroup_matrix', 'of its types there is simdgroup_float8x8: the others round what they multiply'],
+  ['simdgroup_half8x8', 'it rounds what it multiplies'],
+  ['simdgroup_bfloat8x8', 'it rounds what it multiplies'],
   ['texture2d', 'not in the subset'],
   ['sampler', 'not in the subset'],
   ['fast', 'fast:: functions change results'],

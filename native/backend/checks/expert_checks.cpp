@@ -115,6 +115,8 @@ struct ExpertShape {
 
 constexpr ExpertShape kExperts[] = {{64, 32, 32, 1, 1}, {160, 96, 32, 3, 2}, {4160, 64, 64, 2, 1}, {96, 160, 32, 2, 9},
                                     {128, 64, 64, 10, 1}, {32, 2080, 32, 1, 2}};
+/// Enough entries a work that a device may take them together: a tile and a part of one.
+constexpr ExpertShape kTiled[] = {{96, 160, 32, 2, 9}, {160, 96, 32, 2, 40}, {64, 32, 32, 3, 4}};
 /// So many rows and entries that each simdgroup of a GPU walks through more than a few.
 constexpr ExpertShape kManyRows[] = {{32, 2080, 32, 1, 8}, {2080, 32, 32, 1, 8}};
 
@@ -144,7 +146,7 @@ class References {
     std::vector<double> wanted_, size_, inner_;
 };
 
-void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits, ElementType type) {
+void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits, ElementType type, bool tiled = false) {
     const size_t slot_bytes = 2 * Checker::matrix_bytes(shape.width, shape.hidden, bits, shape.group, type) +
                               Checker::matrix_bytes(shape.hidden, shape.width, bits, shape.group, type);
     // All slots in one buffer, as reads fill them.
@@ -172,8 +174,8 @@ void check_experts_of(Checker& checker, const ExpertShape& shape, uint32_t bits,
     // Two batches, the second half first: results stay apart until they are added in the order of entries.
     const Span results = checker.poisoned(size_t{entries} * shape.hidden * sizeof(float));
     const uint32_t half = shape.works / 2, behind = (shape.works - half) * shape.entries_each;
-    checker.backend().experts({works.data() + half, shape.works - half, rows.data(), weights.data(), x, results, 0});
-    if (half != 0) checker.backend().experts({works.data(), half, rows.data(), weights.data(), x, results, behind});
+    checker.backend().experts({works.data() + half, shape.works - half, rows.data(), weights.data(), x, results, 0, 0, tiled});
+    if (half != 0) checker.backend().experts({works.data(), half, rows.data(), weights.data(), x, results, behind, 0, tiled});
     std::vector<uint32_t> places(entries);
     for (uint32_t w = 0; w < shape.works; ++w) {
         const uint32_t row = w < half ? behind + w * shape.entries_each : (w - half) * shape.entries_each;
@@ -280,6 +282,7 @@ void check_experts(Checker& checker) {
     for (const uint32_t bits : {0u, 2u, 4u, 8u}) {
         for (const ElementType type : {ElementType::bf16, ElementType::f16, ElementType::f32}) {
             for (const ExpertShape& shape : kExperts) check_experts_of(checker, shape, bits, type);
+            for (const ExpertShape& shape : kTiled) check_experts_of(checker, shape, bits, type, true);
             for (const bool shared : {true, false}) {
                 if (checker.backend().chooses_experts()) check_chosen_of(checker, bits, type, shared);
             }

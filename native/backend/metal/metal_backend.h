@@ -59,6 +59,8 @@ class MetalBackend final : public Backend {
     struct Kernels {
         FormatKernels embed{"fm_embed"}, matvec{"fm_matvec"}, matmul{"fm_matmul"};
         FormatKernels expert_gate_up{"fm_expert_gate_up"}, expert_down{"fm_expert_down"};
+        FormatKernels expert_tile_8_gate_up{"fm_expert_tile_gate_up_8"}, expert_tile_8_down{"fm_expert_tile_down_8"};
+        FormatKernels expert_tile_32_gate_up{"fm_expert_tile_gate_up_32"}, expert_tile_32_down{"fm_expert_tile_down_32"};
         FormatKernels head_matvec{"fm_head_matvec"}, head_matvec_transposed{"fm_head_matvec_transposed"};
         Kernel rms_norm{"fm_rms_norm"}, add_norm{"fm_add_norm"}, add{"fm_add"}, add_gated{"fm_add_gated"}, swiglu{"fm_swiglu"};
         Kernel gqa_append{"fm_gqa_append"}, gqa_merge{"fm_gqa_merge"};

@@ -32,12 +32,19 @@ void MetalBackend::dispatch_expert_rows(const Matrix& matrix, uint32_t hidden, u
     else recorder_.dispatch({share.groups, entries, 1}, FM_ROW_SIMDS * kSimd);
 }
 
+/// Entries of a work that share a tile of its weights: 0, each reads them for itself.
+static uint32_t tile_of(const ExpertBatch& op, const ExpertWork& work) {
+    constexpr uint32_t kFewest = 4, kMany = 16;
+    if (!op.tiled || work.gate.bits == 0 || work.down.bits == 0 || work.count < kFewest) return 0;
+    return work.count > kMany ? 32 : 8;
+}
+
 void MetalBackend::experts(const ExpertBatch& op) {
-    // The pool lies in several buffers: a dispatch takes what lies in one of them.
+    // The pool lies in several buffers: a dispatch takes what lies in one of them, and what has tiles of one size.
     uint32_t row = op.first_row;
     for (uint32_t first = 0, count = 0; first < op.count; first += count) {
-        const Buffer* buffer = op.works[first].gate.weight.buffer;
-        for (count = 1; first + count < op.count && op.works[first + count].gate.weight.buffer == buffer;) ++count;
+        const auto kind = [&](uint32_t index) { return std::pair(op.works[index].gate.weight.buffer, tile_of(op, op.works[index])); };
+        for (count = 1; first + count < op.count && kind(first + count) == kind(first);) ++count;
         row += experts_of_one_buffer(op, first, count, row);
     }
 }
@@ -68,6 +75,28 @@ uint32_t MetalBackend::experts_of_one_buffer(const ExpertBatch& op, uint32_t fir
         }
     }
     gpu::Buffer& inner = room(inner_, size_t{entries} * gate.rows * sizeof(float));
+    const Span results = op.results + size_t{row} * down.rows * sizeof(float);
+    if (const uint32_t tile = tile_of(op, op.works[first]); tile != 0) {
+        uint32_t tiles = 0;
+        for (uint32_t w = 0; w < count; ++w) tiles += groups_of(works[w].count, tile);
+        recorder_.begin((tile == 8 ? kernels_.expert_tile_8_gate_up : kernels_.expert_tile_32_gate_up).of(gate));
+        recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
+        recorder_.bytes(1, works, count * sizeof *works);
+        recorder_.bytes(2, tokens, entries * sizeof *tokens);
+        recorder_.bind(3, op.x);
+        recorder_.bind(4, inner);
+        recorder_.bytes(5, FmExpertArgs{gate.cols, gate.rows, gate.group, count, 0, 0, 0, 0, 0, 0});
+        recorder_.dispatch({groups_of(gate.rows, FM_MATMUL_ROWS), tiles, 1}, FM_MATMUL_THREADS);
+        recorder_.begin((tile == 8 ? kernels_.expert_tile_8_down : kernels_.expert_tile_32_down).of(down));
+        recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
+        recorder_.bytes(1, works, count * sizeof *works);
+        recorder_.bytes(2, weights, entries * sizeof *weights);
+        recorder_.bind(3, inner);
+        recorder_.bind(4, results);
+        recorder_.bytes(5, FmExpertArgs{down.rows, down.cols, down.group, count, 0, 0, 0, 0, 0, 0});
+        recorder_.dispatch({groups_of(down.rows, FM_MATMUL_ROWS), tiles, 1}, FM_MATMUL_THREADS);
+        return entries;
+    }
 
     recorder_.begin(kernels_.expert_gate_up.of(gate));
     recorder_.bind(0, *static_cast<gpu::Buffer*>(slots->device));
@@ -85,7 +114,7 @@ uint32_t MetalBackend::experts_of_one_buffer(const ExpertBatch& op, uint32_t fir
     recorder_.bytes(1, works, count * sizeof *works);
     recorder_.bytes(2, weights, entries * sizeof *weights);
     recorder_.bind(3, inner);
-    recorder_.bind(4, op.results + size_t{row} * down.rows * sizeof(float));
+    recorder_.bind(4, results);
     for (const uint32_t index : {6, 7, 8}) recorder_.bind(index, inner);
     dispatch_expert_rows(down, down.rows, down.cols, {count, entries});
     return entries;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -345,6 +346,18 @@ Exchange simd_exchange(Exchange value, uint32_t lane, int line) {
     group.values[parity][w.current % SIMD_WIDTH] = value;
     park(Wait::exchange, line);
     return group.values[parity][lane % SIMD_WIDTH];
+}
+
+const Exchange *simd_all(Exchange value, int line) {
+    const SimdGroup &group = *worker->simdgroups[worker->current / SIMD_WIDTH];
+    const uint32_t parity = worker->lanes[worker->current].exchanges % 2;
+    simd_exchange(value, 0, line);
+    return group.values[parity];
+}
+
+void kernel_misuse(const char *what) {
+    fprintf(stderr, "kernel: %s\n", what);
+    abort();
 }
 
 } // namespace fm_msl

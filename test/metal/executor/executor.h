@@ -75,5 +75,9 @@ void barrier(int line, const char *file);
 void simd_barrier(int line, const char *file);
 /// Gives `value` to the simdgroup and returns what `lane` gave.
 Exchange simd_exchange(Exchange value, uint32_t lane, int line);
+/// The same, and returns what all lanes gave; good until the next but one.
+const Exchange *simd_all(Exchange value, int line);
+/// Ends the program: a kernel asks for what Metal or another device would not do.
+[[noreturn]] void kernel_misuse(const char *what);
 
 } // namespace fm_msl

@@ -129,6 +129,45 @@ template <class T> FM_FUNCTION T simd_shuffle(T value, ushort lane, int line = _
 template <class T> FM_FUNCTION T simd_shuffle_xor(T value, ushort mask, int line = __builtin_LINE()) {
     return fm_exchange(value, fm_lane() ^ mask, line);
 }
+// Eight by eight numbers of a simdgroup: lane l has two neighbours of row l / 4. Metal leaves open which lane has which, and asks all
+// lanes to come together; loading and storing don't make them here, so that a barrier which is missing shows.
+struct simdgroup_float8x8 {
+    float values[2];
+};
+template <class T, int COLS, int ROWS> FM_FUNCTION simdgroup_float8x8 make_filled_simdgroup_matrix(T value) {
+    static_assert(std::is_same_v<T, float> && COLS == 8 && ROWS == 8);
+    return {{value, value}};
+}
+/// Where a lane's first number is. On CUDA two are loaded at once.
+FM_FUNCTION ulong fm_matrix_place(const float *memory, ulong pitch) {
+    if (reinterpret_cast<uintptr_t>(memory) % 8 != 0 || pitch % 2 != 0) fm_msl::kernel_misuse("a simdgroup matrix whose rows don't begin on 8 bytes");
+    return fm_lane() / 4 * pitch + fm_lane() % 4 * 2;
+}
+FM_FUNCTION void simdgroup_load(simdgroup_float8x8 &matrix, const float *from, ulong pitch = 8, ulong2 origin = ulong2(0), bool transposed = false) {
+    from += origin.y * pitch + origin.x;
+    const ulong place = fm_matrix_place(from, pitch), row = fm_lane() / 4, column = fm_lane() % 4 * 2;
+    for (ulong i = 0; i < 2; i++) matrix.values[i] = transposed ? from[(column + i) * pitch + row] : from[place + i];
+}
+FM_FUNCTION void simdgroup_store(const simdgroup_float8x8 &matrix, float *to, ulong pitch = 8) {
+    const ulong place = fm_matrix_place(to, pitch);
+    for (ulong i = 0; i < 2; i++) to[place + i] = matrix.values[i];
+}
+FM_FUNCTION void simdgroup_multiply_accumulate(simdgroup_float8x8 &d, const simdgroup_float8x8 &a, const simdgroup_float8x8 &b,
+                                               const simdgroup_float8x8 &c, int line = __builtin_LINE()) {
+    const float mine[4] = {a.values[0], a.values[1], b.values[0], b.values[1]};
+    fm_msl::Exchange words;
+    memcpy(&words, mine, sizeof words);
+    const fm_msl::Exchange *all = fm_msl::simd_all(words, line);
+    float sums[2] = {c.values[0], c.values[1]};
+    for (uint k = 0; k < 8; k++) {
+        float left[4], right[4];
+        memcpy(left, all + fm_lane() / 4 * 4 + k / 2, sizeof left);
+        memcpy(right, all + k * 4 + fm_lane() % 4, sizeof right);
+        for (uint i = 0; i < 2; i++) sums[i] = fm_fma(left[k % 2], right[2 + i], sums[i]);
+    }
+    d = {{sums[0], sums[1]}};
+}
+
 // A lane past the end keeps its own value: Metal leaves it undefined, so kernels must not use it.
 template <class T> FM_FUNCTION T simd_shuffle_down(T value, ushort delta, int line = __builtin_LINE()) {
     uint lane = fm_lane() + delta;

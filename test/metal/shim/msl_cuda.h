@@ -107,4 +107,43 @@ template <class T> FM_FUNCTION T simd_broadcast(T value, ushort lane) { return _
 template <class T> FM_FUNCTION T simd_shuffle(T value, ushort lane) { return __shfl_sync(FM_ALL, value, lane); }
 template <class T> FM_FUNCTION T simd_shuffle_xor(T value, ushort mask) { return __shfl_xor_sync(FM_ALL, value, mask); }
 
+// Eight by eight numbers of a warp: lane l has [l / 4][2 (l % 4)] and its neighbour, and of what was loaded the same of the
+// transposed matrix, for the right side of a product; what isn't used costs nothing. Products are two m8n8k4 of the tensor cores
+// in f64, of the even and of the odd columns: f32 numbers times each other are exact there, as Metal's are not to tf32's 10 bits.
+struct simdgroup_float8x8 {
+    double sums[2];
+    float values[2], transposed[2];
+};
+template <class T, int COLS, int ROWS> FM_FUNCTION simdgroup_float8x8 make_filled_simdgroup_matrix(T value) {
+    return {{value, value}, {value, value}, {value, value}};
+}
+/// As two floats at once: rows begin on 8 bytes, which the executor sees to.
+FM_FUNCTION void fm_load_pair(const float *from, float *pair) {
+    const float2 both = *reinterpret_cast<const float2 *>(from);
+    pair[0] = both.x;
+    pair[1] = both.y;
+}
+FM_FUNCTION void simdgroup_load(simdgroup_float8x8 &matrix, const float *from, ulong pitch = 8, ulong2 origin = ulong2(0), bool transposed = false) {
+    from += origin.y * pitch + origin.x;
+    const uint row = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+    fm_load_pair(from + row * pitch + column, transposed ? matrix.transposed : matrix.values);
+    for (int i = 0; i < 2; i++) (transposed ? matrix.values : matrix.transposed)[i] = from[(column + i) * pitch + row];
+    for (int i = 0; i < 2; i++) matrix.sums[i] = matrix.values[i];
+}
+FM_FUNCTION void simdgroup_store(const simdgroup_float8x8 &matrix, float *to, ulong pitch = 8) {
+    const uint row = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+    for (int i = 0; i < 2; i++) to[row * pitch + column + i] = float(matrix.sums[i]);
+}
+FM_FUNCTION void simdgroup_multiply_accumulate(simdgroup_float8x8 &d, const simdgroup_float8x8 &a, const simdgroup_float8x8 &b, const simdgroup_float8x8 &c) {
+    double sums[2] = {c.sums[0], c.sums[1]};
+    for (int half = 0; half < 2; half++) {
+        asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                     : "+d"(sums[0]), "+d"(sums[1])
+                     : "d"(double(a.values[half])), "d"(double(b.transposed[half])));
+    }
+    // A product's own transposed is not known without asking other lanes: no kernel multiplies with one.
+    const float none = __int_as_float(0x7fffffff);
+    d = {{sums[0], sums[1]}, {float(sums[0]), float(sums[1])}, {none, none}};
+}
+
 FM_CLOSE

@@ -22,6 +22,7 @@ typedef float float4 __attribute__((ext_vector_type(4)));
 typedef uint uint2 __attribute__((ext_vector_type(2)));
 typedef uint uint3 __attribute__((ext_vector_type(3)));
 typedef uint uint4 __attribute__((ext_vector_type(4)));
+typedef uint64_t ulong2 __attribute__((ext_vector_type(2)));
 typedef short short4 __attribute__((ext_vector_type(4)));
 
 namespace metal {
@@ -47,4 +48,9 @@ float simd_shuffle_xor(float, ushort);
 uint simd_shuffle_xor(uint, ushort);
 uint simd_shuffle(uint, ushort);
 template <class To, class From> To as_type(From);
+struct simdgroup_float8x8 {};
+template <class T, int COLS, int ROWS> simdgroup_float8x8 make_filled_simdgroup_matrix(T);
+void simdgroup_load(simdgroup_float8x8 &, const threadgroup float *, ulong pitch = 8, ulong2 origin = 0, bool transposed = false);
+void simdgroup_store(simdgroup_float8x8, threadgroup float *, ulong pitch = 8);
+void simdgroup_multiply_accumulate(simdgroup_float8x8 &, simdgroup_float8x8, simdgroup_float8x8, simdgroup_float8x8);
 } // namespace metal

@@ -1,0 +1,125 @@
+// Matrix times many vectors: a tile of weights is decoded once into threadgroup memory and multiplied with a tile of vectors, eight
+// by eight by eight, by simdgroup matrices in f32. Needs common.h and rows.h before it.
+
+/// Columns that a tile has at a time, side by side; eight floats of padding keep eight rows in different banks, and every row on
+/// eight bytes.
+constant constexpr uint FM_DEPTH = 32;
+constant constexpr uint FM_TILE_PITCH = FM_DEPTH + 8;
+constant constexpr uint FM_ROWS_TILE = FM_MATMUL_ROWS * FM_TILE_PITCH;
+constant constexpr uint FM_VECTORS_TILE = FM_MATMUL_TOKENS * FM_TILE_PITCH;
+/// From one vector's sums to the next one's.
+constant constexpr uint FM_SUMS_PITCH = FM_MATMUL_ROWS + 8;
+
+/// What a thread fetches of a tile of weights: 16 columns of a row, with the parameters of their group.
+template <int BITS> struct FmTilePart {
+    uint words[BITS / 2];
+    float scale, bias;
+};
+
+template <int BITS, typename S>
+static inline void fm_fetch_part(FmRows<S> matrix, uint row, uint column, uint group, thread FmTilePart<BITS>& part) {
+    uint line = min(row, matrix.rows - 1);
+    fm_load_words<BITS / 2>(matrix.codes + (line * matrix.words + column * uint(BITS) / 32), part.words);
+    uint place = line * matrix.groups + column / group;
+    device const S* scales = matrix.scales + place;
+    device const S* biases = matrix.biases + place;
+    part.scale = float(*scales);
+    part.bias = float(*biases);
+}
+
+/// Writes them, decoded, to their place in the tile.
+template <int BITS>
+static inline void fm_put_part(thread const FmTilePart<BITS>& part, threadgroup float* to) {
+    constexpr uint codes = 32 / BITS;
+    #pragma unroll
+    for (uint i = 0; i < 4; i++) {
+        float4 quad;
+        #pragma unroll
+        for (uint j = 0; j < 4; j++) {
+            uint at = 4 * i + j;
+            quad[j] = fma(part.scale, float((part.words[at / codes] >> (BITS * (at % codes))) & ((1u << BITS) - 1u)), part.bias);
+        }
+        ((threadgroup float4*)to)[i] = quad;
+    }
+}
+
+/// Which of a matrix' products a half of a threadgroup computes: rows [first, first + FM_MATMUL_ROWS), of the columns those from
+/// `begin` on, FM_DEPTH of every `step`.
+struct FmTileShare {
+    uint cols, group, first, begin, step;
+};
+
+/// The sums of a half's share, [TOKENS, FM_SUMS_PITCH], into its half of `weights`, for all threads to read. A threadgroup has 256
+/// threads in two halves of four simdgroups, and TOKENS (8 or 32) vectors, of which `vector` is number `index` % TOKENS.
+/// Rows of other matrices are behind the last row that row again. cols % 32 == 0, group % 32 == 0.
+template <int BITS, typename S, int TOKENS>
+static inline void fm_multiply_tiles(FmRows<S> matrix, FmTileShare share, device const float* vector, threadgroup float* weights,
+                                     threadgroup float* vectors, uint side, uint index) {
+    constexpr uint row_blocks = TOKENS == 32 ? 4 : 2;
+    constexpr uint token_blocks = TOKENS == 32 ? 2 : 1;
+    constexpr uint floats = TOKENS / 4;
+    threadgroup float* w = weights + side * FM_ROWS_TILE;
+    threadgroup float* v = vectors + side * FM_VECTORS_TILE;
+    uint row = index % FM_MATMUL_ROWS;
+    uint row_part = index / FM_MATMUL_ROWS * 16;
+    uint vector_part = index / TOKENS * floats;
+    threadgroup float* to_row = w + row * FM_TILE_PITCH + row_part;
+    threadgroup float* to_vector = v + index % TOKENS * FM_TILE_PITCH + vector_part;
+    // Of 32 vectors a simdgroup has 16 and half of the rows, of 8 all and a quarter of the rows.
+    uint simd = index / FM_SIMD;
+    uint first_row = TOKENS == 32 ? simd % 2 * 32 : simd * 16;
+    uint first_token = TOKENS == 32 ? simd / 2 * 16 : 0;
+    simdgroup_float8x8 sums[row_blocks * token_blocks];
+    #pragma unroll
+    for (uint i = 0; i < row_blocks * token_blocks; i++) sums[i] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+
+    FmTilePart<BITS> part;
+    float next[floats];
+    // A turn more than there are tiles: each fetches the tile of the next one.
+    for (uint turn = 0; turn < share.cols + share.step; turn += share.step) {
+        if (turn > 0) {
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+            fm_put_part<BITS>(part, to_row);
+            #pragma unroll
+            for (uint i = 0; i < floats; i++) to_vector[i] = next[i];
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+        }
+        // Behind the last column nothing is added: the first one's weights times zeros.
+        uint column = turn + share.begin;
+        bool is_there = column < share.cols;
+        fm_fetch_part<BITS, S>(matrix, share.first + row, (is_there ? column : 0) + row_part, share.group, part);
+        #pragma unroll
+        for (uint i = 0; i < floats; i++) next[i] = is_there ? vector[column + vector_part + i] : 0.0f;
+        if (turn == 0) continue;
+        #pragma unroll
+        for (uint step = 0; step < FM_DEPTH / 8; step++) {
+            simdgroup_float8x8 a[token_blocks];
+            simdgroup_float8x8 b[row_blocks];
+            #pragma unroll
+            for (uint t = 0; t < token_blocks; t++) {
+                simdgroup_load(a[t], v + (first_token + t * 8) * FM_TILE_PITCH + step * 8, FM_TILE_PITCH);
+            }
+            #pragma unroll
+            for (uint r = 0; r < row_blocks; r++) {
+                simdgroup_load(b[r], w + (first_row + r * 8) * FM_TILE_PITCH + step * 8, FM_TILE_PITCH, ulong2(0), true);
+            }
+            #pragma unroll
+            for (uint t = 0; t < token_blocks; t++) {
+                #pragma unroll
+                for (uint r = 0; r < row_blocks; r++) {
+                    simdgroup_multiply_accumulate(sums[t * row_blocks + r], a[t], b[r], sums[t * row_blocks + r]);
+                }
+            }
+        }
+    }
+    // The sums take the place of the weights.
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    #pragma unroll
+    for (uint t = 0; t < token_blocks; t++) {
+        #pragma unroll
+        for (uint r = 0; r < row_blocks; r++) {
+            simdgroup_store(sums[t * row_blocks + r], w + (first_token + t * 8) * FM_SUMS_PITCH + first_row + r * 8, FM_SUMS_PITCH);
+        }
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+}
