@@ -98,6 +98,7 @@ Place place_of(const Napi::Object& object) {
     place.kind = Place::Kind::requantise;
     place.bits = small_field(object, "bits");
     if (field(object, "targetBits").IsNumber()) place.target_bits = small_field(object, "targetBits");
+    if (field(object, "base").IsNumber()) place.base = count_field(object, "base");
     place.group_size = small_field(object, "groupSize");
     place.dtype = param_type(object);
     place.scales = count_field(object, "scales");

@@ -163,7 +163,7 @@ quant::ErrorSums Placer::requantise(const Place& place, const std::uint8_t* code
                                              std::to_string(sums.broken_groups) +
                                              " scales or biases that are no usable numbers");
     }
-    const std::uint64_t expert = at / place.slice * place.stride;
+    const std::uint64_t expert = place.base + at / place.slice * place.stride;
     const std::uint64_t within = at % place.slice;
     files_.write(place.file, narrow.data(), narrow.size(), expert + place.offsets[0] + within / group * target_group_bytes(place));
     files_.write(place.file, new_scales.data(), new_scales.size(), expert + place.offsets[1] + within / group * 2);

@@ -59,7 +59,8 @@ class Check {
         const std::uint64_t results[] = {groups * target_group_bytes(p), groups * 2, groups * 2};
         for (std::size_t i = 0; i < 3; ++i) {
             if (p.offsets[i] > p.stride || results[i] > p.stride - p.offsets[i]) fail("reaches out of its expert");
-            inside(p.file, last * p.stride + p.offsets[i], results[i]);
+            if (p.base > kMaxOffset) fail("base out of range");
+            inside(p.file, p.base + last * p.stride + p.offsets[i], results[i]);
         }
         for (const auto file : {p.scales, p.biases}) {
             inside(file, p.from / group * parameter_bytes(p), size / group * parameter_bytes(p));

@@ -77,6 +77,8 @@ struct Place {
     std::size_t scales = 0;
     std::size_t biases = 0;
     std::array<std::uint64_t, 3> offsets{};
+    /// requantise: where expert 0 would begin, if all before these were as long as they are.
+    std::uint64_t base = 0;
     /// Of the job's file of mean squares.
     ImportancePlace importance{};
     /// convert; the source's scales lie in `scales`.

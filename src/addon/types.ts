@@ -158,6 +158,8 @@ export type WritePlace =
       stride: number;
       bits: number;
       targetBits?: number;
+      /** Where expert 0 would begin, if all before these were as long as they are; absent: 0. */
+      base?: number;
       groupSize: number;
       dtype: 'BF16' | 'F16' | 'F32';
       scales: number;

@@ -9,10 +9,10 @@ export function isOffered(quant: Quant): quant is OfferedQuant {
 }
 
 /** What a setup makes of a checkpoint. */
-export const SETUP_QUANTS = [...OFFERED_QUANTS, '3bit', '5bit'] as const;
+export const SETUP_QUANTS = [...OFFERED_QUANTS, '3bit', '5bit', 'tiered'] as const;
 /** What is made of a model that is here as published. */
 export const MADE_QUANTS = ['2bit', '3bit', '5bit', 'mixed', 'tiered'] as const;
-export const QUANTS = [...SETUP_QUANTS, 'tiered'] as const;
+export const QUANTS = SETUP_QUANTS;
 export type Quant = (typeof QUANTS)[number];
 
 /** Bits of a projection, or of an expert, that isn't kept; of 4bit: of originals, anything else is as published. */

@@ -12,6 +12,35 @@ export interface ExpertPlace {
   projections: readonly PackProjection[];
 }
 
+/** Neighbouring experts of one kind. */
+export interface ExpertRun {
+  first: number;
+  count: number;
+  /** Of the first one. */
+  offset: number;
+  stride: number;
+  isKept: boolean;
+}
+
+/** The places of a layer's experts, as few as there can be; all of them where there is one kind. */
+export function expertRuns(plan: Pick<PackPlan, 'layouts'>, layer: LayerPlan): ExpertRun[] {
+  const stride = plan.layouts[layer.layout]?.expert_stride ?? 0;
+  if (layer.kept === undefined) {
+    return [{ first: 0, count: layer.experts, offset: 0, stride, isKept: false }];
+  }
+  const isKept = new Set(layer.kept.experts);
+  const runs: ExpertRun[] = [];
+  for (const place of expertPlaces(plan, layer)) {
+    const last = runs.at(-1);
+    if (last?.isKept === isKept.has(place.expert)) last.count += 1;
+    else {
+      const { expert: first, offset, stride: own } = place;
+      runs.push({ first, count: 1, offset, stride: own, isKept: isKept.has(first) });
+    }
+  }
+  return runs;
+}
+
 /** One behind the other, in their order. */
 export function expertPlaces(
   { layouts }: Pick<PackPlan, 'layouts'>,

@@ -61,10 +61,10 @@ function written(item: WriteItem): [number, number][] {
       return [[place.file, (size / place.slice) * bytes]];
     }
     case 'requantise': {
-      const { slice, bits, groupSize, stride, offsets } = place;
+      const { slice, bits, targetBits = 2, groupSize, stride, offsets } = place;
       const parameters = (slice * 16) / (bits * groupSize);
       const bytes =
-        slicePages(offsets.weight, (slice * 2) / bits, stride) +
+        slicePages(offsets.weight, (slice * targetBits) / bits, stride) +
         slicePages(offsets.scales, parameters, stride) +
         slicePages(offsets.biases, parameters, stride);
       return [[place.file, (size / slice) * bytes]];

@@ -2,14 +2,9 @@
 // Pure: a plan and what is done already in, items for the addon and ranges for the hub out.
 
 import { createHash } from 'node:crypto';
-import type {
-  PackProjection,
-  StackedTensor,
-  WriteItem,
-  WritePlace,
-  WritePosition,
-} from '../addon/types.js';
+import type { PackProjection, WriteItem, WritePlace, WritePosition } from '../addon/types.js';
 import { type Part, PARTS } from '../models/names.js';
+import { type ExpertRun, expertRuns } from './expert-places.js';
 import type { Conversion, LayerPlan, PackPlan, SourcePiece } from './types.js';
 
 export type WritePlanFile =
@@ -99,6 +94,31 @@ interface Segment {
   emit: () => void;
 }
 
+/** A projection of a layer that is being planned, and the runs of the layer's experts. */
+interface ProjectionOf {
+  layer: LayerPlan;
+  index: number;
+  projection: PackProjection;
+  file: number;
+  runs: readonly ExpertRun[];
+}
+
+/** Of a tensor: where its bytes go by themselves; null: to the scratch file. */
+interface Stretch {
+  from: number;
+  size: number;
+  place: WritePlace | null;
+}
+
+/** Where the bytes of a run's part go as they are. */
+function spreadOf(of: ProjectionOf, part: Part, { offset, stride, isKept }: ExpertRun): WritePlace {
+  const { layer, index, projection, file } = of;
+  const slice = (projection[part]?.size ?? 0) / layer.experts;
+  const { targetOffsets } = (isKept ? layer.kept?.projections[index] : projection) ?? projection;
+  const target = offset + (targetOffsets[part] ?? 0);
+  return { kind: 'spread', file, from: 0, slice, offset: target, stride };
+}
+
 class Builder {
   readonly #plan: WritePlanInput;
   readonly #passOf: ReadonlyMap<string, number>;
@@ -144,14 +164,16 @@ class Builder {
     layer.conversions?.forEach((conversion, index) => {
       this.#converted(conversion, file, stride, `params-${layer.layer}-${index}-scales`);
     });
+    const runs = expertRuns(this.#plan, layer);
     layer.projections.forEach((projection, index) => {
+      const of: ProjectionOf = { layer, index, projection, file, runs };
       if (projection.sourceBits !== projection.targetBits) {
-        this.#requantised(layer, index, projection, file, stride);
+        this.#requantised(of);
         // A bias stays as it is.
-        this.#spread(layer, projection, 'bias', file, stride);
+        this.#spread(of, 'bias');
         return;
       }
-      for (const part of PARTS) this.#spread(layer, projection, part, file, stride);
+      for (const part of PARTS) this.#spread(of, part);
     });
   }
 
@@ -187,55 +209,48 @@ class Builder {
   }
 
   /** One part of a projection, expert by expert to its places. */
-  #spread(
-    layer: LayerPlan,
-    projection: PackProjection,
-    part: Part,
-    file: number,
-    stride: number,
-  ): void {
-    const tensor = projection[part];
+  #spread(of: ProjectionOf, part: Part): void {
+    const tensor = of.projection[part];
     if (tensor === null || tensor === undefined) return;
     const { source, offset, size } = tensor;
-    const slice = size / layer.experts;
-    const target = projection.targetOffsets[part] ?? 0;
-    const place: WritePlace = { kind: 'spread', file, from: 0, slice, offset: target, stride };
+    const slice = size / of.layer.experts;
     this.#segment(source, offset, size, () => {
-      this.#bytes(source, offset, size, true, place);
+      for (const run of of.runs) {
+        const start = offset + run.first * slice;
+        this.#bytes(source, start, run.count * slice, true, spreadOf(of, part, run));
+      }
     });
   }
 
   /** Codes that become narrower need their scales and biases first, wherever these lie. */
-  #requantised(
-    layer: LayerPlan,
-    index: number,
-    projection: PackProjection,
-    file: number,
-    stride: number,
-  ): void {
+  #requantised(of: ProjectionOf): void {
+    const { layer, projection, file, runs } = of;
     const { weight, scales, biases, sourceBits: bits, groupSize, targetOffsets } = projection;
     const { columns, importance, targetBits } = projection;
     if (scales === null || biases === null) throw new RangeError('codes without parameters');
     const ahead: (() => void)[] = [];
-    const scratch = [scales, biases].map((tensor, part) =>
-      this.#parameters(weight, tensor, ahead, {
-        name: `params-${layer.layer}-${index}-${part === 0 ? 'scales' : 'biases'}`,
-      }),
+    const scratch = (['scales', 'biases'] as const).map((part) =>
+      this.#parameters(of, part, ahead),
     );
     const [scalesFile = 0, biasesFile = 0] = scratch;
-    const place: WritePlace = {
-      ...{ kind: 'requantise', file, from: 0, slice: weight.size / layer.experts, stride },
+    const slice = weight.size / layer.experts;
+    const place = ({ first, stride, offset }: ExpertRun): WritePlace => ({
+      ...{ kind: 'requantise', file, from: first * slice, slice, stride },
       ...{ bits, groupSize, dtype: scales.dtype as 'BF16' | 'F16' | 'F32' },
       ...{ scales: scalesFile, biases: biasesFile, offsets: targetOffsets },
       // Left away where it is 2, so that a setup that began before there were others goes on.
       ...(targetBits === 2 ? {} : { targetBits }),
+      ...(offset === first * stride ? {} : { base: offset - first * stride }),
       ...(importance === undefined
         ? {}
         : { columns, importance: { offset: importance.offset, stride: importance.stride } }),
-    };
+    });
     this.#segment(weight.source, weight.offset, weight.size, () => {
       for (const fetch of ahead) fetch();
-      this.#bytes(weight.source, weight.offset, weight.size, true, place);
+      for (const run of runs) {
+        const to = run.isKept ? spreadOf(of, 'weight', run) : place(run);
+        this.#bytes(weight.source, weight.offset + run.first * slice, run.count * slice, true, to);
+      }
       for (const used of scratch) this.#used(used);
     });
   }
@@ -281,17 +296,25 @@ class Builder {
     });
   }
 
-  /** Gives parameters a scratch file: filled when the pass comes by, or ahead of it and then recalled. */
-  #parameters(
-    codes: StackedTensor,
-    tensor: StackedTensor,
-    ahead: (() => void)[],
-    { name }: { name: string },
-  ): number {
+  /**
+   * Gives parameters a scratch file: filled when the pass comes by, or ahead of it and then recalled. Those of experts that
+   * are kept go to their place.
+   */
+  #parameters(of: ProjectionOf, part: 'scales' | 'biases', ahead: (() => void)[]): number {
+    const { layer, index, projection, runs } = of;
+    const { weight: codes, [part]: tensor } = projection;
+    if (tensor === null) throw new RangeError('codes without parameters');
     const { source, offset, size } = tensor;
+    const name = `params-${layer.layer}-${index}-${part}`;
     const file = this.#file({ kind: 'scratch', name, size });
     const own = { shard: codes.source, offset: codes.offset };
-    this.#scratched(file, own, { shard: source, offset, size, at: 0 }, ahead);
+    const slice = size / layer.experts;
+    const stretches = runs.map((run) => ({
+      from: run.first * slice,
+      size: run.count * slice,
+      place: run.isKept ? spreadOf(of, part, run) : null,
+    }));
+    this.#scratched(file, own, { shard: source, offset, size, at: 0 }, ahead, stretches);
     return file;
   }
 
@@ -300,8 +323,9 @@ class Builder {
     codes: Pick<SourcePiece, 'shard' | 'offset'>,
     { shard, offset, size, at }: SourcePiece,
     ahead: (() => void)[],
+    stretches: readonly Stretch[] = [{ from: 0, size, place: null }],
   ): void {
-    const place: WritePlace = { kind: 'copy', file, offset: at };
+    const place = (from: number): WritePlace => ({ kind: 'copy', file, offset: at + from });
     const [own, codesPass] = [this.#pass(shard), this.#pass(codes.shard)];
     const isBehind = own > codesPass || (own === codesPass && offset > codes.offset);
     const fetched = isBehind ? codesPass : own;
@@ -314,16 +338,25 @@ class Builder {
     });
     if (!isBehind) {
       this.#segment(shard, offset, size, () => {
-        this.#bytes(shard, offset, size, true, place);
+        for (const part of stretches) {
+          this.#bytes(shard, offset + part.from, part.size, true, part.place ?? place(part.from));
+        }
       });
       return;
     }
     ahead.push(() => {
-      this.#bytes(shard, offset, size, false, place);
+      for (const part of stretches) {
+        if (part.place !== null) continue;
+        this.#bytes(shard, offset + part.from, part.size, false, place(part.from));
+      }
     });
     this.#rewind[own] = Math.min(this.#rewind[own] ?? own, codesPass);
     this.#segment(shard, offset, size, () => {
-      this.#items.push({ type: 'recall', file, offset: at, size });
+      for (const { from, size: length, place: to } of stretches) {
+        if (to === null)
+          this.#items.push({ type: 'recall', file, offset: at + from, size: length });
+        else this.#bytes(shard, offset + from, length, true, to);
+      }
       this.#used(file);
     });
   }

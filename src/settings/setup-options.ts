@@ -16,10 +16,10 @@ export const checkpointOptions = {
     text,
   ),
   quant: option<Quant>('--quant <bits>', 'of the experts', oneOf(SETUP_QUANTS), '4bit'),
-  size: option('--size <bytes>', 'mixed: 4 bits where they help most, in 150GB', byteCount),
+  size: option('--size <bytes>', 'mixed, tiered: 4 bits where they help most, in 150GB', byteCount),
   calibration: option(
     '--calibration <file>',
-    '2bit, 3bit, mixed: weigh errors by `flashmoe calibrate`',
+    'weigh errors by `flashmoe calibrate`; tiered needs it',
     path,
   ),
   likeMlx: toggle('--like-mlx', 'an original: codes as MLX on a Mac would choose them'),

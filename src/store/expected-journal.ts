@@ -1,6 +1,7 @@
 // The journal that an undisturbed run writes, for its size. Pure.
 
 import { emptyChain } from '../repack/blocks.js';
+import { expertRuns } from '../repack/expert-places.js';
 import type { PackPlan } from '../repack/types.js';
 import { smallFiles } from './model-files.js';
 import type { JournalEntry, JournalHeader } from './journal-lines.js';
@@ -36,15 +37,21 @@ const LONGEST_ERRORS: Requantised = {
   ...{ sum: -0.000012345678901234567, sumOfSquares: 12345.678901234567 },
 };
 
-/** One of each projection that is requantised. */
-function allErrors({ layers }: PackPlan): Requantised[] {
-  return layers
-    .flatMap(({ projections, conversions = [] }) => [
-      ...projections.filter(({ sourceBits, targetBits }) => sourceBits !== targetBits),
-      ...conversions
-        .filter(({ encoding, exact }) => encoding !== null && !exact)
-        .flatMap(({ pieces }) => pieces),
-    ])
+/** One of each projection that is requantised, and of each run of such experts. */
+function allErrors(pack: PackPlan): Requantised[] {
+  return pack.layers
+    .flatMap((layer) => {
+      const { projections, conversions = [] } = layer;
+      const runs = expertRuns(pack, layer).filter(({ isKept }) => !isKept);
+      return [
+        ...projections
+          .filter(({ sourceBits, targetBits }) => sourceBits !== targetBits)
+          .flatMap(() => runs),
+        ...conversions
+          .filter(({ encoding, exact }) => encoding !== null && !exact)
+          .flatMap(({ pieces }) => pieces),
+      ];
+    })
     .map(() => LONGEST_ERRORS);
 }
 

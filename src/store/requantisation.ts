@@ -18,7 +18,7 @@ export type Quantised = (typeof QUANTISED)[number];
 export const requantised = z.object({
   layer: count,
   projection: z.enum(QUANTISED),
-  /** Of an original that has a tensor for each expert: where its values begin, in bytes of all. */
+  /** Of an original that has a tensor for each expert, and of experts between others that are kept: where its values begin, in bytes of all. */
   from: count.optional(),
   squaredError: sum,
   rangeError: sum,
@@ -163,11 +163,11 @@ function requantisedBy(
     return projection === null ? null : { layer: file.layer, projection, bits, from };
   }
   if (entry.place.kind !== 'requantise') return null;
-  const { file: index, offsets, bits } = entry.place;
+  const { file: index, offsets, bits, from } = entry.place;
   const file = writes.files[index];
   if (file?.kind !== 'layer') return null;
   const projection = projectionAt(plan, file.layer, offsets.weight);
-  return projection === undefined ? null : { layer: file.layer, projection, bits, from: 0 };
+  return projection === undefined ? null : { layer: file.layer, projection, bits, from };
 }
 
 /** Whose weights begin at `offset` of each expert. */

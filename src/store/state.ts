@@ -98,6 +98,7 @@ export function applyEntry(to: JournalState, entry: JournalEntry): void {
       break;
     case 'packed':
       state.layers.set(entry.layer, fact(entry));
+      forgetParts(state, entry.errors ?? []);
       noteErrors(state, entry.errors ?? []);
       break;
     case 'released':
@@ -152,6 +153,15 @@ function noteErrors({ errors }: Pick<Writable, 'errors'>, more: readonly Requant
   for (const each of more) {
     const key = `${each.layer}.${each.projection}.${each.from ?? 0}`;
     if ((errors.get(key)?.values ?? -1) <= each.values) errors.set(key, each);
+  }
+}
+
+/** What was said of parts of a projection that is told of as a whole now. */
+function forgetParts({ errors }: Pick<Writable, 'errors'>, whole: readonly Requantised[]): void {
+  for (const { layer, projection } of whole) {
+    for (const key of [...errors.keys()]) {
+      if (key.startsWith(`${layer}.${projection}.`)) errors.delete(key);
+    }
   }
 }
 

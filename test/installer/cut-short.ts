@@ -28,14 +28,14 @@ export class KilledSetup {
     readonly hub: FaultHub,
     readonly home: string,
     readonly quant: Quant,
-    readonly kept: Pick<Job, 'keepSource' | 'calibration'>,
+    readonly kept: Pick<Job, 'keepSource' | 'calibration' | 'size'>,
   ) {}
 
   static async of(
     repo: string,
     home: string,
     quant: Quant,
-    kept: Pick<Job, 'keepSource' | 'calibration'> = {},
+    kept: Pick<Job, 'keepSource' | 'calibration' | 'size'> = {},
   ): Promise<KilledSetup> {
     return new KilledSetup(await FaultHub.start(repo, 'flashmoe/tiny'), home, quant, kept);
   }

@@ -22,10 +22,13 @@ import { planRemoval } from '../../src/store/removal.js';
 import { readStoredPlan, type StoredPlan } from '../../src/store/stored-plan.js';
 import { readManifest, type ModelManifest } from '../../src/store/manifest.js';
 import { planText } from '../../src/ui/plan-view.js';
+import { projectRoot } from '../helpers/built-cli.js';
 import { start } from '../helpers/child.js';
+import { ignoreRange } from '../helpers/hub/faults.js';
+import { KilledSetup } from './cut-short.js';
 import { testCalibration } from './calibrations.js';
 import { only, setUp, type RunResult } from './in-process.js';
-import { FIXTURE, flip, hashesBelow, questionsFor } from './provisioned.js';
+import { flip, hashesBelow, questionsFor } from './provisioned.js';
 
 const KILLS = Number(process.env['FLASHMOE_KILLS'] ?? 4);
 const seed = Number(process.env['FLASHMOE_SEED'] ?? Date.now() % 100_000);
@@ -50,12 +53,19 @@ async function homeOf(name: string): Promise<string> {
   return home;
 }
 
+/** Its experts are of other lengths at 4 bits than at 2, whole pages apart: those of the fixtures fill one page at either. */
+const TINY = join(projectRoot, 'models/tiny');
+
 const PLAIN: RequantiseChoice = {
   ...{ model: 'tiny', quant: '2bit', size: null, calibration: null, inPlace: false },
 };
 
 /** There is no hub: every address that the environment names refuses. */
-async function requantise(home: string, choice: Partial<RequantiseChoice>): Promise<RunResult> {
+async function requantise(
+  home: string,
+  choice: Partial<RequantiseChoice>,
+  questions?: [],
+): Promise<RunResult> {
   const { signal } = new AbortController();
   const context = { host: currentHost(), version: 'test', home: homePaths(home), signal };
   const quant = choice.quant ?? '2bit';
@@ -64,12 +74,15 @@ async function requantise(home: string, choice: Partial<RequantiseChoice>): Prom
     { ...PLAIN, ...choice },
   );
   // The fixture's weights are random, so no other questions can be asked of it.
-  return await setUp(home, { quant, request: { ...request, questions: questionsFor(quant) } });
+  return await setUp(home, {
+    quant,
+    request: { ...request, questions: questions ?? questionsFor(quant) },
+  });
 }
 
 /** The bad blocks, from the checkpoint. */
 async function mend(paths: ModelPaths, manifest: ModelManifest, stored: StoredPlan): Promise<void> {
-  const server = await startBundledHub(FIXTURE, 'flashmoe/tiny');
+  const server = await startBundledHub(TINY, 'flashmoe/tiny');
   const client = new HubClient(testSettings(server.endpoint));
   const addon = testAddon();
   try {
@@ -116,7 +129,8 @@ describe('a width that is made of the model as published', { timeout: 120_000 },
   });
 
   it('can be tiered: the most used experts as published, in a size; verified, mended and removed as any', async () => {
-    const home = await homeOf('tiered');
+    const home = join(folder, 'tiered');
+    expect((await setUp(home, { request: { bundled: TINY, questions: [] } })).error).toBeNull();
     const stored = await readStoredPlan(pathsAt(home, '4bit').plan);
     if (stored === null) throw new Error('no plan');
     const calibration = join(folder, 'tiered.safetensors');
@@ -124,12 +138,12 @@ describe('a width that is made of the model as published', { timeout: 120_000 },
       calibration,
       testCalibration(stored, 1, (expert, layer) => 3 * expert + layer),
     );
-    const size = 3_500_000;
+    const size = 8_500_000;
     const made = { quant: 'tiered', size, calibration } as const;
     await expect(requantise(home, { ...made, calibration: null })).resolves.toMatchObject({
       error: { code: 'ERR_USAGE', subject: '--calibration' },
     });
-    const { error, receipt } = await requantise(home, made);
+    const { error, receipt } = await requantise(home, made, []);
     expect(error).toBeNull();
     expect(receipt?.finalBytes).toBeLessThanOrEqual(size);
     const to = pathsAt(home, 'tiered');
@@ -138,18 +152,54 @@ describe('a width that is made of the model as published', { timeout: 120_000 },
     if (manifest === null || plan === null) throw new Error('no manifest');
     const kept = plan.pack.layers.map((layer) => layer.kept?.experts.length ?? 0);
     expect(Math.max(...kept)).toBeGreaterThan(0);
+    expect(Math.max(...kept)).toBeLessThan(32);
     expect((await planRemoval(to, manifest, plan)).foreign).toEqual([]);
-    // A setup would place its bytes at one stride.
-    const { error: refused } = await setUp(join(folder, 'far-tiered'), {
-      quant: 'tiered',
-      request: { size, calibration },
-    });
-    expect(refused).toMatchObject({ code: 'ERR_USAGE', subject: '--quant' });
     const before = await hashesBelow(to.root);
+    const far = join(folder, 'far-tiered');
+    const request = { bundled: TINY, questions: [], size, calibration };
+    const setup = await setUp(far, { quant: 'tiered', request });
+    expect(setup.error).toBeNull();
+    expect(await hashesBelow(pathsAt(far, 'tiered').root)).toEqual(before);
+    expect(setup.receipt?.weightErrors?.relativeRmse).toBeCloseTo(
+      receipt?.weightErrors?.relativeRmse ?? NaN,
+      12,
+    );
+    const [shown] = only(setup.events, 'plan');
+    expect(setup.receipt?.peakBytes).toBeLessThanOrEqual(shown?.plan.peakBytes ?? 0);
     const layer = manifest.files.find(({ path }) => path.endsWith('layer_05.bin'));
     await flip(join(to.root, layer?.path ?? ''), (layer?.size ?? 0) - 40_000);
     await mend(to, manifest, plan);
     expect(await hashesBelow(to.root)).toEqual(before);
+  });
+
+  it('can be tiered from a checkpoint through deaths of the process, and from whole shards', async () => {
+    const narrow = join(folder, 'tiny-2bit');
+    const options = { quant: '2bit' as const, request: { bundled: TINY, questions: [] } };
+    expect((await setUp(narrow, options)).error).toBeNull();
+    const stored = await readStoredPlan(pathsAt(narrow, '2bit').plan);
+    if (stored === null) throw new Error('no plan');
+    const killed = await KilledSetup.of(TINY, join(folder, 'killed-tiered'), 'tiered');
+    const calibration = join(folder, 'deaths.safetensors');
+    const bytes = testCalibration(stored, 1, (expert, layer) => 3 * expert + layer);
+    await writeFile(calibration, bytes);
+    Object.assign(killed.kept, { calibration, size: 8_500_000 });
+    for (const sent of [1_000_000, 2_500_000, 2_500_000]) {
+      expect((await killed.run(sent)).finished).toBe(false);
+    }
+    expect((await killed.run(null)).finished).toBe(true);
+    const whole = join(folder, 'whole-tiered');
+    killed.hub.reset();
+    killed.hub.rule({ on: 'cdn', fault: ignoreRange });
+    const { error } = await setUp(whole, {
+      quant: 'tiered',
+      request: { bundled: null, calibration, size: 8_500_000, questions: [] },
+      world: { hub: testSettings(killed.hub.endpoint) },
+    });
+    await killed.hub.close();
+    expect(error).toBeNull();
+    expect(await hashesBelow(pathsAt(whole, 'tiered').root)).toEqual(
+      await hashesBelow(killed.paths.root),
+    );
   });
 
   it('refuses a source whose bytes are not what its manifest says, and says which file', async () => {

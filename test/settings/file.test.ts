@@ -69,7 +69,7 @@ describe('settings', () => {
   test.each([
     ['`port` must be a whole number from 1 to 65535', 'port', '{"port":0}'],
     ['`port` must be a whole number from 1 to 65535', 'port', '{"port":"80"}'],
-    ['`quant` must be one of 4bit, 2bit, mixed, tiered', 'quant', '{"quant":"3bit"}'],
+    ['`quant` must be one of 4bit, 2bit, mixed, 3bit, 5bit, tiered', 'quant', '{"quant":"7bit"}'],
     ['`model` must be a text that is not empty', 'model', '{"model":3}'],
     ['`directReads` must be true or false', 'directReads', '{"directReads":"yes"}'],
     ['`backend` must be one of cpu, metal', 'backend', '{"backend":"cuda"}'],
@@ -91,7 +91,7 @@ describe('settings', () => {
 
   test('a value that would be wrong is not written', async () => {
     const path = await fileOf('{"port":0}');
-    await expect(changeSettings(path, { quant: '3bit' as '2bit' })).rejects.toThrow(
+    await expect(changeSettings(path, { quant: '7bit' as '2bit' })).rejects.toThrow(
       '`quant` must be',
     );
     expect(await readFile(path, 'utf8')).toBe('{"port":0}');

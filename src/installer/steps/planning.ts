@@ -80,7 +80,6 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
     const journal = await readJournal(task.paths.journal);
     const stored = withUserFiles(await choosePlan(task, journal), task.userFiles ?? []);
     const state = await currentState(task.paths, stored, journal);
-    requireMakable(stored, state);
     const { client, signal } = task;
     const { template = null } = task;
     // What was set up and judged is not asked again, unless something of it changes.
@@ -108,15 +107,6 @@ export async function planProvisioning(task: PlanningTask): Promise<Provisioning
     task.emit({ type: 'step', step: 'plan', status: 'failed' });
     throw error;
   }
-}
-
-/** Ranges of a shard go to all experts of a layer alike. */
-function requireMakable({ model, pack }: StoredPlan, state: JournalState): void {
-  if (pack.quant !== 'tiered' || state.layers.size === pack.layers.length) return;
-  throw new FlashmoeError('ERR_USAGE', 'tiered is made of a model that is here as published', {
-    hint: `\`flashmoe setup ${model}\`, then \`flashmoe requantise ${model} --quant tiered\``,
-    subject: '--quant',
-  });
 }
 
 /** The plan of a copy from another machine, which tells its own. Writes nothing; throws ERR_JOURNAL as above. */

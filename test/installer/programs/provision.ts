@@ -19,6 +19,7 @@ export interface Job {
   questions: TokensQuestion[];
   keepSource?: boolean;
   calibration?: string;
+  size?: number;
   /** SIGKILL to itself at its nth journal line of this run: before it, in the middle of it, or after it is durable. */
   kill?: { line: number; when: 'before' | 'torn' | 'after' };
 }
@@ -41,6 +42,7 @@ const setup = await openSetup(
     ...{ bundled: job.folder, questions: job.questions, bytesPerSecond: null },
     keepSource: job.keepSource ?? false,
     calibration: job.calibration ?? null,
+    size: job.size ?? null,
     resumeCommand: 'flashmoe setup --model tiny',
   },
   {
