@@ -1,7 +1,7 @@
 // A conversation: what was said, what is being answered, and the commands. Owns the state; views are told of it.
 
 import { asFlashmoeError, FlashmoeError } from '../base/errors.js';
-import { formatDuration } from '../base/format.js';
+import { formatDuration, formatExact } from '../base/format.js';
 import type { ChatMessage } from '../engine/types.js';
 import { attachFiles } from './attach.js';
 import type { ChatBackend, ChatEvent, ChatOptions } from './backend.js';
@@ -259,6 +259,7 @@ export class Chat {
         return this.#load(argument);
       case '/clear':
         this.#messages = [];
+        this.#set({ last: null });
         return this.#note('a new conversation');
       case '/quit':
         return this.close();
@@ -321,6 +322,7 @@ export class Chat {
       if (role === 'user') this.#add({ type: 'user', text: content });
       else this.#add({ type: 'answer', reasoning, text: content, note: '' });
     }
+    this.#set({ last: null });
     this.#note(`loaded ${this.#messages.length} messages`);
   }
 
@@ -383,6 +385,6 @@ export function readingText({ reading, since }: Answering, now: number): string 
   const { done, total } = reading;
   const seconds = (now - reading.since) / 1000;
   const left = done > 0 && seconds > 2 ? (seconds / done) * (total - done) : null;
-  const words = `reading the prompt: ${done} of ${total} tokens`;
+  const words = `reading the prompt: ${formatExact(done)} of ${formatExact(total)} tokens`;
   return left === null ? words : `${words}, ${formatDuration(left)} left`;
 }

@@ -30,6 +30,8 @@ export interface CliContext {
   readonly stdin: NodeJS.ReadStream;
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
+  /** Columns for lines on stdout that are wrapped; without end where no terminal shows them. */
+  readonly width: number;
   readonly signal: AbortSignal;
   readonly interruption: Interruption;
   /** What a person pastes to go on after an interruption; set by a command that can be resumed. */
@@ -75,6 +77,7 @@ export function createContext(options: GlobalOptions, version: string): CliConte
     stdin,
     stdout,
     stderr,
+    width: stdout.isTTY ? stdout.columns - 1 : Number.POSITIVE_INFINITY,
     signal: interruption.signal,
     interruption,
     resumeCommand: null,

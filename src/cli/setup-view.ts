@@ -86,7 +86,7 @@ export function finish(context: CliContext, receipt: Receipt): number {
   }
   context.print(`${context.style.good(context.style.glyph.ok)} ${receipt.model} answers`);
   context.print('');
-  context.print(receiptText(receipt));
+  context.print(receiptText(receipt, context.width));
   context.note('');
   context.note('next: flashmoe run "Why is the sky blue?", or flashmoe serve');
   return EXIT.done;

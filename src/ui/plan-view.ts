@@ -56,8 +56,8 @@ export function planTime({ seconds, downloadBytes, doneBytes }: PlanSummary): st
 }
 
 /** The contract as lines of at most 80 columns for paths and names of usual length. */
-export function planText(plan: PlanSummary): string {
-  return pairLines(planPairs(plan)).join('\n');
+export function planText(plan: PlanSummary, width = Number.POSITIVE_INFINITY): string {
+  return pairLines(planPairs(plan), { width }).join('\n');
 }
 
 function exact(bytes: number): string {

@@ -58,8 +58,8 @@ function checkPairs({ passage, notJudged, cost }: CheckReport): [string, string]
   ];
 }
 
-export function receiptText(receipt: Receipt): string {
-  return pairLines(receiptPairs(receipt)).join('\n');
+export function receiptText(receipt: Receipt, width = Number.POSITIVE_INFINITY): string {
+  return pairLines(receiptPairs(receipt), { width }).join('\n');
 }
 
 /** One line an answer, e.g. `✓ arithmetic: 17 + 25 = → 42`. */

@@ -56,10 +56,22 @@ export function shorten(text: string, width: number): string {
   return width <= 1 ? kept : `${kept}…`;
 }
 
-/** Name and value lines, values aligned: for plans and receipts. */
-export function pairLines(pairs: readonly (readonly [string, string])[], indent = 2): string[] {
-  const width = Math.max(...pairs.map(([name]) => textWidth(name)));
-  return pairs.map(([name, value]) => `${' '.repeat(indent)}${name.padEnd(width)}  ${value}`);
+/** Name and value lines, values aligned: for plans and receipts. A value that is too long goes on below its beginning. */
+export function pairLines(
+  pairs: readonly (readonly [string, string])[],
+  { indent = 2, width = Number.POSITIVE_INFINITY }: { indent?: number; width?: number } = {},
+): string[] {
+  const names = Math.max(...pairs.map(([name]) => textWidth(name)));
+  const margin = indent + names + 2;
+  return pairs.flatMap(([name, value]) => {
+    const parts = wrapText(value, Math.max(20, width - margin));
+    const start = (' '.repeat(indent) + name).padEnd(margin);
+    // A path or an address is not broken: it has a line of its own.
+    if (parts.some((part) => margin + textWidth(part) > width)) {
+      return [start.trimEnd(), ...parts.map((part) => ' '.repeat(indent + 2) + part)];
+    }
+    return parts.map((part, index) => (index === 0 ? start : ' '.repeat(margin)) + part);
+  });
 }
 
 /** Text broken at spaces into lines of at most `width`; a longer word keeps its line to itself. */
@@ -75,4 +87,13 @@ export function wrapText(text: string, width: number): string[] {
     }
   }
   return [...lines, line];
+}
+
+/** `name  what it is` as lines of at most `width`, with the rest of a long text below its beginning. */
+export function hangingLines(line: string, width: number): string[] {
+  const [, name = '', text = line] = /^(\S.*?\s{2,})(\S.*)$/.exec(line) ?? [];
+  const room = Math.max(20, width - textWidth(name));
+  return wrapText(text, room).map(
+    (part, index) => (index === 0 ? name : ' '.repeat(textWidth(name))) + part,
+  );
 }

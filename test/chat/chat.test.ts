@@ -315,9 +315,9 @@ test('the time left to read a prompt follows from what was read, and is not gues
   expect(readingText({ ...answering, reading: null }, 3000)).toBe('waiting for the model, 3 s');
   const reading = { done: 1000, total: 4000, since: 0 };
   expect(readingText({ ...answering, reading }, 1000)).toBe(
-    'reading the prompt: 1000 of 4000 tokens',
+    'reading the prompt: 1,000 of 4,000 tokens',
   );
   expect(readingText({ ...answering, reading }, 10_000)).toBe(
-    'reading the prompt: 1000 of 4000 tokens, 30 s left',
+    'reading the prompt: 1,000 of 4,000 tokens, 30 s left',
   );
 });

@@ -25,7 +25,7 @@ function screen(state: WizardState, size: { columns: number; rows: number }): st
   const lines = text.split('\n');
   for (const line of lines) expect(line.length, line).toBeLessThan(size.columns);
   const live = lines.slice(state.screen === 'run' ? state.run.log.length : 0);
-  expect(live.length).toBeLessThan(size.rows);
+  expect(live.length, text).toBeLessThan(size.rows);
   return lines;
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { modelTable } from '../../src/ui/models-view.js';
-import { shorten, tableLines, wrapText } from '../../src/ui/table.js';
+import { hangingLines, pairLines, shorten, tableLines, wrapText } from '../../src/ui/table.js';
 import { someModels } from '../helpers/models.js';
 
 describe('tables for terminals', () => {
@@ -53,5 +53,26 @@ describe('tables for terminals', () => {
     const lines = wrapText(text, 9);
     expect(lines.join(' ')).toBe(text);
     expect(lines.every((line) => line.length <= 9)).toBe(true);
+  });
+
+  test('a value that is too long goes on below its beginning; an address is never broken', () => {
+    const pairs = [
+      ['short', 'one two three four five six seven'],
+      ['at', 'https://example.org/a/very/long/path'],
+    ] as const;
+    expect(pairLines(pairs, { width: 32 })).toEqual([
+      '  short  one two three four five',
+      '         six seven',
+      '  at',
+      '    https://example.org/a/very/long/path',
+    ]);
+    expect(pairLines(pairs)[0]).toBe('  short  one two three four five six seven');
+  });
+
+  test('of a name and its words, the words go on below each other', () => {
+    expect(hangingLines('/save FILE  this conversation, as JSON', 30)).toEqual([
+      '/save FILE  this conversation,',
+      '            as JSON',
+    ]);
   });
 });

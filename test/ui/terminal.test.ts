@@ -103,6 +103,18 @@ describe.skipIf(missing !== null).concurrent('on a real terminal', () => {
     },
   );
 
+  test('? shows the keys, and any key goes back', async (context) => {
+    const at = openTerminal([process.execPath, program, 'setup-2bit', '20'], SMALL);
+    context.onTestFinished(() => at.close());
+    await at.until((screen) => screen.includes('enter continue'));
+    for (const key of ['x', 'Enter', '?']) {
+      at.press('?');
+      await at.until((screen) => screen.includes('any key back'));
+      at.press(key);
+      await at.until((screen) => screen.includes('enter continue'));
+    }
+  });
+
   test('Ctrl-C quits like q and gives the cursor back', async (context) => {
     const { expect } = context;
     const at = await agreed(context, { size: SMALL });

@@ -7,6 +7,7 @@ import { EXIT, FlashmoeError } from '../../base/errors.js';
 import { terminalText } from '../../base/terminal-text.js';
 import { Chat, type Entry } from '../../chat/chat.js';
 import type { RunOptions } from '../../settings/engine-options.js';
+import { hangingLines } from '../../ui/table.js';
 import type { CliContext } from '../context.js';
 
 export interface ChatArgs extends RunOptions {
@@ -53,6 +54,9 @@ export async function chat(context: CliContext, args: ChatArgs): Promise<number>
 /** Without a terminal: a line is a message or a command, an answer is printed when it is complete. */
 async function converse(context: CliContext, conversation: Chat): Promise<void> {
   const lines = createInterface({ input: context.stdin });
+  if (context.stdin.isTTY && !context.json) {
+    context.note(`${conversation.state().model} answers; a line is a message, /help says more`);
+  }
   let told = 0;
   for await (const line of lines) {
     const stop = (): void => void conversation.stop();
@@ -70,6 +74,11 @@ async function converse(context: CliContext, conversation: Chat): Promise<void> 
   }
 }
 
+/** Of a terminal that can do no more than print; a file gets whole lines. */
+function widthOf({ stderr }: CliContext): number {
+  return stderr.isTTY ? stderr.columns - 1 : Number.POSITIVE_INFINITY;
+}
+
 /** Answers are the result; the rest is for whoever watches. */
 function say(context: CliContext, entry: Entry): void {
   if (context.json) return context.emit('entry', entry);
@@ -77,7 +86,10 @@ function say(context: CliContext, entry: Entry): void {
     case 'answer':
       return context.print(terminalText(entry.text));
     case 'note':
-      return context.note(entry.text);
+      for (const line of entry.text.split('\n')) {
+        for (const part of hangingLines(line, widthOf(context))) context.note(part);
+      }
+      return;
     case 'error':
       context.note(entry.text);
       if (entry.hint !== null) context.note(`hint: ${entry.hint}`);

@@ -67,7 +67,7 @@ export async function plan(context: CliContext, typed: CheckpointOptions): Promi
     if (context.json) {
       context.emit('plan', { plan: summary, memory });
     } else {
-      context.print(planText(summary));
+      context.print(planText(summary, context.width));
       context.print(memoryPlanLine(memory));
       const isHere = setup.plan.state.finished;
       context.note(

@@ -61,8 +61,10 @@ export function App({ wizard, style, window }: AppProps) {
 /** Apart, because useInput throws where the terminal can't hand over single keys. */
 function Keys({ wizard }: { wizard: Wizard }) {
   useInput((input, key) => {
-    const isText = wizard.state().screen === 'source';
-    const name = isText ? typedKey(input, key) : keyName(input, key);
+    const { screen, showsKeys } = wizard.state();
+    const meant = screen === 'source' ? typedKey(input, key) : keyName(input, key);
+    // Any key goes back from the keys, also one that means nothing else.
+    const name = meant ?? (showsKeys ? 'help' : null);
     if (name !== null) wizard.key(name);
   });
   return null;

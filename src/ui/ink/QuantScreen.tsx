@@ -1,7 +1,7 @@
 import { Text } from 'ink';
 import { formatBytes } from '../../base/format.js';
 import type { Quant } from '../../models/quant.js';
-import { wrapText } from '../table.js';
+import { pairLines, wrapText } from '../table.js';
 import { chosenModel } from '../wizard-state.js';
 import { Frame, isLow } from './Frame.js';
 import type { ScreenProps } from './MachineScreen.js';
@@ -40,14 +40,16 @@ export function QuantScreen({ state, size, style }: ScreenProps) {
       {state.quants.map((quant, index) => {
         const chosen = index === state.quantIndex;
         const bytes = model?.finalBytes.find((each) => each.quant === quant)?.bytes ?? null;
-        return (
-          <Text key={quant} bold={chosen} wrap="truncate">
-            {chosen ? style.glyph.pointer : ' '} {quant.replace('bit', '-bit')}
-            {'  '}
-            {WORDS[quant]}
-            {bytes === null ? '' : `, ${formatBytes(bytes)} on disk`}
+        const onDisk = bytes === null ? '' : `${formatBytes(bytes)} on disk, `;
+        const mark = `${chosen ? style.glyph.pointer : ' '} ${quant.replace('bit', '-bit')}`;
+        return pairLines([[mark, onDisk + WORDS[quant]]], {
+          indent: 0,
+          width: size.columns - 2,
+        }).map((line, row) => (
+          <Text key={`${quant} ${row}`} bold={chosen}>
+            {line}
           </Text>
-        );
+        ));
       })}
       {isLow(size) ? null : <Text> </Text>}
       {wrapText(COST, Math.min(size.columns - 3, 96)).map((line) => (

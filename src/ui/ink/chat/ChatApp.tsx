@@ -7,7 +7,7 @@ import type { Chat, Entry } from '../../../chat/chat.js';
 import { edit, EMPTY_EDITOR, sent, type Editor } from '../../../chat/editor.js';
 import { markdownLines } from '../../markdown.js';
 import type { Style } from '../../style.js';
-import { wrapText } from '../../table.js';
+import { hangingLines, wrapText } from '../../table.js';
 import { usePrinted, useWindow } from '../use-window.js';
 import type { TerminalWindow } from '../window.js';
 import { keysOf, type ChatKey } from './keys.js';
@@ -130,7 +130,7 @@ function entryLines(entry: Entry, width: number, style: Style): string[] {
     case 'note':
       return terminalText(entry.text)
         .split('\n')
-        .flatMap((line) => hanging(line, width))
+        .flatMap((line) => hangingLines(line, width))
         .map((line) => style.dim(line));
     case 'error':
       return [
@@ -140,15 +140,6 @@ function entryLines(entry: Entry, width: number, style: Style): string[] {
           : wrapText(`hint: ${entry.hint}`, width).map((line) => style.dim(line))),
       ];
   }
-}
-
-/** `name  what it is`, with the rest of a long text below its beginning. */
-function hanging(line: string, width: number): string[] {
-  const [, name = '', text = line] = /^(\S.*?\s{2,})(\S.*)$/.exec(line) ?? [];
-  const room = Math.max(20, width - name.length);
-  return wrapText(text, room).map(
-    (part, index) => (index === 0 ? name : ' '.repeat(name.length)) + part,
-  );
 }
 
 function markUser(text: string, width: number, style: Style): string[] {

@@ -12,11 +12,11 @@ interface StatusLineProps {
 }
 
 export function StatusLine({ state, now, width, style }: StatusLineProps) {
-  return <Text wrap="truncate">{style.dim(shorten(statusText(state, now), width))}</Text>;
+  return <Text wrap="truncate">{style.dim(shorten(statusText(state, now, width), width))}</Text>;
 }
 
 /** `tiny-4bit, 23.1 tokens/s, 1,204 of 32,768 tokens, 980 cached, Ctrl-C stops`. */
-export function statusText(state: ChatState, now: number): string {
+export function statusText(state: ChatState, now: number, width: number): string {
   const { model, place, opening, answering, last, contextLength } = state;
   if (opening !== null) {
     const words = openingText(opening, now);
@@ -33,11 +33,19 @@ export function statusText(state: ChatState, now: number): string {
   if (last === null) return `${model}, ${place}, /help`;
   const used = last.promptTokens + last.completionTokens;
   const all = contextLength === null ? '' : ` of ${formatExact(contextLength)}`;
-  return [
+  return fitting(width, [
     model,
     `${last.tokensPerSecond.toFixed(1)} tokens/s`,
     `${formatExact(used)}${all} tokens`,
     ...(last.cachedTokens > 0 ? [`${formatExact(last.cachedTokens)} cached`] : []),
     '/help',
-  ].join(', ');
+  ]);
+}
+
+/** As many of the parts as have room, from the first on. */
+function fitting(width: number, parts: readonly string[]): string {
+  return parts.reduce((line, part) => {
+    const longer = `${line}, ${part}`;
+    return longer.length <= width ? longer : line;
+  });
 }
