@@ -1,11 +1,12 @@
 // Runs a packed model through the Metal backend's host code and the executed kernels, and writes logits as raw f32.
-// Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE resident|cached [TOKEN...]
+// Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE resident|cached [TOKEN...]; cached: half of the experts
 // Without tokens they come from MODEL_DIR/tokens.txt, and MODEL_DIR/reference.f32 is what the logits are held against.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <vector>
@@ -19,6 +20,14 @@ static unsigned expert_layers(const flashmoe::Model &model) {
     unsigned count = 0;
     for (const flashmoe::Layer &layer : model.layers) count += std::holds_alternative<flashmoe::Moe>(layer.mlp);
     return count;
+}
+
+static uint64_t expert_bytes(const std::string &folder) {
+    uint64_t bytes = 0;
+    for (const auto &entry : std::filesystem::directory_iterator(folder)) {
+        if (entry.path().filename().string().starts_with("layer_")) bytes += entry.file_size();
+    }
+    return bytes;
 }
 
 /// Largest difference over the reference's spread; the CPU engine is held to the same.
@@ -45,7 +54,7 @@ int main(int argc, char **argv) {
     if (argc < 8) return 64;
     EngineOptions options{argv[2], argv[3], 1, 2, 0, 0, Caching::page_cache};
     const bool resident = strcmp(argv[7], "resident") == 0;
-    if (resident) options.expert_bytes = UINT64_MAX;
+    options.expert_bytes = resident ? UINT64_MAX : expert_bytes(argv[3]) / 2;
     const size_t piece = strtoull(argv[5], nullptr, 10);
     fm_msl::ExecutedOptions executed;
     if (strcmp(argv[6], "reverse") == 0) executed.schedule = fm_msl::Schedule::reverse;

@@ -109,6 +109,8 @@ class MetalBackend final : public Backend {
     std::atomic<uint64_t> in_use_{0};
     /// Number of the last mla_append.
     uint64_t appended_ = 0;
+    /// And of the last add_gated.
+    uint64_t gated_ = 0;
     Room parts_, stats_, queries_, latents_, inner_;
 };
 

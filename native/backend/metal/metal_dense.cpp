@@ -82,6 +82,7 @@ void MetalBackend::add_gated(Span y, Span x, Span gate, uint32_t width, uint32_t
     recorder_.bind(2, gate ? gate : x);
     recorder_.bytes(3, FmGatedAddArgs{width, gate ? 1u : 0u});
     recorder_.dispatch({groups_of(width, kThreads), tokens, 1}, kThreads);
+    gated_ = recorder_.counters().dispatches;
 }
 
 void MetalBackend::swiglu(Span gate, Span up, Span y, size_t count) {

@@ -42,6 +42,8 @@ static uint32_t tile_of(const ExpertBatch& op, const ExpertWork& work) {
 void MetalBackend::experts(const ExpertBatch& op) {
     // The pool lies in several buffers: a dispatch takes what lies in one of them, and what has tiles of one size.
     uint32_t row = op.first_row;
+    // Experts begin with x, while the shared expert is added to what they will be added to.
+    if (recorder_.counters().dispatches == gated_) recorder_.beside_last();
     for (uint32_t first = 0, count = 0; first < op.count; first += count) {
         const auto kind = [&](uint32_t index) { return std::pair(op.works[index].gate.weight.buffer, tile_of(op, op.works[index])); };
         for (count = 1; first + count < op.count && kind(first + count) == kind(first);) ++count;
