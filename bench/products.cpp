@@ -1,6 +1,6 @@
 // Products of packed rows and vectors a second, exact and with 8-bit activations, on every instruction set of this machine. One
 // thread, its CPU time, best of alternating rounds: only ratios within a run say something on a machine that does other things.
-// FORMATS are bits of groups, or names of GGUF blocks, which are exact in every way. `GB/s` are the bytes of weights that one token
+// FORMATS are bits of groups, or names of GGUF blocks. `GB/s` are the bytes of weights that one token
 // goes through.
 // Usage: products [ROUNDS [FORMATS]]; built and run by `make -C native products ROUNDS=9 FORMATS="4 q4_k"`.
 #include <algorithm>
@@ -96,7 +96,7 @@ int main(int count, char** arguments) {
             for (const cpu::Kernels* table : cpu::available_kernels()) {
                 if (std::strcmp(table->isa, "scalar") == 0) continue;
                 ways.emplace_back(*table, std::string(table->isa) + " exact");
-                if (!block) ways.emplace_back(cpu::fast_kernels(*table), std::string(table->isa) + " fast");
+                ways.emplace_back(cpu::fast_kernels(*table), std::string(table->isa) + " fast");
             }
             for (int round = 0; round < rounds; ++round) {
                 for (Way& way : ways) way.round(weights.matrix, x);

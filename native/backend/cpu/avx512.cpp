@@ -74,6 +74,14 @@ struct Lanes : Bytes {
         const __m512i groups = _mm512_srl_epi32(columns, _mm_cvtsi32_si128(static_cast<int>(group_shift)));
         return _mm512_permutexvar_ps(groups, params);
     }
+    /// Not by way of memory, where short writes would have to arrive before a long read.
+    FM_LANE B sixteen(uint64_t low, uint64_t high) { return _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low)); }
+    /// to = factor * (sixteen bytes less `least`).
+    FM_LANE void store_sixteen(B bytes, uint32_t least, float factor, float* to) {
+        F values[16 / kLanes];
+        widen(minus(bytes, least), values);
+        for (uint32_t v = 0; v < 16 / kLanes; ++v) store(to + v * kLanes, mul(values[v], set1(factor)));
+    }
     /// Sixteen signed bytes.
     FM_LANE void widen(B bytes, F* out) { out[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
     FM_LANE F codes(const int16_t* from) {

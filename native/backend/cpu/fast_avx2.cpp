@@ -91,7 +91,7 @@ FM_TARGET float round_block_avx2(const float* x, uint32_t bits, int8_t* codes, i
     for (uint32_t i = 0; i < 4; ++i) whole[i] = _mm256_cvtps_epi32(_mm256_mul_ps(values[i], _mm256_set1_ps(factor)));
     const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3]));
     const __m256i ordered = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), placed(ordered, bits));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), bits == 0 ? ordered : placed(ordered, bits));
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
     const __m256i eight = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));

@@ -15,17 +15,37 @@
 namespace flashmoe::cpu {
 namespace {
 
+void prepare_blocks(const FastBlockShape& shape, const float* x, float* prepared, RoundBlock round) {
+    std::fill_n(prepared, shape.floats(), 0.0f);
+    auto* codes = reinterpret_cast<int8_t*>(prepared);
+    float* scales = prepared + shape.scales_at();
+    float* sums = prepared + shape.sums_at();
+    const uint32_t per_block = kFastBlock / shape.group;
+    for (uint32_t block = 0; block < shape.blocks; ++block) {
+        int8_t* of = codes + size_t{block} * kFastBlock;
+        int32_t all = 0;
+        scales[block] = round(x + size_t{block} * kFastBlock, 0, of, all);
+        for (uint32_t g = 0; shape.has_least && g < per_block; ++g) {
+            int32_t sum = 0;
+            for (uint32_t i = 0; i < shape.group; ++i) sum += of[g * shape.group + i];
+            sums[size_t{block} * per_block + g] = scales[block] * static_cast<float>(sum);
+        }
+    }
+}
+
 /// The table that a fast one is made of: tables have plain functions, which find it by their own isa's slot.
 template <int kSlot> struct Mixed {
     static inline const Kernels* exact = nullptr;
-    static inline FastRows fast = nullptr;
+    static inline FastRows fast = nullptr, fast_blocks = nullptr;
     static inline RoundBlock round = nullptr;
 
     static size_t prepared_floats(const Matrix& matrix) {
-        return is_fast(matrix) ? FastShape(matrix).floats() : exact->prepared_floats(matrix);
+        if (!is_fast(matrix)) return exact->prepared_floats(matrix);
+        return matrix.codes == Codes::blocks ? FastBlockShape(matrix).floats() : FastShape(matrix).floats();
     }
     static void prepare(const Matrix& matrix, const float* x, float* prepared) {
         if (!is_fast(matrix)) return exact->prepare(matrix, x, prepared);
+        if (matrix.codes == Codes::blocks) return prepare_blocks(FastBlockShape(matrix), x, prepared, round);
         const FastShape shape(matrix);
         auto* codes = reinterpret_cast<int8_t*>(prepared);
         float* scales = prepared + shape.scales_at();
@@ -39,11 +59,12 @@ template <int kSlot> struct Mixed {
     }
     static void rows(const Matrix& matrix, uint32_t first, uint32_t last, const float* prepared, size_t prepared_stride,
                      uint32_t tokens, float* y, size_t y_stride) {
-        (is_fast(matrix) ? fast : exact->rows)(matrix, first, last, prepared, prepared_stride, tokens, y, y_stride);
+        (!is_fast(matrix) ? exact->rows : matrix.codes == Codes::blocks ? fast_blocks : fast)(matrix, first, last, prepared, prepared_stride, tokens, y, y_stride);
     }
-    static Kernels table(const Kernels& of, FastRows rows_of, RoundBlock round_of) {
+    static Kernels table(const Kernels& of, FastRows rows_of, FastRows blocks_of, RoundBlock round_of) {
         exact = &of;
         fast = rows_of;
+        fast_blocks = blocks_of;
         round = round_of;
         Kernels made = of;
         made.prepared_floats = prepared_floats;
@@ -59,6 +80,11 @@ FastShape::FastShape(const Matrix& matrix)
     : blocks(matrix.cols / kFastBlock), chunks((matrix.cols + kFastChunk - 1) / kFastChunk),
       groups(static_cast<uint32_t>(matrix.groups())), group_shift(static_cast<uint32_t>(std::countr_zero(matrix.group))),
       row_bytes(matrix.row_bytes()), param_bytes(element_bytes(matrix.type)) {}
+
+FastBlockShape::FastBlockShape(const Matrix& matrix)
+    : blocks(matrix.cols / kFastBlock), spans((matrix.cols + kFastSpan - 1) / kFastSpan),
+      group(matrix.block == quant::Block::q2_k || matrix.block == quant::Block::q3_k || matrix.block == quant::Block::q6_k ? 16 : 32),
+      has_least(quant::kind_of(matrix.block).halves == 2) {}
 
 void widen_parameters(ElementType type, const std::byte* from, uint32_t count, float* to) {
     if (type == ElementType::f32) {
@@ -125,18 +151,19 @@ void fast_rows_scalar(const Matrix& matrix, uint32_t first, uint32_t last, const
 
 const Kernels& fast_kernels(const Kernels& exact) {
     if (std::strcmp(exact.isa, "scalar") == 0) {
-        static const Kernels table = Mixed<0>::table(exact, fast_rows_scalar, round_block_scalar);
+        static const Kernels table = Mixed<0>::table(exact, fast_rows_scalar, fast_blocks_scalar, round_block_scalar);
         return table;
     }
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (std::strcmp(exact.isa, "avx2") == 0) {
-        static const Kernels table = Mixed<1>::table(exact, fast_rows_avx2, round_block_avx2);
+        static const Kernels table = Mixed<1>::table(exact, fast_rows_avx2, fast_blocks_avx2, round_block_avx2);
         return table;
     }
     if (std::strcmp(exact.isa, "avx512") == 0) {
-        static const Kernels table =
-            Mixed<2>::table(exact, __builtin_cpu_supports("avx512vnni") ? fast_rows_vnni : fast_rows_avx2, round_block_avx2);
+        const bool has_vnni = __builtin_cpu_supports("avx512vnni") != 0;
+        static const Kernels table = Mixed<2>::table(exact, has_vnni ? fast_rows_vnni : fast_rows_avx2,
+                                                     has_vnni ? fast_blocks_vnni : fast_blocks_avx2, round_block_avx2);
         return table;
     }
 #elif defined(__aarch64__)
@@ -147,7 +174,7 @@ const Kernels& fast_kernels(const Kernels& exact) {
     constexpr bool has_dots = true; // Every Apple silicon.
 #endif
     if (has_dots && std::strcmp(exact.isa, "neon") == 0) {
-        static const Kernels table = Mixed<1>::table(exact, fast_rows_neon, round_block_neon);
+        static const Kernels table = Mixed<1>::table(exact, fast_rows_neon, fast_blocks_neon, round_block_neon);
         return table;
     }
 #endif

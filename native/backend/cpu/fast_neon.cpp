@@ -113,8 +113,8 @@ float round_block_neon(const float* x, uint32_t bits, int8_t* codes, int32_t& su
     const int8x16_t front = vcombine_s8(vmovn_s16(halves[0]), vmovn_s16(halves[1]));
     const int8x16_t back = vcombine_s8(vmovn_s16(halves[2]), vmovn_s16(halves[3]));
     const int8x16_t even = vuzp1q_s8(front, back), odd = vuzp2q_s8(front, back);
-    vst1q_s8(codes, bits == 4 ? even : vuzp1q_s8(even, odd));
-    vst1q_s8(codes + 16, bits == 4 ? odd : vuzp2q_s8(even, odd));
+    vst1q_s8(codes, bits == 0 ? front : bits == 4 ? even : vuzp1q_s8(even, odd));
+    vst1q_s8(codes + 16, bits == 0 ? back : bits == 4 ? odd : vuzp2q_s8(even, odd));
     sum = vaddlvq_s8(front) + vaddlvq_s8(back);
     return largest / 127;
 }

@@ -88,10 +88,6 @@ struct Lanes {
 
     using B = uint8x16_t;
     FM_LANE B load_bytes(const std::byte* from) { return vld1q_u8(reinterpret_cast<const uint8_t*>(from)); }
-    FM_LANE B four_words(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
-        const uint32_t words[4] = {a, b, c, d};
-        return vreinterpretq_u8_u32(vld1q_u32(words));
-    }
     FM_LANE B every_byte(uint32_t value) { return vdupq_n_u8(static_cast<uint8_t>(value)); }
     /// The bits of `kept` in (byte >> count); and of (byte << count).
     FM_LANE B shifted_right(B bytes, uint32_t count, uint32_t kept) {
@@ -103,8 +99,11 @@ struct Lanes {
     }
     FM_LANE B either(B a, B b) { return vorrq_u8(a, b); }
     FM_LANE B minus(B bytes, uint32_t value) { return vsubq_u8(bytes, every_byte(value)); }
-    /// Byte j is `value` where bit j is set.
-    FM_LANE B flags(uint16_t bits, uint32_t value) {
+    /// The low halves of sixteen bytes, or from 16 on the high ones.
+    FM_LANE B nibbles(const std::byte* from, uint32_t at) { return shifted_right(load_bytes(from), at / 4, 15); }
+    /// Byte j is `value` where bit `at` + j is set.
+    FM_LANE B flags(uint32_t all, uint32_t at, uint32_t value) {
+        const uint32_t bits = all >> at;
         const B each = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
         const B spread = vcombine_u8(vdup_n_u8(static_cast<uint8_t>(bits)), vdup_n_u8(static_cast<uint8_t>(bits >> 8)));
         return vandq_u8(vtstq_u8(spread, each), every_byte(value));
@@ -113,6 +112,14 @@ struct Lanes {
         uint16_t bits;
         std::memcpy(&bits, from, sizeof bits);
         return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))), 0);
+    }
+    /// Not by way of memory, where short writes would have to arrive before a long read.
+    FM_LANE B sixteen(uint64_t low, uint64_t high) { return vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(low), vcreate_u64(high))); }
+    /// to = factor * (sixteen bytes less `least`).
+    FM_LANE void store_sixteen(B bytes, uint32_t least, float factor, float* to) {
+        F values[16 / kLanes];
+        widen(minus(bytes, least), values);
+        for (uint32_t v = 0; v < 16 / kLanes; ++v) store(to + v * kLanes, mul(values[v], set1(factor)));
     }
     /// Sixteen signed bytes.
     FM_LANE void widen(B bytes, F* out) {
