@@ -16,4 +16,5 @@ for share in 50 25 12.5; do
   part "cached-$share" 90 build/cuda/metal-speed ../../metal "$model" "$share" 1024 1024 64
 done
 part cached-25-pass-8192 60 build/cuda/metal-speed ../../metal "$model" 25 8192 8192 0
-cat "$out"/resident-*.txt "$out"/cached-*.txt "$out/summary.txt"
+part kernels 90 build/cuda/metal-speed ../../metal "$model" 100 8192 8192 16 kernels
+cat "$out"/kernels.txt "$out"/resident-*.txt "$out"/cached-*.txt "$out/summary.txt"

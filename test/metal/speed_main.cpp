@@ -1,10 +1,13 @@
 // How fast a packed model answers through the Metal host code with a share of its experts in memory: tokens a second, hits, waits,
 // and for what share of a token its kernels work. Tokens are random, so that answers don't run into a circle.
-// Usage: metal-speed METAL_DIR MODEL_DIR PERCENT PASS PROMPT TOKENS; 100 per cent are resident.
+// Usage: metal-speed METAL_DIR MODEL_DIR PERCENT PASS PROMPT TOKENS [kernels]; 100 per cent are resident. `kernels`: what each kernel
+// takes, launched alone and waited for, some microseconds of which are the launch.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -33,6 +36,35 @@ uint64_t expert_bytes(const std::string &folder) {
 /// Of a decoded token, on average.
 struct Token {
     double seconds = 0, device_seconds = 0, waits = 0, uses = 0, hits = 0, submits = 0, dispatches = 0;
+    double read_bytes = 0, expert_waits = 0;
+};
+
+/// What kernels took since the last time.
+class KernelTable {
+  public:
+    void print(const char *what) {
+        double all = 0;
+        std::map<std::string, KernelTime> now, since;
+        for (const KernelTime &time : kernel_times()) {
+            now[time.name] = time;
+            const KernelTime &before = before_[time.name];
+            since[time.name] = {time.name, time.launches - before.launches, time.seconds - before.seconds};
+            all += time.seconds - before.seconds;
+        }
+        printf("kernels of %s, one by one: %.3f s\n| kernel | launches | ms | µs each | %% |\n|---|---|---|---|---|\n", what, all);
+        std::vector<KernelTime> longest;
+        for (const auto &[name, time] : since) longest.push_back(time);
+        std::sort(longest.begin(), longest.end(), [](const KernelTime &a, const KernelTime &b) { return a.seconds > b.seconds; });
+        for (const KernelTime &time : longest) {
+            if (time.launches == 0 || time.seconds < all / 200) continue;
+            printf("| %s | %llu | %.2f | %.1f | %.1f |\n", time.name.c_str(), static_cast<unsigned long long>(time.launches), time.seconds * 1e3,
+                   time.seconds / static_cast<double>(time.launches) * 1e6, 100 * time.seconds / all);
+        }
+        before_ = std::move(now);
+    }
+
+  private:
+    std::map<std::string, KernelTime> before_;
 };
 
 class Speed {
@@ -53,6 +85,8 @@ class Speed {
             sum.waits += static_cast<double>(step.device_waits) / count;
             sum.uses += static_cast<double>(step.expert_uses) / count;
             sum.hits += static_cast<double>(step.expert_hits) / count;
+            sum.read_bytes += static_cast<double>(step.expert_bytes_read) / count;
+            sum.expert_waits += step.io_seconds / count;
         }
         const BackendCounters after = metal_.counters();
         sum.seconds = (seconds_now() - start) / count;
@@ -72,7 +106,7 @@ class Speed {
 } // namespace
 
 int main(int count, char **arguments) {
-    if (count != 7) return 64;
+    if (count != 7 && count != 8) return 64;
     setvbuf(stdout, nullptr, _IOLBF, 0);
     const std::string folder = arguments[2];
     const double percent = atof(arguments[3]);
@@ -82,7 +116,8 @@ int main(int count, char **arguments) {
     options.prefill_tokens = pass;
     options.expert_bytes = percent >= 100 ? UINT64_MAX : static_cast<uint64_t>(static_cast<double>(expert_bytes(folder)) * percent / 100);
     try {
-        hand_over_whole(false);
+        KernelTable table;
+        time_kernels(count == 8);
         const double begun = seconds_now();
         auto backend = std::make_unique<metal::MetalBackend>(open_test_device({}), metal::kernel_source(arguments[1]));
         const metal::MetalBackend &metal = *backend;
@@ -99,17 +134,17 @@ int main(int count, char **arguments) {
             printf("prefill of %u in passes of %u: %.2f s, %.0f tokens/s, expert reads %llu, kernels %.2f s, waits %llu\n", prompt, pass, took,
                    prompt / took, static_cast<unsigned long long>(read.expert_reads), read.device_seconds,
                    static_cast<unsigned long long>(read.device_waits));
+            if (count == 8) table.print("the prompt");
         }
         if (decoded == 0) return 0;
         speed.decode(decoded);
         const Token token = speed.decode(decoded);
-        // The same as whole command buffers: between their kernels stands nothing but the device.
-        hand_over_whole(true);
-        const Token whole = speed.decode(decoded);
-        printf("| %% in memory | tokens/s | ms | hits | waits | command buffers | dispatches | kernels, ms | share |\n|---|---|---|---|---|---|---|---|---|\n");
-        printf("| %g | %.1f | %.2f | %.1f %% | %.0f | %.1f | %.0f | %.2f | %.2f |\n", percent, 1 / token.seconds, token.seconds * 1e3,
-               100 * token.hits / token.uses, token.waits, token.submits, token.dispatches, whole.device_seconds * 1e3,
-               whole.device_seconds / token.seconds);
+        if (count == 8) table.print("twice as many tokens as were asked for");
+        printf("| %% in memory | tokens/s | ms | hits | read, MB | ms for reads | waits | command buffers | dispatches | kernels, ms | share |\n"
+               "|---|---|---|---|---|---|---|---|---|---|---|\n");
+        printf("| %g | %.1f | %.2f | %.1f %% | %.0f | %.1f | %.0f | %.1f | %.0f | %.2f | %.2f |\n", percent, 1 / token.seconds, token.seconds * 1e3,
+               100 * token.hits / token.uses, token.read_bytes / 1e6, token.expert_waits * 1e3, token.waits, token.submits, token.dispatches,
+               token.device_seconds * 1e3, token.device_seconds / token.seconds);
     } catch (const Error &error) {
         fprintf(stderr, "%s\n", error.what());
         return 1;

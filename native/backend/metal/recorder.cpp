@@ -12,7 +12,7 @@ constexpr ElementType kTypes[] = {ElementType::bf16, ElementType::f16, ElementTy
 constexpr const char* kTypeNames[] = {"bf16", "f16", "f32"};
 constexpr uint32_t kBits[] = {2, 4, 8, 0};
 /// A device begins with what it is handed: so many dispatches it computes while the host records the next.
-constexpr uint32_t kMostRecorded = 256;
+constexpr uint32_t kMostRecorded = 128;
 
 } // namespace
 

@@ -45,9 +45,14 @@ std::string &launched_prefix() {
     return prefix;
 }
 
-bool &as_graphs() {
-    static bool graphs = true;
-    return graphs;
+bool &is_timed() {
+    static bool timed = false;
+    return timed;
+}
+
+std::map<std::string, std::pair<uint64_t, double>> &times() {
+    static std::map<std::string, std::pair<uint64_t, double>> seconds;
+    return seconds;
 }
 
 bool is_managed(void *memory) {
@@ -123,9 +128,28 @@ struct Recorded {
     dim3 groups, threads;
 };
 
+/// Graphs by how many commands were committed before them since the last wait.
+class Graphs {
+  public:
+    ~Graphs() {
+        for (cudaGraphExec_t each : all_) cudaGraphExecDestroy(each);
+    }
+    void begin() { used_ = 0; }
+    cudaGraphExec_t &next() {
+        // What is over this many is not kept apart: a long prompt's commands differ anyway.
+        constexpr size_t most = 64;
+        if (used_ == all_.size() && used_ < most) all_.push_back(nullptr);
+        return all_[used_++ % most];
+    }
+
+  private:
+    std::vector<cudaGraphExec_t> all_;
+    size_t used_ = 0;
+};
+
 class CudaCommand final : public gpu::Command {
   public:
-    explicit CudaCommand(cudaStream_t stream) : stream_(stream) {
+    CudaCommand(cudaStream_t stream, Graphs &graphs) : stream_(stream), graphs_(graphs) {
         MUST(cudaEventCreate(&start_));
         MUST(cudaEventCreate(&end_));
         live++;
@@ -176,28 +200,26 @@ class CudaCommand final : public gpu::Command {
             if (!buffer->device_newer) buffer->upload(stream_);
         }
         for (CudaBuffer *buffer : written_) buffer->device_newer = true;
-        const auto launch_all = [&] {
-            for (Recorded &call : recorded_) {
-                void *arguments[] = {&call.buffers, &call.values};
-                MUST(cudaLaunchKernel(call.kernel->entry, call.groups, call.threads, arguments, 0, stream_));
-            }
-        };
-        if (!as_graphs()) {
-            MUST(cudaEventRecord(start_, stream_));
-            launch_all();
-            MUST(cudaEventRecord(end_, stream_));
-            return;
-        }
-        // One graph, built when everything is known: a launch by itself costs more than most of these kernels.
+        if (is_timed()) return launch_timed();
+        // One graph, built when everything is known: a launch by itself costs more than most of these kernels. The one that was as
+        // many commands behind a wait takes this one's arguments where its kernels are the same, as a token's are the last one's.
         cudaGraph_t graph;
         MUST(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-        launch_all();
+        for (Recorded &call : recorded_) launch(call);
         MUST(cudaStreamEndCapture(stream_, &graph));
-        MUST(cudaGraphInstantiate(&executable_, graph, 0));
+        cudaGraphExec_t &executable = graphs_.next();
+        cudaGraphExecUpdateResultInfo changed;
+        if (executable == nullptr || cudaGraphExecUpdate(executable, graph, &changed) != cudaSuccess) {
+            cudaGetLastError();
+            // It may be on its way.
+            MUST(cudaStreamSynchronize(stream_));
+            if (executable != nullptr) MUST(cudaGraphExecDestroy(executable));
+            MUST(cudaGraphInstantiate(&executable, graph, 0));
+        }
         MUST(cudaGraphDestroy(graph));
-        MUST(cudaGraphUpload(executable_, stream_));
+        MUST(cudaGraphUpload(executable, stream_));
         MUST(cudaEventRecord(start_, stream_));
-        MUST(cudaGraphLaunch(executable_, stream_));
+        MUST(cudaGraphLaunch(executable, stream_));
         MUST(cudaEventRecord(end_, stream_));
     }
     std::string wait() override {
@@ -211,15 +233,40 @@ class CudaCommand final : public gpu::Command {
         float milliseconds = 0;
         MUST(cudaEventElapsedTime(&milliseconds, start_, end_));
         seconds_ = milliseconds / 1000;
-        if (executable_ != nullptr) MUST(cudaGraphExecDestroy(executable_));
+        graphs_.begin();
         return "";
     }
     double seconds() const override { return seconds_; }
 
   private:
+    void launch(Recorded &call) {
+        void *arguments[] = {&call.buffers, &call.values};
+        MUST(cudaLaunchKernel(call.kernel->entry, call.groups, call.threads, arguments, 0, stream_));
+    }
+    void launch_timed() {
+        cudaEvent_t before, after;
+        MUST(cudaEventCreate(&before));
+        MUST(cudaEventCreate(&after));
+        MUST(cudaEventRecord(start_, stream_));
+        for (Recorded &call : recorded_) {
+            MUST(cudaEventRecord(before, stream_));
+            launch(call);
+            MUST(cudaEventRecord(after, stream_));
+            MUST(cudaEventSynchronize(after));
+            float milliseconds = 0;
+            MUST(cudaEventElapsedTime(&milliseconds, before, after));
+            auto &[launches, seconds] = times()[call.kernel->name];
+            launches++;
+            seconds += milliseconds / 1000;
+        }
+        MUST(cudaEventRecord(end_, stream_));
+        MUST(cudaEventDestroy(before));
+        MUST(cudaEventDestroy(after));
+    }
+
     cudaStream_t stream_;
+    Graphs &graphs_;
     cudaEvent_t start_, end_;
-    cudaGraphExec_t executable_ = nullptr;
     const CudaKernel *kernel_ = nullptr;
     CudaBuffer *bound_[FM_MAX_BUFFERS] = {};
     Recorded next_{};
@@ -255,9 +302,10 @@ class CudaDevice final : public gpu::Device {
         }
         return std::make_unique<CudaPipeline>(found->second);
     }
-    std::unique_ptr<gpu::Command> command() override { return std::make_unique<CudaCommand>(stream_); }
+    std::unique_ptr<gpu::Command> command() override { return std::make_unique<CudaCommand>(stream_, graphs_); }
 
   private:
+    Graphs graphs_;
     cudaStream_t stream_ = nullptr;
 };
 
@@ -287,7 +335,9 @@ std::unique_ptr<flashmoe::gpu::Buffer> resident_buffer(size_t bytes, uint32_t se
     return buffer;
 }
 
-void launch_as_graphs(bool graphs) { as_graphs() = graphs; }
+void time_cuda_kernels(bool timed) { is_timed() = timed; }
+
+std::map<std::string, std::pair<uint64_t, double>> cuda_kernel_times() { return times(); }
 
 void launch_only(const std::string &prefix) { launched_prefix() = prefix; }
 

@@ -3,6 +3,7 @@
 // before it runs, and what its kernels may write is copied back when it is waited for.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,8 +22,9 @@ std::vector<std::string> cuda_kernels_never_run();
 /// From now on commands launch only kernels whose names begin so; empty: all.
 void launch_only(const std::string &prefix);
 
-/// From now on a command buffer is one graph, for the time that its kernels take, or a launch for each, which begins sooner.
-void launch_as_graphs(bool graphs);
+/// From now on kernels are launched one by one, waited for and timed; and what they took so far: launches and seconds by name.
+void time_cuda_kernels(bool timed);
+std::map<std::string, std::pair<uint64_t, double>> cuda_kernel_times();
 
 /// Bytes a second of a copy within device memory, read and written.
 double copy_bandwidth();

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "device/executed_device.h"
 
@@ -11,9 +13,16 @@ std::unique_ptr<flashmoe::gpu::Device> open_test_device(const fm_msl::ExecutedOp
 /// Device objects that nobody has given back.
 int leftover_objects();
 
-/// From now on a command buffer is handed over whole, for the time that its kernels take, or kernel by kernel, which begins sooner.
-/// Only CUDA tells the two apart.
-void hand_over_whole(bool whole);
+/// How command buffers go to the device from now on: as graphs, or kernel by kernel, each waited for and timed. Only CUDA tells the
+/// two apart.
+void time_kernels(bool timed);
+struct KernelTime {
+    std::string name;
+    uint64_t launches = 0;
+    double seconds = 0;
+};
+/// Of those that were timed, the longest first.
+std::vector<KernelTime> kernel_times();
 
 /// Kernels that nothing in this process has dispatched.
 std::vector<std::string> kernels_never_run();
