@@ -12,6 +12,7 @@ import { LOCAL_OWNER } from '../transfer/folder-source.js';
 import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
 import { chooseInstalled } from './installed.js';
+import { nativeAddon } from './native.js';
 import type { Ready } from './ready-models.js';
 import { lookAround, setupWorld } from './setup-request.js';
 import { isBundled } from './target.js';
@@ -35,7 +36,7 @@ export async function openUpdate(
   const nothing = (): Promise<null> => Promise.resolve(null);
   const world = setupWorld(context, await lookAround(context), () => false, nothing);
   const resumeCommand = commandLine(['update', id, '--yes']);
-  const updating = { paths, manifest, world, resumeCommand };
+  const updating = { addon: nativeAddon(context), paths, manifest, world, resumeCommand };
   return {
     installed,
     planned: await planUpdate(updating, task),

@@ -2,8 +2,10 @@
 // begins with the files that stay; the old one answers until the newer one has answered and takes its place.
 
 import { constants } from 'node:fs';
-import { copyFile, link, open, stat } from 'node:fs/promises';
+import { copyFile, link, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { runJob } from '../addon/load.js';
+import type { NativeAddon } from '../addon/types.js';
 import { makeDirectory, PARTIAL_SUFFIX, writeFileAtomic } from '../base/atomic-file.js';
 import { acquireLock } from '../base/file-lock.js';
 import type { ModelPaths } from '../base/paths.js';
@@ -34,6 +36,7 @@ import {
 } from './update-changes.js';
 
 export interface UpdateTask {
+  addon: NativeAddon;
   paths: ModelPaths;
   manifest: ModelManifest;
   world: SetupContext;
@@ -117,11 +120,11 @@ export async function runUpdate(
   planned: PlannedUpdate,
   run: RunTask,
 ): Promise<Receipt> {
-  const { paths, manifest, world, resumeCommand } = task;
+  const { addon, paths, manifest, world, resumeCommand } = task;
   const { model, repo, revision, quant } = manifest;
   const { stored } = planned;
   const fresh = updatePaths(paths);
-  await beginWithKept(paths, fresh, planned, world.host.now());
+  await beginWithKept({ addon, paths, fresh, signal: run.signal }, planned, world.host.now());
   const own = new Map((manifest.userFiles ?? []).map(({ path, option }) => [option, path]));
   const ownFile = (option: string): string | null => {
     const path = own.get(option);
@@ -148,8 +151,15 @@ export async function runUpdate(
 
 /** The files that stay under their second name, then the journal that vouches for them; nothing where it was begun before. */
 async function beginWithKept(
-  paths: ModelPaths,
-  fresh: ModelPaths,
+  {
+    addon,
+    paths,
+    fresh,
+    signal,
+  }: Pick<UpdateTask, 'addon' | 'paths'> & {
+    fresh: ModelPaths;
+    signal: AbortSignal;
+  },
   { stored, kept, old, entries }: PlannedUpdate,
   now: number,
 ): Promise<void> {
@@ -165,8 +175,17 @@ async function beginWithKept(
     }
     const shards = entries.flatMap((entry) => (entry.step === 'dense' ? [entry.shard] : []));
     if (shards.length > 0) {
-      const pieces = keptDense(old.pack, pack, new Set(shards));
-      await copyPieces(paths.denseFile, fresh.denseFile + PARTIAL_SUFFIX, pack.dense.size, pieces);
+      const target = fresh.denseFile + PARTIAL_SUFFIX;
+      const ranges = keptDense(old.pack, pack, new Set(shards)).map(({ from, to, size }) => ({
+        ...{ source: paths.denseFile, sourceOffset: from, targetOffset: to, size },
+      }));
+      // Of the size that it will have, so that what is fetched has its place.
+      await writeFile(target, '');
+      await truncate(target, pack.dense.size);
+      await runJob(
+        addon.copyRanges({ target, ranges, sync: true }, () => undefined),
+        signal,
+      );
     }
     await writeStoredPlan(fresh.plan, stored);
     const { repo, commit, fingerprint: plan, quant } = pack;
@@ -189,33 +208,5 @@ async function giveSecondName(from: string, to: string): Promise<void> {
     const there = await stat(to).catch(() => null);
     if (there?.ino === (await stat(from)).ino) return;
     await copyFile(from, to, constants.COPYFILE_FICLONE);
-  }
-}
-
-const PIECE_BYTES = 16 << 20;
-
-/** A file of `size` bytes with these pieces of another one in their places. */
-async function copyPieces(
-  from: string,
-  to: string,
-  size: number,
-  pieces: readonly { from: number; to: number; size: number }[],
-): Promise<void> {
-  const source = await open(from, 'r');
-  const target = await open(to, 'w');
-  try {
-    await target.truncate(size);
-    for (const piece of pieces) {
-      for (let at = 0; at < piece.size; at += PIECE_BYTES) {
-        const buffer = Buffer.alloc(Math.min(PIECE_BYTES, piece.size - at));
-        const { bytesRead } = await source.read(buffer, 0, buffer.length, piece.from + at);
-        if (bytesRead !== buffer.length) throw new RangeError(`${from} is shorter than its plan`);
-        await target.write(buffer, 0, buffer.length, piece.to + at);
-      }
-    }
-    await target.sync();
-  } finally {
-    await source.close();
-    await target.close();
   }
 }

@@ -5,6 +5,7 @@ import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { loadAddon } from '../../src/addon/load.js';
 import { acquireLock } from '../../src/base/file-lock.js';
 import { currentHost } from '../../src/base/host.js';
 import { packageRoot } from '../../src/base/package-root.js';
@@ -65,6 +66,7 @@ async function taskFor(hub: FaultHub): Promise<UpdateTask> {
   const manifest = await readManifest(paths().manifest);
   if (manifest === null) throw new Error('the model is not there');
   return {
+    addon: loadAddon([join(packageRoot, 'build/Release/flashmoe.node')]).addon,
     ...{ paths: paths(), manifest, resumeCommand: 'flashmoe update acme--tiny' },
     world: {
       ...{ home: homePaths(home), host: currentHost(), hub: testSettings(hub.endpoint) },
