@@ -8,7 +8,7 @@ export interface CatalogEntry {
   repo: string;
   /** In a line of ours. */
   goodFor: string;
-  /** Of the weights, as public pages name it; the repository's own word decides. */
+  /** Of the weights, as their authors' own page says it: see UNKNOWN_LICENSE; the repository's word decides. */
   license: string;
   modelType: string;
   /** Layers with routed experts. */
@@ -36,3 +36,10 @@ export interface CatalogEntry {
 
 /** MLX starts a new shard before one grows beyond 5 GiB. */
 export const MLX_SHARD_BYTES = 5 * 1024 ** 3;
+
+/**
+ * Where no page of the authors was found that names the licence of the weights, or pages differ. Found were: Qwen3.5, 3.6 and
+ * Next, README of QwenLM/Qwen3.6; Qwen3 and Coder, their repositories; Kimi K2, README of MoonshotAI/Kimi-K2, and its model card
+ * for Thinking; DeepSeek V3.2 and R1, README of deepseek-ai/DeepSeek-V3.2-Exp and DeepSeek-R1; gpt-oss, README of openai/gpt-oss.
+ */
+export const UNKNOWN_LICENSE = 'see the repository';

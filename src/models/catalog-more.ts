@@ -1,7 +1,7 @@
 // More models that we name: the season's others, and one of each further family. Beside each is who says what its repository is
 // called and weighs; sizes are sums over tensor shapes (test/models/season-configs.ts), which add up to that.
 
-import { type CatalogEntry, MLX_SHARD_BYTES } from './catalog-entry.js';
+import { type CatalogEntry, MLX_SHARD_BYTES, UNKNOWN_LICENSE } from './catalog-entry.js';
 
 export const MORE_MODELS: CatalogEntry[] = [
   {
@@ -120,7 +120,7 @@ export const MORE_MODELS: CatalogEntry[] = [
     // github.com/exo-explore/exo: 378 GB, 61 layers, hidden size 7168.
     repo: 'mlx-community/DeepSeek-V3.1-4bit',
     goodFor: 'chat, code and tool calls, thinks first if asked to',
-    license: 'MIT',
+    license: UNKNOWN_LICENSE,
     modelType: 'deepseek_v3',
     routedLayers: 58,
     experts: 256,
@@ -186,7 +186,7 @@ export const MORE_MODELS: CatalogEntry[] = [
     // model card of the repository; reports say 199 GB.
     repo: 'mlx-community/GLM-4.6-4bit',
     goodFor: 'code, agents and writing, thinks first',
-    license: 'MIT',
+    license: UNKNOWN_LICENSE,
     modelType: 'glm4_moe',
     routedLayers: 89,
     experts: 160,
@@ -208,7 +208,7 @@ export const MORE_MODELS: CatalogEntry[] = [
     // public model lists: 419 to 420 GB.
     repo: 'mlx-community/GLM-5-4bit',
     goodFor: 'code and long work of agents: attention to 2,048 chosen keys',
-    license: 'MIT',
+    license: UNKNOWN_LICENSE,
     modelType: 'glm_moe_dsa',
     routedLayers: 75,
     experts: 256,
@@ -230,7 +230,7 @@ export const MORE_MODELS: CatalogEntry[] = [
     // public model lists: 128.7 GB.
     repo: 'mlx-community/MiniMax-M2-4bit',
     goodFor: 'code and coding agents, thinks between tool calls',
-    license: 'MIT',
+    license: UNKNOWN_LICENSE,
     modelType: 'minimax_m2',
     routedLayers: 62,
     experts: 256,
@@ -274,7 +274,7 @@ export const MORE_MODELS: CatalogEntry[] = [
     // config.json and shapes: github.com/carloslfu/slotstream Tools/reference; reports of the repository: 111.5 GB, all of it in groups of 32.
     repo: 'mlx-community/Qwen3.8-Flash-Next-4bit',
     goodFor: 'chat, code and agents on 48 GB: its n-gram rows stay on the SSD',
-    license: 'as its model card says',
+    license: UNKNOWN_LICENSE,
     modelType: 'qwen4_exp',
     routedLayers: 48,
     experts: 512,

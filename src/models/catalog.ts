@@ -2,7 +2,7 @@
 // listed, its own files decide. Sizes are sums over tensor shapes at 4 bits, groups of 64, 16-bit parameters.
 
 import { FlashmoeError } from '../base/errors.js';
-import { type CatalogEntry, MLX_SHARD_BYTES } from './catalog-entry.js';
+import { type CatalogEntry, MLX_SHARD_BYTES, UNKNOWN_LICENSE } from './catalog-entry.js';
 import { MORE_MODELS } from './catalog-more.js';
 
 export type { CatalogEntry } from './catalog-entry.js';
@@ -77,7 +77,7 @@ export const CATALOG: CatalogEntry[] = [
     title: 'DeepSeek V3 0324',
     repo: 'mlx-community/DeepSeek-V3-0324-4bit',
     goodFor: 'chat, code and mathematics, answers without thinking first',
-    license: 'MIT',
+    license: UNKNOWN_LICENSE,
     modelType: 'deepseek_v3',
     routedLayers: 58,
     experts: 256,
