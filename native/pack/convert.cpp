@@ -127,7 +127,8 @@ quant::ErrorSums Placer::convert(const Place& place, const Run& run) {
     decode(place, run, values);
     if (way.bits == 0) {
         for (float& value : values) {
-            value = c.log_of_negative ? std::log(-value) : value + c.addend;
+            // In double precision, which rounds to the same float wherever it is computed.
+            value = c.log_of_negative ? static_cast<float>(std::log(-static_cast<double>(value))) : value + c.addend;
             if (!std::isfinite(value)) broken(run.expert, "values that are no usable numbers");
         }
         const std::uint64_t width = type_bytes(c.plain);

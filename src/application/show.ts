@@ -20,6 +20,9 @@ export interface ShownModel {
   repo: string | null;
   commit: string | null;
   quant: string | null;
+  /** Of a GGUF model: what chose it among the repository's files, and what its experts are stored in. */
+  file: string | null;
+  expertTypes: string[] | null;
   bytes: number | null;
   folder: string;
   isDefault: boolean;
@@ -56,6 +59,8 @@ export async function showModel(context: AppContext, name: string): Promise<Show
     repo: manifest?.repo ?? null,
     commit: about?.commit ?? null,
     quant: about?.quant ?? null,
+    file: manifest?.file ?? null,
+    expertTypes: manifest?.expertTypes ?? null,
     bytes: manifest?.finalBytes ?? null,
     folder: paths.root,
     isDefault: isReady(found) && isDefault(all.filter(isReady), id, settings),

@@ -78,6 +78,12 @@ const GUIDES: Record<ErrorCode, Guide> = {
     means: 'A weight file is cut short, or its header contradicts itself',
     remedy: 'of a folder of your own: fetch the file again; of a repository: tell its owner',
   },
+  ERR_GGUF: {
+    means:
+      'A GGUF file has a header that contradicts itself, or is one of several parts that do not fit together',
+    remedy:
+      'fetch it again or choose another file with `--file`; the message names file and tensor',
+  },
   ERR_PLAN: {
     means: 'The plan of a model in the home is lost or contradicts its files. Nothing was changed',
     remedy: 'the hint says which command makes it again',

@@ -36,6 +36,7 @@ const EXIT_OF = {
   // files and formats
   ERR_UNSUPPORTED_MODEL: 'failed',
   ERR_SAFETENSORS: 'failed',
+  ERR_GGUF: 'failed',
   ERR_PLAN: 'failed',
   ERR_JOURNAL: 'failed',
   ERR_FORMAT: 'failed',

@@ -45,6 +45,7 @@ const plan = z.object({
   doneBytes: bytes.describe('of downloadBytes, here before this run'),
   finalBytes: bytes,
   calibrationTokens: bytes.optional(),
+  expertTypes: z.array(text).optional().describe('of a GGUF model: what its experts are stored in'),
   sourceBytes: bytes.optional(),
   peakBytes: bytes.describe('most on disk at any moment'),
   freeBytes: bytes,

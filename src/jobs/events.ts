@@ -30,6 +30,8 @@ export interface PlanSummary {
   finalBytes: number;
   /** That a calibration saw which errors are weighed by; absent without one. */
   calibrationTokens?: number;
+  /** Of a GGUF model: the types of its experts as GGUF calls them, that with the most bytes first. */
+  expertTypes?: string[];
   /** Of finalBytes, most that a kept checkpoint takes; absent where none is kept. */
   sourceBytes?: number;
   peakBytes: number;

@@ -3,6 +3,7 @@
 import { FlashmoeError } from '../base/errors.js';
 import type { PackProjection, StackedTensor } from '../addon/types.js';
 import { expertPlaces } from './expert-places.js';
+import { placedPieces } from './placed-pieces.js';
 import type { LayerPlan, PackPlan } from './types.js';
 
 /** Of a finished file; the last one is shorter. A multiple of sha256's own 64. */
@@ -44,6 +45,8 @@ export interface SourceRange {
 /** How some bytes of a finished file came to be. `target` and `offset` are places in that file. */
 export type BlockPiece =
   | { kind: 'copy'; source: SourceRange; target: number }
+  /** Of F32 numbers, ln(-x); may reach out of the block. */
+  | { kind: 'log'; source: SourceRange; target: number }
   /** One projection of one expert; `sources` and `targets` are its weight, scales and biases. */
   | {
       kind: 'requantise';
@@ -59,8 +62,14 @@ export function densePieces(
   start: number,
   end: number,
 ): BlockPiece[] {
-  if (plan.dense.conversions !== undefined) throw notByBlocks(plan.dense.file);
-  return plan.dense.entries.flatMap(({ shard, sourceOffset, targetOffset, size }): BlockPiece[] => {
+  const { file, size: length, entries, conversions = [] } = plan.dense;
+  const made = conversions.flatMap((conversion) => {
+    const pieces = placedPieces(conversion, length, start, end);
+    if (pieces === null) throw notByBlocks(file);
+    return pieces;
+  });
+  const copied = entries.filter((entry) => entry.made === undefined);
+  const own = copied.flatMap(({ shard, sourceOffset, targetOffset, size }): BlockPiece[] => {
     const [from, to] = [Math.max(start, targetOffset), Math.min(end, targetOffset + size)];
     if (from >= to) return [];
     const source = sourceOffset + from - targetOffset;
@@ -68,6 +77,7 @@ export function densePieces(
       { kind: 'copy', source: { shard, start: source, end: source + to - from }, target: from },
     ];
   });
+  return [...own, ...made];
 }
 
 /**
@@ -80,7 +90,14 @@ export function layerPieces(
   start: number,
   end: number,
 ): BlockPiece[] {
-  if (layer.conversions !== undefined) throw notByBlocks(layer.file);
+  if (layer.conversions !== undefined) {
+    const stride = plan.layouts[layer.layout]?.expert_stride ?? 0;
+    return layer.conversions.flatMap((conversion) => {
+      const pieces = placedPieces(conversion, stride, start, end);
+      if (pieces === null) throw notByBlocks(layer.file);
+      return pieces;
+    });
+  }
   if (layer.table !== undefined) {
     return tablePieces(layer, plan.layouts[layer.layout]?.expert_stride ?? 0, start, end);
   }
@@ -165,7 +182,7 @@ function notByBlocks(file: string): FlashmoeError {
 }
 
 export function sourcesOf(pieces: readonly BlockPiece[]): SourceRange[] {
-  return pieces.flatMap((piece) => (piece.kind === 'copy' ? [piece.source] : piece.sources));
+  return pieces.flatMap((piece) => (piece.kind === 'requantise' ? piece.sources : [piece.source]));
 }
 
 /** Bytes that a part of one expert takes in the layer file. */

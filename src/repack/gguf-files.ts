@@ -51,7 +51,7 @@ function partsOf(path: string, files: readonly string[]): string[] {
   });
   if (count >= 1 && count <= MOST_PARTS && there.length === count) return there;
   throw new FlashmoeError(
-    'ERR_FORMAT',
+    'ERR_GGUF',
     `${path} is one of ${count} parts, and ${there.length} of them are there`,
     { subject: path, hint: 'fetch the missing parts, or choose another file with --file' },
   );
@@ -80,7 +80,7 @@ export interface GgufModelFiles {
   inventory: Inventory;
 }
 
-/** Reads the headers of all files of one model, in their order. Throws ERR_FORMAT naming file and tensor. */
+/** Reads the headers of all files of one model, in their order. Throws ERR_GGUF naming file and tensor. */
 export async function readGgufFiles(sources: readonly ShardSource[]): Promise<GgufModelFiles> {
   const headers: GgufHeader[] = [];
   for (let i = 0; i < sources.length; i += CONCURRENT_HEADERS) {
@@ -121,5 +121,5 @@ function requirePart(metadata: GgufMetadata, index: number, count: number, file:
 }
 
 function bad(file: string, problem: string): FlashmoeError {
-  return new FlashmoeError('ERR_FORMAT', `${file}: ${problem}`, { subject: file });
+  return new FlashmoeError('ERR_GGUF', `${file}: ${problem}`, { subject: file });
 }

@@ -43,7 +43,7 @@ export interface GgufHeader {
   tensors: GgufTensor[];
 }
 
-/** Reads as much of the file as its header needs, and no byte twice. Throws ERR_FORMAT naming file and tensor. */
+/** Reads as much of the file as its header needs, and no byte twice. Throws ERR_GGUF naming file and tensor. */
 export async function readGguf(read: ReadRange, size: number, file: string): Promise<GgufHeader> {
   let bytes = await read(0, Math.min(size, FIRST_READ));
   for (;;) {
@@ -278,5 +278,5 @@ function shown(value: GgufValue): string {
 }
 
 function bad(file: string, problem: string): FlashmoeError {
-  return new FlashmoeError('ERR_FORMAT', `${file}: ${problem}`, { subject: file });
+  return new FlashmoeError('ERR_GGUF', `${file}: ${problem}`, { subject: file });
 }

@@ -28,6 +28,8 @@ const manifest = z.object({
   quant: z.enum(QUANTS),
   /** Of a GGUF model: what chose it among the repository's files, as it was typed. */
   file: z.string().min(1).optional(),
+  /** Of a GGUF model: the types of its experts as GGUF calls them, that with the most bytes first. */
+  expertTypes: z.array(z.string()).optional(),
   fingerprint: sha256,
   files: z.array(z.object({ path: ownedPath, size: bytes, sha256 })),
   /** Those of `files` that the user named; absent where all are from the repository. */

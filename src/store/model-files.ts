@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { expertsFolder, modelPaths, type HomePaths, type ModelPaths } from '../base/paths.js';
 import { blocksText, emptyChain } from '../repack/blocks.js';
 import { CALIBRATION_FILE } from '../repack/calibration.js';
+import { expertTypes } from '../repack/expert-types.js';
 import type { LayerPlan, PackPlan } from '../repack/types.js';
 import type { Quant } from '../models/quant.js';
 import type { ModelManifest, OwnedFile } from './manifest.js';
@@ -80,6 +81,16 @@ export function userFiles({ pack: { calibration }, userFiles: own = [] }: Stored
 export function manifestUserFiles(stored: StoredFiles): Pick<ModelManifest, 'userFiles'> {
   const own = userFiles(stored).map(({ path, sha256, option }) => ({ path, sha256, option }));
   return own.length === 0 ? {} : { userFiles: own };
+}
+
+/** What its manifest says of a GGUF model beside others'. */
+export function manifestGguf({
+  gguf,
+  pack,
+}: StoredFiles): Pick<ModelManifest, 'file' | 'expertTypes'> {
+  if (gguf === undefined) return {};
+  const { file } = gguf;
+  return { ...(file !== undefined && { file }), expertTypes: expertTypes(pack) };
 }
 
 /** Of the tokenizer, template and config files of the repository, those that no file of the user's stands in for. */

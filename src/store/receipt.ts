@@ -51,6 +51,9 @@ export interface Receipt {
   repo: string;
   commit: string;
   quant: Quant;
+  /** Of a GGUF model: what chose it among the repository's files, and the types of its experts. */
+  file?: string;
+  expertTypes?: string[];
   fingerprint: string;
   /** Files of the model that the user named; absent where all are from the repository. */
   userFiles?: { path: string; sha256: string; option: string }[];

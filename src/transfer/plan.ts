@@ -1,6 +1,7 @@
 // A plan as the contract shown before the user says yes. Pure.
 
 import { journalLines } from '../store/expected-journal.js';
+import { expertTypes } from '../repack/expert-types.js';
 import { RECORD_LIMIT } from '../jobs/record/lines.js';
 import type { PlanSummary } from '../jobs/events.js';
 import {
@@ -109,6 +110,7 @@ export function makePlan(
       doneBytes: done,
       finalBytes,
       ...(keptBytes === undefined ? {} : { sourceBytes: kept }),
+      ...(stored.gguf !== undefined && { expertTypes: expertTypes(pack) }),
       ...(pack.calibration === undefined ? {} : { calibrationTokens: pack.calibration.tokens }),
       peakBytes,
       freeBytes: circumstances.freeBytes,

@@ -9,7 +9,7 @@ import { pairLines } from './table.js';
 export function planPairs(plan: PlanSummary): [string, string][] {
   const rest = plan.downloadBytes - plan.doneBytes;
   return [
-    ['model', `${plan.model} (${widthWords(plan.quant)} experts)`],
+    ['model', `${plan.model} (${expertWords(plan)})`],
     ...calibrationRow(plan),
     ['source', `${plan.repo} @ ${plan.commit.slice(0, 12)}`],
     ['directory', plan.directory],
@@ -42,6 +42,18 @@ function calibrationRow({ calibrationTokens: tokens }: PlanSummary): [string, st
 function sourceRow({ sourceBytes }: PlanSummary): [string, string][] {
   if (sourceBytes === undefined) return [];
   return [['of that, source', `at most ${formatBytesBoth(sourceBytes)}, kept in source/`]];
+}
+
+/** Blocks of a GGUF file by their names, else a width. */
+export function expertWords({
+  quant,
+  expertTypes = [],
+}: {
+  quant: Quant;
+  expertTypes?: string[] | undefined;
+}): string {
+  if (expertTypes.length === 0) return `${widthWords(quant)} experts`;
+  return `experts in ${expertTypes.join(', ')} as in the file`;
 }
 
 export function widthWords(quant: Quant): string {

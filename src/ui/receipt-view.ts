@@ -2,7 +2,7 @@
 
 import { formatBytes, formatBytesBoth, formatDuration } from '../base/format.js';
 import type { CheckReport, KnownAnswer, Receipt } from '../store/receipt.js';
-import { widthWords } from './plan-view.js';
+import { expertWords } from './plan-view.js';
 import { errorWords } from './quality-view.js';
 import type { Style } from './style.js';
 import { pairLines, shorten } from './table.js';
@@ -11,8 +11,8 @@ export function receiptPairs(receipt: Receipt): [string, string][] {
   const seconds = (Date.parse(receipt.finishedAt) - Date.parse(receipt.startedAt)) / 1000;
   const right = receipt.answers.filter((answer) => answer.ok).length;
   return [
-    ['model', `${receipt.model} (${widthWords(receipt.quant)} experts)`],
-    ['source', `${receipt.repo} @ ${receipt.commit.slice(0, 12)}`],
+    ['model', `${receipt.model} (${expertWords(receipt)})`],
+    ['source', `${receipt.repo} @ ${receipt.commit.slice(0, 12)}${fileWords(receipt)}`],
     ['directory', receipt.directory],
     [
       'on disk',
@@ -29,6 +29,11 @@ export function receiptPairs(receipt: Receipt): [string, string][] {
     ['speed', `${receipt.tokensPerSecond.toFixed(2)} tokens/s`],
     ['took', formatDuration(seconds)],
   ];
+}
+
+/** What was chosen among the GGUF files of a repository. */
+function fileWords({ file }: Pick<Receipt, 'file'>): string {
+  return file === undefined ? '' : `, --file ${file}`;
 }
 
 /** `chat_template.jinja`, by which option it came, and its hash. */

@@ -14,6 +14,7 @@ export function defineSetup(program: Command, open: Open, done: Done): void {
     ['flashmoe setup qwen3.5-397b --quant 2bit --yes', 'nothing is asked'],
     ['flashmoe setup qwen3.5-397b --yes --overnight', 'then: flashmoe report'],
     ['flashmoe setup --from ~/models/x-4bit', 'a checkpoint that is here'],
+    ["flashmoe setup --repo org/x --file '*Q4_K_M*'", 'one GGUF file of it'],
     ['flashmoe setup --repo org/name --json --yes', 'events as NDJSON'],
   ]);
 }

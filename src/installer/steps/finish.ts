@@ -14,7 +14,7 @@ import {
   type ModelManifest,
   type OwnedFile,
 } from '../../store/manifest.js';
-import { finalFiles, layerPath, manifestUserFiles } from '../../store/model-files.js';
+import { finalFiles, layerPath, manifestGguf, manifestUserFiles } from '../../store/model-files.js';
 import { removeScratch } from '../../store/ownership.js';
 import type { TransferTask } from '../../transfer/transfer-task.js';
 import { hashFile } from '../../base/hash-file.js';
@@ -57,7 +57,7 @@ async function writeLast(
     revision: plan.stored.revision,
     commit: pack.commit,
     quant: pack.quant,
-    ...(plan.stored.gguf?.file !== undefined && { file: plan.stored.gguf.file }),
+    ...manifestGguf(plan.stored),
     fingerprint: pack.fingerprint,
     files,
     ...manifestUserFiles(plan.stored),

@@ -37,6 +37,8 @@ export async function proveAndReceipt(
   if (manifest.receipt !== null) return { ...manifest.receipt, ...proven };
   const receipt: Receipt = {
     ...{ schema: 1, model, repo, commit, quant, fingerprint, directory: paths.root },
+    ...(manifest.file !== undefined && { file: manifest.file }),
+    ...(manifest.expertTypes && { expertTypes: manifest.expertTypes }),
     ...(manifest.userFiles && { userFiles: manifest.userFiles }),
     ...{ finalBytes, contentSha256 },
     ...run,

@@ -10,6 +10,7 @@ import type {
   PackProjection,
   StackedTensor,
 } from '../../addon/types.js';
+import { logsOfNegatives } from '../../repack/placed-pieces.js';
 import { removeOwned } from '../../base/owned-files.js';
 import type { HubClient } from '../../hub/client.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
@@ -41,7 +42,10 @@ export async function makeBlock(
   const narrowed = new Map<PackProjection, RequantisedPiece[]>();
   for (const piece of pieces) {
     if (piece.kind === 'copy') take(piece.source).copy(bytes, piece.target - start);
-    else narrowed.set(piece.projection, [...(narrowed.get(piece.projection) ?? []), piece]);
+    else if (piece.kind === 'log') {
+      const made = logsOfNegatives(take(piece.source));
+      made.copy(bytes, Math.max(0, piece.target - start), Math.max(0, start - piece.target));
+    } else narrowed.set(piece.projection, [...(narrowed.get(piece.projection) ?? []), piece]);
   }
   for (const [projection, experts] of narrowed) {
     const parts = experts.map(({ sources }) => sources.map(take));

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { FlashmoeError } from '../../base/errors.js';
 import type { ModelPaths } from '../../base/paths.js';
 import { contentSha256 } from '../../repack/verify.js';
-import { manifestUserFiles, smallFiles } from '../model-files.js';
+import { manifestGguf, manifestUserFiles, smallFiles } from '../model-files.js';
 import { readJournal } from '../journal.js';
 import type { ModelManifest, OwnedFile } from '../manifest.js';
 import { reduceJournal, type FileFact } from '../state.js';
@@ -47,6 +47,7 @@ export async function manifestAgain(paths: ModelPaths): Promise<ModelManifest> {
   return {
     ...{ format: 'flashmoe-model', version: 1, model, repo: pack.repo, revision },
     ...{ commit: pack.commit, quant: pack.quant, fingerprint: pack.fingerprint, files },
+    ...manifestGguf(stored),
     ...manifestUserFiles(stored),
     finalBytes: files.reduce((sum, { size }) => sum + size, 0),
     contentSha256: contentSha256(files.filter(({ path }) => path.endsWith('.bin'))),

@@ -16,7 +16,13 @@ import type { ModelPaths } from '../../base/paths.js';
 import type { HubClient } from '../../hub/client.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
 import { CALIBRATION_FILE } from '../../repack/calibration.js';
-import { BLOCK_BYTES, densePieces, layerPieces, type BlockPiece } from '../../repack/blocks.js';
+import {
+  BLOCK_BYTES,
+  densePieces,
+  layerPieces,
+  sourcesOf,
+  type BlockPiece,
+} from '../../repack/blocks.js';
 import type { VerifiedFile } from '../../repack/verify.js';
 import { fileSize } from '../disk-sizes.js';
 import { openJournal, readJournal, type Journal, type JournalEntry } from '../journal.js';
@@ -176,9 +182,8 @@ class Repair {
 
   /** The next try comes over fresh connections. */
   #forget(pieces: readonly BlockPiece[]): void {
-    for (const piece of pieces) {
-      const ranges = piece.kind === 'copy' ? [piece.source] : piece.sources;
-      for (const { shard } of ranges) this.#task.client.source(this.#listing, shard).forget();
+    for (const { shard } of sourcesOf(pieces)) {
+      this.#task.client.source(this.#listing, shard).forget();
     }
   }
 
