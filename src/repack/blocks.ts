@@ -3,8 +3,8 @@
 import { FlashmoeError } from '../base/errors.js';
 import type { PackProjection, StackedTensor } from '../addon/types.js';
 import { expertPlaces } from './expert-places.js';
-import { placedPieces } from './placed-pieces.js';
-import type { LayerPlan, PackPlan } from './types.js';
+import { type PlacedPiece, placedPieces } from './placed-pieces.js';
+import type { LayerPlan, PackPlan, SourceRange } from './types.js';
 
 /** Of a finished file; the last one is shorter. A multiple of sha256's own 64. */
 export const BLOCK_BYTES = 16 << 20;
@@ -35,18 +35,9 @@ export function emptyChain(size: number): string[] {
   return Array<string>(Math.max(1, Math.ceil(size / BLOCK_BYTES))).fill('0'.repeat(64));
 }
 
-/** Bytes [start, end) of a shard. */
-export interface SourceRange {
-  shard: string;
-  start: number;
-  end: number;
-}
-
 /** How some bytes of a finished file came to be. `target` and `offset` are places in that file. */
 export type BlockPiece =
-  | { kind: 'copy'; source: SourceRange; target: number }
-  /** Of F32 numbers, ln(-x); may reach out of the block. */
-  | { kind: 'log'; source: SourceRange; target: number }
+  | PlacedPiece
   /** One projection of one expert; `sources` and `targets` are its weight, scales and biases. */
   | {
       kind: 'requantise';

@@ -1,7 +1,14 @@
 // Where bytes of a conversion that changes none of them, or only takes logarithms, end up in a finished file. Pure.
 
-import type { BlockPiece, SourceRange } from './blocks.js';
-import type { Conversion } from './types.js';
+import type { Conversion, SourceRange } from './types.js';
+
+/** Bytes as they are, or ln(-x) of F32 numbers, which may reach out of what was asked for. */
+export interface PlacedPiece {
+  kind: 'copy' | 'log';
+  source: SourceRange;
+  /** In the finished file. */
+  target: number;
+}
 
 const FLOAT_BYTES = 4;
 
@@ -14,11 +21,11 @@ export function placedPieces(
   stride: number,
   start: number,
   end: number,
-): BlockPiece[] | null {
+): PlacedPiece[] | null {
   const { pieces, slice, unit = slice, encoding, plain, ways } = conversion;
   const isLog = encoding === 'F32' && plain?.logOfNegative === true;
   const total = pieces.reduce((sum, { size }) => sum + size, 0);
-  const found: BlockPiece[] = [];
+  const found: PlacedPiece[] = [];
   for (let at = 0; at < total; at += unit) {
     const [index, turn] = [Math.floor(at / slice), Math.round((at % slice) / unit)];
     const way = ways[turn % ways.length];
@@ -30,8 +37,7 @@ export function placedPieces(
     // Whole numbers only: a block may end inside one.
     const [first, last] = isLog ? [target, target + unit] : [from, to];
     for (const { source, offset } of sourcesOf(conversion, at + first - target, last - first)) {
-      const kind = isLog ? ('log' as const) : ('copy' as const);
-      found.push({ kind, source, target: first + offset });
+      found.push({ kind: isLog ? 'log' : 'copy', source, target: first + offset });
     }
   }
   return found;

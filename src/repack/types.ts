@@ -40,6 +40,13 @@ export interface Inventory {
   tensors: Map<string, SourceTensor>;
 }
 
+/** Bytes [start, end) of a shard. */
+export interface SourceRange {
+  shard: string;
+  start: number;
+  end: number;
+}
+
 /** Bytes of one source tensor; `at` is where they begin in the whole that all pieces make. */
 export interface SourcePiece {
   shard: string;

@@ -14,7 +14,8 @@ import { logsOfNegatives } from '../../repack/placed-pieces.js';
 import { removeOwned } from '../../base/owned-files.js';
 import type { HubClient } from '../../hub/client.js';
 import type { HubTask, RepoListing } from '../../hub/types.js';
-import { sourcesOf, type BlockPiece, type SourceRange } from '../../repack/blocks.js';
+import { sourcesOf, type BlockPiece } from '../../repack/blocks.js';
+import type { SourceRange } from '../../repack/types.js';
 
 type RequantisedPiece = Extract<BlockPiece, { kind: 'requantise' }>;
 import { ownedScratch } from '../ownership.js';
