@@ -42,11 +42,13 @@ export async function makeBlock(
   const bytes = Buffer.alloc(end - start);
   const narrowed = new Map<PackProjection, RequantisedPiece[]>();
   for (const piece of pieces) {
-    if (piece.kind === 'copy') take(piece.source).copy(bytes, piece.target - start);
-    else if (piece.kind === 'log') {
-      const made = logsOfNegatives(take(piece.source));
-      made.copy(bytes, Math.max(0, piece.target - start), Math.max(0, start - piece.target));
-    } else narrowed.set(piece.projection, [...(narrowed.get(piece.projection) ?? []), piece]);
+    if (piece.kind === 'requantise') {
+      narrowed.set(piece.projection, [...(narrowed.get(piece.projection) ?? []), piece]);
+      continue;
+    }
+    const own = take(piece.source);
+    const made = piece.kind === 'log' ? logsOfNegatives(own) : own;
+    made.copy(bytes, Math.max(0, piece.target - start), Math.max(0, start - piece.target));
   }
   for (const [projection, experts] of narrowed) {
     const parts = experts.map(({ sources }) => sources.map(take));
