@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { homePaths, modelPaths } from '../../src/base/paths.js';
+import { openEngine } from '../../src/engine/open-engine.js';
 import { recordDamage } from '../../src/store/damage.js';
 import type { InstallEvent, StepId } from '../../src/jobs/events.js';
 import { readManifest } from '../../src/store/manifest.js';
@@ -235,15 +236,18 @@ describe('a setup', { timeout: 60_000 }, () => {
   });
 
   it('is refused while another one is at work in the same folder', async () => {
-    const others: Promise<RunResult>[] = [];
+    let other: RunResult | null = null;
     const first = await setUp(home, {
-      onEvent: (event) => {
-        if (event.type === 'layer' && event.layer === 0 && event.status === 'started')
-          others.push(setUp(home));
+      world: {
+        // The first can't end before the other has.
+        openEngine: async (options) => {
+          other = await setUp(home);
+          return openEngine(options);
+        },
       },
     });
     expect(first.error).toBeNull();
-    expect(await others[0]).toMatchObject({
+    expect(other).toMatchObject({
       error: { code: 'ERR_LOCKED', message: expect.stringContaining(`${process.pid}`) as string },
     });
   });
