@@ -18,11 +18,13 @@ import { portOwner } from '../server/port-owner.js';
 import { DEFAULT_PORT } from '../server/serve.js';
 import { detectServiceManager } from '../service-manager.js';
 import { serviceOf } from './service.js';
+import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
 import { listInstallations } from './installations.js';
 import { chooseInstalled } from './installed.js';
 import { judgeInstalled } from './judge-installed.js';
 import { addonPaths, nativeAddon } from './native.js';
+import { stateOf } from './state-of.js';
 import { inspectSettings } from '../settings/file.js';
 
 const KERNELS = join(packageRoot, 'metal');
@@ -108,10 +110,13 @@ async function hubAnswer(
 
 async function modelsOnDisk({ home }: AppContext): Promise<ModelsOnDisk> {
   const models: ModelsOnDisk = { complete: [], unfinished: [], unreadable: [] };
-  for (const { id, paths, manifest, problem } of await listInstallations(home)) {
-    if (problem !== null) models.unreadable.push({ id, reason: problem });
-    else if (manifest === null) models.unfinished.push(id);
-    else {
+  for (const installation of await listInstallations(home)) {
+    const { id, paths, manifest, problem } = installation;
+    if (problem !== null || manifest === null) {
+      const { state, why, next } = await stateOf(installation, null);
+      const to = problem === null ? models.unfinished : models.unreadable;
+      to.push({ id, state, why, next: commandLine(next) });
+    } else {
       const { model, quant, files, receipt } = manifest;
       const experts = basename(paths.experts(quant));
       const tokensPerSecond = receipt?.tokensPerSecond ?? null;

@@ -29,10 +29,18 @@ export interface ModelFiles {
 
 export interface ModelsOnDisk {
   complete: ModelFiles[];
-  /** Ids of setups that were begun and not finished. */
-  unfinished: string[];
+  /** Those that are not whole, in the words of the state model (docs/states.md): `why` is null where the state says it all. */
+  unfinished: NotWhole[];
   /** Folders that cannot be read, and why. */
-  unreadable: { id: string; reason: string }[];
+  unreadable: NotWhole[];
+}
+
+export interface NotWhole {
+  id: string;
+  state: string;
+  why: string | null;
+  /** The command that leads on. */
+  next: string;
 }
 
 export interface HubAnswer {

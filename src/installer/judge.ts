@@ -18,6 +18,8 @@ export interface JudgeTask {
   manifest: ModelManifest;
   paths: ModelPaths;
   open: (signal: AbortSignal) => Promise<Engine>;
+  /** The engine is somebody else's, who goes on with it. */
+  lent?: boolean;
   /** Known answers of this very checkpoint; none: the questions for any model are asked. */
   questions: readonly TokensQuestion[];
   host: Pick<Host, 'memoryBytes' | 'now' | 'monotonic'>;
@@ -54,7 +56,7 @@ export async function judgeModel(task: JudgeTask): Promise<Judged> {
       ...{ diskBytesPerSecond, onAnswer, signal },
     });
   } finally {
-    await engine.close();
+    if (task.lent !== true) await engine.close();
   }
   const { report } = checked;
   const failed = report.verdict === 'failed';

@@ -24,6 +24,8 @@ export type ServerEvent =
       /** Why it was refused or failed; null when it wasn't. */
       reason: string | null;
     }
+  /** What came of a model that nobody had judged, asked while nobody else asked. */
+  | { type: 'judged'; id: string; verdict: string; reason: string | null }
   | { type: 'generation'; id: string; outcome: string; usage: Usage; timings: Timings }
   | { type: 'error'; code: string; message: string }
   /** Request fields this server has never heard of; told once each. */

@@ -20,6 +20,8 @@ export function levelOf(event: ServerEvent): LogLevel {
       return event.method === 'POST' ? 'info' : 'debug';
     case 'unknown-field':
       return 'warn';
+    case 'judged':
+      return event.verdict === 'failed' ? 'warn' : 'info';
     case 'listening':
     case 'generation':
       return 'info';

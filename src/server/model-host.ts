@@ -36,6 +36,8 @@ export interface ModelHostOptions {
   waiting?: () => string | null;
   /** Milliseconds without a request after which a model is let go; 0: at once, and loaded only when asked for. */
   unloadAfterMs?: number;
+  /** Told when somebody asks for a model. */
+  onWanted?: () => void;
   /** Told when a model is ready, failed, or was let go. */
   onChange?: (state: ModelState) => void;
   /** Milliseconds since the epoch. */
@@ -127,6 +129,7 @@ export class ModelHost {
    */
   async acquire(name: string | null, signal: AbortSignal): Promise<Lease> {
     const id = await this.#idOf(name);
+    this.options.onWanted?.();
     if (this.#refusing) throw unavailable('the server is stopping', 'server_stopping');
     const isHeldUp =
       this.#state.status === 'loading' && (this.options.waiting?.() ?? null) !== null;
@@ -153,6 +156,13 @@ export class ModelHost {
       this.#waiters.push(waiter);
       this.#advance();
     });
+  }
+
+  /** The model as it is in memory, for work of the server's own; null while somebody uses or wants one. */
+  borrow(): Lease | null {
+    if (this.#state.status !== 'ready' || this.#leases > 0 || this.#waiters.length > 0) return null;
+    // What nobody asked for keeps no model in memory that was about to go.
+    return this.#isUnwanted ? null : this.#lease(this.#state.engine);
   }
 
   /** Lets the model go as soon as nobody uses it; the next request loads it again. */

@@ -8,6 +8,7 @@ import { createApp } from './app.js';
 import type { ServerContext, ServerEvent } from './context.js';
 import { Upstream } from './fast/upstream.js';
 import { isLoopbackAddress } from './guard.js';
+import { IdleWork, type IdleTask } from './idle-work.js';
 import { listen } from './listen.js';
 import { Metrics } from './metrics.js';
 import { ModelHost, type InstalledModel, type ModelState } from './model-host.js';
@@ -34,6 +35,8 @@ export interface ServeOptions {
   unloadAfterMs?: number;
   /** What loading waits for, in words for whoever asks meanwhile; null when it goes on. */
   waiting?: () => string | null;
+  /** Done with a model that is loaded while nobody asks for it; absent: nothing. */
+  idle?: { task: IdleTask; silenceMs?: number };
   version: string;
   /** Milliseconds since the epoch. */
   now: () => number;
@@ -76,16 +79,23 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const other = options.fast ?? null;
   const fast = other === null ? null : new Upstream({ ...other, now: options.now });
   const port = deferred<void>();
+  const idle =
+    options.idle === undefined ? null : new IdleWork(options.idle.task, options.idle.silenceMs);
   const host = new ModelHost({
     defaultId: options.modelId,
     load: (signal, id) => port.promise.then(() => options.load(signal, id)),
     ...given('installed', options.installed),
     ...given('waiting', options.waiting),
     ...given('unloadAfterMs', options.unloadAfterMs),
-    onChange: (state) => options.emit(modelEvent(state, options.modelId)),
+    onWanted: () => idle?.giveWay(),
+    onChange: (state) => {
+      idle?.wait();
+      options.emit(modelEvent(state, options.modelId));
+    },
     now: options.now,
   });
   const queue = new Queue(options.queueLimit ?? 16);
+  idle?.begin(host, queue);
   const shutdown = new AbortController();
   const context: ServerContext = {
     host,
@@ -127,6 +137,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     }, drainMs);
     await gone;
     clearTimeout(drained);
+    await idle?.close();
     await host.close();
   };
   return {

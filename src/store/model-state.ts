@@ -91,9 +91,14 @@ function atWork(id: string, waiting: { code: string; reason: string } | null): M
   return { state: 'paused', why: waiting.reason, next: [command, id] };
 }
 
+/** Whether nobody has judged it by the checks of this version, whatever came of others. */
+export function isUnjudged({ check }: { check?: CheckReport | undefined }): boolean {
+  return check?.version !== CHECK_VERSION;
+}
+
 function whole(id: string, { check, receipt }: NonNullable<StateFacts['manifest']>): ModelState {
   const next = ['verify', id];
-  if (check === undefined || check.version !== CHECK_VERSION) {
+  if (check === undefined || isUnjudged({ check })) {
     return receipt === null
       ? { state: 'packed', why: 'it has not answered yet', next: ['setup', id] }
       : { state: 'unjudged', why: 'nobody has judged its answers', next };

@@ -60,7 +60,9 @@ Made from \`src/store/model-state.ts\` by \`node tools/pages.mjs\`. One state mo
 ${rows.join('\n')}
 
 A model that is not ready is served with a line that says so; one that failed is never taken unless it is named or is the
-default. Models that were set up before their answers were judged are unjudged until the next \`setup\`, \`verify\` or \`doctor\`.
+default. Models that were set up before their answers were judged are unjudged until the next \`setup\`, \`verify\` or \`doctor\`, or until a
+server that has one in memory got no request for five seconds: it judges it then, ends that at once for a request, and begins anew
+afterwards. A server that was told to compute fewer experts judges nothing.
 
 ## What leads on
 

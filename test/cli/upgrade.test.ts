@@ -184,7 +184,7 @@ describe.runIf(isLinux)('the service that version 0.1.0 installed', () => {
   });
   afterEach(() => manager.dispose());
 
-  it('starts by its own path and serves the models that are there', async () => {
+  it('starts by its own path, serves the models that are there, and judges them while nobody asks', async () => {
     const units = join(manager.home, '.config/systemd/user');
     await cp(old.service, units, { recursive: true });
     await mkdir(join(old.home, 'logs'), { recursive: true });
@@ -203,6 +203,17 @@ describe.runIf(isLinux)('the service that version 0.1.0 installed', () => {
       { timeout: 60_000, interval: 100 },
     );
     expect(await ask(port, 'acme--small')).not.toBe('');
+    expect(await ask(port, 'tiny')).not.toBe('');
+    // Nobody asks any more: the server judges what it has in memory.
+    await vi.waitFor(
+      async () => {
+        const { models } = JSON.parse((await at(['status', '--json'])).stdout) as {
+          models: { id: string; state: string }[];
+        };
+        expect(models.find(({ id }) => id === 'tiny')?.state).toBe('ready');
+      },
+      { timeout: 60_000, interval: 1000 },
+    );
     const { stdout } = await at(['service', 'status', '--json'], manager.env);
     expect(JSON.parse(stdout)).toMatchObject({ installed: true, running: true });
     const stopped = await at(['service', 'stop', '--json'], manager.env);

@@ -97,6 +97,8 @@ test('where the engine must be built, a missing compiler fails with the command 
 
 // --- models
 
+const BIG = { id: 'big', state: 'paused', why: 'it was interrupted', next: 'flashmoe setup big' };
+
 function worldWithModel(): DoctorContext {
   const world = testWorld();
   const root = join(world.home.models, 'tiny');
@@ -108,14 +110,17 @@ function worldWithModel(): DoctorContext {
   const complete = [modelFiles('tiny', root, files)];
   return {
     ...world,
-    models: () => Promise.resolve({ complete, unfinished: ['big'], unreadable: [] }),
+    models: () => Promise.resolve({ complete, unfinished: [BIG], unreadable: [] }),
   };
 }
 
 test('whole models are ok, and a setup that was begun is named', async () => {
   expect(await findings('models.files', worldWithModel())).toMatchObject([
     { severity: 'ok', title: expect.stringContaining('2 files') as string },
-    { id: 'models.unfinished', severity: 'info', hint: 'flashmoe setup big' },
+    {
+      ...{ id: 'models.unfinished', severity: 'info', hint: 'flashmoe setup big' },
+      title: 'big is paused: it was interrupted',
+    },
   ]);
 });
 

@@ -11,6 +11,7 @@ import type { InstalledModel } from '../../server/model-host.js';
 import { DEFAULT_PORT, serve as startServer } from '../../server/serve.js';
 import { clockWithSeconds } from '../../base/clock.js';
 import { AwakeWhileBusy, keepAwakeOnMac } from '../../machine/awake.js';
+import type { Engine } from '../../engine/types.js';
 import { watchEngine } from '../../engine/watched-engine.js';
 import { runAsService, type ServiceRun } from '../../application/service-run.js';
 import { commandLine } from '../../application/command-line.js';
@@ -19,6 +20,7 @@ import { stateOf } from '../../application/state-of.js';
 import { memoryPlanLine } from '../memory-plan-line.js';
 import { decodeRate } from '../decode-rate.js';
 import { chooseInstalled, openEngineOf } from '../../application/installed.js';
+import { judgeServed } from '../../application/judge-installed.js';
 import { aboutInstalled } from '../../application/model-choices.js';
 import { readyInstallations, type Ready } from '../../application/ready-models.js';
 import { DEFAULT_KEEP_ALIVE_MINUTES, type ServeOptions } from '../../settings/engine-options.js';
@@ -93,6 +95,16 @@ async function serveUntilTold(
       }
     },
     waiting: () => service?.waiting() ?? null,
+    ...(computesAll(args) && {
+      idle: {
+        task: async (engine: Engine, id: string, signal: AbortSignal) => {
+          const report = await judgeServed(context, engine, id, signal);
+          if (report === null) return;
+          const reason = report.reasons[0] ?? report.notJudged[0] ?? null;
+          tell(context, service, { type: 'judged', id, verdict: report.verdict, reason });
+        },
+      },
+    }),
     version: context.version,
     now: () => context.host.now(),
     emit: (event) => {
@@ -110,6 +122,11 @@ async function serveUntilTold(
     awake.close();
     await service?.stopped();
   }
+}
+
+/** Whoever computes less than the model has is no judge of it. */
+function computesAll({ experts, expertMass }: ServeArgs): boolean {
+  return experts === null && expertMass === null;
 }
 
 /** A port that a server of ours has is no riddle. */
@@ -203,6 +220,8 @@ function lineOf(event: ServerEvent): string {
         `${formatBytes(timings.expertBytesRead)} of experts read`,
       ].join(', ');
     }
+    case 'judged':
+      return `${event.id} was judged while nobody asked: ${event.verdict}${event.reason === null ? '' : `, ${event.reason}`}`;
     case 'error':
       return event.message;
     case 'unknown-field':

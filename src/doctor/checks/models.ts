@@ -16,17 +16,17 @@ export const models: Check = {
     const { complete, unfinished, unreadable } = await context.models(signal);
     const findings: Finding[] = [
       ...(await Promise.all(complete.map(compare))),
-      ...unfinished.map((name): Finding => ({
+      ...unfinished.map(({ id: name, state, why, next }): Finding => ({
         id: 'models.unfinished',
         severity: 'info',
-        title: `${name}: its setup was begun and is not finished`,
-        hint: `flashmoe setup ${name}`,
+        title: `${name} is ${state}${why === null ? '' : `: ${why}`}`,
+        hint: next,
       })),
-      ...unreadable.map(({ id: name, reason }): Finding => ({
+      ...unreadable.map(({ id: name, state, why, next }): Finding => ({
         id: 'models.unreadable',
         severity: 'fail',
-        title: `${name}: ${reason}`,
-        hint: `flashmoe setup ${name}`,
+        title: `${name}: ${why ?? state}`,
+        hint: next,
       })),
     ];
     if (findings.length > 0) return findings;
