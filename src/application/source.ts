@@ -75,7 +75,8 @@ async function withShared<Words extends CheckpointOptions>(
         { hint: `leave model and --quant away`, subject: '--from' },
       );
     }
-    return { ...words, from: share.url, model: null, repo, revision, quant, size: null };
+    const file = manifest.file ?? null;
+    return { ...words, from: share.url, model: null, repo, revision, file, quant, size: null };
   } finally {
     client.close();
   }

@@ -19,7 +19,8 @@ import { fetchWhole } from './whole-file.js';
 
 /** Returns the bytes that this run added to what was there. On abort everything journalled is durable and nothing else counts. */
 export async function transfer(task: TransferTask): Promise<{ downloadedBytes: number }> {
-  if (task.plan.stored.pack.dense.conversions !== undefined) throw wholeOriginal();
+  const { dense, layers } = task.plan.stored.pack;
+  if ([dense, ...layers].some(({ conversions }) => conversions !== undefined)) throw rangesOnly();
   const run = new Transfer(task);
   try {
     return await run.all();
@@ -28,10 +29,10 @@ export async function transfer(task: TransferTask): Promise<{ downloadedBytes: n
   }
 }
 
-function wholeOriginal(): FlashmoeError {
+function rangesOnly(): FlashmoeError {
   return new FlashmoeError(
     'ERR_REMOTE_CONTENT',
-    'the server sends whole files only, and an original checkpoint is quantised range by range; nothing more was fetched',
+    'the server sends whole files only, and originals and GGUF files are taken range by range; nothing more was fetched',
     {
       hint: 'use another network, or download the repository and run `flashmoe setup --from FOLDER`',
     },

@@ -1,10 +1,12 @@
 // A GGUF model from the command line to its answers: the built program, a hub over HTTP, real files.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdtempSync, rmSync, unlinkSync, writeFileSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { BUILD_MS, buildCli, flashmoe } from '../helpers/built-cli.js';
+import { BUILD_MS, buildCli, flashmoe, mainScript } from '../helpers/built-cli.js';
 import { FaultHub } from '../helpers/hub/fault-hub.js';
 import { writeTinyGguf } from '../helpers/tiny-gguf.js';
 import { fixture } from '../repack/fixtures.js';
@@ -70,6 +72,30 @@ test('setup takes the file to its known answers, and what is here answers, repai
   const narrow = await at('requantise', 'acme--tiny-gguf--q4_1', '--quant', '2bit');
   expect(narrow).toMatchObject({ status: 64 });
   expect(narrow.stderr).toContain('blocks of a GGUF file, which stay as they are');
+});
+
+test('what is here is shared with another machine, which needs no hub for it', async () => {
+  const child = spawn(process.execPath, [mainScript, 'share', '--port', '0', '--json'], {
+    env: { PATH: process.env['PATH'], FLASHMOE_HOME: home },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  try {
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    const { url } = JSON.parse(line.toString()) as { url: string };
+    const elsewhere = join(folder, 'elsewhere');
+    const set = await flashmoe(['setup', '--from', url, '--no-service', '--yes'], {
+      env: { FLASHMOE_HOME: elsewhere, HF_ENDPOINT: 'http://127.0.0.1:1' },
+    });
+    expect(set, set.stderr).toMatchObject({ status: 0 });
+    const copy = join(elsewhere, 'models', 'acme--tiny-gguf--q4_1');
+    expect(readFileSync(join(copy, 'tokenizer.json'))).toEqual(
+      readFileSync(join(model, 'tokenizer.json')),
+    );
+  } finally {
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    await ended;
+  }
 });
 
 test('setup --from takes a file that is here, and only that of its folder is read', async () => {

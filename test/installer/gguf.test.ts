@@ -9,6 +9,9 @@ import { homePaths } from '../../src/base/paths.js';
 import { parseGguf, type GgufTensor } from '../../src/repack/gguf.js';
 import type { DenseManifest, ExpertsManifest } from '../../src/models/spec.js';
 import { installationPaths } from '../../src/store/model-files.js';
+import { FaultHub } from '../helpers/hub/fault-hub.js';
+import { ignoreRange } from '../helpers/hub/faults.js';
+import { testSettings } from '../helpers/hub/settings.js';
 import { fixture } from '../repack/fixtures.js';
 import { KilledSetup } from './cut-short.js';
 import { only, setUp, type RunOptions, type RunResult } from './in-process.js';
@@ -156,6 +159,21 @@ describe('a GGUF model', { timeout: 120_000 }, () => {
       const options = { quant: '2bit' as const };
       const { error } = await setUpFrom(QWEN, 'narrow', options);
       expect(error).toMatchObject({ code: 'ERR_USAGE', subject: '--quant' });
+    });
+
+    it('the server sends whole files only', async () => {
+      const hub = await FaultHub.start(repository(QWEN), 'flashmoe/tiny');
+      hub.rule({ on: 'cdn', fault: ignoreRange });
+      try {
+        const { error } = await setUpFrom(QWEN, 'whole', {
+          request: { bundled: null },
+          world: { hub: testSettings(hub.endpoint) },
+        });
+        expect(error?.code).toBe('ERR_REMOTE_CONTENT');
+        expect(error?.message).toContain('GGUF files are taken range by range');
+      } finally {
+        await hub.close();
+      }
     });
 
     it('a part is missing', async () => {
