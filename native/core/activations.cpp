@@ -32,12 +32,12 @@ uint64_t Activations::bytes_per_token(const Model& model) {
     return floats * sizeof(float);
 }
 
-void Activations::begin(const int32_t* tokens, uint32_t count, uint32_t position) {
-    std::memcpy(ids.as<int32_t>(), tokens, count * sizeof(int32_t));
+void Activations::begin(uint32_t first, const int32_t* tokens, uint32_t count, uint32_t position) {
+    std::memcpy(ids.as<int32_t>() + first, tokens, count * sizeof(int32_t));
     for (size_t r = 0; r < tables_.size(); ++r) {
         const RopeSpec& rope = model_.ropes.all()[r];
         tables_[r] = {ropes_[r], rope.dims, rope.interleaved};
-        float* out = ropes_[r].as<float>();
+        float* out = ropes_[r].as<float>() + size_t{first} * rope.dims;
         for (uint32_t t = 0; t < count; ++t) {
             for (const double frequency : rope.inv_freq) {
                 // In double: at position 250,000 an f32 angle would be off by a hundredth of a radian.

@@ -18,8 +18,8 @@ class Activations {
     /// Bytes that room for a token takes.
     static uint64_t bytes_per_token(const Model& model);
     uint32_t capacity() const { return capacity_; }
-    /// Ids and rotations of `count` tokens behind `position`.
-    void begin(const int32_t* tokens, uint32_t count, uint32_t position);
+    /// Ids and rotations, from row `first` on, of `count` tokens behind `position`.
+    void begin(uint32_t first, const int32_t* tokens, uint32_t count, uint32_t position);
     /// The rope tables at the pass's token `first`.
     const RopeTable* ropes_at(uint32_t first);
     /// What layers that share their choice of keys write and read for the pass's tokens from `first` on.
@@ -32,7 +32,7 @@ class Activations {
     Span ids, h, m, y;
     /// f32 [tokens, streams]: by how much streams grow; with several only.
     Span inject;
-    /// The n-gram rows of layers that have some, on their way from the disk.
+    /// The n-gram rows of layers that have some, on their way from the disk: all layers of each part of a pass.
     std::vector<std::shared_ptr<RowRead>> rows;
 
   private:

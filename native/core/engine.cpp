@@ -39,9 +39,9 @@ Engine::Engine(const EngineOptions& options, std::unique_ptr<Backend> backend)
     if (std::any_of(model_->layers.begin(), model_->layers.end(), [](const Layer& layer) { return layer.ngram.has_value(); })) {
         row_reader_ = std::make_unique<RowReader>(kRowReaders);
     }
-    single_ = std::make_unique<Activations>(*backend_, *model_, 1);
+    together_ = std::make_unique<Activations>(*backend_, *model_, kMaxTogether);
     routing_.mass = options.expert_mass;
-    reserve(1, 1);
+    reserve(kMaxTogether, kMaxTogether);
     weights_->require_intact();
 }
 
@@ -163,25 +163,29 @@ void Engine::reserve(uint32_t tokens, uint32_t logit_rows) {
 }
 
 void Engine::shrink() noexcept {
-    if (scratch_.tokens == 1 && scratch_.logit_rows == 1) return;
+    if (scratch_.tokens == kMaxTogether && scratch_.logit_rows == kMaxTogether) return;
     try {
         backend_->trim();
         routing_.shrink();
-        reserve(1, 1);
+        reserve(kMaxTogether, kMaxTogether);
     } catch (const std::exception&) {
         // Without room the next step makes its own, or says why it cannot.
     }
 }
 
-Batch Engine::batch_at(const Pass& pass, uint32_t first, uint32_t count) {
-    return {*backend_, pass.state.position + first, count, pass.activations.ropes_at(first), scratch_.scratch,
-            pass.activations.shared_at(first)};
+Batch Engine::batch_at(const Pass& pass, uint32_t row, uint32_t count, uint32_t position) {
+    return {*backend_, position, count, pass.activations.ropes_at(row), scratch_.scratch, pass.activations.shared_at(row)};
 }
 
-void Engine::step(const Pass& pass, const int32_t* tokens, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
+void Engine::step(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
     try {
-        pass.activations.begin(tokens, pass.tokens, pass.state.position);
-        read_ahead(pass, tokens);
+        uint32_t row = 0;
+        for (uint32_t i = 0; i < pass.part_count; ++i) {
+            const Part& part = pass.parts[i];
+            pass.activations.begin(row, part.tokens, part.count, part.state.position);
+            row += part.count;
+        }
+        read_ahead(pass);
         run(pass, keep_going, meter);
         // The host writes these rooms, and reads the state, before the next step.
         backend_->wait();
@@ -191,15 +195,19 @@ void Engine::step(const Pass& pass, const int32_t* tokens, const std::function<b
     }
 }
 
-void Engine::read_ahead(const Pass& pass, const int32_t* tokens) {
+void Engine::read_ahead(const Pass& pass) {
     if (row_reader_ == nullptr) return;
-    pass.activations.rows.assign(model_->layers.size(), nullptr);
-    for (size_t i = 0; i < model_->layers.size(); ++i) {
+    const size_t layers = model_->layers.size();
+    pass.activations.rows.assign(layers * pass.part_count, nullptr);
+    for (size_t i = 0; i < layers; ++i) {
         const Layer& layer = model_->layers[i];
         if (!layer.ngram) continue;
-        auto& rows = pass.activations.rows[i];
-        rows = layer.ngram->rows(tokens, pass.tokens, pass.state.layers[i].fixed + layer.ngram_offset());
-        row_reader_->begin(rows);
+        for (uint32_t p = 0; p < pass.part_count; ++p) {
+            const Part& part = pass.parts[p];
+            auto& rows = pass.activations.rows[p * layers + i];
+            rows = layer.ngram->rows(part.tokens, part.count, part.state.layers[i].fixed + layer.ngram_offset());
+            row_reader_->begin(rows);
+        }
     }
 }
 
@@ -233,15 +241,19 @@ void Engine::run(const Pass& pass, const std::function<bool(uint32_t)>& keep_goi
         backend_->embed(model_->embed, at.ids + first * sizeof(int32_t), at.row(embedded, first), std::min(kMaxBatchTokens, count - first));
     }
     const auto copy_hidden = [&](uint32_t index, Span from, size_t width) {
-        if (pass.output.hidden == nullptr) return;
-        backend_->wait();
-        std::memcpy(pass.output.hidden[index], from.as<float>(), size_t{count} * width * sizeof(float));
+        size_t row = 0;
+        for (uint32_t i = 0; i < pass.part_count; row += pass.parts[i++].count) {
+            const Part& part = pass.parts[i];
+            if (part.output.hidden == nullptr) continue;
+            backend_->wait();
+            std::memcpy(part.output.hidden[index], from.as<float>() + row * width, size_t{part.count} * width * sizeof(float));
+        }
     };
     const auto layers = static_cast<uint32_t>(model_->layers.size());
     if (has_streams) backend_->repeat_streams(at.m, at.h, model_->streams, model_->hidden, count);
     else backend_->rms_norm(at.h, model_->layers[0].input_norm, at.m, model_->hidden, model_->norm_eps, count);
     for (uint32_t index = 0; index < layers; ++index) {
-        if (count > 1) give_way(meter);
+        if (count > pass.part_count) give_way(meter);
         if (!keep_going(index)) fail(FM_INTERRUPTED, "stopped on request");
         copy_hidden(index, at.h, model_->residual());
         // Another's turn may have made it smaller.
@@ -266,19 +278,8 @@ void Engine::see_chosen() {
 void Engine::run_layer(const Pass& pass, uint32_t index) {
     Activations& at = pass.activations;
     const Layer& layer = model_->layers[index];
-    const LayerState& state = pass.state.layers[index];
-    const size_t fixed_bytes = layer.state_shape().fixed_bytes;
-    if (layer.ngram) at.rows[index]->wait();
-    auto mark = fixed_bytes == 0 ? pass.marks.end() : pass.marks.begin();
-    for (uint32_t first = 0, count = 0; first < pass.tokens; first += count) {
-        const uint32_t end = mark == pass.marks.end() ? pass.tokens : mark->tokens;
-        count = std::min(kMaxBatchTokens, end - first);
-        run_mixer(pass, index, first, count);
-        if (mark == pass.marks.end() || first + count != mark->tokens) continue;
-        backend_->wait();
-        std::memcpy(mark->fixed + state.fixed.offset, state.fixed.as<std::byte>(), fixed_bytes);
-        ++mark;
-    }
+    uint32_t row = 0;
+    for (uint32_t part = 0; part < pass.part_count; row += pass.parts[part++].count) run_mixer(pass, part, row, index);
     if (model_->streams > 1) take(pass, *layer.mlp_connection);
     run_mlp(pass, index);
     // What comes next begins with its norm: the next layer, or the output.
@@ -292,22 +293,42 @@ void Engine::run_layer(const Pass& pass, uint32_t index) {
     backend_->add_norm(at.h, at.y, norm, at.m, model_->hidden, model_->norm_eps, pass.tokens);
 }
 
-void Engine::run_mixer(const Pass& pass, uint32_t index, uint32_t first, uint32_t count) {
+void Engine::run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index) {
+    const Part& of = pass.parts[part];
+    const LayerState& state = of.state.layers[index];
+    const Layer& layer = model_->layers[index];
+    const size_t fixed_bytes = layer.state_shape().fixed_bytes;
+    if (layer.ngram) pass.activations.rows[part * model_->layers.size() + index]->wait();
+    auto mark = fixed_bytes == 0 ? of.marks.end() : of.marks.begin();
+    for (uint32_t first = 0, count = 0; first < of.count; first += count) {
+        const uint32_t end = mark == of.marks.end() ? of.count : mark->tokens;
+        count = std::min(kMaxBatchTokens, end - first);
+        run_mixer(pass, part, begin, index, first, count);
+        if (mark == of.marks.end() || first + count != mark->tokens) continue;
+        backend_->wait();
+        std::memcpy(mark->fixed + state.fixed.offset, state.fixed.as<std::byte>(), fixed_bytes);
+        ++mark;
+    }
+}
+
+void Engine::run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index, uint32_t first, uint32_t count) {
     Activations& at = pass.activations;
     const Layer& layer = model_->layers[index];
-    const LayerState& state = pass.state.layers[index];
-    const Batch batch = batch_at(pass, first, count);
-    const Span h = at.residual(first), m = at.row(at.m, first), y = at.row(at.y, first);
+    const StepState& of = pass.parts[part].state;
+    const LayerState& state = of.layers[index];
+    const uint32_t row = begin + first;
+    const Batch batch = batch_at(pass, row, count, of.position + first);
+    const Span h = at.residual(row), m = at.row(at.m, row), y = at.row(at.y, row);
     if (model_->streams == 1) {
         layer.mixer->append(batch, m, y, state);
         backend_->add_norm(h, y, layer.post_norm, m, model_->hidden, model_->norm_eps, count);
         return;
     }
     if (layer.ngram) {
-        const size_t row = size_t{first} * layer.ngram->heads();
-        layer.ngram->append(batch, at.ids.as<const int32_t>() + first, *at.rows[index], row, h, state.fixed + layer.ngram_offset());
+        const RowRead& rows = *at.rows[part * model_->layers.size() + index];
+        layer.ngram->append(batch, at.ids.as<const int32_t>() + row, rows, size_t{first} * layer.ngram->heads(), h, state.fixed + layer.ngram_offset());
     }
-    const Span inject = at.logits_of_streams(first);
+    const Span inject = at.logits_of_streams(row);
     layer.mixer_connection->take(batch, h, m, inject);
     layer.mixer->append(batch, m, y, state);
     layer.mixer_connection->inject(*backend_, h, y, inject, count);
@@ -317,7 +338,7 @@ void Engine::take(const Pass& pass, const HyperConnection& connection) {
     Activations& at = pass.activations;
     for (uint32_t first = 0; first < pass.tokens; first += kMaxBatchTokens) {
         const uint32_t count = std::min(kMaxBatchTokens, pass.tokens - first);
-        connection.take(batch_at(pass, first, count), at.residual(first), at.row(at.m, first), at.logits_of_streams(first));
+        connection.take(batch_at(pass, first, count, 0), at.residual(first), at.row(at.m, first), at.logits_of_streams(first));
     }
 }
 
@@ -325,31 +346,42 @@ void Engine::run_mlp(const Pass& pass, uint32_t index) {
     Activations& at = pass.activations;
     const auto& mlp = model_->layers[index].mlp;
     if (const auto* moe = std::get_if<Moe>(&mlp)) {
-        moe->append(batch_at(pass, 0, 0), pass.tokens, at.m, at.y, *experts_, routing_, observer_.get());
+        moe->append(batch_at(pass, 0, 0, 0), pass.tokens, at.m, at.y, *experts_, routing_, observer_.get());
         return;
     }
     for (uint32_t first = 0; first < pass.tokens; first += kMaxBatchTokens) {
         const uint32_t count = std::min(kMaxBatchTokens, pass.tokens - first);
-        std::get<DenseMlp>(mlp).append(batch_at(pass, first, count), at.row(at.m, first), at.row(at.y, first));
+        std::get<DenseMlp>(mlp).append(batch_at(pass, first, count, 0), at.row(at.m, first), at.row(at.y, first));
     }
 }
 
 void Engine::write_logits(const Pass& pass) {
-    const StepOutput& output = pass.output;
+    // One token each: all of them are there once for the output's weights.
+    if (pass.part_count > 1) {
+        backend_->linear(model_->lm_head, pass.activations.m, scratch_.logits, pass.part_count);
+        backend_->wait();
+        for (uint32_t i = 0; i < pass.part_count; ++i) {
+            const float* row = scratch_.logits.as<float>() + size_t{i} * model_->vocab;
+            std::memcpy(pass.parts[i].output.last_logits, row, size_t{model_->vocab} * sizeof(float));
+        }
+        return;
+    }
+    const Part& part = pass.parts[0];
+    const StepOutput& output = part.output;
     const Span m = pass.activations.m;
     const size_t bytes = size_t{model_->vocab} * sizeof(float);
     if (output.logits != nullptr) {
-        const uint32_t most = std::min(pass.tokens, 8u);
+        const uint32_t most = std::min(part.count, 8u);
         if (most > scratch_.logit_rows) reserve(scratch_.tokens, most);
-        for (uint32_t first = 0; first < pass.tokens; first += most) {
-            const uint32_t rows = std::min(most, pass.tokens - first);
+        for (uint32_t first = 0; first < part.count; first += most) {
+            const uint32_t rows = std::min(most, part.count - first);
             backend_->linear(model_->lm_head, pass.activations.row(m, first), scratch_.logits, rows);
             backend_->wait();
             std::memcpy(output.logits + size_t{first} * model_->vocab, scratch_.logits.as<float>(), rows * bytes);
         }
     }
     if (output.last_logits == nullptr) return;
-    backend_->linear(model_->lm_head, pass.activations.row(m, pass.tokens - 1), scratch_.logits, 1);
+    backend_->linear(model_->lm_head, pass.activations.row(m, part.count - 1), scratch_.logits, 1);
     backend_->wait();
     std::memcpy(output.last_logits, scratch_.logits.as<float>(), bytes);
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/activations.h"
+#include "core/decoder.h"
 #include "core/model.h"
 #include "core/turns.h"
 #include "experts/expert_files.h"
@@ -54,13 +55,25 @@ struct StepMark {
     std::byte* fixed;
 };
 
-/// Tokens on their way through all layers.
-struct Pass {
+/// Consecutive tokens of one session.
+struct Part {
     StepState state;
-    Activations& activations;
-    uint32_t tokens;
+    const int32_t* tokens;
+    uint32_t count;
     const std::vector<StepMark>& marks;
     const StepOutput& output;
+};
+
+/// Tokens that a decoding step takes together at most, one of each session. Below what turns a device to products that add in
+/// another order (kMatmulTokens): each token's results are those that it has alone.
+constexpr uint32_t kMaxTogether = 4;
+
+/// What goes through all layers together, part by part in consecutive rows: a prompt's tokens, or a token of each of several
+/// sessions.
+struct Pass {
+    Activations& activations;
+    const Part* parts;
+    uint32_t part_count, tokens;
 };
 
 class StepMeter;
@@ -93,17 +106,19 @@ class Engine {
     void warm_from(const std::string& path);
 
     /// Runs a pass of tokens through the model, layer by layer; keep_going is asked before each layer with the number of
-    /// layers done. With more than one token others' turns come between two layers; `meter` stands still for them. Throws; the
+    /// layers done. With more tokens than one of a session others' turns come between two layers; `meter` stands still for them. Throws; the
     /// caller, who has the turn and has it again, then owns the question what the state is worth.
     /// `marks`, in ascending order, cost no reads: only the mixers' batches end there.
-    void step(const Pass& pass, const int32_t* tokens, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
-    /// Room for single tokens.
-    Activations& single() { return *single_; }
-    /// Back to room for single tokens.
+    void step(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
+    /// Room for a token of each session that decodes.
+    Activations& together() { return *together_; }
+    /// Back to room for those.
     void shrink() noexcept;
 
     /// Had for the duration of a step.
     Turns turns;
+    /// Brings sessions' next tokens together.
+    Decoder decoder;
 
   private:
     /// What a layer needs while it is computed; nothing of it is needed between two.
@@ -124,16 +139,18 @@ class Engine {
     /// Waits for whatever is under way, after a failure.
     void settle() noexcept;
     /// The pass's n-gram rows begin to be read.
-    void read_ahead(const Pass& pass, const int32_t* tokens);
+    void read_ahead(const Pass& pass);
     /// From the residual, and where it is one stream its norm in m, to the next layer's.
     void run_layer(const Pass& pass, uint32_t index);
-    /// The mixer's part of a layer, and the mlp's input in m.
-    void run_mixer(const Pass& pass, uint32_t index, uint32_t first, uint32_t count);
+    /// The mixer's part of a layer for the part that begins at row `begin`, and the mlp's input in m.
+    void run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index);
+    void run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index, uint32_t first, uint32_t count);
     /// What `connection` makes of all streams in m.
     void take(const Pass& pass, const HyperConnection& connection);
     void run_mlp(const Pass& pass, uint32_t index);
     void write_logits(const Pass& pass);
-    Batch batch_at(const Pass& pass, uint32_t first, uint32_t count);
+    /// Rows from `row` on, whose first token is behind `position`.
+    Batch batch_at(const Pass& pass, uint32_t row, uint32_t count, uint32_t position);
 
     EngineOptions options_;
     std::unique_ptr<Backend> backend_;
@@ -145,7 +162,7 @@ class Engine {
     std::unique_ptr<RowReader> row_reader_;
     std::unique_ptr<ExpertStore> experts_;
     std::unique_ptr<ExpertObserver> observer_;
-    std::unique_ptr<Activations> single_;
+    std::unique_ptr<Activations> together_;
     Scratch scratch_;
     RoutingRoom routing_;
 };

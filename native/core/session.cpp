@@ -84,13 +84,22 @@ fm_step_stats Session::prefill(const int32_t* tokens, size_t count, const Progre
 
 fm_step_stats Session::decode(int32_t token) {
     check(&token, 1);
-    const std::lock_guard turn(engine_->turns);
+    return engine_->decoder.decode(*engine_, *this, token);
+}
+
+Part Session::begin_token(int32_t token) {
     planes_.grow(length_ + 1);
-    StepMeter meter(*engine_);
     logits_.resize(engine_->model().vocab);
-    run_chunk(engine_->single(), &token, 1, false, {.last_logits = logits_.data()}, [](uint32_t) { return true; }, meter);
-    meter.pause();
-    return meter.stats(1);
+    begin_marks(1);
+    token_ = token;
+    token_output_ = {.last_logits = logits_.data()};
+    return {{layers_, length_}, &token_, 1, places_, token_output_};
+}
+
+void Session::end_token(bool is_done) {
+    if (is_done) return appended(1);
+    // A copy of recurrent state, to go back to, would cost as much as the step's own traffic.
+    if (fixed_bytes_ != 0) valid_ = false;
 }
 
 void Session::evaluate(const int32_t* tokens, size_t count, float* logits, float* const* hidden,
@@ -124,7 +133,7 @@ void Session::run(const int32_t* tokens, size_t count, float* logits, float* con
         const auto keep_going = [&](uint32_t layers_done) {
             return !progress || progress(done + uint64_t{chunk} * layers_done / layers, count);
         };
-        run_chunk(activations, tokens + done, chunk, true, output, keep_going, meter);
+        run_chunk(activations, tokens + done, chunk, output, keep_going, meter);
         done += chunk;
         // Those of before are no longer the last token's, should the next chunk fail.
         logits_.clear();
@@ -133,31 +142,40 @@ void Session::run(const int32_t* tokens, size_t count, float* logits, float* con
     if (progress) progress(count, count);
 }
 
-void Session::run_chunk(Activations& activations, const int32_t* tokens, uint32_t count, bool can_fail,
-                        const StepOutput& output, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
-    // The planes roll back by themselves: what lies beyond length_ is never read. Recurrent state is copied aside,
-    // except in decoding, where the copy would cost as much as the step's own traffic.
+void Session::begin_marks(uint32_t count) {
+    begun_marks_.clear();
+    places_.clear();
+    for (const uint32_t length : asked_marks_) {
+        if (length <= length_ || length > length_ + count) continue;
+        begun_marks_.push_back(new_mark(length));
+        places_.push_back({length - length_, begun_marks_.back()->fixed.data()});
+    }
+}
+
+void Session::appended(uint32_t count) {
+    length_ += count;
+    for (auto& mark : begun_marks_) keep(std::move(mark));
+    begun_marks_.clear();
+}
+
+void Session::run_chunk(Activations& activations, const int32_t* tokens, uint32_t count, const StepOutput& output,
+                        const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
+    // The planes roll back by themselves: what lies beyond length_ is never read. Recurrent state is copied aside.
     PageMemory aside;
-    if (can_fail && fixed_bytes_ != 0) {
+    if (fixed_bytes_ != 0) {
         aside = PageMemory(fixed_bytes_);
         std::memcpy(aside.data(), fixed_.data(), fixed_bytes_);
     }
-    std::vector<std::shared_ptr<Mark>> marks;
-    std::vector<StepMark> places;
-    for (const uint32_t length : asked_marks_) {
-        if (length <= length_ || length > length_ + count) continue;
-        marks.push_back(new_mark(length));
-        places.push_back({length - length_, marks.back()->fixed.data()});
-    }
+    begin_marks(count);
+    const Part part{{layers_, length_}, tokens, count, places_, output};
     try {
-        engine_->step({{layers_, length_}, activations, count, places, output}, tokens, keep_going, meter);
+        engine_->step({activations, &part, 1, count}, keep_going, meter);
     } catch (...) {
+        begun_marks_.clear();
         if (aside.size() != 0) std::memcpy(fixed_.data(), aside.data(), fixed_bytes_);
-        else if (fixed_bytes_ != 0) valid_ = false;
         throw;
     }
-    length_ += count;
-    for (auto& mark : marks) keep(std::move(mark));
+    appended(count);
 }
 
 const std::vector<float>& Session::logits() const {

@@ -68,12 +68,20 @@ class Session {
 
   private:
     friend class Snapshot;
+    friend class Decoder;
     void check(const int32_t* tokens, size_t count) const;
     void usable() const;
     void run(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress, StepMeter& meter);
-    /// can_fail: the state is as before when it throws.
-    void run_chunk(Activations& activations, const int32_t* tokens, uint32_t count, bool can_fail, const StepOutput& output,
+    /// The state is as before when it throws.
+    void run_chunk(Activations& activations, const int32_t* tokens, uint32_t count, const StepOutput& output,
                    const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
+    /// What of a step with a token of several sessions is this one's; in somebody's turn. Its references live until end_token().
+    Part begin_token(int32_t token);
+    void end_token(bool is_done);
+    /// The marks that were asked for within the next `count` tokens begin.
+    void begin_marks(uint32_t count);
+    /// So many tokens are in the state, and the marks that were begun.
+    void appended(uint32_t count);
     /// Calls visit(pointer, bytes) for each part of the state that `length` tokens fill.
     template <typename Visit> void for_each_part(uint32_t length, Visit&& visit) const;
     /// What a file of that range holds; the fixed state is that of `mark`, else the session's own.
@@ -94,6 +102,11 @@ class Session {
     /// By length.
     std::vector<std::shared_ptr<const Mark>> marks_;
     std::vector<uint32_t> asked_marks_;
+    /// Of the step that is made.
+    std::vector<std::shared_ptr<Mark>> begun_marks_;
+    std::vector<StepMark> places_;
+    int32_t token_ = 0;
+    StepOutput token_output_;
     /// Tokens of the state that a snapshot reads; 0 = none does.
     std::atomic<uint32_t> pinned_{0};
     Sampler sampler_;

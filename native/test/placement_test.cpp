@@ -1,6 +1,9 @@
 // What a model computes doesn't depend on where its experts lie, how many threads there are, how a prompt is cut, or who else
 // has a turn: the same bits, exact and fast.
+#include <atomic>
+#include <barrier>
 #include <filesystem>
+#include <memory>
 #include <thread>
 
 #include "backend/cpu/cpu_backend.h"
@@ -137,6 +140,52 @@ TEST("another session's tokens come between the layers of a prompt, and both get
     EXPECT(chat.logits() == chat_alone);
     // Alone a prompt of fifteen passes is sixty layers; without turns all tokens would come behind it.
     EXPECT(between.load() > 0);
+}
+
+TEST("tokens of several sessions go through the layers together, read each expert once, and are what they are alone") {
+    const TinyModel model;
+    constexpr size_t kSessions = 4, kTokens = 40;
+    for (const Case& each : {kCases[0], kCases[2], kCases[4]}) {
+        for (const bool fast : {false, true}) {
+            const auto engine = open(model, each, fast);
+            // Of different lengths, and one with a mark on its way.
+            const auto begin = [&](size_t i) {
+                auto session = std::make_unique<Session>(engine, 256);
+                const std::vector<int32_t> tokens = some_tokens(5 + 30 * i);
+                if (i == 1) session->mark_at({40, 50});
+                session->prefill(tokens.data(), tokens.size(), {});
+                return session;
+            };
+            const auto token = [](size_t i, size_t at) { return static_cast<int32_t>((7 * at + 13 * i) % 90); };
+            std::vector<std::vector<float>> alone;
+            uint64_t reads_alone = 0;
+            for (size_t i = 0; i < kSessions; ++i) {
+                const auto session = begin(i);
+                for (size_t at = 0; at < kTokens; ++at) reads_alone += session->decode(token(i, at)).expert_uses;
+                alone.push_back(session->logits());
+            }
+            EXPECT_EQ(engine->decoder.most_together(), 1u);
+            std::vector<std::unique_ptr<Session>> sessions;
+            for (size_t i = 0; i < kSessions; ++i) sessions.push_back(begin(i));
+            std::atomic<uint64_t> reads{0};
+            std::barrier all_there(kSessions);
+            std::vector<std::thread> threads;
+            for (size_t i = 0; i < kSessions; ++i) {
+                threads.emplace_back([&, i] {
+                    for (size_t at = 0; at < kTokens; ++at) {
+                        all_there.arrive_and_wait();
+                        reads += sessions[i]->decode(token(i, at)).expert_uses;
+                    }
+                });
+            }
+            for (std::thread& thread : threads) thread.join();
+            for (size_t i = 0; i < kSessions; ++i) EXPECT(sessions[i]->logits() == alone[i]);
+            EXPECT_EQ(sessions[1]->reachable(45), 40u);
+            EXPECT(engine->decoder.most_together() > 1);
+            // Two of eight experts a token: of any two tokens, some are the same.
+            EXPECT(reads.load() < reads_alone);
+        }
+    }
 }
 
 TEST("a mapped layer file that is cut short fails the step by name, and the process lives") {

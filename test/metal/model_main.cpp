@@ -2,6 +2,7 @@
 // Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE resident|cached [TOKEN...]; cached: half of the experts
 // Without tokens they come from MODEL_DIR/tokens.txt, and MODEL_DIR/reference.f32 is what the logits are held against.
 #include <algorithm>
+#include <barrier>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "backend/metal/kernel_source.h"
@@ -47,6 +49,41 @@ static bool agrees(const std::string &path, const std::vector<float> &logits) {
     const double share = largest / (double{*high} - *low);
     printf("largest difference %.1e of the spread, tolerance %.0e\n", share, tolerance);
     return share < tolerance;
+}
+
+/// The next tokens of three conversations in steps of all of them, against each by itself: the same bits.
+static bool together_as_alone(const std::shared_ptr<flashmoe::Engine> &engine, const std::vector<int32_t> &tokens) {
+    constexpr size_t sessions = 3, steps = 2;
+    const auto begin = [&](size_t i) {
+        auto session = std::make_unique<flashmoe::Session>(engine, 64);
+        session->prefill(tokens.data(), std::min(tokens.size(), 1 + i), {});
+        return session;
+    };
+    const auto token = [&](size_t i, size_t step) { return tokens[(i + 2 * step) % tokens.size()]; };
+    std::vector<std::vector<float>> alone;
+    std::vector<std::unique_ptr<flashmoe::Session>> all;
+    for (size_t i = 0; i < sessions; i++) {
+        const auto session = begin(i);
+        for (size_t step = 0; step < steps; step++) session->decode(token(i, step));
+        alone.push_back(session->logits());
+        all.push_back(begin(i));
+    }
+    std::barrier all_there(sessions);
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < sessions; i++) {
+        threads.emplace_back([&, i] {
+            for (size_t step = 0; step < steps; step++) {
+                all_there.arrive_and_wait();
+                all[i]->decode(token(i, step));
+            }
+        });
+    }
+    for (std::thread &thread : threads) thread.join();
+    printf("tokens of up to %u sessions in one step\n", engine->decoder.most_together());
+    for (size_t i = 0; i < sessions; i++) {
+        if (all[i]->logits() != alone[i]) return false;
+    }
+    return engine->decoder.most_together() > 1;
 }
 
 int main(int argc, char **argv) {
@@ -90,6 +127,11 @@ int main(int argc, char **argv) {
         printf("a token: dispatches %llu, command buffers %llu, waits %llu, experts read %llu, layers %u, of experts %u\n",
                since(&BackendCounters::dispatches), since(&BackendCounters::submits), static_cast<unsigned long long>(step.device_waits),
                static_cast<unsigned long long>(step.expert_reads), engine->info().layers, expert_layers(engine->model()));
+        // Once a model is enough.
+        if (piece == 1 && !together_as_alone(engine, tokens)) {
+            fprintf(stderr, "tokens of several sessions together are not what they are alone\n");
+            return 1;
+        }
     } catch (const Error &error) {
         fprintf(stderr, "%s\n", error.what());
         return 1;
