@@ -35,7 +35,7 @@ fm_step_stats Decoder::decode(Engine& engine, Session& session, int32_t token) {
     }
     came_.notify_all();
     // Somebody else's turn may have computed it already.
-    if (engine.turns.lock_unless([&] { return next.done.load(); })) {
+    if (engine.turns.lock_unless(1, [&] { return next.done.load(); })) {
         const std::lock_guard turn(engine.turns, std::adopt_lock);
         if (!next.done.load()) {
             gather(next);

@@ -222,14 +222,15 @@ void Engine::settle() noexcept {
 }
 
 /// What this step handed to the device fails here, not in somebody else's turn.
-void Engine::give_way(StepMeter& meter) {
-    if (!turns.wanted()) return;
+void Engine::give_way(const Pass& pass, StepMeter& meter) {
+    if (pass.tokens == pass.part_count || !turns.wanted(pass.tokens)) return;
     backend_->wait();
     see_chosen();
     meter.pause();
-    turns.unlock();
-    turns.lock();
+    turns.give_way(pass.tokens);
     meter.resume();
+    // The other may have made it smaller.
+    if (pass.tokens > scratch_.tokens) reserve(pass.tokens, scratch_.logit_rows);
 }
 
 void Engine::run(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter) {
@@ -253,12 +254,11 @@ void Engine::run(const Pass& pass, const std::function<bool(uint32_t)>& keep_goi
     if (has_streams) backend_->repeat_streams(at.m, at.h, model_->streams, model_->hidden, count);
     else backend_->rms_norm(at.h, model_->layers[0].input_norm, at.m, model_->hidden, model_->norm_eps, count);
     for (uint32_t index = 0; index < layers; ++index) {
-        if (count > pass.part_count) give_way(meter);
+        give_way(pass, meter);
         if (!keep_going(index)) fail(FM_INTERRUPTED, "stopped on request");
         copy_hidden(index, at.h, model_->residual());
-        // Another's turn may have made it smaller.
         if (count > scratch_.tokens) reserve(count, scratch_.logit_rows);
-        run_layer(pass, index);
+        run_layer(pass, index, meter);
     }
     copy_hidden(layers, at.m, model_->hidden);
     write_logits(pass);
@@ -275,11 +275,11 @@ void Engine::see_chosen() {
     routing_.unseen.clear();
 }
 
-void Engine::run_layer(const Pass& pass, uint32_t index) {
+void Engine::run_layer(const Pass& pass, uint32_t index, StepMeter& meter) {
     Activations& at = pass.activations;
     const Layer& layer = model_->layers[index];
     uint32_t row = 0;
-    for (uint32_t part = 0; part < pass.part_count; row += pass.parts[part++].count) run_mixer(pass, part, row, index);
+    for (uint32_t part = 0; part < pass.part_count; row += pass.parts[part++].count) run_mixer(pass, part, row, index, meter);
     if (model_->streams > 1) take(pass, *layer.mlp_connection);
     run_mlp(pass, index);
     // What comes next begins with its norm: the next layer, or the output.
@@ -293,7 +293,7 @@ void Engine::run_layer(const Pass& pass, uint32_t index) {
     backend_->add_norm(at.h, at.y, norm, at.m, model_->hidden, model_->norm_eps, pass.tokens);
 }
 
-void Engine::run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index) {
+void Engine::run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index, StepMeter& meter) {
     const Part& of = pass.parts[part];
     const LayerState& state = of.state.layers[index];
     const Layer& layer = model_->layers[index];
@@ -301,6 +301,8 @@ void Engine::run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t
     if (layer.ngram) pass.activations.rows[part * model_->layers.size() + index]->wait();
     auto mark = fixed_bytes == 0 ? of.marks.end() : of.marks.begin();
     for (uint32_t first = 0, count = 0; first < of.count; first += count) {
+        // Attention to a long context takes longer than experts do. Who is asked often has half of the time all the same.
+        if (first != 0 && meter.has_had_its_share()) give_way(pass, meter);
         const uint32_t end = mark == of.marks.end() ? of.count : mark->tokens;
         count = std::min(kMaxBatchTokens, end - first);
         run_mixer(pass, part, begin, index, first, count);

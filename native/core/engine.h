@@ -106,7 +106,7 @@ class Engine {
     void warm_from(const std::string& path);
 
     /// Runs a pass of tokens through the model, layer by layer; keep_going is asked before each layer with the number of
-    /// layers done. With more tokens than one of a session others' turns come between two layers; `meter` stands still for them. Throws; the
+    /// layers done. With more tokens than one of a session shorter steps of others come in between; `meter` stands still for them. Throws; the
     /// caller, who has the turn and has it again, then owns the question what the state is worth.
     /// `marks`, in ascending order, cost no reads: only the mixers' batches end there.
     void step(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
@@ -134,16 +134,17 @@ class Engine {
     void require_features() const;
     void reserve(uint32_t tokens, uint32_t logit_rows);
     void run(const Pass& pass, const std::function<bool(uint32_t)>& keep_going, StepMeter& meter);
-    void give_way(StepMeter& meter);
+    /// To steps that are no longer.
+    void give_way(const Pass& pass, StepMeter& meter);
     void see_chosen();
     /// Waits for whatever is under way, after a failure.
     void settle() noexcept;
     /// The pass's n-gram rows begin to be read.
     void read_ahead(const Pass& pass);
     /// From the residual, and where it is one stream its norm in m, to the next layer's.
-    void run_layer(const Pass& pass, uint32_t index);
+    void run_layer(const Pass& pass, uint32_t index, StepMeter& meter);
     /// The mixer's part of a layer for the part that begins at row `begin`, and the mlp's input in m.
-    void run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index);
+    void run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index, StepMeter& meter);
     void run_mixer(const Pass& pass, uint32_t part, uint32_t begin, uint32_t index, uint32_t first, uint32_t count);
     /// What `connection` makes of all streams in m.
     void take(const Pass& pass, const HyperConnection& connection);

@@ -74,7 +74,8 @@ void Session::check(const int32_t* tokens, size_t count) const {
 
 fm_step_stats Session::prefill(const int32_t* tokens, size_t count, const Progress& progress) {
     check(tokens, count);
-    const std::lock_guard turn(engine_->turns);
+    engine_->turns.lock(pass_of(count));
+    const std::lock_guard turn(engine_->turns, std::adopt_lock);
     planes_.grow(length_ + static_cast<uint32_t>(count));
     StepMeter meter(*engine_);
     run(tokens, count, nullptr, nullptr, progress, meter);
@@ -105,10 +106,15 @@ void Session::end_token(bool is_done) {
 void Session::evaluate(const int32_t* tokens, size_t count, float* logits, float* const* hidden,
                        const Progress& progress) {
     check(tokens, count);
-    const std::lock_guard turn(engine_->turns);
+    engine_->turns.lock(pass_of(count));
+    const std::lock_guard turn(engine_->turns, std::adopt_lock);
     planes_.grow(length_ + static_cast<uint32_t>(count));
     StepMeter meter(*engine_);
     run(tokens, count, logits, hidden, progress, meter);
+}
+
+uint32_t Session::pass_of(size_t count) const {
+    return static_cast<uint32_t>(std::min<size_t>(count, engine_->options().prefill_tokens));
 }
 
 void Session::run(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress,
@@ -120,12 +126,11 @@ void Session::run(const int32_t* tokens, size_t count, float* logits, float* con
         Engine& engine;
         ~Shrink() { engine.shrink(); }
     } shrink{*engine_};
-    const uint32_t most = engine_->options().prefill_tokens;
-    Activations activations(engine_->backend(), model, static_cast<uint32_t>(std::min<size_t>(count, most)));
+    Activations activations(engine_->backend(), model, pass_of(count));
     std::vector<float*> hidden_rows(hidden != nullptr ? layers + 1 : 0);
     std::vector<float> last(model.vocab);
     for (size_t done = 0; done < count;) {
-        const auto chunk = static_cast<uint32_t>(std::min<size_t>(most, count - done));
+        const uint32_t chunk = pass_of(count - done);
         for (size_t i = 0; i < hidden_rows.size(); ++i) hidden_rows[i] = hidden[i] + done * (i < layers ? model.residual() : model.hidden);
         const StepOutput output{.last_logits = done + chunk == count ? last.data() : nullptr,
                                 .logits = logits != nullptr ? logits + done * model.vocab : nullptr,

@@ -71,6 +71,8 @@ class Session {
     friend class Decoder;
     void check(const int32_t* tokens, size_t count) const;
     void usable() const;
+    /// Of so many tokens, those that go through the layers together first.
+    uint32_t pass_of(size_t count) const;
     void run(const int32_t* tokens, size_t count, float* logits, float* const* hidden, const Progress& progress, StepMeter& meter);
     /// The state is as before when it throws.
     void run_chunk(Activations& activations, const int32_t* tokens, uint32_t count, const StepOutput& output,

@@ -13,13 +13,17 @@ class StepMeter {
     void resume() {
         reads_ = engine_.expert_counters();
         device_ = engine_.device_counters();
-        start_ = std::chrono::steady_clock::now();
+        const auto now = Clock::now();
+        away_ = now - start_;
+        start_ = now;
     }
     /// Adds up what was done since resume().
     void pause() {
         const ExpertCounters reads = engine_.expert_counters();
         const BackendCounters device = engine_.device_counters();
-        sum_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+        const auto now = Clock::now();
+        sum_.seconds += std::chrono::duration<double>(now - start_).count();
+        start_ = now;
         sum_.expert_bytes_read += reads.bytes - reads_.bytes;
         sum_.expert_reads += reads.reads - reads_.reads;
         sum_.expert_uses += reads.uses - reads_.uses;
@@ -30,6 +34,8 @@ class StepMeter {
         sum_.device_wait_seconds += device.waited_seconds - device_.waited_seconds;
         sum_.device_seconds += device.device_seconds - device_.device_seconds;
     }
+    /// The turn that is had has lasted no less than what was between it and the one before.
+    bool has_had_its_share() const { return Clock::now() - start_ >= away_; }
     /// Of a step of so many tokens, paused.
     fm_step_stats stats(size_t tokens) const {
         fm_step_stats stats = sum_;
@@ -38,11 +44,14 @@ class StepMeter {
     }
 
   private:
+    using Clock = std::chrono::steady_clock;
     const Engine& engine_;
     fm_step_stats sum_{};
     ExpertCounters reads_;
     BackendCounters device_;
-    std::chrono::steady_clock::time_point start_;
+    /// When it was resumed or paused.
+    Clock::time_point start_ = Clock::now();
+    Clock::duration away_{};
 };
 
 } // namespace flashmoe

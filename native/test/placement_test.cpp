@@ -142,6 +142,44 @@ TEST("another session's tokens come between the layers of a prompt, and both get
     EXPECT(between.load() > 0);
 }
 
+TEST("a short prompt waits for a part of a long one's layer, not for a layer of it at each of its own") {
+    const TinyModel model;
+    const auto engine = open(model, kCases[3], false);
+    const std::vector<int32_t> tokens = some_tokens(1800), few = some_tokens(20);
+    std::vector<float> long_alone, short_alone;
+    {
+        Session prompt(engine, 2048), chat(engine, 64);
+        prompt.prefill(tokens.data(), tokens.size(), {});
+        chat.prefill(few.data(), few.size(), {});
+        long_alone = prompt.logits();
+        short_alone = chat.logits();
+    }
+    Session prompt(engine, 2048), chat(engine, 64);
+    std::atomic<uint32_t> layers{0};
+    std::atomic<bool> over{false};
+    std::vector<uint32_t> between;
+    std::thread other([&] {
+        while (!over) {
+            while (layers == 0 && !over) std::this_thread::yield();
+            const uint32_t before = layers;
+            chat.reset();
+            chat.prefill(few.data(), few.size(), {});
+            if (!over) between.push_back(layers - before);
+        }
+    });
+    prompt.prefill(tokens.data(), tokens.size(), [&](uint64_t, uint64_t) {
+        ++layers;
+        return true;
+    });
+    over = true;
+    other.join();
+    EXPECT(prompt.logits() == long_alone);
+    EXPECT(chat.logits() == short_alone);
+    EXPECT(!between.empty());
+    // Four layers of its own. It may come in when the long one has just begun one, and be seen when that one has begun the next.
+    for (const uint32_t count : between) EXPECT(count <= 2);
+}
+
 TEST("tokens of several sessions go through the layers together, read each expert once, and are what they are alone") {
     const TinyModel model;
     constexpr size_t kSessions = 4, kTokens = 40;
