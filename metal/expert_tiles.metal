@@ -25,9 +25,10 @@ kernel void fm_expert_tile_gate_up(device const uchar* data [[buffer(0)]],
     constant FmExpertWork& work = works[tile.work];
     FmRows<S> matrix = fm_expert_matrix<BITS, S>(data, side == 0 ? work.gate_weight : work.up_weight, side == 0 ? work.gate_scales : work.up_scales,
                                                  side == 0 ? work.gate_biases : work.up_biases, args.width, args.hidden, args.group);
-    FmTileShare share = {args.hidden, args.group, block.x * FM_MATMUL_ROWS, 0, FM_DEPTH};
-    uint entry = tile.first + min(index % TOKENS, tile.count - 1);
-    fm_multiply_tiles<BITS, S, TOKENS>(matrix, share, x + ulong(tokens[entry]) * args.hidden, weights, vectors, side, index);
+    FmTileShare share = {args.group, block.x * FM_MATMUL_ROWS, 0, args.hidden, args.hidden / FM_DEPTH};
+    uint first = tokens[tile.first + min(fm_vector_of<TOKENS>(index, 0), tile.count - 1)];
+    uint second = tokens[tile.first + min(fm_vector_of<TOKENS>(index, 1), tile.count - 1)];
+    fm_multiply_tiles<BITS, S, TOKENS>(matrix, share, x + ulong(first) * args.hidden, x + ulong(second) * args.hidden, weights, vectors, side, index);
     for (uint at = thread_index; at < FM_MATMUL_ROWS * TOKENS; at += FM_MATMUL_THREADS) {
         uint row = at % FM_MATMUL_ROWS;
         uint to = at / FM_MATMUL_ROWS;
@@ -37,7 +38,7 @@ kernel void fm_expert_tile_gate_up(device const uchar* data [[buffer(0)]],
     }
 }
 
-/// out[entry, row] = weight[entry] * (down . h[entry]); the halves of a threadgroup take every other tile of columns.
+/// out[entry, row] = weight[entry] * (down . h[entry]); the halves of a threadgroup take a half of the columns each.
 /// Grid: (ceil(hidden / FM_MATMUL_ROWS), tiles of all works), FM_MATMUL_THREADS.
 template <int BITS, typename S, int TOKENS>
 kernel void fm_expert_tile_down(device const uchar* data [[buffer(0)]],
@@ -56,9 +57,10 @@ kernel void fm_expert_tile_down(device const uchar* data [[buffer(0)]],
     FmTileOfWork tile = fm_tile_of<TOKENS>(works, block.y);
     constant FmExpertWork& work = works[tile.work];
     FmRows<S> matrix = fm_expert_matrix<BITS, S>(data, work.down_weight, work.down_scales, work.down_biases, args.hidden, args.width, args.group);
-    FmTileShare share = {args.width, args.group, block.x * FM_MATMUL_ROWS, side * FM_DEPTH, 2 * FM_DEPTH};
-    uint entry = tile.first + min(index % TOKENS, tile.count - 1);
-    fm_multiply_tiles<BITS, S, TOKENS>(matrix, share, h + ulong(entry) * args.width, weights, vectors, side, index);
+    FmTileShare share = fm_half_of_columns(args.width, args.group, block.x * FM_MATMUL_ROWS, side);
+    uint first = tile.first + min(fm_vector_of<TOKENS>(index, 0), tile.count - 1);
+    uint second = tile.first + min(fm_vector_of<TOKENS>(index, 1), tile.count - 1);
+    fm_multiply_tiles<BITS, S, TOKENS>(matrix, share, h + ulong(first) * args.width, h + ulong(second) * args.width, weights, vectors, side, index);
     for (uint at = thread_index; at < FM_MATMUL_ROWS * TOKENS; at += FM_MATMUL_THREADS) {
         uint row = at % FM_MATMUL_ROWS;
         uint to = at / FM_MATMUL_ROWS;

@@ -4,7 +4,7 @@
 #include "rows.h"
 #include "tiles.h"
 
-/// 64 rows x 32 tokens a threadgroup, whose two halves take every other tile of columns, so that one computes while the other
+/// 64 rows x 32 tokens a threadgroup, whose two halves take a half of the columns each, so that one computes while the other
 /// waits. Grid: (ceil(rows / FM_MATMUL_ROWS), ceil(tokens / FM_MATMUL_TOKENS)). cols % 32 == 0, group % 32 == 0.
 template <int BITS, typename S>
 kernel void fm_matmul(device const uint* weight [[buffer(0)]],
@@ -21,10 +21,11 @@ kernel void fm_matmul(device const uint* weight [[buffer(0)]],
     uint side = thread_index / 128;
     uint index = thread_index % 128;
     FmRows<S> matrix = {weight, scales, biases, args.rows, args.cols * uint(BITS) / 32, args.cols / args.group};
-    FmTileShare share = {args.cols, args.group, block.x * FM_MATMUL_ROWS, side * FM_DEPTH, 2 * FM_DEPTH};
-    uint token = block.y * FM_MATMUL_TOKENS + index % FM_MATMUL_TOKENS;
-    device const float* vector = x + ulong(min(token, args.tokens - 1)) * args.x_stride;
-    fm_multiply_tiles<BITS, S, FM_MATMUL_TOKENS>(matrix, share, vector, weights, vectors, side, index);
+    FmTileShare share = fm_half_of_columns(args.cols, args.group, block.x * FM_MATMUL_ROWS, side);
+    uint token = block.y * FM_MATMUL_TOKENS;
+    device const float* first = x + ulong(min(token + fm_vector_of<FM_MATMUL_TOKENS>(index, 0), args.tokens - 1)) * args.x_stride;
+    device const float* second = x + ulong(min(token + fm_vector_of<FM_MATMUL_TOKENS>(index, 1), args.tokens - 1)) * args.x_stride;
+    fm_multiply_tiles<BITS, S, FM_MATMUL_TOKENS>(matrix, share, first, second, weights, vectors, side, index);
     for (uint i = 0; i < FM_MATMUL_ROWS * FM_MATMUL_TOKENS / FM_MATMUL_THREADS; i++) {
         uint at = i * FM_MATMUL_THREADS + thread_index;
         uint row = at % FM_MATMUL_ROWS;

@@ -16,10 +16,12 @@ template <int BITS> struct FmTilePart {
     float scale, bias;
 };
 
+/// `renew`: the parameters are another group's than those of the columns before.
 template <int BITS, typename S>
-static inline void fm_fetch_part(FmRows<S> matrix, uint row, uint column, uint group, thread FmTilePart<BITS>& part) {
+static inline void fm_fetch_part(FmRows<S> matrix, uint row, uint column, uint group, bool renew, thread FmTilePart<BITS>& part) {
     uint line = min(row, matrix.rows - 1);
     fm_load_words<BITS / 2>(matrix.codes + (line * matrix.words + column * uint(BITS) / 32), part.words);
+    if (!renew) return;
     uint place = line * matrix.groups + column / group;
     device const S* scales = matrix.scales + place;
     device const S* biases = matrix.biases + place;
@@ -27,44 +29,59 @@ static inline void fm_fetch_part(FmRows<S> matrix, uint row, uint column, uint g
     part.bias = float(*biases);
 }
 
-/// Writes them, decoded, to their place in the tile.
+/// Writes them, decoded, to their place in the tile: four at a time, of which neighbours take turns, so that they write to
+/// different banks.
 template <int BITS>
-static inline void fm_put_part(thread const FmTilePart<BITS>& part, threadgroup float* to) {
+static inline void fm_put_part(thread const FmTilePart<BITS>& part, threadgroup float* to, bool is_odd) {
     constexpr uint codes = 32 / BITS;
     #pragma unroll
     for (uint i = 0; i < 4; i++) {
+        uint quad_index = is_odd ? i ^ 1 : i;
+        uint word = is_odd ? part.words[(4 * (i ^ 1)) / codes] : part.words[4 * i / codes];
+        uint rest = word >> (BITS * (4 * quad_index % codes));
         float4 quad;
         #pragma unroll
-        for (uint j = 0; j < 4; j++) {
-            uint at = 4 * i + j;
-            quad[j] = fma(part.scale, float((part.words[at / codes] >> (BITS * (at % codes))) & ((1u << BITS) - 1u)), part.bias);
-        }
-        ((threadgroup float4*)to)[i] = quad;
+        for (uint j = 0; j < 4; j++) quad[j] = fma(part.scale, float((rest >> (BITS * j)) & ((1u << BITS) - 1u)), part.bias);
+        ((threadgroup float4*)to)[quad_index] = quad;
     }
 }
 
-/// Which of a matrix' products a half of a threadgroup computes: rows [first, first + FM_MATMUL_ROWS), of the columns those from
-/// `begin` on, FM_DEPTH of every `step`.
+/// Which of a matrix' products a half of a threadgroup computes: rows [first, first + FM_MATMUL_ROWS), columns [begin, end). Both
+/// halves take as many turns.
 struct FmTileShare {
-    uint cols, group, first, begin, step;
+    uint group, first, begin, end, turns;
 };
 
+/// Halves that share the columns: whole tiles, the first half no fewer than the second.
+static inline FmTileShare fm_half_of_columns(uint cols, uint group, uint first, uint side) {
+    uint tiles = cols / FM_DEPTH;
+    uint turns = (tiles + 1) / 2;
+    FmTileShare share = {group, first, side * turns * FM_DEPTH, side == 0 ? turns * FM_DEPTH : cols, turns};
+    return share;
+}
+
+/// Vectors of which a thread brings four numbers a turn, eight threads a vector, and which those are.
+template <int TOKENS> static inline uint fm_vector_of(uint index, uint turn) { return (index / 8 + 16 * turn) % TOKENS; }
+
 /// The sums of a half's share, [TOKENS, FM_SUMS_PITCH], into its half of `weights`, for all threads to read. A threadgroup has 256
-/// threads in two halves of four simdgroups, and TOKENS (8 or 32) vectors, of which `vector` is number `index` % TOKENS.
-/// Rows of other matrices are behind the last row that row again. cols % 32 == 0, group % 32 == 0.
+/// threads in two halves of four simdgroups, and TOKENS (8 or 32) vectors; from `first_vector` and `second_vector` a thread reads
+/// those that fm_vector_of() says. Behind the last row stands that row again. cols % 32 == 0, group % 32 == 0.
 template <int BITS, typename S, int TOKENS>
-static inline void fm_multiply_tiles(FmRows<S> matrix, FmTileShare share, device const float* vector, threadgroup float* weights,
-                                     threadgroup float* vectors, uint side, uint index) {
+static inline void fm_multiply_tiles(FmRows<S> matrix, FmTileShare share, device const float* first_vector,
+                                     device const float* second_vector, threadgroup float* weights, threadgroup float* vectors,
+                                     uint side, uint index) {
     constexpr uint row_blocks = TOKENS == 32 ? 4 : 2;
     constexpr uint token_blocks = TOKENS == 32 ? 2 : 1;
-    constexpr uint floats = TOKENS / 4;
     threadgroup float* w = weights + side * FM_ROWS_TILE;
     threadgroup float* v = vectors + side * FM_VECTORS_TILE;
-    uint row = index % FM_MATMUL_ROWS;
-    uint row_part = index / FM_MATMUL_ROWS * 16;
-    uint vector_part = index / TOKENS * floats;
+    // Neighbours read what lies side by side: half of a row's columns each, and an eighth of a vector's.
+    uint row = index / 2;
+    uint row_part = index % 2 * 16;
+    uint quad = index % 8;
     threadgroup float* to_row = w + row * FM_TILE_PITCH + row_part;
-    threadgroup float* to_vector = v + index % TOKENS * FM_TILE_PITCH + vector_part;
+    threadgroup float4* to_first = (threadgroup float4*)(v + fm_vector_of<TOKENS>(index, 0) * FM_TILE_PITCH) + quad;
+    threadgroup float4* to_second = (threadgroup float4*)(v + fm_vector_of<TOKENS>(index, 1) * FM_TILE_PITCH) + quad;
+    bool brings = TOKENS == 32 || index < 8 * TOKENS;
     // Of 32 vectors a simdgroup has 16 and half of the rows, of 8 all and a quarter of the rows.
     uint simd = index / FM_SIMD;
     uint first_row = TOKENS == 32 ? simd % 2 * 32 : simd * 16;
@@ -74,22 +91,24 @@ static inline void fm_multiply_tiles(FmRows<S> matrix, FmTileShare share, device
     for (uint i = 0; i < row_blocks * token_blocks; i++) sums[i] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
 
     FmTilePart<BITS> part;
-    float next[floats];
+    float4 next = float4(0.0f);
+    float4 next_second = float4(0.0f);
     // A turn more than there are tiles: each fetches the tile of the next one.
-    for (uint turn = 0; turn < share.cols + share.step; turn += share.step) {
+    for (uint turn = 0; turn <= share.turns; turn++) {
         if (turn > 0) {
             threadgroup_barrier(mem_flags::mem_threadgroup);
-            fm_put_part<BITS>(part, to_row);
-            #pragma unroll
-            for (uint i = 0; i < floats; i++) to_vector[i] = next[i];
+            fm_put_part<BITS>(part, to_row, index % 2 != 0);
+            if (brings) to_first[0] = next;
+            if (TOKENS == 32) to_second[0] = next_second;
             threadgroup_barrier(mem_flags::mem_threadgroup);
         }
-        // Behind the last column nothing is added: the first one's weights times zeros.
-        uint column = turn + share.begin;
-        bool is_there = column < share.cols;
-        fm_fetch_part<BITS, S>(matrix, share.first + row, (is_there ? column : 0) + row_part, share.group, part);
-        #pragma unroll
-        for (uint i = 0; i < floats; i++) next[i] = is_there ? vector[column + vector_part + i] : 0.0f;
+        // Behind the last column nothing is added: weights times zeros.
+        uint column = share.begin + turn * FM_DEPTH;
+        bool is_there = column < share.end;
+        uint safe = is_there ? column : 0;
+        fm_fetch_part<BITS, S>(matrix, share.first + row, safe + row_part, share.group, turn == 0 || safe % share.group == 0, part);
+        next = is_there && brings ? ((device const float4*)(first_vector + safe))[quad] : float4(0.0f);
+        if (TOKENS == 32) next_second = is_there ? ((device const float4*)(second_vector + safe))[quad] : float4(0.0f);
         if (turn == 0) continue;
         #pragma unroll
         for (uint step = 0; step < FM_DEPTH / 8; step++) {

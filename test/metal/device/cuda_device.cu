@@ -128,22 +128,30 @@ struct Recorded {
     dim3 groups, threads;
 };
 
+/// A graph that can be launched, and its kernels one after the other.
+struct Graph {
+    cudaGraphExec_t executable = nullptr;
+    std::vector<const void *> kernels;
+};
+
 /// Graphs by how many commands were committed before them since the last wait.
 class Graphs {
   public:
     ~Graphs() {
-        for (cudaGraphExec_t each : all_) cudaGraphExecDestroy(each);
+        for (Graph &each : all_) {
+            if (each.executable != nullptr) cudaGraphExecDestroy(each.executable);
+        }
     }
     void begin() { used_ = 0; }
-    cudaGraphExec_t &next() {
+    Graph &next() {
         // What is over this many is not kept apart: a long prompt's commands differ anyway.
         constexpr size_t most = 64;
-        if (used_ == all_.size() && used_ < most) all_.push_back(nullptr);
+        if (used_ == all_.size() && used_ < most) all_.emplace_back();
         return all_[used_++ % most];
     }
 
   private:
-    std::vector<cudaGraphExec_t> all_;
+    std::vector<Graph> all_;
     size_t used_ = 0;
 };
 
@@ -207,19 +215,24 @@ class CudaCommand final : public gpu::Command {
         MUST(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
         for (Recorded &call : recorded_) launch(call);
         MUST(cudaStreamEndCapture(stream_, &graph));
-        cudaGraphExec_t &executable = graphs_.next();
-        cudaGraphExecUpdateResultInfo changed;
-        if (executable == nullptr || cudaGraphExecUpdate(executable, graph, &changed) != cudaSuccess) {
-            cudaGetLastError();
+        std::vector<const void *> kernels;
+        for (const Recorded &call : recorded_) kernels.push_back(call.kernel->entry);
+        Graph &kept = graphs_.next();
+        if (kept.executable != nullptr && kept.kernels == kernels) {
+            cudaGraphExecUpdateResultInfo changed;
+            MUST(cudaGraphExecUpdate(kept.executable, graph, &changed));
+        } else {
             // It may be on its way.
-            MUST(cudaStreamSynchronize(stream_));
-            if (executable != nullptr) MUST(cudaGraphExecDestroy(executable));
-            MUST(cudaGraphInstantiate(&executable, graph, 0));
+            if (kept.executable != nullptr) {
+                MUST(cudaStreamSynchronize(stream_));
+                MUST(cudaGraphExecDestroy(kept.executable));
+            }
+            MUST(cudaGraphInstantiate(&kept.executable, graph, 0));
+            kept.kernels = std::move(kernels);
         }
         MUST(cudaGraphDestroy(graph));
-        MUST(cudaGraphUpload(executable, stream_));
         MUST(cudaEventRecord(start_, stream_));
-        MUST(cudaGraphLaunch(executable, stream_));
+        MUST(cudaGraphLaunch(kept.executable, stream_));
         MUST(cudaEventRecord(end_, stream_));
     }
     std::string wait() override {

@@ -137,7 +137,7 @@ FM_FUNCTION void simdgroup_store(const simdgroup_float8x8 &matrix, float *to, ul
 FM_FUNCTION void simdgroup_multiply_accumulate(simdgroup_float8x8 &d, const simdgroup_float8x8 &a, const simdgroup_float8x8 &b, const simdgroup_float8x8 &c) {
     double sums[2] = {c.sums[0], c.sums[1]};
     for (int half = 0; half < 2; half++) {
-        asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+        asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
                      : "+d"(sums[0]), "+d"(sums[1])
                      : "d"(double(a.values[half])), "d"(double(b.transposed[half])));
     }
