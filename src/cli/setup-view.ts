@@ -11,6 +11,9 @@ import { createAttachedView, type Wizard, type WizardOutcome } from '../ui/wizar
 import type { CliContext } from './context.js';
 import { attachedRun, follow, type Job } from '../application/job.js';
 
+/** How often a run that says nothing of itself is asked what it is at. */
+const TICK_MS = 1000;
+
 /** Plain lines or NDJSON, without result and failure: both are told last, when everything else is settled. */
 export function createSink(context: CliContext): EmitAt {
   let at: number | undefined;
@@ -19,12 +22,23 @@ export function createSink(context: CliContext): EmitAt {
   const note = (line: string): void => {
     if (at === undefined || context.host.now() - at < 2_000) context.note(line);
   };
-  const sink = context.json
-    ? ndjsonSink({ write: (line) => context.print(line), now })
-    : plainSink({ write: note, now, style: context.noteStyle });
+  if (context.json) {
+    const sink = ndjsonSink({ write: (line) => context.print(line), now });
+    return (event: InstallEvent, when?: number) => {
+      at = when;
+      if (event.type !== 'finished' && event.type !== 'failed') sink(event);
+    };
+  }
+  const sink = plainSink({ write: note, now, style: context.noteStyle });
+  const ticking = setInterval(() => {
+    at = undefined;
+    sink.tick();
+  }, TICK_MS);
+  ticking.unref();
   return (event: InstallEvent, when?: number) => {
     at = when;
-    if (event.type !== 'finished' && event.type !== 'failed') sink(event);
+    if (event.type === 'finished' || event.type === 'failed') clearInterval(ticking);
+    else sink(event);
   };
 }
 

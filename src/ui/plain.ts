@@ -1,4 +1,5 @@
-// A run as plain lines: every change of state with its reason, progress every ten seconds and per tenth.
+// A run as plain lines: every change of state with its reason, progress every ten seconds and per tenth, and no ten seconds
+// without a line, whatever is waited for.
 // The view of logs, pipes and CI; also what `setup` in the background leaves to read.
 
 import { formatBytes, formatDuration, formatDurationRange, formatRate } from '../base/format.js';
@@ -26,9 +27,16 @@ export interface PlainOptions {
 /** Longer without a line, and people ask whether it hangs. */
 const PROGRESS_MS = 10_000;
 
+export interface PlainSink {
+  (event: InstallEvent): void;
+  /** To be called about every second: says what is under way where nothing was said for long. */
+  tick(): void;
+}
+
 /** A sink for events. `finished` and `failed` are left to the caller: one is the result, one the error. */
-export function plainSink(options: PlainOptions): (event: InstallEvent) => void {
+export function plainSink(options: PlainOptions): PlainSink {
   let view = EMPTY_RUN;
+  let saidAt: number | null = null;
   const progress = new Map<string, { at: number; tenth: number }>();
 
   const dueProgress = (step: string, fraction: number, now: number): boolean => {
@@ -45,15 +53,42 @@ export function plainSink(options: PlainOptions): (event: InstallEvent) => void 
     return true;
   };
 
-  return (event) => {
+  const say = (lines: readonly string[], now: number): void => {
+    for (const line of lines) options.write(`${clockWithSeconds(now)} ${line}`);
+    if (lines.length > 0) saidAt = now;
+  };
+
+  const take = (event: InstallEvent): void => {
     const now = options.now();
     view = reduce(view, event, now);
     const lines =
       event.type === 'progress'
         ? progressLines(event.step, view, now, dueProgress)
         : linesOf(event, view, options.style);
-    for (const line of lines) options.write(`${clockWithSeconds(now)} ${line}`);
+    say(lines, now);
   };
+  const tick = (): void => {
+    const now = options.now();
+    if (saidAt !== null && now - saidAt >= PROGRESS_MS) say(underWay(view, now), now);
+  };
+  return Object.assign(take, { tick });
+}
+
+/** What a run is at that has said nothing of itself for a while. */
+function underWay(view: RunView, now: number): string[] {
+  const { waiting, retry } = view;
+  if (waiting !== null) {
+    const until = waiting.until === null ? '' : `, next try ${clockOf(waiting.until)}`;
+    const since = formatDuration((now - waiting.since) / 1000);
+    return [`waiting: ${waiting.reason}${until}; for ${since} now`];
+  }
+  if (retry !== null && retry.nextAt > now) {
+    return [`${retryText(retry)}; next try in ${formatDuration((retry.nextAt - now) / 1000)}`];
+  }
+  const step = view.steps.findLast(({ status }) => status === 'started')?.step;
+  if (step === undefined) return [];
+  if (step !== 'fetch' && step !== 'pack') return [`${step}: going on`];
+  return progressLines(step, view, now, () => true);
 }
 
 type Due = (step: string, fraction: number, now: number) => boolean;

@@ -3,12 +3,15 @@
 
 import { execa } from 'execa';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packFixture, readGolden, relativeDifference } from '../addon/golden.js';
 import { packageRoot } from '../../src/base/package-root.js';
+import { runJob } from '../../src/addon/load.js';
+import { packDirectory, planDirectory } from '../../src/repack/pack-directory.js';
+import { testCalibration } from '../installer/calibrations.js';
 import { FAMILIES, testAddon } from '../repack/fixtures.js';
 
 /** Of the logits' spread; the CPU engine is held to the same. */
@@ -93,6 +96,43 @@ test('every barrier is missed by something when it is left out', async () => {
     await rm(folder, { recursive: true, force: true });
   }
 }, 600_000);
+
+// Experts of two lengths and widths in one layer file: by the table of places, on the GPU's road as on the CPU's.
+test('a tiered model computes what the CPU computes of it, in a pool and with all experts in memory', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'flashmoe-metal-tiered-'));
+  try {
+    const bundled = join(packageRoot, 'models', 'tiny');
+    const packing = { addon, threads: 2 };
+    const pack = await planDirectory(bundled, { ...packing, quant: '2bit' });
+    const calibration = join(folder, 'calibration.safetensors');
+    const uses = (expert: number, layer: number): number => (expert * 7 + layer * 3) % 32;
+    await writeFile(calibration, testCalibration({ pack }, 1, uses));
+    const target = join(folder, 'tiered');
+    const options = { ...packing, quant: 'tiered' as const, size: 8_500_000, calibration };
+    const { modelDir, expertsDir, plan } = await packDirectory(bundled, target, options);
+    const kept = plan.layers.map((layer) => layer.kept?.experts.length ?? 0);
+    expect(Math.max(...kept)).toBeGreaterThan(0);
+    expect(Math.max(...kept)).toBeLessThan(32);
+    const prompt = Int32Array.from([1, 17, 200]);
+    const rest = { tokenLimit: 0, expertsPerToken: 0, threads: 2, ioThreads: 2, kernelsDir: kernels };
+    const engine = await runJob(addon.openEngine({ modelDir, expertsDir, backend: 'cpu', ...rest }));
+    const session = engine.createSession(prompt.length);
+    const { logits: wanted } = await runJob(session.evaluate(prompt, false));
+    session.close();
+    engine.close();
+    for (const mode of ['cached', 'resident']) {
+      const out = join(folder, `${mode}.f32`);
+      const args = [kernels, modelDir, expertsDir, out, '3', 'forward', mode, ...Array.from(prompt, String)];
+      await execa(join(programs, 'metal-model'), args);
+      const got = new Float32Array(new Uint8Array(await readFile(out)).buffer);
+      const difference = relativeDifference(got.slice(0, wanted.length), wanted);
+      console.log(`tiered, ${mode}: largest difference ${difference.toExponential(1)} of the spread`);
+      expect(difference).toBeLessThan(TOLERANCE);
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}, 120_000);
 
 describe.each(FAMILIES)('%s', (family) => {
   let folder: string;

@@ -31,6 +31,23 @@ describe('a run as plain lines', () => {
     );
   });
 
+  test.each(['setup-2bit', 'resume-waits', 'failed-hash', 'tiny-real'])(
+    'is never without a line for more than ten seconds, whatever it waits for (%s)',
+    (name) => {
+      const recording = readRecording(name);
+      const said: number[] = [];
+      let now = recording[0]?.at ?? 0;
+      const sink = plainSink({ write: () => said.push(now), now: () => now, style });
+      for (const { at, event } of recording) {
+        for (; now + 1000 < at; now += 1000) sink.tick();
+        now = at;
+        sink(event);
+      }
+      const gaps = said.slice(1).map((at, i) => at - (said[i] ?? 0));
+      expect(Math.max(...gaps)).toBeLessThanOrEqual(11_000);
+    },
+  );
+
   test('says progress at least every ten seconds while bytes move', () => {
     const fetch = lines('setup-2bit').filter((line) => /^fetch: [\d.]+ GB of/.test(line));
     expect(fetch.length).toBeGreaterThanOrEqual(9);
