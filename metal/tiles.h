@@ -10,18 +10,20 @@ constant constexpr uint FM_VECTORS_TILE = FM_MATMUL_TOKENS * FM_TILE_PITCH;
 /// From one vector's sums to the next one's.
 constant constexpr uint FM_SUMS_PITCH = FM_MATMUL_ROWS + 8;
 
-/// What a thread fetches of a tile of weights: 16 columns of a row, with the parameters of their group.
+/// Tiles that are on their way while one is multiplied.
+constant constexpr uint FM_TILES_AHEAD = 2;
+
+/// What a thread fetches of a tile: 16 columns of a row, with the parameters of their group, and four numbers of one vector or two.
 template <int BITS> struct FmTilePart {
     uint words[BITS / 2];
     float scale, bias;
+    float4 first, second;
 };
 
-/// `renew`: the parameters are another group's than those of the columns before.
 template <int BITS, typename S>
-static inline void fm_fetch_part(FmRows<S> matrix, uint row, uint column, uint group, bool renew, thread FmTilePart<BITS>& part) {
+static inline void fm_fetch_part(FmRows<S> matrix, uint row, uint column, uint group, thread FmTilePart<BITS>& part) {
     uint line = min(row, matrix.rows - 1);
     fm_load_words<BITS / 2>(matrix.codes + (line * matrix.words + column * uint(BITS) / 32), part.words);
-    if (!renew) return;
     uint place = line * matrix.groups + column / group;
     device const S* scales = matrix.scales + place;
     device const S* biases = matrix.biases + place;
@@ -90,43 +92,43 @@ static inline void fm_multiply_tiles(FmRows<S> matrix, FmTileShare share, device
     #pragma unroll
     for (uint i = 0; i < row_blocks * token_blocks; i++) sums[i] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
 
-    FmTilePart<BITS> part;
-    float4 next = float4(0.0f);
-    float4 next_second = float4(0.0f);
-    // A turn more than there are tiles: each fetches the tile of the next one.
-    for (uint turn = 0; turn <= share.turns; turn++) {
-        if (turn > 0) {
-            threadgroup_barrier(mem_flags::mem_threadgroup);
-            fm_put_part<BITS>(part, to_row, index % 2 != 0);
-            if (brings) to_first[0] = next;
-            if (TOKENS == 32) to_second[0] = next_second;
-            threadgroup_barrier(mem_flags::mem_threadgroup);
-        }
-        // Behind the last column nothing is added: weights times zeros.
-        uint column = share.begin + turn * FM_DEPTH;
-        bool is_there = column < share.end;
-        uint safe = is_there ? column : 0;
-        fm_fetch_part<BITS, S>(matrix, share.first + row, safe + row_part, share.group, turn == 0 || safe % share.group == 0, part);
-        next = is_there && brings ? ((device const float4*)(first_vector + safe))[quad] : float4(0.0f);
-        if (TOKENS == 32) next_second = is_there ? ((device const float4*)(second_vector + safe))[quad] : float4(0.0f);
-        if (turn == 0) continue;
+    FmTilePart<BITS> parts[FM_TILES_AHEAD];
+    // Before the first tile nothing is multiplied, behind the last one weights times zeros.
+    for (uint turn = 0; turn < share.turns + FM_TILES_AHEAD; turn += FM_TILES_AHEAD) {
         #pragma unroll
-        for (uint step = 0; step < FM_DEPTH / 8; step++) {
-            simdgroup_float8x8 a[token_blocks];
-            simdgroup_float8x8 b[row_blocks];
-            #pragma unroll
-            for (uint t = 0; t < token_blocks; t++) {
-                simdgroup_load(a[t], v + (first_token + t * 8) * FM_TILE_PITCH + step * 8, FM_TILE_PITCH);
+        for (uint u = 0; u < FM_TILES_AHEAD; u++) {
+            if (turn > 0) {
+                threadgroup_barrier(mem_flags::mem_threadgroup);
+                fm_put_part<BITS>(parts[u], to_row, index % 2 != 0);
+                if (brings) to_first[0] = parts[u].first;
+                if (TOKENS == 32) to_second[0] = parts[u].second;
+                threadgroup_barrier(mem_flags::mem_threadgroup);
             }
+            uint column = share.begin + (turn + u) * FM_DEPTH;
+            bool is_there = column < share.end;
+            uint safe = is_there ? column : 0;
+            fm_fetch_part<BITS, S>(matrix, share.first + row, safe + row_part, share.group, parts[u]);
+            parts[u].first = is_there && brings ? ((device const float4*)(first_vector + safe))[quad] : float4(0.0f);
+            if (TOKENS == 32) parts[u].second = is_there ? ((device const float4*)(second_vector + safe))[quad] : float4(0.0f);
+            if (turn == 0) continue;
             #pragma unroll
-            for (uint r = 0; r < row_blocks; r++) {
-                simdgroup_load(b[r], w + (first_row + r * 8) * FM_TILE_PITCH + step * 8, FM_TILE_PITCH, ulong2(0), true);
-            }
-            #pragma unroll
-            for (uint t = 0; t < token_blocks; t++) {
+            for (uint step = 0; step < FM_DEPTH / 8; step++) {
+                simdgroup_float8x8 a[token_blocks];
+                simdgroup_float8x8 b[row_blocks];
+                #pragma unroll
+                for (uint t = 0; t < token_blocks; t++) {
+                    simdgroup_load(a[t], v + (first_token + t * 8) * FM_TILE_PITCH + step * 8, FM_TILE_PITCH);
+                }
                 #pragma unroll
                 for (uint r = 0; r < row_blocks; r++) {
-                    simdgroup_multiply_accumulate(sums[t * row_blocks + r], a[t], b[r], sums[t * row_blocks + r]);
+                    simdgroup_load(b[r], w + (first_row + r * 8) * FM_TILE_PITCH + step * 8, FM_TILE_PITCH, ulong2(0), true);
+                }
+                #pragma unroll
+                for (uint t = 0; t < token_blocks; t++) {
+                    #pragma unroll
+                    for (uint r = 0; r < row_blocks; r++) {
+                        simdgroup_multiply_accumulate(sums[t * row_blocks + r], a[t], b[r], sums[t * row_blocks + r]);
+                    }
                 }
             }
         }
