@@ -5,6 +5,7 @@ import { FlashmoeError } from '../base/errors.js';
 import type { PackProjection, StackedTensor } from '../addon/types.js';
 import { blockMode } from '../models/gguf/blocks.js';
 import { PROJECTIONS } from '../models/names.js';
+import type { Quant } from '../models/quant.js';
 import type { QuantMode } from '../models/spec.js';
 import type { RoutedLayer, RoutedProjection, StackedSource } from './classify.js';
 import { planWidths, widthWarnings, type WidthChoice } from './plan.js';
@@ -24,7 +25,7 @@ export function replan(packed: PackPlan, choice: WidthChoice): PackPlan {
     );
   }
   const original = packed.layers.find(({ conversions }) => conversions !== undefined);
-  if (original !== undefined) throw notAsPublished(original.layer);
+  if (original !== undefined) throw madeOfOriginal(packed.repo, choice.quant);
   const isTable = ({ table }: LayerPlan): boolean => table !== undefined;
   const routed = packed.layers
     .filter((layer) => !isTable(layer))
@@ -106,6 +107,15 @@ function sourceOf({ source, offset, size, dtype }: StackedTensor): StackedSource
 function hasBlocks({ layouts }: Pick<PackPlan, 'layouts'>): boolean {
   const modes = layouts.flatMap(({ components }) => components.map(({ mode = '' }) => mode));
   return modes.some((mode) => blockMode(mode) !== null);
+}
+
+/** A width is made of the original's own values: made of codes that were rounded here already it would be another, and worse. */
+function madeOfOriginal(repo: string, quant: Quant): FlashmoeError {
+  return new FlashmoeError(
+    'ERR_USAGE',
+    `it was made of an original checkpoint, and so is each of its widths: from ${repo}, not from the codes that are here`,
+    { hint: `\`flashmoe setup --repo ${repo} --quant ${quant}\`, or --from with its folder` },
+  );
 }
 
 function notAsPublished(layer: number): FlashmoeError {

@@ -14,6 +14,7 @@ import { classifyOriginal, originalDense, originalLayer } from '../../src/repack
 import { packDirectory, planDirectory } from '../../src/repack/pack-directory.js';
 import { finishDense, writeLayout } from '../../src/repack/pack.js';
 import { buildPlan } from '../../src/repack/plan.js';
+import { replan } from '../../src/repack/replan.js';
 import { fileRange } from '../../src/repack/shard-source.js';
 import type { Inventory, PackPlan } from '../../src/repack/types.js';
 import { writeDirectory } from '../../src/repack/write-directory.js';
@@ -259,4 +260,21 @@ test('a router of an original without a gate of its own width is not made narrow
   });
   const router = plan.dense.entries.find(({ name }) => name === 'model.layers.1.mlp.gate.weight');
   expect(router?.dtype).toBe('BF16');
+});
+
+test('a model that was made of an original is requantised from the original alone, also where its codes are exact', async () => {
+  for (const name of ['qwen3_moe-bf16', 'kimi_k2-int4']) {
+    const packed = await planDirectory(fixture(name), {
+      addon: testAddon(),
+      quant: '4bit',
+      threads: 1,
+    });
+    expect(() => replan(packed, { quant: '2bit' })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_USAGE',
+        message: expect.stringContaining('made of an original checkpoint') as string,
+        hint: expect.stringContaining('--quant 2bit') as string,
+      }) as Error,
+    );
+  }
 });
