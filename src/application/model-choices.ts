@@ -3,6 +3,7 @@
 import { formatBytes, formatRate } from '../base/format.js';
 import { volumeOf } from '../base/volume.js';
 import { CATALOG, type CatalogEntry } from '../models/catalog.js';
+import { licenceWords } from '../models/catalog-entry.js';
 import { OFFERED_QUANTS } from '../models/quant.js';
 import { estimate, verdict, type MachineFacts } from '../models/verdict.js';
 import { speedsBeside } from '../models/measured-speeds.js';
@@ -75,7 +76,7 @@ export function aboutInstalled({ manifest }: Ready): string {
       : [
           entry.goodFor,
           `context ${entry.contextLength.toLocaleString('en-US')} tokens`,
-          `licence ${entry.license}`,
+          licenceWords(entry.license),
           // The same at every width.
           `${formatBytes(estimate(entry, '4bit').memoryBytes)} of memory`,
         ];

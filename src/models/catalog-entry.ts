@@ -43,3 +43,8 @@ export const MLX_SHARD_BYTES = 5 * 1024 ** 3;
  * for Thinking; DeepSeek V3.2 and R1, README of deepseek-ai/DeepSeek-V3.2-Exp and DeepSeek-R1; gpt-oss, README of openai/gpt-oss.
  */
 export const UNKNOWN_LICENSE = 'see the repository';
+
+/** `licence MIT`, `licence: see the repository`. */
+export function licenceWords(license: string): string {
+  return license === UNKNOWN_LICENSE ? `licence: ${license}` : `licence ${license}`;
+}

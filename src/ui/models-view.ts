@@ -2,6 +2,7 @@
 
 import { formatBytes } from '../base/format.js';
 import type { ModelChoice } from '../application/setup-runner.js';
+import { licenceWords } from '../models/catalog-entry.js';
 import { tableLines, type Column } from './table.js';
 
 const LEVEL = { good: 'good', slow: 'slow', no: 'no', small: 'fits in memory' } as const;
@@ -45,7 +46,7 @@ export function modelFacts(model: ModelChoice): string {
   return [
     model.goodFor,
     `context ${model.contextLength.toLocaleString('en-US')} tokens`,
-    `licence ${model.license}`,
+    licenceWords(model.license),
     `${size(disk)} on disk`,
     `${formatBytes(model.memoryBytes)} of memory`,
     speedText(model),

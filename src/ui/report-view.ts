@@ -82,10 +82,14 @@ function outcomeText(outcome: string | null): string {
 
 function timelineLines(timeline: NightReport['timeline']): string[] {
   const most = Math.max(...timeline.map(({ bytesPerSecond }) => bytesPerSecond ?? 0), 1);
-  const rows = timeline.map(({ from, bytesPerSecond }) => {
-    if (bytesPerSecond === null) return `${clockOf(from)}            nobody at work`;
+  const rows = timeline.flatMap(({ from, bytesPerSecond }, index) => {
+    if (bytesPerSecond === null) {
+      // Hours in which nobody worked are one line.
+      const isFirst = timeline[index - 1]?.bytesPerSecond !== null || index === 0;
+      return isFirst ? [`${clockOf(from)}            nobody at work`] : [];
+    }
     const bar = '#'.repeat(Math.round((bytesPerSecond / most) * BAR));
-    return `${clockOf(from)} ${formatRate(bytesPerSecond).padStart(11)}  ${bar}`.trimEnd();
+    return [`${clockOf(from)} ${formatRate(bytesPerSecond).padStart(11)}  ${bar}`.trimEnd()];
   });
   return rows.length === 0 ? [] : ['', ...rows];
 }

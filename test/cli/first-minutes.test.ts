@@ -1,7 +1,7 @@
 // What people type in the first minutes, and read: with an empty home, with the bundled model, with a server that runs.
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -101,12 +101,31 @@ test('what the page asks for again and again is not in the log, what a person as
   expect(log).not.toMatch(/\/status|\/health/);
 });
 
+test('a model that is not whole is named by what is missing, with the command that goes on', async () => {
+  const half = join(home, 'half');
+  // All but the lock of the server that has it open.
+  cpSync(join(home, 'models'), join(half, 'models'), {
+    recursive: true,
+    filter: (path) => !path.endsWith('.lock'),
+  });
+  rmSync(join(half, 'models', 'tiny', 'manifest.json'));
+  for (const args of [['run', 'hi'], ['run', 'tiny', 'hi'], ['chat'], ['bench', 'tiny']]) {
+    const { status, stderr } = await flashmoe(args, { env: { ...env, FLASHMOE_HOME: half } });
+    expect(status).toBe(1);
+    expect(stderr).toBe(
+      'tiny is packed, its last files are not written\n\nhint: flashmoe setup tiny\n',
+    );
+  }
+});
+
 test('report is for people: what ran, how fast, what to do next', async () => {
   const { status, stdout } = await at('report');
   expect(status).toBe(0);
   expect(stdout).toMatch(/^tiny: 1 run, finished$/m);
   expect(stdout).toContain("next: flashmoe run --model tiny 'Who are you?'");
   expect(stdout).not.toMatch(/ERR_|undefined|null|NaN/);
+  // However long nobody was at work, a line says it.
+  expect(stdout.split('nobody at work').length).toBeLessThanOrEqual(2);
 });
 
 test('config get says what holds where nothing is set, and prints no value', async () => {
@@ -135,6 +154,7 @@ describe('with an empty home', () => {
     [['pull', 'qwen'], 'qwen3.5-35b'],
     [['rm', 'tinyy'], 'flashmoe status'],
     [['models'], 'try it first'],
+    [['models'], 'licence: see the repository'],
   ])('flashmoe %j leads on', async (args, next) => {
     const { stdout, stderr } = await inEmpty(...args);
     const text = stdout + stderr;

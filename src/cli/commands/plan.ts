@@ -4,6 +4,7 @@ import { EXIT } from '../../base/errors.js';
 import type { InstallEvent } from '../../jobs/events.js';
 import { openSetup } from '../../installer/setup.js';
 import { planText } from '../../ui/plan-view.js';
+import { wrapText } from '../../ui/table.js';
 import { retryText } from '../../jobs/progress.js';
 import { shareOf, withSource } from '../../application/source.js';
 import { commandLine } from '../../application/command-line.js';
@@ -68,7 +69,7 @@ export async function plan(context: CliContext, typed: CheckpointOptions): Promi
       context.emit('plan', { plan: summary, memory });
     } else {
       context.print(planText(summary, context.width));
-      context.print(memoryPlanLine(memory));
+      for (const line of wrapText(memoryPlanLine(memory), context.width)) context.print(line);
       const isHere = setup.plan.state.finished;
       context.note(
         isHere ? '\nit is here already: nothing is left to do' : `\n${command} provisions it`,
