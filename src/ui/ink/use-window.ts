@@ -1,4 +1,4 @@
-import { useLayoutEffect, useRef, useSyncExternalStore } from 'react';
+import { useInsertionEffect, useLayoutEffect, useRef, useSyncExternalStore } from 'react';
 import type { Size } from './Frame.js';
 import type { TerminalWindow } from './window.js';
 
@@ -9,14 +9,15 @@ export function useWindow(window: TerminalWindow): Size {
   return size;
 }
 
-/** Prints each item once, in the lines that fit when it comes. */
+/** Prints each item once, in the lines that fit when it comes, with the frame that follows from it. */
 export function usePrinted<T>(
   window: TerminalWindow,
   items: readonly T[],
   linesOf: (item: T) => readonly string[],
 ): void {
   const told = useRef(0);
-  useLayoutEffect(() => {
+  // Before Ink draws; a layout effect comes after it.
+  useInsertionEffect(() => {
     const lines = items.slice(told.current).flatMap(linesOf);
     told.current = items.length;
     if (lines.length > 0) window.print(lines);
