@@ -25,9 +25,9 @@ export function renderSvg(castPath, svgPath) {
   const { width, height, duration, title } = header;
   const lines = new Map();
   const frames = events.map(([, , data], index) => {
-    const rows = data.replace('\x1b[H\x1b[2J', '').split('\r\n');
+    const rows = wholeRows(data.replace('\x1b[H\x1b[2J', '').split('\r\n'));
     const uses = rows.flatMap((row, y) => {
-      if (row.trim() === '') return [];
+      if (row.replace(/\x1b\[[0-9;]*m/g, '').trim() === '') return [];
       if (!lines.has(row)) lines.set(row, `l${lines.size}`);
       return [`<use href="#${lines.get(row)}" y="${(y + 1) * CELL.height}"/>`];
     });
@@ -54,6 +54,17 @@ export function renderSvg(castPath, svgPath) {
     svgPath,
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${w} ${h}" width="${w}" height="${h}" role="img"><title>${escaped(title)}</title><style>${style}</style><defs>${defs}</defs><rect width="${w}" height="${h}" rx="10" fill="${GROUND}"/><g transform="translate(${MARGIN} ${MARGIN - 5})">${frames.join('')}</g></svg>\n`,
   );
+}
+
+/** Each row with the style that the rows above it left on: tmux names a style once, however many lines have it. */
+function wholeRows(rows) {
+  let open = '';
+  return rows.map((row) => {
+    const whole = open + row;
+    const codes = whole.match(/\x1b\[[0-9;]*m/g) ?? [];
+    open = codes.slice(codes.findLastIndex((code) => /\[0?m/.test(code)) + 1).join('');
+    return whole;
+  });
 }
 
 /** Texts of one line, one for each change of style, in their columns. */
