@@ -1,6 +1,6 @@
 // What a setup is asked for and what it is given of the outside; tests give it another outside.
 
-import type { NativeAddon } from '../addon/types.js';
+import type { BackendName, NativeAddon } from '../addon/types.js';
 import type { Host } from '../base/host.js';
 import type { HomePaths, ModelPaths } from '../base/paths.js';
 import type { Volume } from '../base/volume.js';
@@ -61,6 +61,8 @@ export interface ModelToOpen {
   expertsDir: string;
   threads: number;
   ioThreads: number;
+  /** Absent: the machine decides. */
+  backend?: BackendName;
   signal: AbortSignal;
 }
 

@@ -5,7 +5,10 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FlashmoeError } from '../../src/base/errors.js';
 import { homePaths } from '../../src/base/paths.js';
+import { openEngine } from '../../src/engine/open-engine.js';
+import type { TokensQuestion } from '../../src/models/smoke.js';
 import { parseGguf, type GgufTensor } from '../../src/repack/gguf.js';
 import type { DenseManifest, ExpertsManifest } from '../../src/models/spec.js';
 import { installationPaths } from '../../src/store/model-files.js';
@@ -24,6 +27,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(home, { recursive: true }));
 
+const PROMPT: TokensQuestion = {
+  ...{ kind: 'tokens', name: 'a prompt', prompt: [3, 14, 15, 92, 65], expected: [], margins: [] },
+};
 const QWEN = 'qwen3moe-mixed';
 const DEEPSEEK = 'deepseek2-split';
 
@@ -64,7 +70,8 @@ describe('a GGUF model', { timeout: 120_000 }, () => {
     [QWEN, ['qwen3moe-mixed.gguf']],
     [DEEPSEEK, [1, 2].map((i) => `deepseek2-split-0000${i}-of-00002.gguf`)],
   ])('%s is packed byte for byte, and nothing but its files is fetched', async (name, files) => {
-    const { events } = await setUpFrom(name, name);
+    const { events, error } = await setUpFrom(name, name, { request: { questions: [PROMPT] } });
+    expect(error).toBeNull();
     const folder = repository(name);
     expect(
       only(events, 'step').find((e) => e.step === 'finish' && e.status === 'done'),
@@ -106,6 +113,25 @@ describe('a GGUF model', { timeout: 120_000 }, () => {
     const [planned] = only(events, 'plan');
     const fetched = files.reduce((sum, file) => sum + readFileSync(join(folder, file)).length, 0);
     expect(planned?.plan.downloadBytes).toBe(fetched);
+  });
+
+  it('that the GPU has not all kernels for proves itself on the CPU, and says how it is used', async () => {
+    const opened: unknown[] = [];
+    const { events, error } = await setUpFrom(QWEN, 'beyond', {
+      request: { questions: [PROMPT] },
+      world: {
+        // As on a machine with a GPU: the backend refuses by name what it lacks.
+        openEngine: async (model) => {
+          opened.push(model.backend);
+          if (model.backend !== undefined) return await openEngine(model);
+          throw new FlashmoeError('ERR_UNSUPPORTED_MODEL', 'metal has no weights in GGUF blocks');
+        },
+      },
+    });
+    expect(error).toBeNull();
+    expect(opened).toEqual([undefined, 'cpu']);
+    const notices = only(events, 'notice').map(({ message }) => message);
+    expect(notices.join()).toMatch(/metal has no weights in GGUF blocks; .*`--backend cpu`/);
   });
 
   it('that is killed again and again makes the files of a setup that was left alone', async () => {

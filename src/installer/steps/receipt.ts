@@ -1,15 +1,35 @@
 // The end of a setup: the model proves itself, and the receipt goes into its manifest.
 
+import { FlashmoeError } from '../../base/errors.js';
+import type { Engine } from '../../engine/types.js';
+import type { Emit } from '../../jobs/events.js';
 import type { Receipt } from '../../store/receipt.js';
 import { writeManifest, type ModelManifest } from '../../store/manifest.js';
 import { installationId } from '../../store/model-files.js';
-import type { PlannedSetup } from '../setup-context.js';
+import type { ModelToOpen, PlannedSetup } from '../setup-context.js';
 import type { TransferTask } from '../../transfer/transfer-task.js';
 import { measureDiskRate } from './disk-rate.js';
 import { firstAnswers } from './first-answer.js';
 
 /** Expert reads under way at once; the disk's queue, not the processor, sets it. */
 const IO_THREADS = 8;
+
+/** A model that the GPU lacks something for proves its bytes on the CPU: what a night has fetched is not lost for that. */
+async function openToProve(
+  world: PlannedSetup['world'],
+  model: ModelToOpen,
+  emit: Emit,
+): Promise<Engine> {
+  try {
+    return await world.openEngine(model);
+  } catch (thrown) {
+    if (!(thrown instanceof FlashmoeError) || thrown.code !== 'ERR_UNSUPPORTED_MODEL') throw thrown;
+    const engine = await world.openEngine({ ...model, backend: 'cpu' });
+    const way = 'run and serve compute it with `--backend cpu`';
+    emit({ type: 'notice', message: `${thrown.message}; the CPU answers here, and ${way}` });
+    return engine;
+  }
+}
 
 /** Answers first, then the receipt into the manifest; a model that gives wrong ones has none. */
 export async function proveAndReceipt(
@@ -28,7 +48,7 @@ export async function proveAndReceipt(
   const judged = await firstAnswers({
     id: installationId(model, quant),
     questions: request.questions,
-    open: (at) => world.openEngine({ ...toOpen, ioThreads: IO_THREADS, signal: at }),
+    open: (at) => openToProve(world, { ...toOpen, ioThreads: IO_THREADS, signal: at }, emit),
     host: world.host,
     ...{ manifest, paths, diskBytesPerSecond, emit, signal },
   });
