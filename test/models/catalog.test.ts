@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { packageRoot } from '../../src/base/package-root.js';
@@ -15,6 +16,16 @@ test('every entry is of a supported family and has ids that are safe as folder n
     expect(SUPPORTED_MODEL_TYPES).toContain(entry.modelType);
     expect(entry.id).toMatch(/^[a-z0-9][a-z0-9.-]*$/);
     expect(entryForRepo(entry.repo.toUpperCase())).toBe(entry);
+  }
+});
+
+test('docs/performance.md says what a checkpoint of each model costs', () => {
+  const page = readFileSync(join(packageRoot, 'docs', 'performance.md'), 'utf8');
+  const rows = page.split('\n').filter((line) => /^\| .* \| [\d.]+ \|$/.test(line));
+  for (const { id, stateBytes } of CATALOG) {
+    const megabytes = (stateBytes / 1e6).toFixed(stateBytes > 0 && stateBytes < 1e6 ? 2 : 0);
+    const row = rows.find((line) => line.slice(2).split(/[, |]+/).includes(id));
+    expect(row?.endsWith(`| ${megabytes} |`), `${id}: ${megabytes} MB, ${row}`).toBe(true);
   }
 });
 

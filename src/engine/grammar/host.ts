@@ -9,7 +9,7 @@ import type { Held } from './tags.js';
 import { GrammarThread, type Reply } from './thread.js';
 import { shareVocabulary, type SharedVocabulary } from './vocabulary.js';
 
-/** Threads at once, the spare one among them; answers beyond that wait for one. Each has some 60 MB and its grammar. */
+/** Threads at once, the spare one among them; answers beyond that wait for one. What each takes: docs/api.md. */
 const MOST_THREADS = 4;
 
 export class GrammarHost {

@@ -3,6 +3,7 @@
 import { startFile } from '../../base/package-root.js';
 import { Worker } from 'node:worker_threads';
 import { FlashmoeError } from '../../base/errors.js';
+import { computedMs, Patience } from './patience.js';
 import type { SharedVocabulary } from './vocabulary.js';
 
 export interface Reply {
@@ -19,10 +20,15 @@ type Message =
   | { serial: number; error: string }
   /** The grammar cannot be made; the thread is as sound as before. */
   | { serial: number; refusal: { message: string; subject: string | undefined } }
-  | { ready: true };
+  | { ready: true; thread: number | null };
 
-/** Milliseconds for compiling a grammar, making a mask or checking an answer: far more than any that can be used needs. */
+/**
+ * Milliseconds of computing for compiling a grammar, making a mask or checking an answer: far more than any that can be used
+ * needs. Where the system does not tell what a thread computes, they are on the wall.
+ */
 export const GRAMMAR_PATIENCE = 5_000;
+/** Milliseconds on the wall, however little the thread was let compute. */
+const LONGEST_WAIT = 30_000;
 /** Milliseconds until the library is loaded and has its vocabulary; machines are slow while a model loads. */
 const START_PATIENCE = 60_000;
 
@@ -38,6 +44,7 @@ export class GrammarThread {
   readonly #asked: Asked[] = [];
   #serial = 0;
   #ready = false;
+  #thread: number | null = null;
   #timer: NodeJS.Timeout | null = null;
   #ended: string | null = null;
 
@@ -80,17 +87,25 @@ export class GrammarThread {
       this.#worker.unref();
       return;
     }
-    const patience = this.#ready ? GRAMMAR_PATIENCE : START_PATIENCE;
-    const what = this.#ready
-      ? `it takes over ${GRAMMAR_PATIENCE / 1000} s`
-      : 'its thread does not start';
-    this.#timer = setTimeout(() => this.#fail(what), patience);
-    if (this.#ready) this.#worker.postMessage({ ...first.message, serial: first.serial });
+    if (!this.#ready) {
+      this.#timer = setTimeout(() => this.#fail('its thread does not start'), START_PATIENCE);
+      return;
+    }
+    const computed = (): number | null => computedMs(this.#thread);
+    this.#wait(new Patience(GRAMMAR_PATIENCE, LONGEST_WAIT, computed), 0);
+    this.#worker.postMessage({ ...first.message, serial: first.serial });
+  }
+
+  #wait(patience: Patience, waitedMs: number): void {
+    const next = patience.next(waitedMs);
+    if (next === 0) this.#fail(`it takes over ${GRAMMAR_PATIENCE / 1000} s`);
+    else this.#timer = setTimeout(() => this.#wait(patience, next), next);
   }
 
   #told(message: Message): void {
     if ('ready' in message) {
       this.#ready = true;
+      this.#thread = message.thread;
       this.#clear();
       this.#post();
       return;

@@ -1,7 +1,7 @@
 // The grammar library in a thread of its own: a grammar it can't take ends in an abort of its WebAssembly
 // instance, after which the whole thread is thrown away. One grammar is open at a time.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { callForm } from '../calls/form.js';
@@ -72,7 +72,16 @@ async function answer(message) {
   return { mask, seconds: (performance.now() - started) / 1000 };
 }
 
-parentPort.postMessage({ ready: true });
+/** The system's number of this thread: what it computes is counted by that. */
+function threadNumber() {
+  try {
+    return Number(readlinkSync('/proc/thread-self').split('/').at(-1));
+  } catch {
+    return null;
+  }
+}
+
+parentPort.postMessage({ ready: true, thread: threadNumber() });
 parentPort.on('message', (message) => {
   answer(message).then(
     (reply) => {
