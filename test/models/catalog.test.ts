@@ -47,8 +47,9 @@ test('the entry of the bundled model has the numbers of the bundled files', asyn
   }
 });
 
-test('an unknown model is an error that lists the known ones', () => {
-  expect(() => catalogEntry('gpt-5')).toThrow(/"gpt-5".*qwen3\.5-397b.*tiny/);
+test('an unknown model is an error that names those that begin alike, if there are some', () => {
+  expect(() => catalogEntry('gpt-5')).toThrow(/"gpt-5"; did you mean one of gpt-oss-120b\?$/);
+  expect(() => catalogEntry('llama')).toThrow(/"llama"$/);
   expect(catalogEntry('Kimi-K2').id).toBe('kimi-k2');
 });
 
