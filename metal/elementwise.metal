@@ -78,6 +78,14 @@ kernel void fm_rms_norm(device const float* x [[buffer(0)]],
     for (uint i = index; i < args.width; i += size.x) y[row + i] = x[row + i] * factor * weight[i];
 }
 
+/// y = 0.
+kernel void fm_clear(device float* y [[buffer(0)]],
+                     constant FmCountArgs& args [[buffer(1)]],
+                     uint index [[thread_position_in_grid]])
+{
+    if (index < args.count) y[index] = 0.0f;
+}
+
 /// y += x, out = rms_norm(y): a residual and the norm after it. Grid: (tokens).
 kernel void fm_add_norm(device float* y [[buffer(0)]],
                         device const float* x [[buffer(1)]],

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -429,6 +430,8 @@ class Backend {
     }
     /// y[t] = W x[t].
     virtual void linear(const Matrix& matrix, Span x, Span y, uint32_t tokens) = 0;
+    /// y = 0. Where a device computes, it does that, too: what the host writes into a long prompt's rows has to come to it first.
+    virtual void clear(Span y, size_t count);
     /// y += x.
     virtual void add(Span y, Span x, size_t count) = 0;
     /// y[t] += sigmoid(gate[t]) * x[t]; without a gate, y += x.
@@ -482,6 +485,10 @@ class Backend {
 // What is beyond a backend is refused when a model is bound, so that these are never reached there.
 inline void Backend::clamped_swiglu(Span, Span, Span, size_t, float) { fail(FM_ENGINE, kFeatureNames[kClampedUnits]); }
 inline void Backend::permute(Span, Span, Span, uint32_t, uint32_t, uint32_t) { fail(FM_ENGINE, kFeatureNames[kPermutedRows]); }
+inline void Backend::clear(Span y, size_t count) {
+    wait();
+    std::memset(y.as<float>(), 0, count * sizeof(float));
+}
 inline void Backend::chosen_experts(const ChosenExperts&) { fail(FM_ENGINE, name(), " takes no experts by number"); }
 inline void Backend::index_select(const IndexSelect&) { fail(FM_ENGINE, kFeatureNames[kLightningIndexer]); }
 inline void Backend::block_select(const BlockSelect&) { fail(FM_ENGINE, kFeatureNames[kBlockIndexer]); }

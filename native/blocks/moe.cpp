@@ -102,7 +102,8 @@ void Moe::append(const Batch& batch, uint32_t tokens, Span x, Span y, ExpertStor
     if (room.mass < 1) room.drop_light(tokens, top_k_, normalise_);
     room.plan(tokens, top_k_, experts_);
     ExpertLease lease(store, layer_, room.experts.data(), room.counts.data(), static_cast<uint32_t>(room.experts.size()), !apart);
-    std::memset(y.as<float>(), 0, size_t{tokens} * hidden_ * sizeof(float));
+    if (apart) std::memset(y.as<float>(), 0, size_t{tokens} * hidden_ * sizeof(float));
+    else batch.backend.clear(y, size_t{tokens} * hidden_);
     if (shared_) add_shared(batch, tokens, x, y);
     // A device computes this while the first experts are read; where none is, it goes with them.
     if (lease.reads()) batch.backend.submit();

@@ -53,7 +53,7 @@ uint32_t copies_of(size_t bytes) { return static_cast<uint32_t>(std::clamp<size_
 
 class Bench {
   public:
-    explicit Bench(const char *kernels) : backend(open_cuda_device(), metal::kernel_source(kernels)) {}
+    explicit Bench(const char *kernels) : backend(open_cuda_device(true), metal::kernel_source(kernels)) {}
 
     /// The same of one of the call's kernels, without the others.
     double time_only(const std::string &kernel, const std::string &name, double bytes, uint32_t calls, const std::function<void(uint32_t)> &call) {

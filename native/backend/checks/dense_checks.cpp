@@ -126,17 +126,19 @@ void check_sums(Checker& checker) {
         const Span x = checker.floats(count), up = checker.floats(count), gate = checker.floats(tokens);
         const Span y = checker.floats(count);
         const std::vector<float> before(y.as<float>(), y.as<float>() + count);
-        const Span product = checker.poisoned(count * sizeof(float));
+        const Span product = checker.poisoned(count * sizeof(float)), cleared = checker.poisoned(count * sizeof(float));
         Backend& backend = checker.backend();
         backend.add(y, x, count);
         backend.add_gated(y, x, gate, width, tokens);
         backend.add_gated(y, x, {}, width, tokens);
         backend.swiglu(x, up, product, count);
+        backend.clear(cleared, count);
         backend.wait();
         for (size_t i = 0; i < count; ++i) {
             const double value = x.as<float>()[i], g = gate.as<float>()[i / width];
             const double wanted = before[i] + value * (2 + 1 / (1 + std::exp(-g)));
             checker.record("add and add_gated", 1e-6, std::fabs(y.as<float>()[i] - wanted));
+            checker.record("clear", 0, std::fabs(double{cleared.as<float>()[i]}));
             checker.record("swiglu", 1e-6, std::fabs(product.as<float>()[i] - silu(value) * up.as<float>()[i]));
         }
         checker.clear();

@@ -29,6 +29,7 @@ class MetalBackend final : public Backend {
     void rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) override;
     void add_norm(Span y, Span x, Span weight, Span out, uint32_t width, float eps, uint32_t tokens) override;
     void linear(const Matrix& matrix, Span x, Span y, uint32_t tokens) override;
+    void clear(Span y, size_t count) override;
     void add(Span y, Span x, size_t count) override;
     void add_gated(Span y, Span x, Span gate, uint32_t width, uint32_t tokens) override;
     void swiglu(Span gate, Span up, Span y, size_t count) override;
@@ -62,7 +63,7 @@ class MetalBackend final : public Backend {
         FormatKernels expert_tile_8_gate_up{"fm_expert_tile_gate_up_8"}, expert_tile_8_down{"fm_expert_tile_down_8"};
         FormatKernels expert_tile_32_gate_up{"fm_expert_tile_gate_up_32"}, expert_tile_32_down{"fm_expert_tile_down_32"};
         FormatKernels head_matvec{"fm_head_matvec"}, head_matvec_transposed{"fm_head_matvec_transposed"};
-        Kernel rms_norm{"fm_rms_norm"}, add_norm{"fm_add_norm"}, add{"fm_add"}, add_gated{"fm_add_gated"}, swiglu{"fm_swiglu"};
+        Kernel clear{"fm_clear"}, rms_norm{"fm_rms_norm"}, add_norm{"fm_add_norm"}, add{"fm_add"}, add_gated{"fm_add_gated"}, swiglu{"fm_swiglu"};
         Kernel gqa_append{"fm_gqa_append"}, gqa_merge{"fm_gqa_merge"};
         /// By dimensions a lane (2, 4, 8) and queries a simdgroup (1, 2, 4).
         Kernel gqa_attend[3][3] = {

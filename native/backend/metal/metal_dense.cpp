@@ -67,6 +67,13 @@ void MetalBackend::linear(const Matrix& matrix, Span x, Span y, uint32_t tokens)
     else recorder_.dispatch({share.groups, tokens, 1}, FM_ROW_SIMDS * kSimd);
 }
 
+void MetalBackend::clear(Span y, size_t count) {
+    recorder_.begin(kernels_.clear);
+    recorder_.bind(0, y);
+    recorder_.bytes(1, FmCountArgs{static_cast<uint32_t>(count)});
+    recorder_.dispatch({groups_of(count, kThreads), 1, 1}, kThreads);
+}
+
 void MetalBackend::add(Span y, Span x, size_t count) {
     recorder_.begin(kernels_.add);
     recorder_.bind(0, y);

@@ -132,6 +132,8 @@ struct Recorded {
 struct Graph {
     cudaGraphExec_t executable = nullptr;
     std::vector<const void *> kernels;
+    /// Of the last that was no graph.
+    std::vector<const void *> seen;
 };
 
 /// Graphs by how many commands were committed before them since the last wait.
@@ -142,6 +144,8 @@ class Graphs {
             if (each.executable != nullptr) cudaGraphExecDestroy(each.executable);
         }
     }
+    /// Every command a graph, seen before or not: for timing.
+    bool always = false;
     void begin() { used_ = 0; }
     Graph &next() {
         // What is over this many is not kept apart: a long prompt's commands differ anyway.
@@ -211,13 +215,21 @@ class CudaCommand final : public gpu::Command {
         if (is_timed()) return launch_timed();
         // One graph, built when everything is known: a launch by itself costs more than most of these kernels. The one that was as
         // many commands behind a wait takes this one's arguments where its kernels are the same, as a token's are the last one's.
+        std::vector<const void *> kernels;
+        for (const Recorded &call : recorded_) kernels.push_back(call.kernel->entry);
+        Graph &kept = graphs_.next();
+        // What has not been seen before may not come again: a graph costs more than it saves then.
+        if (!graphs_.always && kept.kernels != kernels && kept.seen != kernels) {
+            kept.seen = std::move(kernels);
+            MUST(cudaEventRecord(start_, stream_));
+            for (Recorded &call : recorded_) launch(call);
+            MUST(cudaEventRecord(end_, stream_));
+            return;
+        }
         cudaGraph_t graph;
         MUST(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
         for (Recorded &call : recorded_) launch(call);
         MUST(cudaStreamEndCapture(stream_, &graph));
-        std::vector<const void *> kernels;
-        for (const Recorded &call : recorded_) kernels.push_back(call.kernel->entry);
-        Graph &kept = graphs_.next();
         if (kept.executable != nullptr && kept.kernels == kernels) {
             cudaGraphExecUpdateResultInfo changed;
             MUST(cudaGraphExecUpdate(kept.executable, graph, &changed));
@@ -290,7 +302,10 @@ class CudaCommand final : public gpu::Command {
 
 class CudaDevice final : public gpu::Device {
   public:
-    CudaDevice() { MUST(cudaStreamCreate(&stream_)); }
+    explicit CudaDevice(bool graphs) {
+        graphs_.always = graphs;
+        MUST(cudaStreamCreate(&stream_));
+    }
     ~CudaDevice() override { cudaStreamDestroy(stream_); }
     gpu::DeviceFacts facts() const override {
         cudaDeviceProp properties;
@@ -339,7 +354,7 @@ CudaRegistration::CudaRegistration(CudaKernel kernel) {
     if (!table().emplace(name, std::move(kernel)).second) abort();
 }
 
-std::unique_ptr<flashmoe::gpu::Device> open_cuda_device() { return std::make_unique<CudaDevice>(); }
+std::unique_ptr<flashmoe::gpu::Device> open_cuda_device(bool graphs) { return std::make_unique<CudaDevice>(graphs); }
 
 std::unique_ptr<flashmoe::gpu::Buffer> resident_buffer(size_t bytes, uint32_t seed) {
     auto buffer = std::make_unique<CudaBuffer>(nullptr, bytes);

@@ -10,8 +10,9 @@
 
 #include "backend/metal/device.h"
 
-/// Allocated buffers are device memory that the host cannot see.
-std::unique_ptr<flashmoe::gpu::Device> open_cuda_device();
+/// Allocated buffers are device memory that the host cannot see. `graphs`: every command buffer is launched as a graph; otherwise
+/// only one that repeats another.
+std::unique_ptr<flashmoe::gpu::Device> open_cuda_device(bool graphs);
 
 /// `bytes` of device memory, filled with random words.
 std::unique_ptr<flashmoe::gpu::Buffer> resident_buffer(size_t bytes, uint32_t seed);

@@ -3,7 +3,7 @@
 #include "device/cuda_device.h"
 #include "device/test_device.h"
 
-std::unique_ptr<flashmoe::gpu::Device> open_test_device(const fm_msl::ExecutedOptions &) { return open_cuda_device(); }
+std::unique_ptr<flashmoe::gpu::Device> open_test_device(const fm_msl::ExecutedOptions &) { return open_cuda_device(false); }
 
 int leftover_objects() { return live_cuda_objects(); }
 
