@@ -20,7 +20,7 @@ export function defineRequantise(program: Command, open: Open, done: Done): void
   addOptions(command, requantiseOptions);
   examples(command, [
     ['flashmoe requantise tiny --quant 2bit', 'both widths stay'],
-    ['flashmoe requantise qwen3.5-35b --quant 3bit', 'larger and far closer to what was published'],
+    ['flashmoe requantise tiny --quant 3bit', 'larger, and closer'],
     ['flashmoe requantise qwen3.5-35b --size 15GB', '4 bits where they help most'],
     ['flashmoe requantise tiny --quant 2bit --in-place', 'the old width is lost'],
   ]);
