@@ -1,5 +1,5 @@
 // Memory that experts stay in: ranges of bytes over all layers, of any size, so that layers and experts of different
-// layouts share one budget. A hit costs no read and no copy. Whoever is chosen seldom makes room, by the second-chance
+// layouts share one budget. A hit costs no read and no copy. Whoever is chosen seldom is evicted, by the second-chance
 // rule (CLOCK) along the addresses: the hand passes over what was used since it last came by, and takes what wasn't; what
 // stands side by side becomes one range where one expert is larger than another. No threads here: expert_store.h locks.
 #pragma once

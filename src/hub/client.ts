@@ -9,13 +9,11 @@ import { FileSource, RangeIgnored } from './file-source.js';
 import { fetchCommit, fetchListing } from './listing.js';
 import { HubOrigin } from './origin.js';
 import { checkRepoId, checkRevision, isCommit } from './repo-path.js';
-import { withRetries, type RetryPolicy } from './retry.js';
+import { DOWNLOAD_RETRY, METADATA_RETRY, withRetries, type RetryPolicy } from './retry.js';
 import type { ByteSource, HubSettings, HubTask, Pace, RepoFile, RepoListing } from './types.js';
 
 export interface HubClientOptions {
-  /** For listings, small files and headers. */
   metadataRetry?: RetryPolicy;
-  /** For downloads: patient, as only the user's signal or a final answer ends a night's work. */
   downloadRetry?: RetryPolicy;
   /** Every byte of every body goes through it. */
   pace?: Pace;
@@ -24,9 +22,6 @@ export interface HubClientOptions {
   /** A hub of our own with some of the files, which are taken there until one turns out to be another. */
   nearby?: { settings: HubSettings; paths: ReadonlySet<string> } | null;
 }
-
-const METADATA_RETRY: RetryPolicy = { attempts: 5, baseMs: 500, capMs: 8_000 };
-const DOWNLOAD_RETRY: RetryPolicy = { attempts: Infinity, baseMs: 1_000, capMs: 60_000 };
 
 /** Headers of safetensors end before; what lies further is not worth reading a file from its start. */
 const MOST_FROM_START = 128 << 20;

@@ -14,6 +14,11 @@ export interface RetryPolicy {
   capMs: number;
 }
 
+/** For listings, small files and headers. */
+export const METADATA_RETRY: RetryPolicy = { attempts: 5, baseMs: 500, capMs: 8_000 };
+/** For downloads: patient, as only the user's signal or a final answer ends a night's work. */
+export const DOWNLOAD_RETRY: RetryPolicy = { attempts: Infinity, baseMs: 1_000, capMs: 60_000 };
+
 /** A failure that time may heal. `failure` is what is thrown when patience ends. */
 export class Transient extends Error {
   constructor(
