@@ -8,11 +8,10 @@ export function isOffered(quant: Quant): quant is OfferedQuant {
   return (OFFERED_QUANTS as readonly Quant[]).includes(quant);
 }
 
-/** What a setup makes of a checkpoint. */
-export const SETUP_QUANTS = [...OFFERED_QUANTS, '3bit', '5bit', 'tiered'] as const;
+/** What a setup makes of a checkpoint: all that there are. */
+export const QUANTS = [...OFFERED_QUANTS, '3bit', '5bit', 'tiered'] as const;
 /** What is made of a model that is here as published. */
 export const MADE_QUANTS = ['2bit', '3bit', '5bit', 'mixed', 'tiered'] as const;
-export const QUANTS = SETUP_QUANTS;
 export type Quant = (typeof QUANTS)[number];
 
 /** Bits of a projection, or of an expert, that isn't kept; of 4bit: of originals, anything else is as published. */

@@ -1,7 +1,7 @@
 // What a setup may be asked for: flags of `setup` and `plan`, the arguments of the same setup in another process, and the
 // fields of a program's request. A new option is named here and used where it matters; nothing between needs to know it.
 
-import { SETUP_QUANTS, type Quant } from '../models/quant.js';
+import { QUANTS, type Quant } from '../models/quant.js';
 import { byteCount, hours, oneOf, path, rate, text, time } from './kinds.js';
 import { argumentsOf, option, toggle, type Values } from './option.js';
 
@@ -15,7 +15,7 @@ export const checkpointOptions = {
     'checkpoint folder, GGUF file, Hugging Face cache, or share URL',
     text,
   ),
-  quant: option<Quant>('--quant <bits>', 'of the experts', oneOf(SETUP_QUANTS), '4bit'),
+  quant: option<Quant>('--quant <bits>', 'of the experts', oneOf(QUANTS), '4bit'),
   size: option('--size <bytes>', 'mixed, tiered: 4 bits where they help most, in 150GB', byteCount),
   calibration: option(
     '--calibration <file>',

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FlashmoeError } from '../../src/base/errors.js';
 import { quantOf } from '../../src/cli/command-options.js';
-import type { SETUP_QUANTS } from '../../src/models/quant.js';
+import type { QUANTS } from '../../src/models/quant.js';
 import { readValue } from '../../src/settings/option.js';
 import { checkpointOptions } from '../../src/settings/setup-options.js';
 import { readInventory } from '../../src/repack/inventory.js';
@@ -41,7 +41,7 @@ async function planOf(quant: SetupQuant, size?: number, published = 4): Promise<
   return buildPlan({ config: CONFIG, inventory, warnings, ...rest });
 }
 
-type SetupQuant = (typeof SETUP_QUANTS)[number];
+type SetupQuant = (typeof QUANTS)[number];
 
 /** Kept projections of each layer, by their first letters. */
 const kept = ({ layers, layouts }: PackPlan): string[] =>
