@@ -3,10 +3,38 @@
 #include <string>
 #include <vector>
 
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/fast_kernels.h"
+#include "core/session.h"
 #include "test/harness.h"
 #include "test/tiny_model.h"
 
+using namespace flashmoe;
+
 namespace {
+
+EngineOptions options_for(const TinyModel& model, bool fast) {
+    return {.model_dir = model.path("."),
+            .experts_dir = model.path("."),
+            .threads = 2,
+            .io_threads = 2,
+            .token_limit = TinyModel::kVocab,
+            .experts_per_token = 0,
+            .expert_caching = Caching::page_cache,
+            .exact_caches = false,
+            .map_experts = false,
+            .expert_bytes = 5 * 16384,
+            .expert_mass = 1,
+            .fast = fast,
+            .prefill_tokens = 64};
+}
+
+/// A backend as a GPU's is, without blocks.
+class WithoutBlocks final : public cpu::CpuBackend {
+  public:
+    using CpuBackend::CpuBackend;
+    uint32_t features() const override { return ~bit(kBlockFormats); }
+};
 
 std::vector<float> logits_after(const TinyModel& model, bool one_by_one) {
     const OpenEngine engine(model);
@@ -37,6 +65,44 @@ TEST("a model in blocks of GGUF answers as the same numbers in groups do, at onc
             }
         }
     }
+}
+
+TEST("activations of 8 bits give a model in blocks the same bits in any pieces, near the exact ones") {
+    const TinyModel model(TinyModel::Linears::blocks);
+    const std::vector<float> exact = logits_after(model, false);
+    const std::vector<int32_t> tokens = some_tokens(40);
+    std::vector<float> first;
+    for (const size_t piece : {40u, 7u, 1u}) {
+        const cpu::Kernels& kernels = cpu::fast_kernels(cpu::best_kernels());
+        const auto engine = std::make_shared<Engine>(options_for(model, true), std::make_unique<cpu::CpuBackend>(2, kernels));
+        Session session(engine, 64);
+        for (size_t at = 0; at < tokens.size(); at += piece) session.prefill(tokens.data() + at, std::min(piece, tokens.size() - at), {});
+        const std::vector<float> got = session.logits();
+        if (first.empty()) first = got;
+        EXPECT(got == first);
+    }
+    double error = 0, size = 0;
+    for (size_t i = 0; i < exact.size(); ++i) {
+        error += std::pow(first[i] - exact[i], 2);
+        size += std::pow(exact[i], 2);
+    }
+    EXPECT(error > 0 && std::sqrt(error / size) < 0.1);
+}
+
+TEST("a backend without blocks refuses such a model when it is opened, and says what it lacks") {
+    const TinyModel blocks(TinyModel::Linears::blocks), groups;
+    const auto open = [](const TinyModel& model) {
+        return std::make_shared<Engine>(options_for(model, false), std::make_unique<WithoutBlocks>(2, cpu::best_kernels()));
+    };
+    open(groups);
+    std::string refusal;
+    try {
+        open(blocks);
+    } catch (const Error& error) {
+        if (error.status() == FM_UNSUPPORTED_MODEL) refusal = error.what();
+    }
+    EXPECT(refusal.find("weights in blocks of GGUF") != std::string::npos);
+    EXPECT(refusal.find("the cpu backend has them") != std::string::npos);
 }
 
 TEST("blocks that don't fit their matrix are refused with the tensor's name") {
