@@ -155,9 +155,10 @@ async function once(name, [path, body]) {
       signal: left.signal,
     });
     const text = await response.text();
-    const broken =
-      /"error"/.test(text) && response.status === 200 ? ', an error in the stream' : '';
-    count(name, `${response.status}${broken}`);
+    // A stream that has begun tells of an error in it; a sensible request that is refused is looked into.
+    const fault = /"error":\s*(?:"|\{[^{}]*"message":\s*")([^"]{0,80})/.exec(text);
+    const isTold = fault !== null && (response.status === 200 || name in SENSIBLE);
+    count(name, `${response.status}${isTold ? `, ${fault[1]}` : ''}`);
   } catch (error) {
     count(name, left.signal.aborted ? 'left' : `no answer: ${error.cause?.code ?? error.message}`);
   } finally {
