@@ -28,6 +28,7 @@ import type {
   AnswerRequest,
   ChatRequest,
   Engine,
+  ExpertsInMemory,
   GenerateEvent,
   LoadedModel,
   Prepared,
@@ -227,6 +228,11 @@ export class LocalEngine implements Engine {
   }
 
   /** Ends a running generation with ERR_INTERRUPTED and lets go of the model. */
+  experts(): ExpertsInMemory | null {
+    const { expertPoolBytes: bytes, expertsHeld: held } = this.parts.native.info();
+    return bytes === 0 ? null : { held, bytes };
+  }
+
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new FlashmoeError('ERR_INTERRUPTED', 'the engine is closing'));

@@ -175,6 +175,12 @@ export interface LoadedModel {
   expertBytesPerToken: number;
 }
 
+export interface ExpertsInMemory {
+  held: number;
+  /** Memory that they stay in. */
+  bytes: number;
+}
+
 /** Requests that can be answered: their prompts are made and fit, their grammar is compiled. */
 export interface Prepared {
   /** Of each request, as the model reads it: text for people, and ids. */
@@ -188,6 +194,8 @@ export interface Prepared {
 /** One loaded model. So many generations run at a time as it has sessions; the caller queues. Errors are FlashmoeErrors. */
 export interface Engine {
   readonly model: LoadedModel;
+  /** Experts in memory now; null: the model has none, or they stay where their files are mapped. */
+  experts?(): ExpertsInMemory | null;
   /**
    * Number of prompt tokens. Throws ERR_CONTEXT, with figures promptTokens and contextLength, when the
    * context has no room for the prompt and one token more, and ERR_TEMPLATE when the model's template refuses

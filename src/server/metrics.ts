@@ -1,5 +1,6 @@
 // Counters in Prometheus' text format (version 0.0.4). Totals only: rates are the reader's business.
 
+import type { ExpertsInMemory } from '../engine/types.js';
 import type { FinishEvent } from './collected-answer.js';
 
 const HELP = {
@@ -93,7 +94,7 @@ export class Metrics {
   }
 
   /** @param now what is counted elsewhere */
-  text(now: { queue: number; ready: boolean }): string {
+  text(now: { queue: number; ready: boolean; experts: ExpertsInMemory | null }): string {
     const lines = (name: string, type: string, help: string, samples: string[]): string[] => [
       `# HELP ${name} ${help}`,
       `# TYPE ${name} ${type}`,
@@ -106,6 +107,12 @@ export class Metrics {
     return [
       ...gauge('flashmoe_ready', '1 when the model can answer.', now.ready ? 1 : 0),
       ...gauge('flashmoe_queue_length', 'Requests being answered or waiting.', now.queue),
+      ...gauge('flashmoe_experts_held', 'Experts in memory now.', now.experts?.held ?? 0),
+      ...gauge(
+        'flashmoe_expert_pool_bytes',
+        'Memory that experts stay in; 0 where they are mapped.',
+        now.experts?.bytes ?? 0,
+      ),
       ...lines(
         'flashmoe_requests_total',
         'counter',

@@ -133,6 +133,25 @@ function showTotals({ totals, memory, routes }) {
   say('tokens-words', `in ${counted.format(totals.answers)} answers${elsewhere}`);
 }
 
+/** Of the experts that layers asked for since the start, those that were there; and what is there now. */
+function showExperts({ totals, experts }) {
+  const {
+    expert_uses: uses,
+    expert_hits: hits,
+    expert_waits: waits,
+    completion_tokens: made,
+  } = totals;
+  const share = uses > 0 ? (hits / uses) * 100 : 0;
+  say('expert-hits', share.toFixed(0));
+  fill('expert-meter', share);
+  const held =
+    experts === null
+      ? []
+      : [`${counted.format(experts.held)} in ${bytes(experts.bytes).join(' ')}`];
+  const waited = made > 0 ? [`${(waits / made).toFixed(1)} waits a token`] : [];
+  say('experts-words', [...held, ...waited].join(', ') || 'nothing was asked for yet');
+}
+
 let latest = null;
 const listeners = new Set();
 
@@ -177,6 +196,7 @@ function show(status) {
   showModel(status);
   showQueue(status.queue);
   showTotals(status);
+  showExperts(status);
   showSavings();
   say('since', `flashmoe ${status.version}, up for ${duration(status.now - status.started_at)}`);
   at('lost').hidden = true;

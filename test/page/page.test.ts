@@ -20,6 +20,7 @@ const model = {
 function engine(script: Script): MemoryEngine {
   const made = new MemoryEngine(script);
   Object.assign(made.model, model, { expertsPerToken: 10, isa: '' });
+  Object.assign(made, { experts: () => ({ held: 6144, bytes: 43_500_000_000 }) });
   return made;
 }
 
@@ -40,6 +41,7 @@ function busy(): MemoryEngine {
     const usage = { promptTokens: 2048, cachedTokens: 1536, completionTokens: 12 };
     end.usage = { ...usage, reasoningTokens: 0 };
     end.timings.expertBytesRead = 51_200_000_000;
+    end.timings.experts = { uses: 4800, hits: 4080, waits: 30, bytes: 60_000_000_000 };
     yield end;
   });
 }
@@ -72,6 +74,8 @@ describe.skipIf(!hasBrowser)('the page', () => {
     await shows(page, 'memory', /^12\.8 GB$/);
     await shows(page, 'memory-words', /of 51\.5 GB/);
     await shows(page, 'tokens', /^36$/);
+    await shows(page, 'expert-hits', /^85$/);
+    await shows(page, 'experts-words', /^6,144 in 43\.5 GB, 1\.7 waits a token$/);
     expect(Number(await page.locator('#rate').innerText())).toBeGreaterThan(0);
     expect(await page.locator('#chart rect:not(.none)').count()).toBeGreaterThan(0);
     await page.fill('#price-in', '3');

@@ -1,6 +1,7 @@
 // What the page at `/` shows, as JSON. Numbers and names of this server, nothing of what was said.
 
 import { BUCKET_MS, type Activity } from '../activity.js';
+import type { ExpertsInMemory } from '../../engine/types.js';
 import type { ServerContext } from '../context.js';
 
 export async function status(context: ServerContext): Promise<Response> {
@@ -21,11 +22,17 @@ export async function status(context: ServerContext): Promise<Response> {
       queue: { running: queue.running, waiting: queue.waiting, limit: queue.limit },
       totals: metrics.totals(),
       routes: metrics.routes(),
+      experts: expertsOf(context),
       lately: { bucket_ms: BUCKET_MS, buckets: activity.lately() },
       memory: context.memory(),
     },
     { headers: { 'cache-control': 'no-store' } },
   );
+}
+
+export function expertsOf({ host }: Pick<ServerContext, 'host'>): ExpertsInMemory | null {
+  const { state } = host;
+  return state.status === 'ready' ? (state.engine.experts?.() ?? null) : null;
 }
 
 function runningOf(activity: Activity): object | null {
