@@ -17,7 +17,7 @@ import type { AppContext } from './context.js';
 import { listInstallations } from './installations.js';
 import type { Installation } from './read-installation.js';
 import { chooseInstalled, openEngineOf } from './installed.js';
-import { lookAround, setupRequest, setupWorld } from './setup-request.js';
+import { lookAround, setupRequest, setupContext } from './setup-request.js';
 import { shareOf, withSource } from './source.js';
 import { requireTarget } from './target.js';
 
@@ -129,7 +129,7 @@ async function openFor(
   );
   return openSetup(
     setupRequest(target, words.quant ?? '4bit', words, { share, resumeCommand }),
-    setupWorld(
+    setupContext(
       context,
       around,
       () => false,

@@ -68,7 +68,7 @@ export async function environment({
  * `wantsService` is asked when the service step comes, so that a wizard may still be deciding. `settle` decides the default
  * model, which the server reads when it starts.
  */
-export function setupWorld(
+export function setupContext(
   context: AppContext,
   { hub, manager }: Surroundings,
   wantsService: () => boolean,

@@ -28,7 +28,7 @@ import { commandLine } from './command-line.js';
 import type { AppContext } from './context.js';
 import { attachedRun, follow } from './job.js';
 import { modelChoices } from './model-choices.js';
-import { settleDefault, setupRequest, setupWorld, type Surroundings } from './setup-request.js';
+import { settleDefault, setupRequest, setupContext, type Surroundings } from './setup-request.js';
 import { setupArguments, type SetupCommand } from '../settings/setup-options.js';
 import { requireTarget, type Target } from './target.js';
 
@@ -98,7 +98,7 @@ export function createRunner(
         share: shareOf(wordsOf(choice).from, context.host.env),
         resumeCommand,
       }),
-      setupWorld(context, around, () => wantsService, settle),
+      setupContext(context, around, () => wantsService, settle),
       { emit: live ?? ((event) => void events.push(event)), signal },
     );
     opened = { choice, setup, settle, events };

@@ -14,7 +14,7 @@ import type { AppContext } from './context.js';
 import { chooseInstalled } from './installed.js';
 import { nativeAddon } from './native.js';
 import type { Ready } from './ready-models.js';
-import { lookAround, setupWorld } from './setup-request.js';
+import { lookAround, setupContext } from './setup-request.js';
 import { isBundled } from './target.js';
 
 export interface Update {
@@ -34,9 +34,15 @@ export async function openUpdate(
   const { id, paths, manifest } = installed;
   await requireRepository(installed);
   const nothing = (): Promise<null> => Promise.resolve(null);
-  const world = setupWorld(context, await lookAround(context), () => false, nothing);
+  const forSetup = setupContext(context, await lookAround(context), () => false, nothing);
   const resumeCommand = commandLine(['update', id, '--yes']);
-  const updating = { addon: nativeAddon(context), paths, manifest, world, resumeCommand };
+  const updating = {
+    addon: nativeAddon(context),
+    paths,
+    manifest,
+    context: forSetup,
+    resumeCommand,
+  };
   return {
     installed,
     planned: await planUpdate(updating, task),

@@ -2,7 +2,7 @@
 // what is decided by the text of the chat template, never by the model's name.
 
 import { callForm, type CallForm } from './calls/form.js';
-import type { CallPart, CallReader } from './calls/reader.js';
+import type { CallPart, CallReader } from './calls/call-reader.js';
 import { END_MESSAGE, HARMONY_MARKERS, HarmonyParser } from './harmony-parser.js';
 import type { ParsedOutput, Parser } from './parsed-output.js';
 import { overlap } from './stop-sequences.js';

@@ -58,7 +58,7 @@ export async function provision(
   parts: PlannedSetup,
   { emit: tell, signal, controls }: RunTask,
 ): Promise<Receipt> {
-  const { request, world, paths, client, limits, offer } = parts;
+  const { request, context, paths, client, limits, offer } = parts;
   const { stored } = parts.plan;
   let journal: Journal | null = null;
   let recorder: Recorder | null = null;
@@ -67,24 +67,24 @@ export async function provision(
     tell(event);
   };
   const pauseReasons = new PauseReasons(emit);
-  const gate = new Gate(controls, pauseReasons, limits, world.host);
-  const clock = watchClock(world.host, emit, () => gate.reconnect('the machine slept'));
+  const gate = new Gate(controls, pauseReasons, limits, context.host);
+  const clock = watchClock(context.host, emit, () => gate.reconnect('the machine slept'));
   let outcome = 'finished';
   try {
     if (request.bundled !== null) await removeOutdated(paths, stored);
-    const header = headerOf(stored, world.host.now());
+    const header = headerOf(stored, context.host.now());
     const begun = await readJournal(paths.journal);
     const different = begun && differentRun(begun.header, header, paths.root);
     if (different) throw different;
     const plan = await planUnderLock(parts, begun);
     const budget = new DiskBudget({
       ...{ path: paths.root, emit, pauseReasons, reserveBytes: reserveFor(plan.peakBytes) },
-      ...(world.volume === undefined ? {} : { volume: world.volume }),
-      ...(world.pollMs === undefined ? {} : { pollMs: world.pollMs }),
+      ...(context.volume === undefined ? {} : { volume: context.volume }),
+      ...(context.pollMs === undefined ? {} : { pollMs: context.pollMs }),
     });
     await budget.admit(plan.peakBytes, begun !== null);
-    const engineDir = world.home.engine;
-    const addonPath = await ensureEngine({ emit, signal, engineDir, host: world.host });
+    const engineDir = context.home.engine;
+    const addonPath = await ensureEngine({ emit, signal, engineDir, host: context.host });
     const { addon } = loadAddon([addonPath]);
 
     journal = await beginJournal(parts, plan.state, budget, header, signal);
@@ -92,15 +92,15 @@ export async function provision(
       await writeLimits(paths.limits, limits.values);
     recorder = await Recorder.begin(
       paths.record,
-      world.host.pid,
-      () => world.host.now(),
+      context.host.pid,
+      () => context.host.now(),
       () => ({ received: limits.pace.received, peak: budget.peakBytes }),
     );
     const work: TransferTask = {
       ...{ plan, client, addon, paths, journal, budget, gate, emit, signal },
       listing: offer?.listing ?? listingOf(stored),
-      threads: world.host.cores,
-      now: () => world.host.now(),
+      threads: context.host.cores,
+      now: () => context.host.now(),
     };
     const side = await fetchSideFiles(work, {
       isShared: offer !== null,
@@ -117,7 +117,7 @@ export async function provision(
     const manifest = await finish(work);
     if (request.madeOf) await endFromModel(work, request.madeOf);
     await budget.sample();
-    await serviceStep(world, emit, signal);
+    await serviceStep(context, emit, signal);
     return await proveAndReceipt(parts, work, manifest, {
       startedAt: journal.header.startedAt,
       downloadedBytes: request.madeOf
@@ -169,14 +169,14 @@ async function endFromModel(
 
 /** The checkpoint first, all of it; then the model out of it, by ranges on loopback and at no pace. */
 async function fromKeptSource(
-  { request: { repo, revision }, world, paths }: PlannedSetup,
+  { request: { repo, revision }, context, paths }: PlannedSetup,
   task: TransferTask,
 ): Promise<{ downloadedBytes: number }> {
   const kept = await keepSource(task);
   const { emit, signal } = task;
   const carried = { folder: sourceFolder(paths), repo, revision, paths, emit, signal };
   const options = { pace: new Limits({ bytesPerSecond: null, hours: null }).pace, isKnown: true };
-  const source = await openHubSource(world.hub, { repo, bundled: null, carried }, options);
+  const source = await openHubSource(context.hub, { repo, bundled: null, carried }, options);
   try {
     await byEitherRoad({ ...task, client: source.client }, true);
   } finally {
@@ -253,14 +253,14 @@ async function planUnderLock(
   return offer === null ? again : copyPlan(again, offer);
 }
 
-async function serviceStep(world: SetupContext, emit: Emit, signal: AbortSignal): Promise<void> {
-  if (world.installService === null) {
+async function serviceStep(context: SetupContext, emit: Emit, signal: AbortSignal): Promise<void> {
+  if (context.installService === null) {
     emit({ type: 'step', step: 'service', status: 'skipped', detail: 'not asked for' });
     return;
   }
   emit({ type: 'step', step: 'service', status: 'started' });
   try {
-    const detail = await world.installService(signal);
+    const detail = await context.installService(signal);
     emit({ type: 'step', step: 'service', status: 'done', detail });
   } catch (thrown) {
     const error = asFlashmoeError(thrown);

@@ -87,7 +87,7 @@ export interface RunTask {
 /** A setup that has its plan, and all that carrying it out needs. */
 export interface PlannedSetup {
   request: SetupRequest;
-  world: SetupContext;
+  context: SetupContext;
   paths: ModelPaths;
   client: HubClient;
   limits: Limits;

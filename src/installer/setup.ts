@@ -44,7 +44,7 @@ export interface Setup {
 /** The plan step: asks the hub and the disk, writes nothing. */
 export async function openSetup(
   request: SetupRequest,
-  world: SetupContext,
+  context: SetupContext,
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<Setup> {
   const { model, repo, revision, quant, size = null, file = null, bytesPerSecond } = request;
@@ -54,7 +54,7 @@ export async function openSetup(
   const userFiles = await readUserFiles(request);
   const paths =
     request.into === undefined
-      ? await locatedInstallation(world.home, model, quant)
+      ? await locatedInstallation(context.home, model, quant)
       : modelPathsAt(request.into);
   let source: HubSource | null = null;
   const close = async (): Promise<void> => {
@@ -62,33 +62,33 @@ export async function openSetup(
   };
   try {
     if (request.into === undefined) await finishTakingPlace(paths);
-    await requireUsable(paths, world.volume);
+    await requireUsable(paths, context.volume);
     await requireOurFormat(paths);
     const limits = new Limits({ ...(await readLimits(paths.limits)), ...request.limits });
     const isKnown = (await fileSize(paths.journal)) !== null;
     const options = { pace: limits.pace, isKnown };
     const to = { emit, signal };
-    const volume = world.volume === undefined ? {} : { volume: world.volume };
+    const volume = context.volume === undefined ? {} : { volume: context.volume };
     if (share !== null) {
-      const client = shareClient(world.hub, share, options);
+      const client = shareClient(context.hub, share, options);
       source = { client, close: () => Promise.resolve(client.close()) };
       const offer = await askOffer(client, share.url, hubTask(to));
       const plan = await planCopy({ paths, emit, ...volume }, offer);
-      const parts = { request, world, paths, client, limits, plan, offer };
+      const parts = { request, context, paths, client, limits, plan, offer };
       return { plan, run: (task) => runReporting(parts, task), close };
     }
     const { madeOf = null } = request;
     if (madeOf !== null) {
-      source = await openOwnSource(world.hub, await sideFilesOf(madeOf), options);
+      source = await openOwnSource(context.hub, await sideFilesOf(madeOf), options);
       const asked = { from: madeOf, paths, quant, size, calibration, userFiles };
       const plan = await planFromModel({ ...asked, emit, ...volume });
-      const parts = { request, world, paths, client: source.client, limits, plan, offer: null };
+      const parts = { request, context, paths, client: source.client, limits, plan, offer: null };
       return { plan, run: (task) => runReporting(parts, task), close };
     }
     const planOnly = request.planOnly === true;
     const carried =
       from === null ? null : { folder: from, repo, revision, file, paths, planOnly, ...to };
-    source = await openHubSource(world.hub, { repo, bundled, carried }, options);
+    source = await openHubSource(context.hub, { repo, bundled, carried }, options);
     const { client } = source;
     const asking: PlanningTask = {
       ...{ model, repo, revision, quant, size, file, client, paths, emit, signal, bytesPerSecond },
@@ -103,7 +103,7 @@ export async function openSetup(
       likeMlx: request.likeMlx === true,
     };
     const plan = await planPatiently(asking, request.patient ?? false);
-    const parts = { request, world, paths, client, limits, plan, offer: null };
+    const parts = { request, context, paths, client, limits, plan, offer: null };
     return { plan, run: (task) => runReporting(parts, task), close };
   } catch (error) {
     await close();
@@ -114,7 +114,7 @@ export async function openSetup(
 async function runReporting(parts: PlannedSetup, task: RunTask): Promise<Receipt> {
   const stopping = new AbortController();
   const signal = AbortSignal.any([task.signal, stopping.signal]);
-  const { host } = parts.world;
+  const { host } = parts.context;
   const job = new JobServer(
     {
       pause: () => task.controls.pause(),
@@ -142,22 +142,22 @@ async function runReporting(parts: PlannedSetup, task: RunTask): Promise<Receipt
 }
 
 /** Looked at every so often: a single timer would not count the time that the machine sleeps. */
-function endAt({ request, world }: PlannedSetup, stopping: AbortController): NodeJS.Timeout {
+function endAt({ request, context }: PlannedSetup, stopping: AbortController): NodeJS.Timeout {
   const look = (): void => {
     const { deadline = null } = request;
-    if (deadline === null || world.host.now() < deadline) return;
+    if (deadline === null || context.host.now() < deadline) return;
     stopping.abort(new FlashmoeError('ERR_DEADLINE', 'the deadline has come', { resumable: true }));
   };
   return setInterval(look, DEADLINE_LOOK_MS).unref();
 }
 
 async function runLocked(parts: PlannedSetup, task: RunTask, job: JobServer): Promise<Receipt> {
-  const { paths, world } = parts;
+  const { paths, context } = parts;
   await makeDirectory(paths.root);
   const lock = await acquireLock(paths.lock, {
     state: () => job.latest,
     control: { version: CONTROL_VERSION, accept: (socket) => job.accept(socket) },
-    host: world.host,
+    host: context.host,
   });
   let quiet = (): unknown => undefined;
   try {

@@ -39,7 +39,7 @@ export interface UpdateTask {
   addon: NativeAddon;
   paths: ModelPaths;
   manifest: ModelManifest;
-  world: SetupContext;
+  context: SetupContext;
   /** What a person types to go on after an interruption. */
   resumeCommand: string;
 }
@@ -61,10 +61,10 @@ export async function planUpdate(
   task: UpdateTask,
   { emit, signal }: Pick<RunTask, 'emit' | 'signal'>,
 ): Promise<PlannedUpdate | null> {
-  const { paths, manifest, world } = task;
+  const { paths, manifest, context } = task;
   const { model, repo, revision, quant, commit: before } = manifest;
   await finishTakingPlace(paths);
-  const client = new HubClient(world.hub);
+  const client = new HubClient(context.hub);
   try {
     const to = hubTask({ emit, signal });
     const commit = await client.resolveCommit(repo, revision, to);
@@ -89,7 +89,7 @@ export async function planUpdate(
         bytes: 0,
       })),
     ]);
-    const { freeBytes } = await (world.volume ?? volumeOf)(paths.root);
+    const { freeBytes } = await (context.volume ?? volumeOf)(paths.root);
     const directory = paths.root;
     const circumstances = { directory, freeBytes, bytesPerSecond: null };
     const plan = makePlan(stored, reduceJournal(entries), circumstances);
@@ -120,11 +120,11 @@ export async function runUpdate(
   planned: PlannedUpdate,
   run: RunTask,
 ): Promise<Receipt> {
-  const { addon, paths, manifest, world, resumeCommand } = task;
+  const { addon, paths, manifest, context, resumeCommand } = task;
   const { model, repo, revision, quant } = manifest;
   const { stored } = planned;
   const fresh = updatePaths(paths);
-  await beginWithKept({ addon, paths, fresh, signal: run.signal }, planned, world.host.now());
+  await beginWithKept({ addon, paths, fresh, signal: run.signal }, planned, context.host.now());
   const own = new Map((manifest.userFiles ?? []).map(({ path, option }) => [option, path]));
   const ownFile = (option: string): string | null => {
     const path = own.get(option);
@@ -136,7 +136,7 @@ export async function runUpdate(
     calibration: ownFile('--calibration'),
     chatTemplate: ownFile('--chat-template'),
   };
-  const setup = await openSetup(request, world, run);
+  const setup = await openSetup(request, context, run);
   try {
     const receipt = await setup.run(run);
     const made = await readManifest(fresh.manifest);

@@ -68,7 +68,7 @@ async function taskFor(hub: FaultHub): Promise<UpdateTask> {
   return {
     addon: loadAddon([join(packageRoot, 'build/Release/flashmoe.node')]).addon,
     ...{ paths: paths(), manifest, resumeCommand: 'flashmoe update acme--tiny' },
-    world: {
+    context: {
       ...{ home: homePaths(home), host: currentHost(), hub: testSettings(hub.endpoint) },
       ...{ openEngine, installService: null, pollMs: 20 },
     },

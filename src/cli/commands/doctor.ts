@@ -32,9 +32,9 @@ export async function doctor(context: CliContext, args: DoctorArgs): Promise<num
     return simulateMachine(context, args.sim);
   }
   const { signal } = context;
-  const world = await doctorContext(context);
+  const examined = await doctorContext(context);
   const only = args.only.length === 0 ? {} : { only: args.only };
-  const report = await examine(args.selfTest ? SELF_TEST : CHECKS, world, { signal, ...only });
+  const report = await examine(args.selfTest ? SELF_TEST : CHECKS, examined, { signal, ...only });
   if (!context.json) context.print(findingsText(report.findings, context.style));
   if (args.report !== false) {
     const chosen = args.report === true ? null : args.report;
@@ -42,7 +42,7 @@ export async function doctor(context: CliContext, args: DoctorArgs): Promise<num
     await writeReport(context, report, chosen);
     if (args.selfTest) {
       const { measure } = await import('./doctor-measure.js');
-      await measure(context, world, chosen);
+      await measure(context, examined, chosen);
     }
   }
   if (args.fix) {

@@ -13,7 +13,7 @@ import { memoryPlanLine } from '../memory-plan-line.js';
 import { planMemory } from '../../models/memory-plan.js';
 import { memoryOfSpec } from '../../models/model-memory.js';
 import { recommend } from '../../application/model-choices.js';
-import { lookAround, setupRequest, setupWorld } from '../../application/setup-request.js';
+import { lookAround, setupRequest, setupContext } from '../../application/setup-request.js';
 import { withNamed } from '../../application/named-here.js';
 import { withNothingSaid } from '../../settings/option.js';
 import {
@@ -44,7 +44,7 @@ export async function plan(context: CliContext, typed: CheckpointOptions): Promi
       }),
       planOnly: true,
     },
-    setupWorld(
+    setupContext(
       context,
       around,
       () => false,

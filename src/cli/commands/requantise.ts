@@ -3,7 +3,7 @@
 import { FlashmoeError } from '../../base/errors.js';
 import { commandLine } from '../../application/command-line.js';
 import { requantiseRequest, type RequantiseChoice } from '../../application/requantise.js';
-import { lookAround, settleDefault, setupWorld } from '../../application/setup-request.js';
+import { lookAround, settleDefault, setupContext } from '../../application/setup-request.js';
 import { isBundled } from '../../application/target.js';
 import { openSetup } from '../../installer/setup.js';
 import { Controls } from '../../jobs/controls.js';
@@ -31,8 +31,8 @@ export async function requantise(context: CliContext, args: RequantiseArgs): Pro
   const target = { model, repo, revision, bundled: isBundled(repo) };
   const emit = createSink(context);
   const settle = (): Promise<string | null> => settleDefault(context, target, quant);
-  const world = setupWorld(context, around, () => false, settle);
-  const setup = await openSetup(request, world, { emit, signal });
+  const forSetup = setupContext(context, around, () => false, settle);
+  const setup = await openSetup(request, forSetup, { emit, signal });
   const awake = await keepAwake(host, 'a width of a model is being made');
   try {
     if (args.inPlace && madeOf) {

@@ -3,11 +3,11 @@
 // what is between.
 
 import type { ToolDefinition } from '../types.js';
-import { FunctionXmlReader } from './function-xml.js';
-import { JsonCallReader, type CallHead } from './json-call.js';
-import { MarkupCallReader } from './markup-call.js';
+import { FunctionXmlReader } from './function-xml-reader.js';
+import { JsonCallReader, type CallHead } from './json-call-reader.js';
+import { MarkupCallReader } from './markup-call-reader.js';
 import { argKeys, DSML, INVOKES, type MarkupForm } from './markups.js';
-import type { CallReader } from './reader.js';
+import type { CallReader } from './call-reader.js';
 
 export type CallFormName =
   | 'function-xml'

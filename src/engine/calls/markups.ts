@@ -1,6 +1,6 @@
 // The markups that are read, with what the grammar needs to enforce them. Facts: the templates of the models.
 
-import type { Markup } from './markup-call.js';
+import type { Markup } from './markup-call-reader.js';
 
 /** A markup as it is written. */
 export interface MarkupForm {

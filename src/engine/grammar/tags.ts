@@ -2,7 +2,7 @@
 
 import { FlashmoeError } from '../../base/errors.js';
 import type { CallForm } from '../calls/form.js';
-import { VALUE_ENDS } from '../calls/function-xml.js';
+import { VALUE_ENDS } from '../calls/function-xml-reader.js';
 import { declaredTypes } from '../calls/values.js';
 import type { JsonObject } from '../model-files.js';
 import type { ChatRequest, ToolDefinition } from '../types.js';

@@ -16,15 +16,15 @@ const IO_THREADS = 8;
 
 /** A model that the GPU lacks something for proves its bytes on the CPU: what a night has fetched is not lost for that. */
 async function openToProve(
-  world: PlannedSetup['world'],
+  context: PlannedSetup['context'],
   model: ModelToOpen,
   emit: Emit,
 ): Promise<Engine> {
   try {
-    return await world.openEngine(model);
+    return await context.openEngine(model);
   } catch (thrown) {
     if (!(thrown instanceof FlashmoeError) || thrown.code !== 'ERR_UNSUPPORTED_MODEL') throw thrown;
-    const engine = await world.openEngine({ ...model, backend: 'cpu' });
+    const engine = await context.openEngine({ ...model, backend: 'cpu' });
     const way = 'run and serve compute it with `--backend cpu`';
     emit({ type: 'notice', message: `${thrown.message}; the CPU answers here, and ${way}` });
     return engine;
@@ -33,7 +33,7 @@ async function openToProve(
 
 /** Answers first, then the receipt into the manifest; a model that gives wrong ones has none. */
 export async function proveAndReceipt(
-  { request, world, paths }: PlannedSetup,
+  { request, context, paths }: PlannedSetup,
   { emit, signal, addon, threads, now }: TransferTask,
   manifest: ModelManifest,
   run: Pick<
@@ -48,8 +48,8 @@ export async function proveAndReceipt(
   const judged = await firstAnswers({
     id: installationId(model, quant),
     questions: request.questions,
-    open: (at) => openToProve(world, { ...toOpen, ioThreads: IO_THREADS, signal: at }, emit),
-    host: world.host,
+    open: (at) => openToProve(context, { ...toOpen, ioThreads: IO_THREADS, signal: at }, emit),
+    host: context.host,
     ...{ manifest, paths, diskBytesPerSecond, emit, signal },
   });
   const { report: check, tokensPerSecond } = judged;

@@ -4,7 +4,7 @@
 import { overlap } from '../stop-sequences.js';
 import type { ToolDefinition } from '../types.js';
 import { ArgumentsJson } from './arguments-json.js';
-import type { CallPart, CallReader } from './reader.js';
+import type { CallPart, CallReader } from './call-reader.js';
 
 const CLOSE = '</tool_call>';
 const FUNCTION = /<function=([^>\n]+)>/;

@@ -4,7 +4,7 @@
 import { isObject } from '../model-files.js';
 import type { ToolDefinition } from '../types.js';
 import { ArgumentsJson } from './arguments-json.js';
-import type { CallPart, CallReader } from './reader.js';
+import type { CallPart, CallReader } from './call-reader.js';
 import { JsonObjectReader } from './json-object.js';
 
 /** Name, and id where there is one, in the text before the arguments; null when there is none. */

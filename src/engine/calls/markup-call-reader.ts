@@ -3,7 +3,7 @@
 
 import type { ToolDefinition } from '../types.js';
 import { ArgumentsJson } from './arguments-json.js';
-import type { CallPart, CallReader } from './reader.js';
+import type { CallPart, CallReader } from './call-reader.js';
 
 /** How one family writes them. Expressions are matched at the start of what follows the call's opening tag. */
 export interface Markup {
