@@ -1,4 +1,4 @@
-// templates/haproxy.cfg in front of three servers: only addresses are changed.
+// templates/haproxy.cfg in front of real servers: only addresses are changed.
 
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -16,6 +16,7 @@ if (!hasHaproxy)
 interface Fleet {
   url: string;
   machines: Program[];
+  ports: number[];
 }
 
 let folder = '';
@@ -36,15 +37,16 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function fleet(): Promise<Fleet> {
+/** @param more machines behind the first three: arguments of machine.ts */
+async function fleet(...more: string[][]): Promise<Fleet> {
   folder = await mkdtemp(join(tmpdir(), 'flashmoe-fleet-'));
-  machines = ['one', 'two', 'three'].map((name) =>
-    startProgram(new URL('./machine.ts', import.meta.url), [name]),
+  machines = [['one'], ['two'], ['three'], ...more].map((its) =>
+    startProgram(new URL('./machine.ts', import.meta.url), its),
   );
   const ports = await Promise.all(machines.map((machine) => machine.line()));
   const port = await freePort();
   let text = await readFile(TEMPLATE, 'utf8');
-  for (const [i, own] of ports.entries()) text = text.replace(`:${11435 + i}\n`, `:${own}\n`);
+  for (const [i, own] of ports.entries()) text = text.replaceAll(`:${11435 + i}\n`, `:${own}\n`);
   const config = join(folder, 'haproxy.cfg');
   await writeFile(config, text.replace(':11400\n', `:${port}\n`));
   balancer = spawn('haproxy', ['-f', config, '-db'], { stdio: 'ignore' });
@@ -55,14 +57,19 @@ async function fleet(): Promise<Fleet> {
       () => false,
     );
   await expect.poll(isUp, { timeout: 60_000 }).toBe(true);
-  return { url, machines };
+  return { url, machines, ports: ports.map(Number) };
 }
 
-async function ask({ url }: Fleet, session: string | null, stream = false): Promise<string> {
+async function ask(
+  { url }: Fleet,
+  session: string | null,
+  stream = false,
+  model?: string,
+): Promise<string> {
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
     headers: session === null ? {} : { 'x-session-id': session },
-    body: JSON.stringify({ messages: [{ role: 'user', content: 'who?' }], stream }),
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'who?' }], stream, model }),
   });
   if (!response.ok) return `${response.status} ${await response.text()}`;
   if (stream) {
@@ -108,6 +115,53 @@ describe.skipIf(!hasHaproxy)('three machines behind one address', () => {
       const after = await Promise.all(Array.from({ length: 6 }, () => ask(all, null, stream)));
       expect([...answers, ...after].filter((text) => !/^(one|two|three)$/.test(text))).toEqual([]);
       expect(after).not.toContain('two');
+    },
+  );
+});
+
+/** Of loading. Probes take a machine out within six: every two, the second that fails. */
+const LOAD_MS = 12_000;
+const OUT_MS = 6_000;
+
+describe.skipIf(!hasHaproxy)('machines with different models behind one address', () => {
+  it('answer for the model that a request names', { timeout: 180_000 }, async () => {
+    const all = await fleet(['four', 'second-model']);
+    const named = (model?: string) =>
+      Promise.all(Array.from({ length: 6 }, () => ask(all, null, false, model)));
+    expect(new Set([...(await named('second-model')), ...(await named('Second-Model'))])).toEqual(
+      new Set(['four']),
+    );
+    for (const model of [undefined, 'org/test-model', 'somewhere-else']) {
+      expect(await named(model)).not.toContain('four');
+    }
+    const one = await fetch(`${all.url}/v1/models/second-model`);
+    expect(await one.json()).toMatchObject({ id: 'second-model' });
+  });
+
+  it(
+    'load what was let go, and nobody who asks meanwhile is sent away',
+    { timeout: 240_000 },
+    async () => {
+      const all = await fleet(['four', 'second-model', String(LOAD_MS), '500']);
+      const isLetGo = async (): Promise<unknown> => {
+        const health = await fetch(`http://127.0.0.1:${all.ports[3]}/health`);
+        return health.ok && ((await health.json()) as { loaded?: boolean }).loaded === false;
+      };
+      await expect.poll(isLetGo, { timeout: 60_000 }).toBe(true);
+      // From before the first probe that fails to the end of loading.
+      const asked: Promise<string>[] = [];
+      const start = performance.now();
+      let lastMs = 0;
+      let isAnswered = false;
+      while (!isAnswered) {
+        lastMs = performance.now() - start;
+        const answer = ask(all, null, asked.length % 2 === 1, 'second-model').catch(String);
+        asked.push(answer);
+        void answer.then(() => (isAnswered = true));
+        await new Promise((resolve) => setTimeout(resolve, 900));
+      }
+      expect(lastMs).toBeGreaterThan(OUT_MS);
+      expect(new Set(await Promise.all(asked))).toEqual(new Set(['four']));
     },
   );
 });
