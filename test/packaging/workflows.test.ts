@@ -17,6 +17,7 @@ interface Step {
   run?: string;
   uses?: string;
   shell?: string;
+  with?: Record<string, unknown>;
 }
 interface Workflow {
   jobs: Record<string, { steps: Step[] }>;
@@ -37,7 +38,14 @@ test.each(workflows)('%s is a workflow without a fault', async (name) => {
 
 test('the Mac jobs share their steps, each with a shell, and every script they name is there', () => {
   const text = readFileSync(join(root, '.github/actions/mac/action.yml'), 'utf8');
-  const { runs } = parse(text) as { runs: { steps: Step[] } };
+  const { runs, inputs } = parse(text) as { runs: { steps: Step[] }; inputs: object };
+  const users = Object.values(read('ci.yml').jobs).flatMap(({ steps }) =>
+    steps.filter(({ uses }) => uses === './.github/actions/mac'),
+  );
+  expect(users).toHaveLength(2);
+  for (const step of users) {
+    expect(Object.keys(step.with ?? {}).sort()).toEqual(Object.keys(inputs).sort());
+  }
   const commands = runs.steps.filter(({ run }) => run !== undefined);
   expect(commands.length).toBeGreaterThan(4);
   expect(commands.filter(({ shell }) => shell !== 'bash')).toEqual([]);
