@@ -1,5 +1,6 @@
 // NativeSession of src/addon/types.ts: steps as jobs, the rest at once.
 #include "addon/handles.h"
+#include "core/thread_class.h"
 
 #include <cstring>
 
@@ -53,6 +54,7 @@ Napi::Value session_job(const Napi::CallbackInfo& info, const SessionReference& 
     return Job<Result>::start(
         info.Env(), on_progress,
         [claim, work](Control& control) {
+            make_user_initiated();
             // Free before the promise settles, so that whoever awaited it can go on at once.
             const std::shared_ptr<void> done(nullptr, [&](void*) { claim->end(); });
             control.check();

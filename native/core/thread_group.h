@@ -9,19 +9,25 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/thread_class.h"
 
 namespace flashmoe {
 
 class ThreadGroup {
   public:
-    /// Starts work(first), work(first + 1), ... `stop` makes all of them return; it is called before they are waited for.
+    /// Starts work(first), work(first + 1), ... as threads whose work an answer waits for. `stop` makes all of them return; it is called before they are waited for.
     /// Throws FM_ENGINE, with none left running, when the system refuses one.
     template <typename Work>
     ThreadGroup(const char* purpose, uint32_t first, uint32_t count, const Work& work, std::function<void()> stop)
         : stop_(std::move(stop)) {
         threads_.reserve(count);
         try {
-            for (uint32_t i = first; i < first + count; ++i) threads_.emplace_back([work, i] { work(i); });
+            for (uint32_t i = first; i < first + count; ++i) {
+                threads_.emplace_back([work, i] {
+                    make_user_initiated();
+                    work(i);
+                });
+            }
         } catch (const std::system_error& error) {
             const size_t given = threads_.size();
             end();

@@ -12,6 +12,8 @@
 #include <mutex>
 #include <thread>
 
+#include "core/thread_class.h"
+
 namespace flashmoe::pack {
 namespace {
 
@@ -108,6 +110,8 @@ ReadRate measure_reads(const ReadRateJob& job, Control& control) {
     const Clock::time_point start = Clock::now();
     const auto end = start + std::chrono::duration<double>(job.seconds);
     const auto work = [&] {
+        // As what reads experts.
+        make_user_initiated();
         try {
             void* memory = nullptr;
             if (::posix_memalign(&memory, kPage, size) != 0) throw std::bad_alloc();

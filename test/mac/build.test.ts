@@ -76,6 +76,10 @@ describe.skipIf(!canBuild)('the addon, built for Apple silicon', () => {
     ]);
   });
 
+  it('gives threads that an answer waits for the class of what somebody waits for', () => {
+    expect(file.undefined).toContain('pthread_set_qos_class_self_np');
+  });
+
   it('says to Node what it registers', () => {
     expect(file.exported).toEqual(
       expect.arrayContaining(['napi_register_module_v1', 'node_api_module_get_api_version_v1']),
