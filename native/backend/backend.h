@@ -418,6 +418,8 @@ class Backend {
     virtual bool takes_mapped_files() const { return false; }
     /// Bytes that may still be wrapped; the system's own limits apply beside it.
     virtual uint64_t memory_left() const { return UINT64_MAX; }
+    /// Of one buffer, whole pages.
+    virtual uint64_t max_buffer_bytes() const { return UINT64_MAX; }
 
     /// y[t] = row ids[t] of the table. ids: i32.
     virtual void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) = 0;

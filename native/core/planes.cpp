@@ -15,9 +15,14 @@ constexpr uint32_t kBlockTokens = 1024;
 Planes::Planes(Backend& backend, const std::vector<StateShape>& shapes, uint32_t max_tokens)
     : backend_(backend), max_tokens_(max_tokens), buffers_(shapes.size() * kMaxPlanes) {
     size_t total = 0;
+    const uint64_t most = backend.max_buffer_bytes();
     for (const StateShape& shape : shapes) {
         bytes_per_token_ += shape.bytes_per_token();
         for (const uint64_t row : shape.plane_bytes) {
+            if (round_up(row * max_tokens, kPage) > most) {
+                fail(FM_CONTEXT, "a context of ", max_tokens, " tokens needs ", round_up(row * max_tokens, kPage),
+                     " bytes in one buffer, and the GPU takes buffers of at most ", most, ": enough for ", most / row, " tokens");
+            }
             places_.push_back({total, row});
             total += round_up(row * max_tokens, kPage);
         }

@@ -1,6 +1,8 @@
 #include "core/weights.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "core/half.h"
 
@@ -45,7 +47,7 @@ uint32_t features_of(const Matrix& matrix) {
 }
 
 Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::string& where, const std::string& name,
-                   Span base, uint32_t stack, uint32_t rows, uint32_t cols) {
+                   const SpanOf& span, uint32_t stack, uint32_t rows, uint32_t cols) {
     const std::string weight_name = name + ".weight";
     const auto found = tensors.find(weight_name);
     if (found == tensors.end()) fail(FM_MODEL_DAMAGED, where, ": ", weight_name, " is missing");
@@ -53,7 +55,7 @@ Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::
     const auto shape = [&](uint64_t width) {
         return stack > 1 ? std::vector<uint64_t>{stack, rows, width} : std::vector<uint64_t>{rows, width};
     };
-    Matrix matrix{.weight = base + found->second.offset,
+    Matrix matrix{.weight = span(found->second),
                   .scales = {},
                   .biases = {},
                   .rows = stack * rows,
@@ -79,7 +81,7 @@ Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::
         if (tensors.contains(name + ".biases")) {
             fail(FM_MODEL_DAMAGED, where, ": ", name, " has biases, which its floating point mode has not");
         }
-        matrix.scales = base + scales->offset;
+        matrix.scales = span(*scales);
         matrix.type = scales->type;
         return matrix;
     }
@@ -87,8 +89,8 @@ Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::
     if (scales->type != biases->type || !is_float(scales->type)) {
         fail(FM_MODEL_DAMAGED, where, ": ", name, ".scales and .biases must have one dtype of BF16, F16, F32");
     }
-    matrix.scales = base + scales->offset;
-    matrix.biases = base + biases->offset;
+    matrix.scales = span(*scales);
+    matrix.biases = span(*biases);
     matrix.type = scales->type;
     return matrix;
 }
@@ -99,7 +101,41 @@ DenseWeights::DenseWeights(Backend& backend, const std::string& model_dir, const
     if (file_.size() != manifest.file_size) {
         fail(FM_MODEL_DAMAGED, file_.path(), ": ", file_.size(), " bytes, its manifest says ", manifest.file_size);
     }
-    buffer_ = WrappedBuffer(backend_, mapping_.data(), mapping_.size());
+    wrap_parts();
+}
+
+void DenseWeights::wrap_parts() {
+    const uint64_t most = backend_.max_buffer_bytes();
+    const auto wrap = [this](uint64_t begin, uint64_t end) {
+        parts_.push_back({begin, WrappedBuffer(backend_, mapping_.data() + begin, end - begin)});
+    };
+    if (round_up(mapping_.size(), kPage) <= most) return wrap(0, mapping_.size());
+    std::vector<std::pair<const std::string, TensorInfo> const*> ordered;
+    for (const auto& entry : manifest_.tensors) ordered.push_back(&entry);
+    std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) { return a->second.offset < b->second.offset; });
+    uint64_t begin = 0, end = 0;
+    for (const auto* entry : ordered) {
+        const TensorInfo& tensor = entry->second;
+        const uint64_t first = tensor.offset / kPage * kPage, behind = tensor.offset + tensor.size;
+        if (round_up(behind, kPage) - first > most) {
+            fail(FM_ENGINE, file_.path(), ": ", entry->first, " takes ", round_up(behind, kPage) - first,
+                 " bytes in one buffer, and the GPU takes buffers of at most ", most,
+                 "; the CPU computes this model (--backend cpu)");
+        }
+        if (end != 0 && round_up(behind, kPage) - begin > most) {
+            wrap(begin, end);
+            end = 0;
+        }
+        if (end == 0) begin = first;
+        end = std::max(end, behind);
+    }
+    if (end != 0) wrap(begin, end);
+}
+
+Span DenseWeights::span_of(const TensorInfo& tensor) const {
+    const auto behind = std::find_if(parts_.begin(), parts_.end(), [&](const Part& part) { return part.begin > tensor.offset; });
+    const Part& part = *std::prev(behind);
+    return part.buffer.span(tensor.offset - part.begin);
 }
 
 void DenseWeights::require_intact() const {
@@ -110,7 +146,8 @@ void DenseWeights::require_intact() const {
 
 Matrix DenseWeights::stacked(const std::string& name, uint32_t stack, uint32_t rows, uint32_t cols) {
     const Matrix matrix =
-        bind_matrix(manifest_.tensors, "model_weights.json", name, buffer_.span(), stack, rows, cols);
+        bind_matrix(manifest_.tensors, "model_weights.json", name, [this](const TensorInfo& tensor) { return span_of(tensor); }, stack,
+                    rows, cols);
     used_.insert(name + ".weight");
     if (parts_of(matrix) > 1) used_.insert(name + ".scales");
     if (parts_of(matrix) > 2) used_.insert(name + ".biases");

@@ -1,6 +1,8 @@
 // The dense file, mapped, and the lookup of its tensors by what a block needs: name, logical shape, kind.
 #pragma once
 
+#include <deque>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,8 +18,10 @@ namespace flashmoe {
 
 /// The matrix that tensors NAME.weight, NAME.scales, NAME.biases make up in `tensors`, checked against [rows, cols];
 /// `stack` > 1: the tensors carry a leading dimension, folded into rows. `where` names the file in complaints.
+/// `span` says where a tensor of the file is.
+using SpanOf = std::function<Span(const TensorInfo&)>;
 Matrix bind_matrix(const std::map<std::string, TensorInfo>& tensors, const std::string& where, const std::string& name,
-                   Span base, uint32_t stack, uint32_t rows, uint32_t cols);
+                   const SpanOf& span, uint32_t stack, uint32_t rows, uint32_t cols);
 
 /// Tensors that a linear has: its weight, and scales and biases where they stand beside it.
 uint32_t parts_of(const Matrix& matrix);
@@ -57,12 +61,21 @@ class DenseWeights {
     uint64_t mapped_bytes() const { return mapping_.size(); }
 
   private:
+    /// The file in as many buffers as the device demands, each from a page on. A tensor is whole in one of them.
+    struct Part {
+        uint64_t begin;
+        WrappedBuffer buffer;
+    };
+    void wrap_parts();
+    Span span_of(const TensorInfo& tensor) const;
+
     Backend& backend_;
     const DenseManifest& manifest_;
     ModelFile file_;
     MappedFile mapping_;
     MappedGuard guard_;
-    WrappedBuffer buffer_;
+    /// Spans point into it: it grows without moving what is there.
+    std::deque<Part> parts_;
     std::set<std::string> used_;
     uint32_t features_ = 0;
     std::vector<float> widened_;

@@ -22,9 +22,10 @@ void bind_bias(Matrix& matrix, const ExpertLayout& layout, const std::string& wh
 /// gate, up and down of one layout for this layer's shape; every component of the layout must belong to one of them.
 void bind_expert(ExpertShape& layer, const ExpertLayout& layout, const std::string& where, uint32_t hidden,
                  uint32_t intermediate, bool biased) {
-    layer.gate = bind_matrix(layout.components, where, "gate_proj", {}, 1, intermediate, hidden);
-    layer.up = bind_matrix(layout.components, where, "up_proj", {}, 1, intermediate, hidden);
-    layer.down = bind_matrix(layout.components, where, "down_proj", {}, 1, hidden, intermediate);
+    const SpanOf offset_of = [](const TensorInfo& tensor) { return Span{nullptr, tensor.offset}; };
+    layer.gate = bind_matrix(layout.components, where, "gate_proj", offset_of, 1, intermediate, hidden);
+    layer.up = bind_matrix(layout.components, where, "up_proj", offset_of, 1, intermediate, hidden);
+    layer.down = bind_matrix(layout.components, where, "down_proj", offset_of, 1, hidden, intermediate);
     size_t used = 0;
     const std::pair<Matrix*, const char*> all[] = {{&layer.gate, "gate_proj"}, {&layer.up, "up_proj"}, {&layer.down, "down_proj"}};
     for (const auto& [matrix, name] : all) {

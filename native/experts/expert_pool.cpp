@@ -7,7 +7,7 @@
 namespace flashmoe {
 namespace {
 
-// Blocks bound what a device keeps in one buffer, and are the steps in which a pool grows and shrinks.
+// Blocks are the steps in which a pool grows and shrinks, and no larger than a device takes in one buffer.
 constexpr uint64_t kBlock = 256u << 20;
 // Of what is laid out: a layer of most models in one, and its experts within the reach of 32 bits.
 constexpr uint64_t kLaidOutBlock = uint64_t{2} << 30;
@@ -20,7 +20,12 @@ ExpertPool::ExpertPool(Backend& backend, uint32_t layers, uint32_t experts, uint
 void ExpertPool::resize(uint64_t bytes) {
     // Whole experts: nothing is left over at a block's end where all are of one size. A pool that is smaller than a block
     // is one block.
-    const uint64_t whole = std::max<uint64_t>(1, kBlock / largest_) * largest_;
+    const uint64_t most = backend_.max_buffer_bytes();
+    if (round_up(largest_, kPage) > most) {
+        fail(FM_ENGINE, "an expert of ", largest_, " bytes is larger than a buffer of the GPU, at most ", most,
+             " bytes; the CPU computes this model (--backend cpu)");
+    }
+    const uint64_t whole = std::max<uint64_t>(1, std::min(kBlock, most) / largest_) * largest_;
     const uint64_t block = std::min(whole, std::max<uint64_t>(1, bytes / largest_) * largest_);
     homes_.clear();
     if (block != block_bytes_) {

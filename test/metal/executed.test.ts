@@ -3,7 +3,7 @@
 
 import { execa } from 'execa';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -16,6 +16,9 @@ import { FAMILIES, testAddon } from '../repack/fixtures.js';
 
 /** Of the logits' spread; the CPU engine is held to the same. */
 const TOLERANCE = 5e-4;
+
+/** Of what a device wraps. */
+const PAGE = 16_384;
 
 const addon = testAddon();
 const source = join(packageRoot, 'test', 'metal');
@@ -142,10 +145,18 @@ describe.each(FAMILIES)('%s', (family) => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  const run = async (program: string, tokens: Int32Array, piece: number, schedule: string, mode: string) => {
+  const run = async (
+    program: string,
+    tokens: Int32Array,
+    piece: number,
+    schedule: string,
+    mode: string,
+    ...options: string[]
+  ) => {
     const out = join(folder, 'logits.f32');
     const places = [kernels, folder, join(folder, 'packed_experts'), out];
     const { stdout } = await execa(join(programs, program), [
+      ...options,
       ...places,
       String(piece),
       schedule,
@@ -197,4 +208,24 @@ describe.each(FAMILIES)('%s', (family) => {
       expect(resident.slice(piece === 5 ? 0 : last)).toEqual(cached.slice(piece === 5 ? 0 : last));
     }
   }, 120_000);
+
+  test('weights, caches and experts keep to the largest buffer of a device, or are refused by name', async () => {
+    const { prompt } = await readGolden(family);
+    const tokens = prompt.slice(0, 3);
+    const { tensors } = JSON.parse(await readFile(join(folder, 'model_weights.json'), 'utf8')) as {
+      tensors: Record<string, { offset: number; size: number }>;
+    };
+    const pages = ({ offset, size }: { offset: number; size: number }) =>
+      Math.ceil((offset + size) / PAGE) - Math.floor(offset / PAGE);
+    const largest = Math.max(...Object.values(tensors).map(pages)) * PAGE;
+    const whole = await run('metal-model', tokens, 1, 'forward', 'cached');
+    // What a step of these models works in.
+    const most = Math.max(largest, 8 * PAGE);
+    expect((await stat(join(folder, 'model_weights.bin'))).size).toBeGreaterThan(most);
+    const split = await run('metal-model', tokens, 1, 'forward', 'cached', `--max-buffer=${most}`);
+    expect(split).toEqual(whole);
+    await expect(run('metal-model', tokens, 1, 'forward', 'cached', `--max-buffer=${largest - PAGE}`)).rejects.toThrow(
+      new RegExp(`model_weights.bin: \\S+ takes ${largest} bytes in one buffer, and the GPU takes buffers of at most ${largest - PAGE}`),
+    );
+  });
 });

@@ -1,5 +1,5 @@
 // Runs a packed model through the Metal backend's host code and the executed kernels, and writes logits as raw f32.
-// Usage: metal-model METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE resident|cached [TOKEN...]; cached: half of the experts
+// Usage: metal-model [--max-buffer=BYTES] METAL_DIR MODEL_DIR EXPERTS_DIR OUT.f32 PIECE SCHEDULE resident|cached [TOKEN...]; cached: half of the experts
 // Without tokens they come from MODEL_DIR/tokens.txt, and MODEL_DIR/reference.f32 is what the logits are held against.
 #include <algorithm>
 #include <barrier>
@@ -88,12 +88,17 @@ static bool together_as_alone(const std::shared_ptr<flashmoe::Engine> &engine, c
 
 int main(int argc, char **argv) {
     using namespace flashmoe;
+    fm_msl::ExecutedOptions executed;
+    constexpr char option[] = "--max-buffer=";
+    if (argc > 1 && strncmp(argv[1], option, strlen(option)) == 0) {
+        executed.shortcomings.max_buffer = strtoull(argv[1] + strlen(option), nullptr, 10);
+        ++argv, --argc;
+    }
     if (argc < 8) return 64;
     EngineOptions options{argv[2], argv[3], 1, 2, 0, 0, Caching::page_cache};
     const bool resident = strcmp(argv[7], "resident") == 0;
     options.expert_bytes = resident ? UINT64_MAX : expert_bytes(argv[3]) / 2;
     const size_t piece = strtoull(argv[5], nullptr, 10);
-    fm_msl::ExecutedOptions executed;
     if (strcmp(argv[6], "reverse") == 0) executed.schedule = fm_msl::Schedule::reverse;
     if (strcmp(argv[6], "random") == 0) executed.schedule = fm_msl::Schedule::random;
     std::vector<int32_t> tokens;

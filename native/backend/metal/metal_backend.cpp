@@ -1,5 +1,7 @@
 #include "backend/metal/metal_backend.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -17,8 +19,8 @@ Buffer MetalBackend::wrap(void* host, size_t bytes) {
     // A model without recurrent state has an empty buffer for it.
     if (bytes == 0) return {static_cast<std::byte*>(host), 0, nullptr};
     const size_t size = round_up(bytes, kPage);
-    if (facts_.max_buffer_bytes != 0 && size > facts_.max_buffer_bytes) {
-        fail(FM_ENGINE, facts_.name, " takes buffers of at most ", facts_.max_buffer_bytes, " bytes, not ", size);
+    if (size > max_buffer_bytes()) {
+        fail(FM_ENGINE, facts_.name, " takes buffers of at most ", max_buffer_bytes(), " bytes, not ", size);
     }
     if (size > memory_left()) {
         fail(FM_ENGINE, facts_.name, " keeps ", facts_.recommended_working_set, " bytes resident; ", in_use_.load(),
@@ -44,10 +46,17 @@ uint64_t MetalBackend::memory_left() const {
     return facts_.recommended_working_set > in_use ? facts_.recommended_working_set - in_use : 0;
 }
 
+uint64_t MetalBackend::max_buffer_bytes() const {
+    // A device that names none sets no limit.
+    return facts_.max_buffer_bytes == 0 ? UINT64_MAX : facts_.max_buffer_bytes / kPage * kPage;
+}
+
 gpu::Buffer& MetalBackend::room(Room& room, size_t bytes) {
     if (room != nullptr && room->size() >= bytes) return *room;
     // Half as much again: attention asks for a little more every few hundred tokens.
-    const size_t size = round_up(room == nullptr ? bytes : bytes + bytes / 2, kPage);
+    const size_t least = round_up(bytes, kPage), most = max_buffer_bytes();
+    if (least > most) fail(FM_ENGINE, facts_.name, " takes buffers of at most ", most, " bytes, working memory needs ", least);
+    const size_t size = room == nullptr ? least : std::min(round_up(bytes + bytes / 2, kPage), most);
     if (room != nullptr) in_use_ -= room->size();
     // What was recorded may still use the smaller one.
     recorder_.retire(std::move(room));

@@ -24,6 +24,7 @@ class MetalBackend final : public Backend {
     Buffer wrap(void* host, size_t bytes) override;
     void unwrap(Buffer& buffer) override;
     uint64_t memory_left() const override;
+    uint64_t max_buffer_bytes() const override;
 
     void embed(const Matrix& table, Span ids, Span y, uint32_t tokens) override;
     void rms_norm(Span x, Span weight, Span y, uint32_t width, float eps, uint32_t tokens) override;

@@ -208,6 +208,7 @@ class ExecutedDevice final : public gpu::Device {
     }
     std::unique_ptr<gpu::Buffer> allocate(size_t bytes) override {
         void *memory = nullptr;
+        if (bytes > options_.shortcomings.max_buffer) misuse("a buffer is larger than maxBufferLength");
         if (options_.shortcomings.no_buffers) return nullptr;
         if (posix_memalign(&memory, PAGE, bytes) != 0) return nullptr;
         memset(memory, 0xff, bytes); // poison: a kernel that reads what nobody wrote yields NaN
@@ -216,6 +217,7 @@ class ExecutedDevice final : public gpu::Device {
     std::unique_ptr<gpu::Buffer> wrap(void *memory, size_t bytes) override {
         if (reinterpret_cast<uintptr_t>(memory) % PAGE != 0) misuse("wrapped memory must begin on a page");
         if (bytes == 0 || bytes % PAGE != 0) misuse("wrapped memory must be whole pages");
+        if (bytes > options_.shortcomings.max_buffer) misuse("a buffer is larger than maxBufferLength");
         if (options_.shortcomings.no_buffers) return nullptr;
         return std::make_unique<ExecutedBuffer>(memory, bytes, false);
     }
