@@ -40,12 +40,15 @@ class FailingDevice final : public Backend {
     bool fails_at_experts = false;
     /// The n-th wrap from now on fails; 0: none.
     uint32_t fails_at_wrap = 0;
+    /// Of one buffer.
+    uint64_t max_buffer = UINT64_MAX;
     int wrapped = 0;
     uint64_t wrapped_bytes = 0;
 
     const char* name() const override { return "failing"; }
     uint32_t features() const override { return inner_.features(); }
     const char* isa() const override { return inner_.isa(); }
+    uint64_t max_buffer_bytes() const override { return max_buffer; }
     Buffer wrap(void* host, size_t bytes) override {
         if (fails_at_wrap != 0 && --fails_at_wrap == 0) fail(FM_ENGINE, "device: refuses a buffer");
         ++wrapped;
@@ -147,6 +150,21 @@ TEST("a device that refuses a buffer keeps none of those before it") {
         EXPECT_THROWS(Session(engine, 64), "refuses a buffer");
         EXPECT_EQ(device.wrapped, before);
     }
+}
+
+TEST("a context, or an expert, that no buffer of the device holds is refused by name before any work") {
+    const TinyModel model;
+    auto owned = std::make_unique<FailingDevice>();
+    FailingDevice& device = *owned;
+    const auto engine = std::make_shared<Engine>(options_of(model), std::move(owned));
+    const int before = device.wrapped;
+    device.max_buffer = kPage;
+    EXPECT_THROWS(Session(engine, 2048), "a context of 2048 tokens needs ");
+    EXPECT_THROWS(Session(engine, 2048), "the GPU takes buffers of at most 16384: enough for ");
+    EXPECT_EQ(device.wrapped, before);
+    { const Session short_one(engine, 8); }
+    device.max_buffer = 0;
+    EXPECT_THROWS(engine->resize_experts(1u << 20), " is larger than a buffer of the GPU, at most 0 bytes");
 }
 
 TEST("a device is told of a conversation's caches as they grow, and no longer of what was cut back") {
