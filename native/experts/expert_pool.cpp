@@ -17,15 +17,19 @@ constexpr uint64_t kLaidOutBlock = uint64_t{2} << 30;
 ExpertPool::ExpertPool(Backend& backend, uint32_t layers, uint32_t experts, uint64_t largest)
     : backend_(backend), experts_(experts), largest_(largest), places_(size_t{layers} * experts_, kNone) {}
 
-void ExpertPool::resize(uint64_t bytes) {
-    // Whole experts: nothing is left over at a block's end where all are of one size. A pool that is smaller than a block
-    // is one block.
+uint64_t ExpertPool::at_most(uint64_t bytes) const {
     const uint64_t most = backend_.max_buffer_bytes();
     if (round_up(largest_, kPage) > most) {
         fail(FM_ENGINE, "an expert of ", largest_, " bytes is larger than a buffer of the GPU, at most ", most,
              " bytes; the CPU computes this model (--backend cpu)");
     }
-    const uint64_t whole = std::max<uint64_t>(1, std::min(kBlock, most) / largest_) * largest_;
+    return std::min(bytes, most);
+}
+
+void ExpertPool::resize(uint64_t bytes) {
+    // Whole experts: nothing is left over at a block's end where all are of one size. A pool that is smaller than a block
+    // is one block.
+    const uint64_t whole = std::max<uint64_t>(1, at_most(kBlock) / largest_) * largest_;
     const uint64_t block = std::min(whole, std::max<uint64_t>(1, bytes / largest_) * largest_);
     homes_.clear();
     if (block != block_bytes_) {
@@ -38,20 +42,21 @@ void ExpertPool::resize(uint64_t bytes) {
 
 void ExpertPool::lay_out(const std::function<uint64_t(uint32_t, uint32_t)>& bytes_of) {
     if (is_laid_out()) return;
+    const uint64_t most = at_most(kLaidOutBlock);
     while (!blocks_.empty()) drop_last_block();
     // What is there when it is cut back is of the size that resize() asks for.
-    block_bytes_ = std::max<uint64_t>(1, kBlock / largest_) * largest_;
+    block_bytes_ = std::max<uint64_t>(1, at_most(kBlock) / largest_) * largest_;
     std::vector<std::vector<std::pair<size_t, uint64_t>>> blocks(1);
     uint64_t filled = 0;
     for (size_t first = 0; first < places_.size(); first += experts_) {
         const auto layer = static_cast<uint32_t>(first / experts_);
         uint64_t whole = 0;
         for (uint32_t e = 0; e < experts_; ++e) whole += bytes_of(layer, e);
-        const bool starts = filled + whole > kLaidOutBlock && whole <= kLaidOutBlock;
+        const bool starts = filled + whole > most && whole <= most;
         for (uint32_t e = 0; e < experts_; ++e) {
             const uint64_t bytes = bytes_of(layer, e);
             if (bytes == 0) continue;
-            if (filled != 0 && (filled + bytes > kLaidOutBlock || (starts && e == 0))) {
+            if (filled != 0 && (filled + bytes > most || (starts && e == 0))) {
                 blocks.emplace_back();
                 filled = 0;
             }

@@ -78,6 +78,8 @@ class ExpertPool {
         bool ready = false, used = false, spare = false, live = false;
     };
 
+    /// Of one block, at least an expert. Throws FM_ENGINE where the device takes no buffer as large as that.
+    uint64_t at_most(uint64_t bytes) const;
     uint32_t new_range();
     void insert_after(uint32_t range, uint32_t other);
     void remove(uint32_t range);
