@@ -23,7 +23,8 @@ const packed = z.object({ file: z.string().regex(PACKED_NAME), size, sha256 });
 
 const ExpertFiles = z.object({
   format: z.literal('flashmoe-experts'),
-  version: z.literal(1),
+  // 2: with a table of places, where experts of a layer have two widths.
+  version: z.union([z.literal(1), z.literal(2)]),
   layers: z.array(packed).min(1),
   tables: z.array(packed).default([]),
 });

@@ -154,6 +154,8 @@ describe('a width that is made of the model as published', { timeout: 120_000 },
     expect(Math.max(...kept)).toBeGreaterThan(0);
     expect(Math.max(...kept)).toBeLessThan(32);
     expect((await planRemoval(to, manifest, plan)).foreign).toEqual([]);
+    const checked = await checkModel(to, manifest, { addon: testAddon() });
+    expect(checked.files.filter(({ problem }) => problem !== null)).toEqual([]);
     const before = await hashesBelow(to.root);
     const far = join(folder, 'far-tiered');
     const request = { bundled: TINY, questions: [], size, calibration };
