@@ -211,7 +211,7 @@ describe.each(FAMILIES)('%s', (family) => {
 
   test('weights, caches and experts keep to the largest buffer of a device, or are refused by name', async () => {
     const { prompt } = await readGolden(family);
-    const tokens = prompt.slice(0, 3);
+    const tokens = prompt.slice(0, 2);
     const { tensors } = JSON.parse(await readFile(join(folder, 'model_weights.json'), 'utf8')) as {
       tensors: Record<string, { offset: number; size: number }>;
     };
@@ -228,5 +228,5 @@ describe.each(FAMILIES)('%s', (family) => {
     await expect(run('metal-model', tokens, 1, 'forward', 'cached', `--max-buffer=${largest - PAGE}`)).rejects.toThrow(
       new RegExp(`model_weights.bin: \\S+ takes ${largest} bytes in one buffer, and the GPU takes buffers of at most ${largest - PAGE}`),
     );
-  });
+  }, 120_000);
 });
