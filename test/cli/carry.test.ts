@@ -335,7 +335,7 @@ describe('setup --from', () => {
     expect(short.stderr).toContain('(1000 bytes), where');
     const none = await set(['--from', join(folder, 'home')], fresh());
     expect(none.status).toBe(64);
-    expect(none.stderr).toContain('holds no config.json');
+    expect(none.stderr).toContain('holds neither config.json nor a GGUF file');
   });
 
   test('killed on the way it goes on from the hub', async () => {
