@@ -126,7 +126,7 @@ describe('a calibration', () => {
     const options = { addon, quant: '4bit' as const, threads: 1, calibration };
     await expect(planDirectory(TINY, options)).rejects.toMatchObject({
       code: 'ERR_USAGE',
-      hint: 'add --quant 2bit or mixed',
+      hint: 'add --quant 2bit, 3bit or mixed',
     });
   });
 });
