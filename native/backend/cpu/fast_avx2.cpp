@@ -3,14 +3,10 @@
 #include <immintrin.h>
 
 #include "backend/cpu/fast_rows.h"
+#include "backend/cpu/unroll.h"
 
 #define FM_TARGET __attribute__((target("avx2,fma,f16c")))
 #define FM_LANE FM_TARGET static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define FM_UNROLL _Pragma("unroll")
-#else
-#define FM_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 namespace flashmoe::cpu {
 namespace {

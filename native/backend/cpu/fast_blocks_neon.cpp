@@ -5,13 +5,12 @@
 #include <cstring>
 
 #include "backend/cpu/fast_rows.h"
+#include "backend/cpu/unroll.h"
 
 #if defined(__clang__)
 #define FM_TARGET __attribute__((target("dotprod")))
-#define FM_UNROLL _Pragma("unroll")
 #else
 #define FM_TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
-#define FM_UNROLL _Pragma("GCC unroll 16")
 #endif
 #define FM_LANE FM_TARGET static inline __attribute__((always_inline))
 #define FM_INLINE FM_TARGET inline __attribute__((always_inline))

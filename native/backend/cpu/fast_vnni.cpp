@@ -8,14 +8,10 @@
 #include <immintrin.h>
 
 #include "backend/cpu/fast_rows.h"
+#include "backend/cpu/unroll.h"
 
 #define FM_TARGET __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 #define FM_LANE FM_TARGET static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define FM_UNROLL _Pragma("unroll")
-#else
-#define FM_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 namespace flashmoe::cpu {
 namespace {

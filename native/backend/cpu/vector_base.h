@@ -9,14 +9,9 @@
 #include <cstring>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/unroll.h"
 
 #define FM_INLINE FM_TARGET inline __attribute__((always_inline))
-// Small arrays of vectors become registers only when the loops over them are unrolled.
-#if defined(__clang__)
-#define FM_UNROLL _Pragma("unroll")
-#else
-#define FM_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 namespace flashmoe::cpu {
 namespace {
