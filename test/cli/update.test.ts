@@ -1,7 +1,7 @@
 // flashmoe update beside a server that answers: over HTTP, before it, while the new one is fetched, and after it.
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -9,6 +9,7 @@ import { packageRoot } from '../../src/base/package-root.js';
 import { BUILD_MS, buildCli, flashmoe, mainScript } from '../helpers/built-cli.js';
 import { FaultHub } from '../helpers/hub/fault-hub.js';
 import { drip } from '../helpers/hub/faults.js';
+import { changeLastByte } from '../installer/provisioned.js';
 
 vi.setConfig({ testTimeout: 180_000 });
 
@@ -30,12 +31,7 @@ async function hubOf(edit: (at: string) => Promise<void>): Promise<FaultHub> {
 async function nextCommit(at: string): Promise<void> {
   const template = join(at, 'chat_template.jinja');
   await writeFile(template, `{# of the next commit #}${await readFile(template, 'utf8')}`);
-  const [shard = ''] = (await readdir(at))
-    .filter((name) => name.endsWith('.safetensors'))
-    .reverse();
-  const bytes = await readFile(join(at, shard));
-  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
-  await writeFile(join(at, shard), bytes);
+  await changeLastByte(at);
 }
 
 const env = (endpoint: string) => ({

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { open, readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { InstallEvent } from '../../src/jobs/events.js';
 import type { Quant } from '../../src/models/quant.js';
@@ -81,12 +81,19 @@ export async function provision(job: Job, env: Record<string, string> = {}): Pro
   return { status: await status, events, stderr: running.stderr() };
 }
 
+/** Another last byte of the last shard of a checkpoint: a number of one tensor twice or half as large. */
+export async function changeLastByte(checkpoint: string): Promise<void> {
+  const shards = (await readdir(checkpoint)).filter((name) => name.endsWith('.safetensors'));
+  const path = join(checkpoint, shards.sort().at(-1) ?? '');
+  await flip(path, (await stat(path)).size - 1, 1);
+}
+
 /** Changes one bit of a file's byte. */
-export async function flip(path: string, at: number): Promise<void> {
+export async function flip(path: string, at: number, bit = 0x10): Promise<void> {
   const file = await open(path, 'r+');
   const byte = Buffer.alloc(1);
   await file.read(byte, 0, 1, at);
-  await file.write(Buffer.from([(byte[0] ?? 0) ^ 0x10]), 0, 1, at);
+  await file.write(Buffer.from([(byte[0] ?? 0) ^ bit]), 0, 1, at);
   await file.close();
 }
 

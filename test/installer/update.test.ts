@@ -20,6 +20,7 @@ import { FaultHub } from '../helpers/hub/fault-hub.js';
 import { endAfter } from '../helpers/hub/faults.js';
 import { testSettings } from '../helpers/hub/settings.js';
 import { setUp } from './in-process.js';
+import { changeLastByte } from './provisioned.js';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -99,16 +100,6 @@ const changedTemplate = (at: string): Promise<void> =>
     writeFile(join(at, 'chat_template.jinja'), `{# of the next commit #}${text}`),
   );
 
-/** The last byte of a shard: of one tensor. */
-const changedShard = async (at: string): Promise<void> => {
-  const [shard = ''] = (await readdir(at))
-    .filter((name) => name.endsWith('.safetensors'))
-    .reverse();
-  const bytes = await readFile(join(at, shard));
-  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
-  await writeFile(join(at, shard), bytes);
-};
-
 test('a revision that did not move has nothing to update', async () => {
   const hub = await hubOf(() => Promise.resolve());
   expect(await planUpdate(await taskFor(hub), quiet)).toBeNull();
@@ -145,7 +136,7 @@ test('a changed template is fetched alone; the weights stay where they are on th
 });
 
 test('a changed shard is fetched with what shares a layer with it, and makes what a setup of that commit makes', async () => {
-  const hub = await hubOf(changedShard);
+  const hub = await hubOf(changeLastByte);
   const { planned, receipt } = await updateFrom(hub);
   const shards = fetched(hub).filter((name) => name.endsWith('.safetensors'));
   expect(planned.changes.denseShards).toEqual(SHARDS.slice(0, 2));
@@ -166,7 +157,7 @@ test('a changed shard is fetched with what shares a layer with it, and makes wha
 test('the old one stays whole and answers while the new one cannot be fetched, and then it goes on', async () => {
   const hub = await hubOf(async (at) => {
     await changedTemplate(at);
-    await changedShard(at);
+    await changeLastByte(at);
   });
   const old = await readManifest(paths().manifest);
   const [abort, task] = [new AbortController(), await taskFor(hub)];
