@@ -55,8 +55,13 @@ async function textOf(response: Response): Promise<string> {
   return chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('');
 }
 
-/** Milliseconds until the first text, and all of it. */
-async function firstOf(response: Promise<Response>): Promise<{ first: number; text: string }> {
+interface First {
+  /** Milliseconds until the first text. */
+  first: number;
+  text: string;
+}
+
+async function firstOf(response: Promise<Response>): Promise<First> {
   const started = performance.now();
   const stream = (await response).body as ReadableStream<Uint8Array>;
   const [one, other] = stream.tee();
@@ -74,19 +79,20 @@ describe('a server with two sessions', () => {
     const { post, get } = await running();
     const bias = { logit_bias: await withoutEnd() };
     const long = await textOf(await post({ ...LONG, ...bias }));
-    const alone = [];
-    for (let i = 0; i < 5; i++) alone.push(await firstOf(post(SHORT)));
-
-    const under = post({ ...LONG, ...bias });
-    const beside = [];
-    const response = await under;
-    for (let i = 0; i < 5; i++) beside.push(await firstOf(post(SHORT)));
-    const { queue } = (await (await get('/health')).json()) as { queue: number };
-    expect(queue).toBeGreaterThanOrEqual(1);
-    expect(await textOf(response)).toBe(long);
+    const alone: First[] = [];
+    const beside: First[] = [];
+    // By turns, so that what else the machine does falls on both.
+    for (let round = 0; round < 2; round++) {
+      for (let i = 0; i < 9; i++) alone.push(await firstOf(post(SHORT)));
+      const response = await post({ ...LONG, ...bias });
+      for (let i = 0; i < 9; i++) beside.push(await firstOf(post(SHORT)));
+      const { queue } = (await (await get('/health')).json()) as { queue: number };
+      expect(queue).toBeGreaterThanOrEqual(1);
+      expect(await textOf(response)).toBe(long);
+    }
     for (const { text } of beside) expect(text).toBe(alone[0]?.text);
-    const median = (times: { first: number }[]): number =>
-      times.map(({ first }) => first).sort((a, b) => a - b)[2] ?? 0;
+    const median = (times: First[]): number =>
+      times.map(({ first }) => first).sort((a, b) => a - b)[times.length >> 1] ?? 0;
     console.log(
       `first token alone ${median(alone).toFixed(0)} ms, beside a long answer ${median(beside).toFixed(0)} ms`,
     );
